@@ -1,0 +1,35 @@
+//! The words, the limits, the versioned records and the seams of Freehold.
+//!
+//! What every other crate agrees on and nothing else: no IO, no tasks, no clock, no HTTP. A type
+//! starts beside its first user and moves here when a second crate needs it; the seams are the
+//! traits in [`ports`], one file each.
+
+pub mod body;
+pub mod ids;
+pub mod invocation;
+pub mod ledger;
+pub mod limits;
+pub mod logs;
+pub mod outcome;
+pub mod ports;
+pub mod principal;
+pub mod record;
+pub mod runtime;
+pub mod time;
+pub mod trace;
+
+pub use body::{Body, BodyError, Frame};
+pub use ids::*;
+pub use invocation::{Invocation, Mode, Source};
+pub use outcome::{
+    FunctionErrorKind, InvokeError, Outcome, OutcomeHead, OutcomeKind, ThrottleReason, Trailer,
+    Usage,
+};
+pub use principal::Principal;
+pub use time::{Mono, Wall};
+pub use trace::TraceHeader;
+
+use std::{future::Future, pin::Pin};
+
+/// A boxed, sendable future: what the dyn-safe seams return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,88 @@
+//! The ceilings, named, with a unit. Defaults are AWS's; every one is the operator's to raise.
+//!
+//! `server` reads them from `[limits]` of the configuration, once, and hands them down as values.
+
+use serde::{Deserialize, Serialize};
+
+/// Every ceiling that a tenant can meet. Source of the defaults: AWS Lambda developer guide,
+/// "Lambda quotas", unless a field says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Event and answer of a synchronous call, bytes.
+    pub sync_payload_bytes: u64,
+    /// Event of an asynchronous call, bytes.
+    pub async_payload_bytes: u64,
+    /// Longest run of a function, seconds.
+    pub function_timeout_s: u32,
+    /// Least and most memory of a function, MiB.
+    pub memory_min_mib: u32,
+    /// See `memory_min_mib`.
+    pub memory_max_mib: u32,
+    /// Least size of `/tmp`, MiB.
+    pub tmp_min_mib: u32,
+    /// Largest size of `/tmp`, MiB.
+    pub tmp_max_mib: u32,
+    /// Names and values of a function's environment together, bytes.
+    pub environment_bytes: u64,
+    /// A package uploaded in the request, bytes.
+    pub package_zip_bytes: u64,
+    /// A package once unpacked, bytes.
+    pub package_unpacked_bytes: u64,
+    /// Entries of a package (ours: AWS states none).
+    pub package_entries: u64,
+    /// All packages of a tenant, bytes.
+    pub code_storage_bytes: u64,
+    /// Invocations of a tenant in flight.
+    pub account_concurrency: u32,
+    /// What must stay unreserved of `account_concurrency`.
+    pub unreserved_concurrency_min: u32,
+    /// Init of a function, seconds.
+    pub init_timeout_s: u32,
+    /// Processes and threads of an instance.
+    pub instance_pids: u32,
+    /// Open descriptors of an instance.
+    pub instance_descriptors: u32,
+    /// Longest line of a log that is kept whole, bytes.
+    pub log_line_bytes: u32,
+    /// Log bytes of one instance per second; what is over is counted lost (ours).
+    pub log_bytes_per_s: u64,
+    /// Attempts at an asynchronous event, the first included.
+    pub async_attempts: u32,
+    /// Age at which an asynchronous event is given up, seconds.
+    pub async_event_age_s: u32,
+    /// Body bytes that all requests of a node may hold at once (ours).
+    pub bytes_in_flight: u64,
+    /// Request head: all header bytes of one request (ours).
+    pub header_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sync_payload_bytes: 6 << 20,
+            async_payload_bytes: 1 << 20,
+            function_timeout_s: 900,
+            memory_min_mib: 128,
+            memory_max_mib: 10_240,
+            tmp_min_mib: 512,
+            tmp_max_mib: 10_240,
+            environment_bytes: 4 << 10,
+            package_zip_bytes: 50 << 20,
+            package_unpacked_bytes: 250 << 20,
+            package_entries: 65_536,
+            code_storage_bytes: 75 << 30,
+            account_concurrency: 1000,
+            unreserved_concurrency_min: 100,
+            init_timeout_s: 10,
+            instance_pids: 1024,
+            instance_descriptors: 1024,
+            log_line_bytes: 256 << 10,
+            log_bytes_per_s: 32 << 20,
+            async_attempts: 3,
+            async_event_age_s: 6 * 3600,
+            bytes_in_flight: 512 << 20,
+            header_bytes: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The seams: what one part of the platform needs from another, one file each.
+//!
+//! Every trait is dyn-safe, `Send + Sync`, and returns boxed futures; `testkit` has one suite per
+//! seam that every implementation passes, fakes included.
+
+mod clock;
+mod contract;
+mod credentials;
+mod invoke;
+mod packages;
+mod platform_endpoint;
+mod sandbox;
+mod seal;
+mod storage;
+
+pub use clock::*;
+pub use contract::*;
+pub use credentials::*;
+pub use invoke::*;
+pub use packages::*;
+pub use platform_endpoint::*;
+pub use sandbox::*;
+pub use seal::*;
+pub use storage::*;

@@ -1,0 +1,126 @@
+//! How a function is spoken to. A contract never touches a process, a sandbox never a payload.
+
+use crate::{
+    BoxFuture,
+    body::Body,
+    ids::{FunctionRef, InvocationId, Qualifier},
+    time::Wall,
+    trace::TraceHeader,
+};
+use bytes::Bytes;
+use std::{os::fd::OwnedFd, sync::Arc};
+
+/// Who connects to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// The guest connects to the host's listener (Lambda's Runtime API).
+    GuestDials,
+    /// The host connects to a port inside (HTTP services, OpenWhisk).
+    HostDials,
+    /// No process at all (wasm).
+    InProcess,
+}
+
+/// One way of speaking to functions.
+pub trait Contract: Send + Sync {
+    /// The wiring it needs.
+    fn wiring(&self) -> Wiring;
+
+    /// Opens the line to a starting instance; resolves when the runtime asks for its first event.
+    /// The caller races it against the init deadline and the instance's exit.
+    ///
+    /// Errors: [`OpenError::Init`] with the payload that the runtime reported.
+    fn open(&self, listener: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>>;
+}
+
+/// The line to one instance.
+pub trait Link: Send + Sync {
+    /// Events that the instance takes at once.
+    fn slots(&self) -> u16;
+
+    /// Hands one event over and resolves with the answer's head; the body may still stream.
+    ///
+    /// The caller keeps the deadline. Dropping the future closes the exchange: an answer that comes
+    /// later is refused.
+    /// Errors: [`LinkError`]; the instance is of no further use after one.
+    fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>>;
+}
+
+/// An event as a function sees it.
+#[derive(Debug)]
+pub struct GuestCall {
+    /// The request id.
+    pub id: InvocationId,
+    /// The function as it was called.
+    pub function: FunctionRef,
+    /// As it was called; part of the invoked ARN unless it is the bare head.
+    pub qualifier: Option<Qualifier>,
+    /// When the function runs into its timeout.
+    pub deadline: Wall,
+    /// The trace to go on with.
+    pub trace: TraceHeader,
+    /// Client context, as it came.
+    pub client_context: Option<Bytes>,
+    /// The event.
+    pub body: Body,
+}
+
+/// What a function answered.
+#[derive(Debug)]
+pub enum GuestAnswer {
+    /// Its result.
+    Response {
+        /// The content type, where it gave one.
+        content_type: Option<String>,
+        /// The result.
+        body: Body,
+    },
+    /// Its own error.
+    Error {
+        /// The error's type as the runtime named it.
+        error_type: Option<String>,
+        /// The payload, JSON for all known runtimes.
+        body: Bytes,
+    },
+}
+
+/// Why a line did not open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The runtime reported that init failed.
+    #[error("init failed: {error_type}")]
+    Init {
+        /// `Runtime.ImportModuleError`, …
+        error_type: String,
+        /// The payload.
+        body: Bytes,
+    },
+    /// The guest broke the protocol or the line.
+    #[error("the runtime broke its contract: {reason}")]
+    Broken {
+        /// How.
+        reason: String,
+    },
+}
+
+/// Why an exchange had no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The guest closed the line before an answer. It is about to exit, most likely.
+    #[error("the runtime closed its line")]
+    Closed,
+    /// The guest broke the protocol: answered twice, for another request, without an event.
+    #[error("the runtime broke its contract: {reason}")]
+    Broken {
+        /// How.
+        reason: String,
+    },
+    /// The answer is larger than the limit.
+    #[error("the answer is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit that was crossed.
+        limit_bytes: u64,
+        /// What the guest sent, where it announced it.
+        sent_bytes: Option<u64>,
+    },
+}

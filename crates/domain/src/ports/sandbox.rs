@@ -1,0 +1,200 @@
+//! Isolated processes, from the engine's side of the wall.
+
+use crate::{
+    BoxFuture,
+    ids::{CoreId, InstanceId, Mebibytes},
+    time::Mono,
+};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+/// What an instance is made from. Everything that becomes a host name is a number or a descriptor.
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// Its id, for the log; the spawner's own names are numbers it hands out.
+    pub instance: InstanceId,
+    /// The core that serves it.
+    pub core: CoreId,
+    /// The row of the root-owned runtime table.
+    pub runtime: u32,
+    /// `O_PATH` descriptor of the unpacked package, mounted read-only at `/var/task`; checked by
+    /// fstat on the other side.
+    pub package: Arc<OwnedFd>,
+    /// argv after the runtime's own.
+    pub args: Vec<String>,
+    /// The instance's environment; the runtime's comes first, these replace.
+    pub env: Vec<(String, String)>,
+    /// Memory limit, no swap.
+    pub memory: Mebibytes,
+    /// Hard size of `/tmp`.
+    pub tmp: Mebibytes,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Descriptors.
+    pub descriptors: u32,
+    /// Processor share.
+    pub cpu: CpuShare,
+}
+
+/// How much processor an instance may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuShare {
+    /// Weight against other instances, proportional to memory: 1024 per 1769 MiB.
+    pub weight: u32,
+    /// Hard quota in µs per 100 ms; `None` for none.
+    pub quota_us: Option<u32>,
+}
+
+/// What comes out of the wall: descriptors made inside the instance's namespaces.
+#[derive(Debug)]
+pub struct InstanceIo {
+    /// Listening TCP socket at [`RUNTIME_API_ADDRESS`] inside; the Runtime API is served on it.
+    pub runtime_api: OwnedFd,
+    /// Listening TCP socket at [`PLATFORM_ADDRESS`] inside; the platform's endpoint for this
+    /// instance alone.
+    pub platform: OwnedFd,
+    /// Read end of the guest's stdout, non-blocking.
+    pub stdout: OwnedFd,
+    /// Read end of the guest's stderr, non-blocking.
+    pub stderr: OwnedFd,
+}
+
+/// Where the guest finds the Runtime API (`AWS_LAMBDA_RUNTIME_API`).
+pub const RUNTIME_API_ADDRESS: &str = "127.0.0.1:9001";
+/// Where the guest finds the platform (`AWS_ENDPOINT_URL`).
+pub const PLATFORM_ADDRESS: &str = "127.0.0.1:9002";
+
+/// Why an instance could not be started.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// The runtime's row is missing or its tree has changed since it was assembled.
+    #[error("runtime {id} cannot be used: {reason}")]
+    Runtime {
+        /// The row.
+        id: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The package's descriptor is not what it must be.
+    #[error("the package was refused: {reason}")]
+    Package {
+        /// Why.
+        reason: String,
+    },
+    /// An isolation step failed; nothing of the instance is left.
+    #[error("the sandbox failed at step {step}: {reason}")]
+    Step {
+        /// The step's name, `join_cgroup`.
+        step: String,
+        /// Why, with the errno's name.
+        reason: String,
+    },
+    /// The deadline passed first; nothing of the instance is left.
+    #[error("the sandbox was not ready before its deadline")]
+    Deadline,
+    /// The spawner of that core died; another is on its way.
+    #[error("spawner {core} is not there")]
+    SpawnerLost {
+        /// The core.
+        core: u16,
+    },
+    /// The platform ran out of something that it bounds: pids, devices, network namespaces.
+    #[error("no {resource} left for another instance")]
+    Exhausted {
+        /// What.
+        resource: String,
+    },
+}
+
+/// What an instance uses, read from its cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InstanceUsage {
+    /// Memory now, bytes.
+    pub memory_bytes: u64,
+    /// Highest memory so far, bytes.
+    pub memory_peak_bytes: u64,
+    /// Processor time so far, µs.
+    pub cpu_us: u64,
+    /// Times that the kernel killed in it for want of memory.
+    pub oom_kills: u64,
+    /// Processes and threads now.
+    pub pids: u32,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitReport {
+    /// What ended it.
+    pub cause: ExitCause,
+    /// Its last usage.
+    pub usage: InstanceUsage,
+}
+
+/// What ended an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExitCause {
+    /// Its first process returned this status.
+    Exited(i32),
+    /// Its first process died of this signal.
+    Signaled(i32),
+    /// The kernel killed in it for want of memory.
+    OutOfMemory,
+    /// The platform destroyed it.
+    Destroyed,
+    /// The spawner or supervisor above it died.
+    SpawnerLost {
+        /// "spawner 1 died".
+        reason: String,
+    },
+}
+
+/// Makes instances.
+pub trait SandboxDriver: Send + Sync {
+    /// Starts an instance: the runtime's process has been executed when this resolves.
+    ///
+    /// Errors: [`StartError`]; nothing is left of an instance that failed to start. Dropping the
+    /// future destroys what was begun.
+    fn start(
+        &self,
+        spec: InstanceSpec,
+        deadline: Mono,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>>;
+
+    /// What the machine and its bounds allow.
+    fn capacity(&self) -> DriverCapacity;
+}
+
+/// What a driver can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriverCapacity {
+    /// Memory that instances may use together, bytes.
+    pub memory_bytes: u64,
+    /// Memory available for new instances now, bytes, as the machine reports it.
+    pub memory_available_bytes: u64,
+    /// Instances at once.
+    pub instances: u32,
+}
+
+/// A live instance. Dropping the last handle destroys it.
+pub trait Instance: Send + Sync {
+    /// Its descriptors; `Some` the first time.
+    fn take_io(&self) -> Option<InstanceIo>;
+    /// Stops it from running; it keeps its memory. Idempotent.
+    fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
+    /// Lets it run again. Idempotent.
+    fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
+    /// What it uses.
+    fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>>;
+    /// Kills everything in it and resolves once nothing is left: no process, cgroup, mount.
+    /// Idempotent.
+    fn destroy(&self) -> BoxFuture<'_, ExitReport>;
+    /// Resolves when it has ended, by whatever cause, and nothing is left. May be called often.
+    fn exited(&self) -> BoxFuture<'static, ExitReport>;
+}
+
+/// The instance has ended already; [`Instance::exited`] says how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the instance has ended")]
+pub struct InstanceGone;
+
+/// Time between the last answer and the freeze at the latest.
+pub const FREEZE_AFTER: Duration = Duration::from_millis(100);
