@@ -1,0 +1,63 @@
+"""Finds the interpreters that the bootstraps are tested with. A language without one says so as a skip."""
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+RUNTIMES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "runtimes")
+
+
+class Runtime(object):
+    def __init__(self, name, argv, env=None, version=()):
+        self.name, self._argv, self.env, self.version = name, argv, env or {}, version
+
+    def argv(self, task):
+        return [part.replace("{task}", task) for part in self._argv]
+
+    def __repr__(self):
+        return self.name
+
+
+def ask(*argv):
+    try:
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20).stdout.decode().strip()
+    except OSError:
+        return ""
+
+
+def pythons():
+    found = {}
+    candidates = glob.glob("/usr/bin/python3.*") + glob.glob("/usr/local/bin/python3.*")
+    candidates += glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3"))
+    for path in sorted(candidates):
+        answer = ask(path, "-I", "-S", "-c", "import sys; print('%d %d' % sys.version_info[:2])").split()
+        if len(answer) == 2 and answer[0] == "3" and int(answer[1]) >= 6:
+            version = (3, int(answer[1]))
+            entry = os.path.join(RUNTIMES, "python", "bootstrap.py")
+            found.setdefault(version, Runtime("python3.%d" % version[1], [path, "-S", "-u", entry], version=version))
+    return [found[version] for version in sorted(found)]
+
+
+def nodes():
+    path = shutil.which("node")
+    version = ask(path, "--version") if path else ""
+    if not version.startswith("v") or int(version[1:].split(".")[0]) < 16:
+        return []
+    return [Runtime("nodejs" + version[1:].split(".")[0], [path, os.path.join(RUNTIMES, "nodejs", "index.js")])]
+
+
+def parametrize(metafunc, fixture, found):
+    if fixture in metafunc.fixturenames:
+        missing = [pytest.param(None, marks=pytest.mark.skip(reason="no interpreter for %s on this machine" % fixture))]
+        metafunc.parametrize(fixture, found or missing, ids=str)
+
+
+def pytest_generate_tests(metafunc):
+    for fixture, find in (("python", pythons), ("node", nodes)):
+        if fixture in metafunc.fixturenames:
+            parametrize(metafunc, fixture, find())
