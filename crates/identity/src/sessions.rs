@@ -1,0 +1,111 @@
+//! Credentials of running instances: in memory only, bound to tenant, role and instance.
+//!
+//! They end with the instance and with the process; nothing of them is stored.
+
+use crate::keyring::{KeyEntry, KeySource};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use freehold_domain::{
+    FunctionRef, InstanceId, Principal,
+    ports::{Clock, InstanceCredentials, SessionKey},
+};
+use parking_lot::RwLock;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Life of a session. An instance that lives longer is retired and replaced before.
+pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
+
+#[derive(Default)]
+struct Held {
+    by_key: HashMap<String, KeyEntry>,
+    by_instance: HashMap<InstanceId, String>,
+}
+
+/// The sessions of all live instances, in front of the long-lived keys.
+pub struct Sessions {
+    held: RwLock<Held>,
+    random: SystemRandom,
+    clock: Arc<dyn Clock>,
+    behind: Arc<dyn KeySource>,
+}
+
+impl Sessions {
+    /// `behind` answers for every key that is not a session's.
+    pub fn new(clock: Arc<dyn Clock>, behind: Arc<dyn KeySource>) -> Self {
+        Self {
+            held: RwLock::default(),
+            random: SystemRandom::new(),
+            clock,
+            behind,
+        }
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random
+            .fill(&mut bytes)
+            .expect("the kernel's random source does not fail once seeded");
+        bytes
+    }
+}
+
+/// 20 characters of which the first four say what kind of key it is: `prefix` and base32.
+pub fn access_key_id(prefix: &str, random: [u8; 16]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    prefix
+        .chars()
+        .chain(
+            random
+                .iter()
+                .map(|byte| char::from(ALPHABET[usize::from(byte % 32)])),
+        )
+        .collect()
+}
+
+impl InstanceCredentials for Sessions {
+    fn issue(&self, function: &FunctionRef, role: &str, instance: InstanceId) -> SessionKey {
+        let session = SessionKey {
+            access_key_id: access_key_id("ASIA", self.random()),
+            secret: STANDARD.encode(self.random::<30>()),
+            session_token: STANDARD.encode(self.random::<96>()),
+            expires: self.clock.wall() + SESSION_LIFE,
+        };
+        let entry = KeyEntry {
+            secret: session.secret.clone(),
+            principal: Principal::Instance {
+                tenant: function.tenant.clone(),
+                role: role.to_owned(),
+                function: function.name.clone(),
+                instance,
+            },
+            token: Some(session.session_token.clone()),
+            enabled: true,
+            expires: Some(session.expires),
+        };
+        let mut held = self.held.write();
+        if let Some(earlier) = held
+            .by_instance
+            .insert(instance, session.access_key_id.clone())
+        {
+            held.by_key.remove(&earlier);
+        }
+        held.by_key.insert(session.access_key_id.clone(), entry);
+        session
+    }
+
+    fn revoke(&self, instance: InstanceId) {
+        let mut held = self.held.write();
+        if let Some(key) = held.by_instance.remove(&instance) {
+            held.by_key.remove(&key);
+        }
+    }
+}
+
+impl KeySource for Sessions {
+    fn lookup(&self, access_key_id: &str) -> Option<KeyEntry> {
+        if access_key_id.starts_with("ASIA") {
+            return self.held.read().by_key.get(access_key_id).cloned();
+        }
+        self.behind.lookup(access_key_id)
+    }
+}

@@ -1,0 +1,267 @@
+//! What a request says of its signer, before anything of it is believed.
+
+use super::{AuthError, EXPIRES_MAX_S, SIGNED_HEADERS_MAX};
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use std::fmt;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// A time as signatures write it, `20261121T020000Z`; the seconds since the epoch beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Seconds since the epoch.
+    pub seconds: i64,
+    text: String,
+}
+
+impl Timestamp {
+    /// Reads `yyyymmddThhmmssZ`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+        (text.len() == 16).then_some(())?;
+        let seconds = parsed
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_second();
+        Some(Self {
+            seconds,
+            text: text.to_owned(),
+        })
+    }
+    /// From seconds since the epoch.
+    pub fn from_seconds(seconds: i64) -> Self {
+        let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+        Self {
+            seconds,
+            text: at.strftime("%Y%m%dT%H%M%SZ").to_string(),
+        }
+    }
+    /// `yyyymmddThhmmssZ`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+    /// `yyyymmdd`.
+    pub fn day(&self) -> &str {
+        &self.text[..8]
+    }
+}
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where the signature stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
+    /// The Authorization header.
+    Header,
+    /// The query: presigned, valid for this many seconds.
+    Query {
+        /// X-Amz-Expires.
+        expires_s: u32,
+    },
+}
+
+/// The claims of a signed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// Who says so.
+    pub access_key_id: String,
+    /// The scope's date, `yyyymmdd`.
+    pub day: String,
+    /// The scope's region.
+    pub region: String,
+    /// The scope's service.
+    pub service: String,
+    /// Names of the signed headers, lower-case, sorted.
+    pub signed_headers: Vec<String>,
+    /// The signature, hexadecimal as it came.
+    pub signature: String,
+    /// When it was signed.
+    pub signed: Timestamp,
+    /// The session's token.
+    pub token: Option<String>,
+    /// Where it stood.
+    pub location: Location,
+}
+
+impl Presented {
+    /// Reads the claims; `None` for a request that is not signed at all.
+    ///
+    /// Errors: [`AuthError::Incomplete`] and [`AuthError::BadDate`], which name what is wrong.
+    pub fn read(parts: &Parts) -> Result<Option<Self>, AuthError> {
+        if let Some(value) = parts.headers.get(http::header::AUTHORIZATION) {
+            let value = value
+                .to_str()
+                .map_err(|_| incomplete("Authorization is not text"))?;
+            return from_header(value, parts).map(Some);
+        }
+        let query = parts.uri.query().unwrap_or("");
+        if query.contains("X-Amz-Signature=") || query.contains("X-Amz-Algorithm=") {
+            return from_query(query).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+fn incomplete(reason: impl Into<String>) -> AuthError {
+    AuthError::Incomplete {
+        reason: reason.into(),
+    }
+}
+
+fn from_header(value: &str, parts: &Parts) -> Result<Presented, AuthError> {
+    let (algorithm, fields) = value.split_once(' ').unwrap_or((value, ""));
+    if algorithm != ALGORITHM {
+        return Err(incomplete(format!(
+            "unsupported algorithm {:?}",
+            algorithm.chars().take(32).collect::<String>()
+        )));
+    }
+    let (mut credential, mut signed_headers, mut signature) = (None, None, None);
+    for field in fields.split(',') {
+        match field.trim().split_once('=') {
+            Some(("Credential", text)) => credential = Some(text),
+            Some(("SignedHeaders", text)) => signed_headers = Some(text),
+            Some(("Signature", text)) => signature = Some(text),
+            _ => {
+                return Err(incomplete(
+                    "Authorization has a field that is none of Credential, SignedHeaders, Signature",
+                ));
+            }
+        }
+    }
+    let missing =
+        |name: &str| incomplete(format!("Authorization header requires '{name}' parameter."));
+    let credential = credential.ok_or_else(|| missing("Credential"))?;
+    let signature = signature.ok_or_else(|| missing("Signature"))?;
+    let signed_headers = signed_headers.ok_or_else(|| missing("SignedHeaders"))?;
+    let text_of = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let date = text_of("x-amz-date").ok_or_else(|| {
+        incomplete(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+        )
+    })?;
+    let mut presented = claims(credential, signed_headers, signature, date)?;
+    presented.token = text_of("x-amz-security-token").map(str::to_owned);
+    let token_signed = presented
+        .signed_headers
+        .iter()
+        .any(|name| name == "x-amz-security-token");
+    let date_signed = presented
+        .signed_headers
+        .iter()
+        .any(|name| name == "x-amz-date");
+    if (presented.token.is_some() && !token_signed) || !date_signed {
+        return Err(incomplete(
+            "x-amz-date and x-amz-security-token must be signed headers",
+        ));
+    }
+    Ok(presented)
+}
+
+fn from_query(query: &str) -> Result<Presented, AuthError> {
+    let mut found: [Option<String>; 7] = Default::default();
+    const NAMES: [&str; 7] = [
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+    ];
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let Some(at) = NAMES.iter().position(|known| *known == name) {
+            if found[at].is_some() {
+                return Err(incomplete(format!("{name} stands twice in the query")));
+            }
+            let text = percent_decode_str(value)
+                .decode_utf8()
+                .map_err(|_| incomplete(format!("{name} is not text")))?;
+            found[at] = Some(text.into_owned());
+        }
+    }
+    let [
+        algorithm,
+        credential,
+        date,
+        expires,
+        signed_headers,
+        signature,
+        token,
+    ] = found;
+    let need = |value: Option<String>, name: &str| {
+        value.ok_or_else(|| incomplete(format!("the query requires '{name}'")))
+    };
+    if need(algorithm, NAMES[0])? != ALGORITHM {
+        return Err(incomplete("unsupported algorithm"));
+    }
+    let expires = need(expires, NAMES[3])?;
+    let expires_s = expires
+        .parse()
+        .ok()
+        .filter(|s| *s <= EXPIRES_MAX_S)
+        .ok_or_else(|| incomplete("X-Amz-Expires must be a number of seconds up to a week"))?;
+    let mut presented = claims(
+        &need(credential, NAMES[1])?,
+        &need(signed_headers, NAMES[4])?,
+        &need(signature, NAMES[5])?,
+        &need(date, NAMES[2])?,
+    )?;
+    presented.token = token;
+    presented.location = Location::Query { expires_s };
+    Ok(presented)
+}
+
+fn claims(
+    credential: &str,
+    signed_headers: &str,
+    signature: &str,
+    date: &str,
+) -> Result<Presented, AuthError> {
+    let scope: Vec<&str> = credential.split('/').collect();
+    let [key, day, region, service, "aws4_request"] = scope[..] else {
+        return Err(incomplete(
+            "Credential must be of the form key/yyyymmdd/region/service/aws4_request",
+        ));
+    };
+    let names: Vec<String> = signed_headers
+        .split(';')
+        .map(str::to_ascii_lowercase)
+        .collect();
+    if names.len() > SIGNED_HEADERS_MAX || names.iter().any(|name| name.is_empty()) {
+        return Err(incomplete(format!(
+            "SignedHeaders must name 1 to {SIGNED_HEADERS_MAX} headers"
+        )));
+    }
+    if !names.is_sorted() {
+        return Err(incomplete("SignedHeaders must be sorted"));
+    }
+    if !names.iter().any(|name| name == "host") {
+        return Err(incomplete("'Host' must be a signed header"));
+    }
+    let signed = Timestamp::parse(date).ok_or_else(|| AuthError::BadDate {
+        value: date.chars().take(64).collect(),
+    })?;
+    Ok(Presented {
+        access_key_id: key.to_owned(),
+        day: day.to_owned(),
+        region: region.to_owned(),
+        service: service.to_owned(),
+        signed_headers: names,
+        signature: signature.to_owned(),
+        signed,
+        token: None,
+        location: Location::Header,
+    })
+}
