@@ -136,6 +136,9 @@ pub enum CommitError {
         /// Whose key it was.
         tenant: TenantId,
     },
+    /// Records and events live in separate files, which no single transaction spans.
+    #[error("a commit holds records or events, not both")]
+    Mixed,
     /// The disk is full, or close to it.
     #[error("the disk is full")]
     DiskFull,
@@ -230,8 +233,48 @@ pub trait EventQueue: Send + Sync {
     /// When the next event is due; `None` when the queue is empty.
     fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>>;
 
+    /// What became of one event, as long as its row is kept; `None` for an event that was never
+    /// accepted.
+    fn state(
+        &self,
+        who: &Principal,
+        id: InvocationId,
+    ) -> BoxFuture<'_, Result<Option<EventState>, ReadError>>;
+
     /// How many events wait or run, and how many ended in which way, since the store was made.
     fn counts(&self, who: &Principal) -> BoxFuture<'_, Result<EventCounts, ReadError>>;
+}
+
+/// What became of an event so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventState {
+    /// It waits for its next attempt.
+    Waiting {
+        /// When that is due.
+        due: Wall,
+        /// Attempts that counted so far.
+        attempts: u32,
+        /// What the last one failed with.
+        last_error: Option<String>,
+    },
+    /// A worker holds it.
+    Running {
+        /// When the claim ends on its own.
+        lease_until: Wall,
+        /// Attempts, this one included.
+        attempts: u32,
+        /// The claim's epoch.
+        epoch: u64,
+    },
+    /// It ended.
+    Ended {
+        /// How.
+        end: EventEnd,
+        /// When.
+        at: Wall,
+        /// Attempts that counted.
+        attempts: u32,
+    },
 }
 
 /// accepted = waiting + running + done + dead, at every moment.
@@ -308,7 +351,9 @@ pub trait LogStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<LogStreamInfo>, ReadError>>;
     /// Lines of one stream with `from <= at < until`, starting at `position` (0 for the first, in
-    /// file order; `backwards` reads towards the start), at most `limit` lines and `bytes` bytes.
+    /// file order; `backwards` reads towards the start), at most `limit` lines and `bytes` bytes;
+    /// one line is returned whatever its size, so that a reader always gets on. A stream that does
+    /// not exist reads as an empty one.
     fn read(
         &self,
         who: &Principal,

@@ -1,0 +1,208 @@
+//! The queue of the store in memory.
+
+use bytes::Bytes;
+use freehold_domain::{
+    InvocationId, Principal, TenantId, Wall,
+    ports::{CommitError, EventCounts, EventState},
+    record::{ClaimedEvent, EventEnd, EventV1},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+#[derive(Clone)]
+enum Place {
+    Waiting,
+    Running,
+    Ended(EventEnd, Wall),
+}
+
+#[derive(Clone)]
+struct Row {
+    event: EventV1,
+    body: Bytes,
+    place: Place,
+    /// When it is due, or when its lease ends.
+    due: Wall,
+    epoch: u64,
+    last_error: Option<String>,
+}
+
+/// Every event ever accepted, with what became of it.
+#[derive(Clone, Default)]
+pub(super) struct Events {
+    rows: BTreeMap<InvocationId, Row>,
+    /// The tenant that the next claim begins after.
+    served: Option<TenantId>,
+}
+
+impl Events {
+    pub(super) fn add(
+        &mut self,
+        who: &Principal,
+        event: EventV1,
+        body: Bytes,
+    ) -> Result<(), CommitError> {
+        check(who, &event.function.tenant)?;
+        if self.rows.contains_key(&event.id) {
+            return Err(CommitError::Failed {
+                reason: format!("event {} was accepted before", event.id),
+            });
+        }
+        let row = Row {
+            due: event.accepted,
+            body,
+            place: Place::Waiting,
+            epoch: 0,
+            last_error: None,
+            event,
+        };
+        self.rows.insert(row.event.id, row);
+        Ok(())
+    }
+
+    fn claimed(
+        &mut self,
+        who: &Principal,
+        id: InvocationId,
+        epoch: u64,
+    ) -> Result<&mut Row, CommitError> {
+        let stale = CommitError::StaleClaim { id, epoch };
+        let row = self.rows.get_mut(&id).ok_or(stale.clone())?;
+        check(who, &row.event.function.tenant)?;
+        match row.place {
+            Place::Running if row.epoch == epoch => Ok(row),
+            _ => Err(stale),
+        }
+    }
+
+    pub(super) fn retry(
+        &mut self,
+        who: &Principal,
+        id: InvocationId,
+        epoch: u64,
+        due: Wall,
+        counts: bool,
+        error: Option<String>,
+    ) -> Result<(), CommitError> {
+        let row = self.claimed(who, id, epoch)?;
+        row.place = Place::Waiting;
+        row.due = due;
+        if !counts {
+            row.event.attempts = row.event.attempts.saturating_sub(1);
+        }
+        if error.is_some() {
+            row.last_error = error;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(
+        &mut self,
+        who: &Principal,
+        id: InvocationId,
+        epoch: u64,
+        end: EventEnd,
+        at: Wall,
+    ) -> Result<(), CommitError> {
+        let row = self.claimed(who, id, epoch)?;
+        row.place = Place::Ended(end, at);
+        row.body = Bytes::new();
+        Ok(())
+    }
+
+    pub(super) fn claim(&mut self, now: Wall, lease: Duration, limit: usize) -> Vec<ClaimedEvent> {
+        let mut due: BTreeMap<TenantId, VecDeque<(Wall, InvocationId)>> = BTreeMap::new();
+        for (id, row) in &self.rows {
+            if !matches!(row.place, Place::Ended(..)) && row.due <= now {
+                let tenant = row.event.function.tenant.clone();
+                due.entry(tenant).or_default().push_back((row.due, *id));
+            }
+        }
+        let mut lanes: VecDeque<_> = due.into_iter().collect();
+        let behind = lanes
+            .iter()
+            .position(|(tenant, _)| self.served.as_ref().is_none_or(|served| tenant > served));
+        lanes.rotate_left(behind.unwrap_or(0));
+        for (_, lane) in &mut lanes {
+            lane.make_contiguous().sort();
+        }
+        let mut claimed = Vec::new();
+        while claimed.len() < limit {
+            let Some((tenant, mut lane)) = lanes.pop_front() else {
+                break;
+            };
+            let Some((_, id)) = lane.pop_front() else {
+                continue;
+            };
+            let row = self.rows.get_mut(&id).expect("taken from the rows above");
+            row.place = Place::Running;
+            row.epoch += 1;
+            row.event.attempts += 1;
+            row.due = now + lease;
+            claimed.push(ClaimedEvent {
+                event: row.event.clone(),
+                body: row.body.clone(),
+                epoch: row.epoch,
+            });
+            self.served = Some(tenant.clone());
+            lanes.push_back((tenant, lane));
+        }
+        claimed
+    }
+
+    pub(super) fn next_due(&self) -> Option<Wall> {
+        let open = self.rows.values();
+        open.filter(|row| !matches!(row.place, Place::Ended(..)))
+            .map(|row| row.due)
+            .min()
+    }
+
+    pub(super) fn state(&self, id: InvocationId) -> Option<(TenantId, EventState)> {
+        let row = self.rows.get(&id)?;
+        let attempts = row.event.attempts;
+        let state = match &row.place {
+            Place::Waiting => EventState::Waiting {
+                due: row.due,
+                attempts,
+                last_error: row.last_error.clone(),
+            },
+            Place::Running => EventState::Running {
+                lease_until: row.due,
+                attempts,
+                epoch: row.epoch,
+            },
+            Place::Ended(end, at) => EventState::Ended {
+                end: end.clone(),
+                at: *at,
+                attempts,
+            },
+        };
+        Some((row.event.function.tenant.clone(), state))
+    }
+
+    pub(super) fn counts(&self) -> EventCounts {
+        let mut counts = EventCounts::default();
+        for row in self.rows.values() {
+            counts.accepted += 1;
+            match row.place {
+                Place::Waiting => counts.waiting += 1,
+                Place::Running => counts.running += 1,
+                Place::Ended(EventEnd::Done, _) => counts.done += 1,
+                Place::Ended(EventEnd::Dead { .. }, _) => counts.dead += 1,
+            }
+        }
+        counts
+    }
+}
+
+fn check(who: &Principal, tenant: &TenantId) -> Result<(), CommitError> {
+    if who.reaches(tenant) {
+        return Ok(());
+    }
+    Err(CommitError::Denied {
+        who: format!("{who:?}"),
+        tenant: tenant.clone(),
+    })
+}
