@@ -2,17 +2,21 @@
 
 use std::{path::Path, process::ExitCode};
 
+mod codegen;
 mod layering;
 
 const USAGE: &str = "usage: cargo xtask NAME
 
+  codegen    write the AWS protocols from their models (--check: only compare)
   layering   check the arrows between crates and the words that only some may say";
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("xtask lies in the repository");
-    match std::env::args().nth(1).as_deref() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("codegen") => codegen::run(root, &args[1..]),
         Some("layering") => layering::run(root),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

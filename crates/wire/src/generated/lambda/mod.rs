@@ -1,0 +1,11 @@
+//! AWS Lambda: generated from its service model. Written by `cargo xtask codegen`; edits are lost.
+
+mod operations;
+pub use operations::*;
+mod shapes;
+pub use shapes::*;
+mod codecs;
+pub use codecs::*;
+pub mod error;
+mod patterns;
+mod rules;

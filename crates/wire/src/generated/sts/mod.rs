@@ -1,0 +1,8 @@
+//! AWS Security Token Service: generated from its service model. Written by `cargo xtask codegen`; edits are lost.
+
+mod operations;
+pub use operations::*;
+mod shapes;
+pub use shapes::*;
+mod codecs;
+pub use codecs::*;
