@@ -1,0 +1,34 @@
+# The commands of the repository. Each target is a script below scripts/ or one line here;
+# what they build and fetch lies outside the clone (see scripts/lib.sh).
+
+.DEFAULT_GOAL := help
+.PHONY: run stop test faults soak bench clean help
+
+# Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
+LISTEN ?= 127.0.0.1:7070
+ADMIN_LISTEN ?= 127.0.0.1:7071
+export LISTEN ADMIN_LISTEN
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## build, start the platform in the background, deploy the example and book a ticket
+	@scripts/run.sh
+
+stop: ## stop what `make run` started; the data stays
+	@scripts/stop.sh
+
+test: ## everything that a change must pass; the last line counts
+	@scripts/test.sh
+
+faults: ## the escape list, hostile archives, kills and floods, without the rest
+	@scripts/test.sh faults
+
+soak: ## ten thousand invocations with hang-ups, timeouts and crashes; SOAK_INVOCATIONS=n for more
+	@scripts/test.sh soak
+
+bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
+	@scripts/bench.sh
+
+clean: ## remove builds and fetched tools from the cache; data of `make run` stays
+	@scripts/clean.sh

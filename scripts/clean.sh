@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# `make clean`: removes what the other targets built and fetched. Never the data of `make run`.
+source "$(dirname "$0")/lib.sh"
+
+shopt -s nullglob
+for path in "$CACHE"/target-* "$CACHE"/venv "$CACHE"/venv-* "$CACHE"/node "$CACHE"/node-* "$CACHE"/tools "$CACHE"/test-*; do
+  say "removing $path"
+  rm -rf "$path"
+done
+say "the data of 'make run' stays in $DATA (remove it by hand after 'make stop')"

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# `make run`: from a clone to a booked ticket. Safe to run again at any time: a server that runs is
+# kept (or replaced, when the build changed), functions are updated, data stays.
+source "$(dirname "$0")/lib.sh"
+
+"$ROOT/scripts/setup.sh" run
+step "building"
+build_binary
+
+# port_holder HOST:PORT: says who listens there, empty if nobody does.
+port_holder() {
+  local host=${1%:*} port=${1##*:}
+  (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null || return 0
+  local row
+  row=$(ss -Hltnp "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (pid \2)/p' | head -n 1)
+  printf '%s' "${row:-another process}"
+}
+
+start_server() {
+  local address holder
+  for address in "$LISTEN" "$ADMIN_LISTEN"; do
+    holder=$(port_holder "$address")
+    [ -z "$holder" ] || die "$address is taken by $holder: stop it, or run 'make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171'"
+  done
+  mkdir -p "$DATA" 2>/dev/null || die "cannot make $DATA: choose another with FREEHOLD_DATA=/some/folder make run"
+  step "fetching the AWS SDKs that functions find (boto3, AWS SDK v3)"
+  "$FREEHOLD_BIN" runtimes install --data "$DATA" ||
+    note "functions start without them; run 'make run' again with network"
+
+  step "starting the platform"
+  local log=$DATA/server.log pid
+  rm -f "$DATA/run/endpoint.json"
+  # A session of its own: closing this terminal must not end the platform.
+  setsid nohup "$FREEHOLD_BIN" serve --data "$DATA" --listen "$LISTEN" --admin-listen "$ADMIN_LISTEN" \
+    >>"$log" 2>&1 </dev/null &
+  pid=$!
+  for _ in $(seq 600); do
+    [ -n "$(server_pid)" ] && { note "log: $log"; return; }
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  grep -v '^[[:space:]]*$' "$log" | tail -n 5 >&2 || true
+  if is_root; then
+    die "the server did not start; its last words stand above, the rest in $log; '$FREEHOLD_BIN doctor' says what is missing"
+  fi
+  die "the server did not start as $(id -un); its last words stand above: try 'sudo make run', or '$FREEHOLD_BIN doctor' for what is missing"
+}
+
+pid=$(server_pid || true)
+if [ -n "$pid" ] && ! [ "/proc/$pid/exe" -ef "$FREEHOLD_BIN" ]; then
+  step "the build changed: replacing the server (pid $pid)"
+  "$ROOT/scripts/stop.sh"
+  pid=
+fi
+if [ -n "$pid" ]; then
+  step "the platform runs already (pid $pid) at $(endpoint)"
+else
+  start_server
+fi
+
+exec "$ROOT/scripts/run-example.sh"

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# `make test`: every stage runs, whatever the stages before it did; the last line counts.
+# `make faults` and `make soak` run a part: scripts/test.sh faults|soak.
+#
+# A stage that is one check counts as one. Nothing is skipped without its reason on a line.
+source "$(dirname "$0")/lib.sh"
+set +e
+
+part=${1:-all}
+passed=0 failed=0 skipped=0
+failures=()
+started=$SECONDS
+
+count() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
+
+# finish: prints the sum and ends with it.
+finish() {
+  local line="$passed passed, $failed failed, $skipped skipped"
+  [ ${#failures[@]} = 0 ] || { say; step "failed"; printf '    %s\n' "${failures[@]}"; }
+  note "$((SECONDS - started)) s in all"
+  [ -z "${FREEHOLD_COUNTS_FILE:-}" ] || say "$line" >"$FREEHOLD_COUNTS_FILE"
+  say "$line"
+  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+  exit $?
+}
+
+# check NAME COMMAND…: one check, counted as one.
+check() {
+  local name=$1 begun=$SECONDS
+  shift
+  step "$name"
+  if "$@"; then
+    count 1 0 0
+    note "passed in $((SECONDS - begun)) s"
+  else
+    count 0 1 0
+    failures+=("$name")
+  fi
+}
+
+skip() {
+  say "SKIPPED $1: $2"
+  count 0 0 1
+}
+
+# Setting up is a check too: without what it gives the other stages would fail for odd reasons.
+step "what the tests need"
+if ! ("$ROOT/scripts/setup.sh" test); then
+  count 0 1 0
+  failures+=("setup: see its line above")
+  finish
+fi
+(use_target_folder) || { count 0 1 0; failures+=("no usable Rust toolchain"); finish; }
+use_target_folder
+cd "$ROOT" || exit 2
+work=$(mktemp -d "${TMPDIR:-/tmp}/freehold-make-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# Licences and sources: the tool is built once per version and kept in the cache.
+# Without default features it needs no TLS stack and no git; 2.6 minutes on two cores, once.
+DENY_VERSION=0.20.2
+deny() {
+  local root=$CACHE/tools/cargo-deny-$DENY_VERSION
+  if ! [ -x "$root/bin/cargo-deny" ]; then
+    note "building cargo-deny $DENY_VERSION into the cache, once"
+    if ! CARGO_TARGET_DIR=$CACHE/tools/build cargo install --quiet --locked --root "$root" \
+      --version "$DENY_VERSION" --no-default-features cargo-deny; then
+      rm -rf "$CACHE/tools/build"
+      return 1
+    fi
+    rm -rf "$CACHE/tools/build"
+  fi
+  "$root/bin/cargo-deny" --log-level error --all-features --locked check licenses bans sources
+}
+
+rust_tests() {
+  step "tests of the crates"
+  local log=$work/rust.log
+  cargo test --quiet --locked --release --workspace --no-fail-fast 2>&1 | tee "$log"
+  local status=${PIPESTATUS[0]}
+  local sums
+  sums=$(awk '/^test result: /{p+=$4; f+=$6; s+=$8} END{print p+0, f+0, s+0}' "$log")
+  # shellcheck disable=SC2086
+  count $sums
+  if [ "$status" != 0 ]; then
+    # A test binary that died, or code that does not build, has no line with counts.
+    [ "$(cut -d' ' -f2 <<<"$sums")" != 0 ] || count 0 1 0
+    failures+=("tests of the crates (exit $status)")
+  fi
+  grep -E '^test .* \.\.\. ignored' "$log" | sed 's/^test /SKIPPED /'
+}
+
+# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts.
+pytests() {
+  local report=$work/pytest.xml status
+  rm -f "$report"
+  PYTHONDONTWRITEBYTECODE=1 FREEHOLD_NODE_MODULES=$CACHE/node/node_modules FREEHOLD_CACHE=$CACHE \
+    PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
+    --quiet -rsfE --junitxml="$report" "$@"
+  status=$?
+  local sums
+  sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'
+import sys, xml.etree.ElementTree as tree
+try:
+    suites = tree.parse(sys.argv[1]).getroot().iter("testsuite")
+except (OSError, tree.ParseError):
+    suites = []
+total = failed = skipped = 0
+for suite in suites:
+    total += int(suite.get("tests"))
+    failed += int(suite.get("failures")) + int(suite.get("errors"))
+    skipped += int(suite.get("skipped"))
+print(max(total - failed - skipped, 0), failed, skipped)
+PY
+  )
+  # shellcheck disable=SC2086
+  count $sums
+  if [ "$status" != 0 ]; then
+    [ "$(cut -d' ' -f2 <<<"$sums")" != 0 ] || count 0 1 0
+    failures+=("pytest $* (exit $status)")
+  fi
+}
+
+case $part in
+  all)
+    check "format" cargo fmt --all --check
+    check "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    check "licences, bans, sources" deny
+    check "layering" cargo run --quiet --locked --release --package xtask -- layering
+    check "generated code is current" cargo run --quiet --locked --release --package xtask -- codegen --check
+    check "the release binary builds" build_binary
+    rust_tests
+    step "tests from outside"
+    if [ -x "$FREEHOLD_BIN" ]; then
+      pytests tests
+    else
+      pytests tests/runtimes
+      failures+=("tests from outside: there is no binary to test")
+      count 0 1 0
+    fi
+    ;;
+  faults)
+    check "the release binary builds" build_binary
+    step "faults and hostile input"
+    pytests tests/sandbox tests/packages_test.py tests/limits_test.py tests/signature_test.py \
+      tests/events_test.py tests/lifecycle_test.py
+    ;;
+  soak)
+    check "the release binary builds" build_binary
+    step "soak"
+    pytests -m soak tests/soak_test.py
+    ;;
+  *) die "no part '$part': scripts/test.sh [all|faults|soak]" ;;
+esac
+
+finish
