@@ -1,0 +1,381 @@
+//! The Runtime API's HTTP: connections, paths, headers, status codes.
+//!
+//! Refuses what is over a limit before it is read, and what the line does not expect.
+
+use super::{
+    RuntimeLimits,
+    line::{Answered, Line, Refused},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::{Bytes, BytesMut};
+use freehold_domain::{ids::Qualifier, ports::GuestCall};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
+const ARN: HeaderName = HeaderName::from_static("lambda-runtime-invoked-function-arn");
+const TRACE: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
+const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-client-context");
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+
+/// Bytes over the limit that are read and dropped, so that a client hears its 413 instead of a
+/// reset while it still writes.
+const DISCARD_BYTES_MAX: u64 = 64 << 20;
+
+type Reply = Response<Full<Bytes>>;
+
+/// Serves a listener until it fails or the task is aborted, its connections with it.
+pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: RuntimeLimits) {
+    struct CloseLine(Arc<Line>);
+    impl Drop for CloseLine {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let close = CloseLine(line);
+    let seats = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // No seat: the guest waits in the kernel's queue until one of its own connections ends.
+        let Ok(seat) = seats.clone().acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a runtime's listener ended");
+                return;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let line = close.0.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let line = line.clone();
+                async move { Ok::<_, Infallible>(reply(&line, limits, request).await) }
+            });
+            // A guest that breaks off harms its own event alone; the line knows about events.
+            let _ = http1::Builder::new()
+                .title_case_headers(true)
+                .half_close(false)
+                .pipeline_flush(true)
+                .max_buf_size(limits.header_bytes.max(8 << 10))
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(seat);
+        });
+    }
+}
+
+/// Time for an acknowledgement to leave before the connections are dropped.
+pub(super) async fn let_answers_leave() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+async fn reply(line: &Line, limits: RuntimeLimits, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path();
+    let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
+        return not_found();
+    };
+    let id = |end: &str| {
+        path.strip_prefix("invocation/")
+            .and_then(|rest| rest.strip_suffix(end))
+            .filter(|id| !id.is_empty() && !id.contains('/'))
+            .map(str::to_owned)
+    };
+    let is_post = request.method() == Method::POST;
+    if path == "invocation/next" {
+        if request.method() != Method::GET {
+            return method_not_allowed();
+        }
+        return next(line).await;
+    }
+    if path == "init/error" {
+        if !is_post {
+            return method_not_allowed();
+        }
+        return init_error(line, limits, request).await;
+    }
+    match (id("/response"), id("/error")) {
+        (Some(_), _) | (_, Some(_)) if !is_post => method_not_allowed(),
+        (Some(id), _) => response(line, limits, &id, request).await,
+        (None, Some(id)) => error(line, limits, &id, request).await,
+        (None, None) => not_found(),
+    }
+}
+
+async fn next(line: &Line) -> Reply {
+    let poll = match line.next() {
+        Ok(poll) => poll,
+        Err(refused) => return refuse(refused),
+    };
+    let Ok(call) = poll.await else {
+        return refuse(Refused::State {
+            is: "Ready",
+            wanted: "Ready",
+        });
+    };
+    event(call).await
+}
+
+/// An event as the runtime reads it.
+async fn event(call: GuestCall) -> Reply {
+    let function = &call.function;
+    let mut arn = format!(
+        "arn:aws:lambda:{}:{}:function:{}",
+        function.region, function.tenant, function.name
+    );
+    if let Some(qualifier) = &call.qualifier {
+        arn.push(':');
+        match qualifier {
+            Qualifier::Latest => arn.push_str("$LATEST"),
+            other => arn.push_str(&other.to_string()),
+        }
+    }
+    // The pipeline has checked the size; a stream is read whole, since this API knows no other.
+    let body = match call.body.collect(u64::MAX).await {
+        Ok((body, _)) => body,
+        Err(error) => {
+            return problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                &format!("the event could not be read: {error}"),
+            );
+        }
+    };
+    let mut reply = Response::new(Full::new(body));
+    let headers = reply.headers_mut();
+    headers.reserve(8);
+    headers.insert(CONTENT_TYPE, JSON);
+    let mut put = |name, text: &[u8]| {
+        if let Ok(value) = HeaderValue::from_bytes(text) {
+            headers.insert(name, value);
+        }
+    };
+    put(REQUEST_ID, call.id.to_string().as_bytes());
+    put(DEADLINE, call.deadline.millis().to_string().as_bytes());
+    put(ARN, arn.as_bytes());
+    put(TRACE, call.trace.to_string().as_bytes());
+    if let Some(context) = &call.client_context {
+        // JSON has control characters between tokens only, where a space says the same.
+        let text: Vec<u8> = context
+            .iter()
+            .map(|b| if *b < 0x20 { b' ' } else { *b })
+            .collect();
+        put(CLIENT_CONTEXT, &text);
+    }
+    reply
+}
+
+async fn response(
+    line: &Line,
+    limits: RuntimeLimits,
+    id: &str,
+    request: Request<Incoming>,
+) -> Reply {
+    if let Err(refused) = line.expects(id) {
+        return refuse(refused);
+    }
+    let headers = request.headers();
+    if headers
+        .get(RESPONSE_MODE)
+        .is_some_and(|mode| !mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
+    {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "InvalidFunctionResponseMode",
+            "Invalid function response mode",
+        );
+    }
+    let content_type = text(headers, CONTENT_TYPE.as_str());
+    match read(request.into_body(), limits.answer_bytes).await {
+        Ok((body, trailers)) => {
+            let answered = match late_error(&trailers) {
+                Some((error_type, body)) => Answered::Error {
+                    error_type: Some(error_type),
+                    body,
+                },
+                None => Answered::Response { content_type, body },
+            };
+            accept(line.answer(id, answered))
+        }
+        Err(ReadFailed::TooLarge) => too_large(line, limits, id),
+        Err(ReadFailed::Truncated) => truncated(),
+    }
+}
+
+/// An answer over the limit is the function's error; the instance goes on.
+fn too_large(line: &Line, limits: RuntimeLimits, id: &str) -> Reply {
+    let limit = limits.answer_bytes;
+    let error_type = "Function.ResponseSizeTooLarge";
+    let body = serde_json::json!({
+        "errorMessage": format!(
+            "Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+        ),
+        "errorType": error_type,
+    });
+    let answered = Answered::Error {
+        error_type: Some(error_type.to_owned()),
+        body: body.to_string().into(),
+    };
+    if let Err(refused) = line.answer(id, answered) {
+        return refuse(refused);
+    }
+    problem(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "RequestEntityTooLarge",
+        &format!("Exceeded maximum allowed payload size ({limit} bytes)."),
+    )
+}
+
+async fn error(line: &Line, limits: RuntimeLimits, id: &str, request: Request<Incoming>) -> Reply {
+    if let Err(refused) = line.expects(id) {
+        return refuse(refused);
+    }
+    let error_type = text(request.headers(), ERROR_TYPE);
+    match read(request.into_body(), limits.error_bytes).await {
+        Ok((body, _)) => accept(line.answer(id, Answered::Error { error_type, body })),
+        Err(ReadFailed::TooLarge) => too_large(line, limits, id),
+        Err(ReadFailed::Truncated) => truncated(),
+    }
+}
+
+async fn init_error(line: &Line, limits: RuntimeLimits, request: Request<Incoming>) -> Reply {
+    let header = text(request.headers(), ERROR_TYPE);
+    let body = match read(request.into_body(), limits.error_bytes).await {
+        Ok((body, _)) => body,
+        Err(ReadFailed::TooLarge) => Bytes::new(),
+        Err(ReadFailed::Truncated) => return truncated(),
+    };
+    let error_type = header.unwrap_or_else(|| "Runtime.Unknown".to_owned());
+    accept(line.init_failed(error_type, body))
+}
+
+enum ReadFailed {
+    TooLarge,
+    Truncated,
+}
+
+/// Reads a body up to `limit` bytes, and its trailers; what is over is discarded.
+async fn read(mut body: Incoming, limit: u64) -> Result<(Bytes, HeaderMap), ReadFailed> {
+    let (mut first, mut joined) = (None::<Bytes>, BytesMut::new());
+    let (mut total, mut trailers) = (0_u64, HeaderMap::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ReadFailed::Truncated)?;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().unwrap_or_default();
+                continue;
+            }
+        };
+        total += data.len() as u64;
+        if total > limit {
+            (first, joined) = (None, BytesMut::new());
+            if total > limit.saturating_add(DISCARD_BYTES_MAX) {
+                break;
+            }
+        } else if first.is_none() && joined.is_empty() {
+            first = Some(data);
+        } else {
+            if let Some(head) = first.take() {
+                joined.reserve(head.len() + data.len());
+                joined.extend_from_slice(&head);
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    if total > limit {
+        return Err(ReadFailed::TooLarge);
+    }
+    Ok((first.unwrap_or_else(|| joined.freeze()), trailers))
+}
+
+/// A streamed answer that failed half way says so in its trailers, the payload in base64.
+fn late_error(trailers: &HeaderMap) -> Option<(String, Bytes)> {
+    let error_type = text(trailers, ERROR_TYPE)?;
+    let body = trailers
+        .get(ERROR_BODY)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let body = STANDARD.decode(body).unwrap_or_else(|_| body.to_vec());
+    Some((error_type, body.into()))
+}
+
+/// A header's text, cut at 256 bytes: it ends up in logs and answers.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.as_bytes();
+    let text = String::from_utf8_lossy(&value[..value.len().min(256)]).into_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn accept(taken: Result<(), Refused>) -> Reply {
+    match taken {
+        Ok(()) => json(
+            StatusCode::ACCEPTED,
+            Bytes::from_static(b"{\"status\":\"OK\"}\n"),
+        ),
+        Err(refused) => refuse(refused),
+    }
+}
+
+fn refuse(refused: Refused) -> Reply {
+    match refused {
+        Refused::RequestId => problem(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestID",
+            "Invalid request ID",
+        ),
+        Refused::State { is, wanted } => problem(
+            StatusCode::FORBIDDEN,
+            "InvalidStateTransition",
+            &format!(
+                "State transition from {is} to {wanted} failed for runtime. Error: State \
+                 transition is not allowed"
+            ),
+        ),
+    }
+}
+
+fn truncated() -> Reply {
+    let message = "HTTP request detected as truncated";
+    problem(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", message)
+}
+
+fn not_found() -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
+    *reply.status_mut() = StatusCode::NOT_FOUND;
+    reply
+}
+
+fn method_not_allowed() -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    reply
+}
+
+fn problem(status: StatusCode, error_type: &str, message: &str) -> Reply {
+    let body = serde_json::json!({ "errorMessage": message, "errorType": error_type });
+    json(status, body.to_string().into())
+}
+
+fn json(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply
+}

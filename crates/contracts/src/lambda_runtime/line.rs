@@ -1,0 +1,210 @@
+//! The state of one line: which event is out, who waits for it, what may come next.
+//!
+//! Plain data behind a short lock; no IO and no tasks, so every order of requests can be tried in a
+//! test. See the diagram in the parent module.
+
+use bytes::Bytes;
+use freehold_domain::{
+    ids::InvocationId,
+    ports::{GuestCall, LinkError, OpenError},
+};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a guest answered, checked and complete.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Response {
+        content_type: Option<String>,
+        body: Bytes,
+    },
+    Error {
+        error_type: Option<String>,
+        body: Bytes,
+    },
+}
+
+/// Why a request of the guest is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Not in this state; the names of the state and of what was asked for.
+    State {
+        is: &'static str,
+        wanted: &'static str,
+    },
+    /// An answer for an event that is not out: another id, answered twice, or given up.
+    RequestId,
+}
+
+/// A guest's poll: resolves with the next event, or with nothing when a newer poll took its place.
+pub(super) type Poll = oneshot::Receiver<GuestCall>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Line {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    opened: Option<oneshot::Sender<Result<(), OpenError>>>,
+    closed: bool,
+    /// The guest's poll, while it has one open.
+    poll: Option<oneshot::Sender<GuestCall>>,
+    /// An event that no poll has taken yet.
+    offered: Option<GuestCall>,
+    /// The event that is out and who waits for its answer.
+    out: Option<(InvocationId, oneshot::Sender<Answered>)>,
+}
+
+impl Line {
+    /// A line that has not opened; the receiver hears how that goes.
+    pub(super) fn new() -> (Self, oneshot::Receiver<Result<(), OpenError>>) {
+        let (opened, hears) = oneshot::channel();
+        let state = State {
+            opened: Some(opened),
+            closed: false,
+            poll: None,
+            offered: None,
+            out: None,
+        };
+        (
+            Self {
+                state: Arc::new(Mutex::new(state)),
+            },
+            hears,
+        )
+    }
+
+    /// Hands an event over: to the open poll, or to the next one.
+    ///
+    /// Errors: [`LinkError::Closed`] after the end, [`LinkError::Broken`] while another is out.
+    pub(super) fn offer(&self, call: GuestCall) -> Result<Exchange, LinkError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(LinkError::Closed);
+        }
+        if state.out.is_some() {
+            return Err(LinkError::Broken {
+                reason: "it was handed a second event".into(),
+            });
+        }
+        let (id, (answer, hears)) = (call.id, oneshot::channel());
+        state.out = Some((id, answer));
+        state.offered = match state.poll.take() {
+            // A poll whose connection has gone gives the event back.
+            Some(poll) => poll.send(call).err(),
+            None => Some(call),
+        };
+        drop(state);
+        Ok(Exchange {
+            id,
+            hears,
+            state: self.state.clone(),
+        })
+    }
+
+    /// The guest asks for an event. The first poll opens the line.
+    pub(super) fn next(&self) -> Result<Poll, Refused> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refused::State {
+                is: "Closed",
+                wanted: "Ready",
+            });
+        }
+        let (poll, event) = oneshot::channel();
+        if let Some(call) = state.offered.take() {
+            if poll.send(call).is_err() {
+                unreachable!("the receiver is held two lines above");
+            }
+        } else if state.out.is_some() {
+            return Err(Refused::State {
+                is: "Running",
+                wanted: "Ready",
+            });
+        } else {
+            // A client that reconnects polls again; the older poll's connection hears a 403.
+            state.poll = Some(poll);
+        }
+        if let Some(opened) = state.opened.take() {
+            let _ = opened.send(Ok(()));
+        }
+        Ok(event)
+    }
+
+    /// Whether an answer to `id` would be taken: asked before its body is read.
+    pub(super) fn expects(&self, id: &str) -> Result<(), Refused> {
+        self.state.lock().expects(id).map(|_| ())
+    }
+
+    /// The guest answers. Exactly one answer per event is taken.
+    pub(super) fn answer(&self, id: &str, answered: Answered) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        state.expects(id)?;
+        let (_, hears) = state.out.take().ok_or(Refused::RequestId)?;
+        drop(state);
+        hears.send(answered).map_err(|_| Refused::RequestId)
+    }
+
+    /// The runtime reports that init failed.
+    pub(super) fn init_failed(&self, error_type: String, body: Bytes) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        let Some(opened) = state.opened.take() else {
+            return Err(Refused::State {
+                is: "Ready",
+                wanted: "InitError",
+            });
+        };
+        state.closed = true;
+        let _ = opened.send(Err(OpenError::Init { error_type, body }));
+        Ok(())
+    }
+
+    /// Ends the line: polls hear a refusal, whoever waits for an answer hears that it closed.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        (state.poll, state.offered, state.out, state.opened) = (None, None, None, None);
+    }
+}
+
+impl State {
+    fn expects(&self, id: &str) -> Result<InvocationId, Refused> {
+        match &self.out {
+            // Not handed out yet is not out, whatever id the guest guesses.
+            Some((out, _)) if self.offered.is_none() && id.parse() == Ok(*out) => Ok(*out),
+            Some(_) => Err(Refused::RequestId),
+            None if self.opened.is_some() => Err(Refused::State {
+                is: "Started",
+                wanted: "InvocationResponse",
+            }),
+            None => Err(Refused::RequestId),
+        }
+    }
+}
+
+/// An event that is out. Dropping it closes the exchange: a later answer is refused.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    id: InvocationId,
+    hears: oneshot::Receiver<Answered>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Exchange {
+    /// Resolves with the answer.
+    pub(super) async fn answered(mut self) -> Result<Answered, LinkError> {
+        (&mut self.hears).await.map_err(|_| LinkError::Closed)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        if state.out.as_ref().is_some_and(|(id, _)| *id == self.id) {
+            (state.out, state.offered) = (None, None);
+        }
+    }
+}
