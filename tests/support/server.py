@@ -1,0 +1,167 @@
+"""The built binary as a process: started on free ports with a data folder of its own, and ended.
+
+`Server` drives it as an operator would. It never looks into the data folder but for what is said to
+be there: `run/endpoint.json` once the server is ready.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import boto3
+from botocore.config import Config
+
+from support import leaks
+
+READY_SECONDS = 120
+STOP_SECONDS = 60
+
+
+def binary():
+    """The binary under test: FREEHOLD_BIN, or what `cargo build --release` left."""
+    named = os.environ.get("FREEHOLD_BIN")
+    if named:
+        return pathlib.Path(named).resolve()
+    target = os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[2] / "target")
+    return pathlib.Path(target).resolve() / "release" / "freehold"
+
+
+class NotReady(Exception):
+    """The server ended, or was silent for too long, before it was ready."""
+
+
+class Server:
+    def __init__(self, config=None, arguments=()):
+        base = os.environ.get("FREEHOLD_TEST_DATA", "/var/tmp")
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="freehold-test-", dir=base))
+        # A server started by root drops to a user of its own, who must be able to reach its data.
+        self.folder.chmod(0o755)
+        self.data = self.folder / "data"
+        self.log = self.folder / "server.log"
+        self.arguments = list(arguments)
+        if config is not None:
+            path = self.folder / "freehold.toml"
+            path.write_text(config)
+            self.arguments += ["--config", str(path)]
+        self.process = None
+        self.processes = {}
+        self.before = leaks.Snapshot(self.data)
+        self._keys = None
+
+    # Life
+
+    def start(self):
+        endpoint = self.data / "run" / "endpoint.json"
+        endpoint.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(binary()), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0",
+                 "--admin-listen", "127.0.0.1:0", *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                self.endpoint = json.loads(endpoint.read_text())
+                break
+            except (OSError, ValueError):
+                pass
+            if self.process.poll() is not None:
+                raise NotReady(f"ended with {self.process.returncode}: {self.output()[-2000:]}")
+            if time.monotonic() > end:
+                self.process.kill()
+                raise NotReady(f"not ready in {READY_SECONDS} s: {self.output()[-2000:]}")
+            time.sleep(0.02)
+        self.url = self.endpoint["listen"]
+        self.admin = self.endpoint["admin"]
+        self.note_processes()
+        return self
+
+    def note_processes(self):
+        """Remembers every process of the platform, so that none outlives it unseen."""
+        if self.process is not None:
+            self.processes.update(leaks.descendants(self.process.pid))
+        return self.processes
+
+    def stop(self):
+        """SIGTERM, and the exit code."""
+        self.note_processes()
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self):
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not stop in {STOP_SECONDS} s: {self.output()[-2000:]}")
+
+    def kill(self):
+        """kill -9 of the first process, which started all others."""
+        self.note_processes()
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self):
+        if self.process.poll() is None:
+            self.stop()
+        return self.start()
+
+    def left_behind(self):
+        return leaks.wait_for_nothing(self.before, self.data, self.processes)
+
+    def close(self):
+        """Stops what still runs, checks that nothing is left, removes the folder."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        left = self.left_behind()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        assert left == [], f"left behind: {left}"
+
+    def output(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    # Use
+
+    def cli(self, *arguments, check=True, env=None, input=None):
+        """Runs a command of the binary with the keys of this server's root."""
+        done = subprocess.run(
+            [str(binary()), *map(str, arguments)], capture_output=True, text=True, timeout=120,
+            env={**self.environment(), **(env or {})}, input=input)
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.returncode}: {done.stderr}"
+        return done
+
+    def keys(self):
+        """What `freehold env` exports, as a dictionary."""
+        if self._keys is None:
+            text = subprocess.run(
+                [str(binary()), "env", "--data", str(self.data)], capture_output=True, text=True,
+                timeout=30, check=True).stdout
+            pairs = (line.removeprefix("export ").split("=", 1)
+                     for line in text.splitlines() if line.startswith("export "))
+            self._keys = {name: value.strip("'\"") for name, value in pairs}
+        return {**self._keys, "AWS_ENDPOINT_URL": self.url}
+
+    def environment(self):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        return {**clean, **self.keys(), "AWS_PAGER": "", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def client(self, service, **config):
+        keys = self.keys()
+        # One attempt: a retry would hide the answer that the test is about.
+        settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 330,
+                    "max_pool_connections": 256, **config}
+        return boto3.client(
+            service, endpoint_url=self.url, region_name=keys["AWS_REGION"],
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"], config=Config(**settings))
+
+    @property
+    def account(self):
+        return self.client("sts").get_caller_identity()["Account"]
