@@ -33,6 +33,7 @@ use rustix::mount::{
     fsopen,
 };
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use template::Template;
@@ -45,6 +46,9 @@ pub const SIZE_MAX_MIB: u32 = 40 * 1024;
 
 /// Smallest volume that a filesystem with its inode tables makes sense for.
 pub const SIZE_MIN_MIB: u32 = 16;
+
+/// Sizes whose template is kept; whoever asks for every size there is gets none of our memory.
+const TEMPLATES_MAX: usize = 16;
 
 /// Why there is no volume.
 #[derive(Debug, thiserror::Error)]
@@ -234,10 +238,14 @@ impl VolumePool {
         match &mut self.maker {
             Maker::Tmpfs { .. } => tmpfs(mib),
             Maker::Image { devices, templates } => {
-                if !templates.contains_key(&mib) {
-                    templates.insert(mib, Template::make(devices, mib)?);
+                if templates.len() >= TEMPLATES_MAX && !templates.contains_key(&mib) {
+                    templates.retain(|kept, _| *kept == self.options.usual.0);
                 }
-                devices.mount(&templates[&mib].copy(devices.folder())?)
+                let template = match templates.entry(mib) {
+                    Entry::Occupied(made) => made.into_mut(),
+                    Entry::Vacant(missing) => missing.insert(Template::make(devices, mib)?),
+                };
+                devices.mount(&template.copy(devices.folder())?)
             }
         }
     }

@@ -74,6 +74,24 @@ fn one_file_takes_exactly_the_size_and_not_one_byte_more() {
 }
 
 #[test]
+fn asking_for_many_sizes_keeps_few_templates() {
+    let Some((_folder, mut pool)) = pool("templates") else {
+        return;
+    };
+    for more in 0..TEMPLATES_MAX as u32 + 4 {
+        let (_mount, keeper) = pool
+            .take(Mebibytes(USUAL.0 + more))
+            .expect("a volume")
+            .split();
+        keeper.discard();
+    }
+    let Maker::Image { templates, .. } = &pool.maker else {
+        panic!("the pool makes images")
+    };
+    assert!(templates.len() <= TEMPLATES_MAX && templates.contains_key(&USUAL.0));
+}
+
+#[test]
 fn names_run_out_before_the_host_notices() {
     let Some((_folder, mut pool)) = pool("names") else {
         return;
