@@ -25,6 +25,8 @@ pub enum Ending {
     Exited,
     /// The platform took the instance away.
     InstanceLost,
+    /// Its caller cancelled it and it was killed.
+    Cancelled,
 }
 
 /// The durable record of one attempt.

@@ -26,6 +26,12 @@ pub trait Contract: Send + Sync {
     /// The wiring it needs.
     fn wiring(&self) -> Wiring;
 
+    /// Events that an instance is expected to take at once, before any has opened; from then on
+    /// [`Link::slots`] says so. Placement starts one instance for this many waiting events.
+    fn slots(&self) -> u16 {
+        1
+    }
+
     /// Opens the line to a starting instance; resolves when the runtime asks for its first event.
     /// The caller races it against the init deadline and the instance's exit.
     ///
