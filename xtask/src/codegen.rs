@@ -101,10 +101,10 @@ fn generate(root: &Path) -> Result<BTreeMap<String, String>, Fault> {
         let source = Source::read(root, service)?;
         modules.push_str(&format!("pub mod {service};\n"));
         for (name, text) in source.generate()? {
-            files.insert(name, rustfmt(&text)?);
+            files.insert(name, rustfmt(root, &text)?);
         }
     }
-    files.insert("mod.rs".into(), rustfmt(&modules)?);
+    files.insert("mod.rs".into(), rustfmt(root, &modules)?);
     Ok(files)
 }
 
@@ -168,7 +168,7 @@ impl Source {
                 "shapes" => "mod shapes;\npub use shapes::*;\n",
                 "codecs" => "mod codecs;\npub use codecs::*;\n",
                 "rules" => "mod rules;\n",
-                _ => "mod patterns;\n",
+                _ => "pub(crate) mod patterns;\n",
             });
             let head = head.replace("PART", story);
             files.push((format!("{service}/{name}.rs"), format!("{head}{text}")));
@@ -178,9 +178,11 @@ impl Source {
     }
 }
 
-/// Formats one file with the toolchain's own rustfmt.
-fn rustfmt(text: &str) -> Result<String, Fault> {
+/// Formats one file with the toolchain's own rustfmt and the repository's settings, which it looks
+/// for from its working directory upwards.
+fn rustfmt(root: &Path, text: &str) -> Result<String, Fault> {
     let mut child = Command::new("rustfmt")
+        .current_dir(root)
         .args(["--edition", "2024", "--emit", "stdout", "--quiet"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

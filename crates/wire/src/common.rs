@@ -3,8 +3,6 @@
 //! Codes are those of the JSON protocols; [`ApiError::encode`] gives the query protocol its own.
 //! Texts that the service always answers alike are fixed here, the others are the caller's to give.
 
-use std::borrow::Cow;
-
 use crate::{ApiError, Service};
 
 /// The caller is known and may not. Source: AWS answers this one under `Message`.
@@ -103,8 +101,8 @@ pub fn service_unavailable(message: impl Into<String>) -> ApiError {
 }
 
 /// The code as the query protocol spells it: a few have an older name, none ends in `Exception`.
-pub(crate) fn query_code<'a>(code: &'a Cow<'static, str>) -> &'a str {
-    match code.as_ref() {
+pub(crate) fn query_code(code: &str) -> &str {
+    match code {
         "InvalidSignatureException" => "SignatureDoesNotMatch",
         "UnrecognizedClientException" => "InvalidClientTokenId",
         "ExpiredTokenException" => "ExpiredToken",

@@ -64,3 +64,71 @@ impl Automaton {
         self.accepts[state]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use crate::generated::{lambda, logs};
+
+    #[derive(Deserialize)]
+    struct Sampled {
+        pattern: String,
+        cases: BTreeMap<String, bool>,
+    }
+
+    /// The samples are Python's verdicts on the model's own patterns, look-around included:
+    /// `tests/fixtures/make.py`.
+    #[test]
+    fn every_pattern_agrees_with_another_engine() {
+        let sampled: BTreeMap<String, BTreeMap<String, Sampled>> =
+            serde_json::from_str(include_str!("../tests/fixtures/patterns.json")).unwrap();
+        let services = [
+            ("lambda", lambda::patterns::ALL),
+            ("logs", logs::patterns::ALL),
+        ];
+        let (mut described, mut not) = (0, 0);
+        for (service, matchers) in services {
+            for &(shape, matcher) in matchers {
+                let Some(sample) = sampled[service].get(shape) else {
+                    // Python's `re` has no Unicode categories; the test below covers these.
+                    assert!(
+                        ["TagKey", "TagValue"].contains(&shape),
+                        "no samples of {shape}"
+                    );
+                    continue;
+                };
+                for (text, &expected) in &sample.cases {
+                    let pattern = &sample.pattern;
+                    assert_eq!(
+                        matcher.matches(text),
+                        expected,
+                        "{shape} {pattern} {text:?}"
+                    );
+                    *if expected { &mut described } else { &mut not } += 1;
+                }
+            }
+        }
+        assert!(
+            described > 300 && not > 300,
+            "{described} described, {not} not"
+        );
+    }
+
+    #[test]
+    fn unicode_categories_are_those_of_the_pattern() {
+        let matcher = lambda::patterns::ALL
+            .iter()
+            .find(|(shape, _)| *shape == "TagKey")
+            .unwrap()
+            .1;
+        for text in ["", "team", "ключ", "a b\u{a0}", "٣", "a_.:/=+-@", "日本"] {
+            assert!(matcher.matches(text), "{text:?}");
+        }
+        for text in ["a\tb", "a!", "🎉", "a\u{301}", "a\0"] {
+            assert!(!matcher.matches(text), "{text:?}");
+        }
+    }
+}

@@ -133,18 +133,18 @@ fn decode(
         .members
         .iter()
         .any(|(name, member)| member.location.is_some() || shape.payload.as_deref() == Some(name));
-    let mutable = if located { "mut " } else { "" };
-    if has_body {
-        writeln!(out, "let {mutable}request: {kind} = json::read(&body)?;")?;
-    } else {
-        writeln!(out, "let {mutable}request = {kind}::default();")?;
-    }
     if shape
         .members
         .iter()
         .any(|(_, member)| member.location.as_deref() == Some("querystring"))
     {
         out.push_str("let query = Query::read(parts.uri.query())?;\n");
+    }
+    // Without a body every member has a place of its own, and the structure is made at once.
+    match (has_body, located) {
+        (true, true) => writeln!(out, "let mut request: {kind} = json::read(&body)?;")?,
+        (true, false) => writeln!(out, "let request: {kind} = json::read(&body)?;")?,
+        (false, _) => writeln!(out, "let request = {kind} {{")?,
     }
     for (member_name, member) in shape.members.iter() {
         let field = snake(member_name);
@@ -170,7 +170,13 @@ fn decode(
             }
             (None, _) => continue,
         };
-        writeln!(out, "request.{field} = {value};")?;
+        match has_body {
+            true => writeln!(out, "request.{field} = {value};")?,
+            false => writeln!(out, "{field}: {value},")?,
+        }
+    }
+    if !has_body {
+        out.push_str("};\n");
     }
     if super::rules::has_checks(source, plan, name)? {
         out.push_str("let mut violations = Violations::default();\nrequest.check(&mut violations);\nviolations.finish()?;\n");

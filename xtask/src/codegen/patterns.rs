@@ -66,6 +66,17 @@ pub(crate) fn write(source: &Source, plan: &Plan) -> Result<String, Fault> {
             "/// `{text}`\npub(super) static {name}: Matcher = {matcher};\n"
         )?;
     }
+    let mut all = Vec::new();
+    for name in &plan.input {
+        if compiled_text(source, name)?.is_some() {
+            all.push(format!("({name:?}, &{})", name_of(source, name)?));
+        }
+    }
+    writeln!(
+        out,
+        "/// The matcher of every shape, for the comparison with another engine.\n#[cfg(test)]\npub(crate) static ALL: &[(&str, &Matcher)] = &[{}];",
+        all.join(", ")
+    )?;
     Ok(out)
 }
 

@@ -25,8 +25,8 @@ impl Call for AddPermission {
         labels: Labels,
         body: Bytes,
     ) -> Result<AddPermissionRequest, WireFault> {
-        let mut request: UncheckedAddPermissionRequest = json::read(&body)?;
         let query = Query::read(parts.uri.query())?;
+        let mut request: UncheckedAddPermissionRequest = json::read(&body)?;
         request.function_name = labels.get("FunctionName")?;
         request.qualifier = query.string("Qualifier");
         let mut violations = Violations::default();
@@ -91,8 +91,8 @@ impl Call for CreateFunctionUrlConfig {
         labels: Labels,
         body: Bytes,
     ) -> Result<CreateFunctionUrlConfigRequest, WireFault> {
-        let mut request: UncheckedCreateFunctionUrlConfigRequest = json::read(&body)?;
         let query = Query::read(parts.uri.query())?;
+        let mut request: UncheckedCreateFunctionUrlConfigRequest = json::read(&body)?;
         request.function_name = labels.get("FunctionName")?;
         request.qualifier = query.string("Qualifier");
         let mut violations = Violations::default();
@@ -125,10 +125,11 @@ impl Call for DeleteFunction {
         labels: Labels,
         _body: Bytes,
     ) -> Result<DeleteFunctionRequest, WireFault> {
-        let mut request = UncheckedDeleteFunctionRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedDeleteFunctionRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -164,8 +165,9 @@ impl Call for DeleteFunctionConcurrency {
         labels: Labels,
         _body: Bytes,
     ) -> Result<DeleteFunctionConcurrencyRequest, WireFault> {
-        let mut request = UncheckedDeleteFunctionConcurrencyRequest::default();
-        request.function_name = labels.get("FunctionName")?;
+        let request = UncheckedDeleteFunctionConcurrencyRequest {
+            function_name: labels.get("FunctionName")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -196,10 +198,11 @@ impl Call for DeleteFunctionUrlConfig {
         labels: Labels,
         _body: Bytes,
     ) -> Result<DeleteFunctionUrlConfigRequest, WireFault> {
-        let mut request = UncheckedDeleteFunctionUrlConfigRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedDeleteFunctionUrlConfigRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -230,7 +233,7 @@ impl Call for GetAccountSettings {
         _labels: Labels,
         _body: Bytes,
     ) -> Result<GetAccountSettingsRequest, WireFault> {
-        let request = GetAccountSettingsRequest::default();
+        let request = GetAccountSettingsRequest {};
         Ok(request)
     }
 
@@ -255,10 +258,11 @@ impl Call for GetFunction {
         labels: Labels,
         _body: Bytes,
     ) -> Result<GetFunctionRequest, WireFault> {
-        let mut request = UncheckedGetFunctionRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedGetFunctionRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -289,8 +293,9 @@ impl Call for GetFunctionConcurrency {
         labels: Labels,
         _body: Bytes,
     ) -> Result<GetFunctionConcurrencyRequest, WireFault> {
-        let mut request = UncheckedGetFunctionConcurrencyRequest::default();
-        request.function_name = labels.get("FunctionName")?;
+        let request = UncheckedGetFunctionConcurrencyRequest {
+            function_name: labels.get("FunctionName")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -321,10 +326,11 @@ impl Call for GetFunctionConfiguration {
         labels: Labels,
         _body: Bytes,
     ) -> Result<GetFunctionConfigurationRequest, WireFault> {
-        let mut request = UncheckedGetFunctionConfigurationRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedGetFunctionConfigurationRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -355,10 +361,11 @@ impl Call for GetFunctionUrlConfig {
         labels: Labels,
         _body: Bytes,
     ) -> Result<GetFunctionUrlConfigRequest, WireFault> {
-        let mut request = UncheckedGetFunctionUrlConfigRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedGetFunctionUrlConfigRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -385,10 +392,11 @@ impl Call for GetPolicy {
     type Response = GetPolicyResponse;
 
     fn decode(parts: &Parts, labels: Labels, _body: Bytes) -> Result<GetPolicyRequest, WireFault> {
-        let mut request = UncheckedGetPolicyRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.qualifier = query.string("Qualifier");
+        let request = UncheckedGetPolicyRequest {
+            function_name: labels.get("FunctionName")?,
+            qualifier: query.string("Qualifier"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -415,17 +423,17 @@ impl Call for Invoke {
     type Response = InvocationResponse;
 
     fn decode(parts: &Parts, labels: Labels, body: Bytes) -> Result<InvocationRequest, WireFault> {
-        let mut request = UncheckedInvocationRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.invocation_type = header_text(&parts.headers, "x-amz-invocation-type")?;
-        request.log_type = header_text(&parts.headers, "x-amz-log-type")?;
-        request.client_context = header_text(&parts.headers, "x-amz-client-context")?;
-        request.durable_execution_name =
-            header_text(&parts.headers, "x-amz-durable-execution-name")?;
-        request.payload = (!body.is_empty()).then_some(body);
-        request.qualifier = query.string("Qualifier");
-        request.tenant_id = header_text(&parts.headers, "x-amz-tenant-id")?;
+        let request = UncheckedInvocationRequest {
+            function_name: labels.get("FunctionName")?,
+            invocation_type: header_text(&parts.headers, "x-amz-invocation-type")?,
+            log_type: header_text(&parts.headers, "x-amz-log-type")?,
+            client_context: header_text(&parts.headers, "x-amz-client-context")?,
+            durable_execution_name: header_text(&parts.headers, "x-amz-durable-execution-name")?,
+            payload: (!body.is_empty()).then_some(body),
+            qualifier: query.string("Qualifier"),
+            tenant_id: header_text(&parts.headers, "x-amz-tenant-id")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -482,11 +490,12 @@ impl Call for ListFunctionUrlConfigs {
         labels: Labels,
         _body: Bytes,
     ) -> Result<ListFunctionUrlConfigsRequest, WireFault> {
-        let mut request = UncheckedListFunctionUrlConfigsRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.marker = query.string("Marker");
-        request.max_items = query.integer("MaxItems")?;
+        let request = UncheckedListFunctionUrlConfigsRequest {
+            function_name: labels.get("FunctionName")?,
+            marker: query.string("Marker"),
+            max_items: query.integer("MaxItems")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -517,12 +526,13 @@ impl Call for ListFunctions {
         _labels: Labels,
         _body: Bytes,
     ) -> Result<ListFunctionsRequest, WireFault> {
-        let mut request = ListFunctionsRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.master_region = query.string("MasterRegion");
-        request.function_version = query.string("FunctionVersion");
-        request.marker = query.string("Marker");
-        request.max_items = query.integer("MaxItems")?;
+        let request = ListFunctionsRequest {
+            master_region: query.string("MasterRegion"),
+            function_version: query.string("FunctionVersion"),
+            marker: query.string("Marker"),
+            max_items: query.integer("MaxItems")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -546,8 +556,9 @@ impl Call for ListTags {
     type Response = ListTagsResponse;
 
     fn decode(_parts: &Parts, labels: Labels, _body: Bytes) -> Result<ListTagsRequest, WireFault> {
-        let mut request = UncheckedListTagsRequest::default();
-        request.resource = labels.get("Resource")?;
+        let request = UncheckedListTagsRequest {
+            resource: labels.get("Resource")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -578,11 +589,12 @@ impl Call for ListVersionsByFunction {
         labels: Labels,
         _body: Bytes,
     ) -> Result<ListVersionsByFunctionRequest, WireFault> {
-        let mut request = UncheckedListVersionsByFunctionRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.marker = query.string("Marker");
-        request.max_items = query.integer("MaxItems")?;
+        let request = UncheckedListVersionsByFunctionRequest {
+            function_name: labels.get("FunctionName")?,
+            marker: query.string("Marker"),
+            max_items: query.integer("MaxItems")?,
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -677,12 +689,13 @@ impl Call for RemovePermission {
         labels: Labels,
         _body: Bytes,
     ) -> Result<RemovePermissionRequest, WireFault> {
-        let mut request = UncheckedRemovePermissionRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.function_name = labels.get("FunctionName")?;
-        request.statement_id = labels.get("StatementId")?;
-        request.qualifier = query.string("Qualifier");
-        request.revision_id = query.string("RevisionId");
+        let request = UncheckedRemovePermissionRequest {
+            function_name: labels.get("FunctionName")?,
+            statement_id: labels.get("StatementId")?,
+            qualifier: query.string("Qualifier"),
+            revision_id: query.string("RevisionId"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -745,10 +758,11 @@ impl Call for UntagResource {
         labels: Labels,
         _body: Bytes,
     ) -> Result<UntagResourceRequest, WireFault> {
-        let mut request = UncheckedUntagResourceRequest::default();
         let query = Query::read(parts.uri.query())?;
-        request.resource = labels.get("Resource")?;
-        request.tag_keys = query.strings("tagKeys");
+        let request = UncheckedUntagResourceRequest {
+            resource: labels.get("Resource")?,
+            tag_keys: query.strings("tagKeys"),
+        };
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
@@ -843,8 +857,8 @@ impl Call for UpdateFunctionUrlConfig {
         labels: Labels,
         body: Bytes,
     ) -> Result<UpdateFunctionUrlConfigRequest, WireFault> {
-        let mut request: UncheckedUpdateFunctionUrlConfigRequest = json::read(&body)?;
         let query = Query::read(parts.uri.query())?;
+        let mut request: UncheckedUpdateFunctionUrlConfigRequest = json::read(&body)?;
         request.function_name = labels.get("FunctionName")?;
         request.qualifier = query.string("Qualifier");
         let mut violations = Violations::default();

@@ -7,5 +7,5 @@ pub use shapes::*;
 mod codecs;
 pub use codecs::*;
 pub mod error;
-mod patterns;
+pub(crate) mod patterns;
 mod rules;

@@ -45,3 +45,13 @@ pub(super) static LOG_STREAM_NAME: Matcher = Matcher::Every {
     ranges: &[('\0', ')'), ('+', '9'), (';', '\u{10ffff}')],
     min: 0,
 };
+
+/// The matcher of every shape, for the comparison with another engine.
+#[cfg(test)]
+pub(crate) static ALL: &[(&str, &Matcher)] = &[
+    ("AccountId", &ACCOUNT_ID),
+    ("LogGroupIdentifier", &LOG_GROUP_IDENTIFIER),
+    ("LogGroupName", &LOG_GROUP_NAME),
+    ("LogGroupNamePattern", &LOG_GROUP_NAME_PATTERN),
+    ("LogStreamName", &LOG_STREAM_NAME),
+];

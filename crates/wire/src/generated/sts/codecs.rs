@@ -21,7 +21,7 @@ impl Call for GetCallerIdentity {
         _labels: Labels,
         _body: Bytes,
     ) -> Result<GetCallerIdentityRequest, WireFault> {
-        let request = GetCallerIdentityRequest::default();
+        let request = GetCallerIdentityRequest {};
         Ok(request)
     }
 
