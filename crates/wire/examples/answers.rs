@@ -23,7 +23,7 @@ fn print(service: Service, operation: &str, answer: &Response<Bytes>, seen: Valu
         })
         .collect();
     let line = json!({
-        "service": format!("{service:?}").to_lowercase(),
+        "service": service.name(),
         "operation": operation,
         "status": answer.status().as_u16(),
         "headers": headers,

@@ -57,11 +57,7 @@ pub fn unknown_operation(message: impl Into<String>) -> ApiError {
 
 /// The operation exists on AWS and is not served here. Status 501: SDKs do not retry it.
 pub fn not_implemented(service: Service, operation: &str) -> ApiError {
-    let service = match service {
-        Service::Lambda => "lambda",
-        Service::Logs => "logs",
-        Service::Sts => "sts",
-    };
+    let service = service.name();
     ApiError::new(
         "NotImplementedException",
         501,

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 
+use crate::WireFault;
 pub use crate::generated::logs::*;
 
 /// The service's name before the dot of `X-Amz-Target`.
@@ -13,4 +14,20 @@ impl Operation {
         let target = headers.get("x-amz-target")?.to_str().ok()?;
         Operation::from_name(target.strip_prefix(TARGET_PREFIX)?)
     }
+}
+
+/// The days that a group's events may be kept.
+const RETENTION_DAYS: [i32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+/// The service keeps events for some numbers of days only.
+pub(crate) fn retention_in_days(request: &PutRetentionPolicyRequest) -> Result<(), WireFault> {
+    if RETENTION_DAYS.contains(&request.retention_in_days) {
+        return Ok(());
+    }
+    Err(WireFault::InvalidParameter(format!(
+        "Invalid retention value. Valid values are: {RETENTION_DAYS:?}"
+    )))
 }

@@ -28,6 +28,22 @@ pub enum Protocol {
 }
 
 impl Service {
+    /// The name in credential scopes and policy actions: `lambda`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Lambda => "lambda",
+            Service::Logs => "logs",
+            Service::Sts => "sts",
+        }
+    }
+
+    /// The service whose name a credential scope carries.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Service::Lambda, Service::Logs, Service::Sts]
+            .into_iter()
+            .find(|service| service.name() == name)
+    }
+
     /// The protocol that the service's model names.
     pub fn protocol(self) -> Protocol {
         match self {

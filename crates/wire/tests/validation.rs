@@ -292,6 +292,18 @@ fn logs_answer_under_their_own_code() {
     );
 }
 
+/// The text as quoted in aws/aws-cdk#1343, with the days that were added since.
+#[test]
+fn logs_keep_events_for_listed_numbers_of_days() {
+    check::<logs::PutRetentionPolicy>(
+        "POST",
+        "/",
+        r#"{"logGroupName":"a","retentionInDays":730}"#,
+        "InvalidParameterException",
+        "Invalid retention value. Valid values are: [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]",
+    );
+}
+
 /// An answer is bounded whatever is asked: a long value is cut, and so is a long list of errors.
 #[test]
 fn an_answer_does_not_grow_with_the_request() {

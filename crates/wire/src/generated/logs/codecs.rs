@@ -175,6 +175,7 @@ impl Call for PutRetentionPolicy {
         let request = request
             .accept()
             .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        crate::logs::retention_in_days(&request)?;
         Ok(request)
     }
 
