@@ -72,7 +72,8 @@ pub fn serialization(message: impl Into<String>) -> ApiError {
     ApiError::new("SerializationException", 400, message).with_message_member("Message")
 }
 
-/// Too many requests of the control plane.
+/// Too many requests of the control plane. Lambda has an error of its own for this:
+/// [`too_many_requests`](crate::lambda::error::too_many_requests), reason `CallerRateLimitExceeded`.
 pub fn throttling() -> ApiError {
     ApiError::new("ThrottlingException", 400, "Rate exceeded")
 }

@@ -106,7 +106,9 @@ impl ApiError {
                 let code = common::query_code(&self.code);
                 let sender = self.status < 500;
                 let body = xml::error(sts::NAMESPACE, sender, code, &self.message, request_id);
-                (self.status, "text/xml", body.into_bytes())
+                // An action that nobody knows is a bad request here, no missing page.
+                let status = if self.status == 404 { 400 } else { self.status };
+                (status, "text/xml", body.into_bytes())
             }
         };
         let mut response = Response::new(Bytes::from(body));
@@ -218,6 +220,12 @@ mod tests {
         );
         assert!(text.contains("<Message>a &lt; b</Message>"), "{text}");
         assert!(text.contains("<Type>Sender</Type>"), "{text}");
+        let (status, text) = body(
+            &common::unknown_operation("Could not find operation X"),
+            Service::Sts,
+        );
+        assert_eq!(status, 400);
+        assert!(text.contains("<Code>InvalidAction</Code>"), "{text}");
     }
 
     #[test]

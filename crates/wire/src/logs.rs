@@ -31,3 +31,25 @@ pub(crate) fn retention_in_days(request: &PutRetentionPolicyRequest) -> Result<(
         "Invalid retention value. Valid values are: {RETENTION_DAYS:?}"
     )))
 }
+
+/// A group is named once: by name, or by an identifier that may be its ARN.
+fn group_named_once(name: &Option<String>, identifier: &Option<String>) -> Result<(), WireFault> {
+    if name.is_some() != identifier.is_some() {
+        return Ok(());
+    }
+    Err(WireFault::InvalidParameter(
+        "Exactly one of logGroupName and logGroupIdentifier must be specified.".into(),
+    ))
+}
+
+pub(crate) fn group_of_streams(request: &DescribeLogStreamsRequest) -> Result<(), WireFault> {
+    group_named_once(&request.log_group_name, &request.log_group_identifier)
+}
+
+pub(crate) fn group_of_stream(request: &GetLogEventsRequest) -> Result<(), WireFault> {
+    group_named_once(&request.log_group_name, &request.log_group_identifier)
+}
+
+pub(crate) fn group_of_events(request: &FilterLogEventsRequest) -> Result<(), WireFault> {
+    group_named_once(&request.log_group_name, &request.log_group_identifier)
+}

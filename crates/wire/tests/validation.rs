@@ -304,6 +304,19 @@ fn logs_keep_events_for_listed_numbers_of_days() {
     );
 }
 
+#[test]
+fn a_log_group_is_named_exactly_once() {
+    for body in ["{}", r#"{"logGroupName":"a","logGroupIdentifier":"a"}"#] {
+        check::<logs::FilterLogEvents>(
+            "POST",
+            "/",
+            body,
+            "InvalidParameterException",
+            "Exactly one of logGroupName and logGroupIdentifier must be specified.",
+        );
+    }
+}
+
 /// An answer is bounded whatever is asked: a long value is cut, and so is a long list of errors.
 #[test]
 fn an_answer_does_not_grow_with_the_request() {

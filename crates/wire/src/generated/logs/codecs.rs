@@ -85,6 +85,7 @@ impl Call for DescribeLogStreams {
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
+        crate::logs::group_of_streams(&request)?;
         Ok(request)
     }
 
@@ -113,6 +114,7 @@ impl Call for FilterLogEvents {
         let mut violations = Violations::default();
         request.check(&mut violations);
         violations.finish()?;
+        crate::logs::group_of_events(&request)?;
         Ok(request)
     }
 
@@ -144,6 +146,7 @@ impl Call for GetLogEvents {
         let request = request
             .accept()
             .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        crate::logs::group_of_stream(&request)?;
         Ok(request)
     }
 
