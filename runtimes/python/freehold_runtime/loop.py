@@ -16,15 +16,31 @@ from .client import RuntimeClient
 
 
 def main():
+    exec_wrapper()
     prepare_path()
     add_site_builtins()
     output.open_sink()
+    output.unbuffer()
     logs.arm()
     client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
     function = load_or_exit(client)
     while True:
         headers, body = client.next_invocation()
         serve(client, function, headers, body)
+
+
+def exec_wrapper():
+    """Hands over to the script in `AWS_LAMBDA_EXEC_WRAPPER`, which runs us again with its changes."""
+    wrapper = os.environ.get("AWS_LAMBDA_EXEC_WRAPPER")
+    if not wrapper or "wrapped" in sys.argv[1:]:
+        return
+    if not os.path.isfile(wrapper):
+        sys.stderr.write("%s: does not exist\n" % wrapper)
+        sys.exit(127)
+    if not os.access(wrapper, os.X_OK):
+        sys.stderr.write("%s: is not an executable\n" % wrapper)
+        sys.exit(126)
+    os.execv(wrapper, [wrapper, sys.executable, "-S", "-u"] + sys.argv + ["wrapped"])
 
 
 def prepare_path():

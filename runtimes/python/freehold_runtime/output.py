@@ -24,6 +24,16 @@ def open_sink():
         _frame_fd = int(number)
 
 
+def unbuffer():
+    """What was printed survives a kill: `-u` does it from Python 3.7 on, 3.6 buffers its text layer."""
+    if sys.version_info < (3, 7):
+        import io
+
+        for name in ("stdout", "stderr"):
+            raw = getattr(sys, name).detach()
+            setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True))
+
+
 def is_framed():
     return _frame_fd is not None
 

@@ -1,0 +1,79 @@
+package freehold;
+
+import java.io.File;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Guest side of the Lambda Runtime API for Java 17 and later: init, then one event after the other.
+ *
+ * <p>Plain JDK only. The function's classes come from a loader of their own, which also has the
+ * `com.amazonaws.services.lambda.runtime` interfaces: they are the function's, whatever version.
+ */
+public final class Bootstrap {
+    private Bootstrap() {}
+
+    public static void main(String[] arguments) {
+        RuntimeClient client = new RuntimeClient(System.getenv("AWS_LAMBDA_RUNTIME_API"));
+        Handler handler;
+        try {
+            String root = System.getenv().getOrDefault("LAMBDA_TASK_ROOT", "/var/task");
+            ClassLoader loader = new URLClassLoader("function", classPath(root), ClassLoader.getSystemClassLoader());
+            Thread.currentThread().setContextClassLoader(loader);
+            handler = Handler.load(loader, System.getenv().getOrDefault("_HANDLER", ""));
+        } catch (Throwable error) {
+            Throwable cause = Failure.unwrapped(error);
+            System.err.print(Failure.logged(cause));
+            client.postInitError(Failure.type(cause), Failure.json(cause));
+            System.exit(1);
+            return;
+        }
+        while (true) {
+            Invocation invocation = client.next();
+            if (invocation.traceId == null) {
+                System.clearProperty("com.amazonaws.xray.traceHeader");
+            } else {
+                // Java cannot change its environment; the X-Ray SDKs read this property first.
+                System.setProperty("com.amazonaws.xray.traceHeader", invocation.traceId);
+            }
+            byte[] answer;
+            try {
+                answer = handler.handle(invocation);
+            } catch (Throwable error) {
+                Throwable cause = Failure.unwrapped(error);
+                System.err.print(Failure.logged(cause));
+                client.postError(invocation.id, Failure.type(cause), Failure.json(cause));
+                // After an Error of the virtual machine nothing of it can be relied on.
+                if (cause instanceof VirtualMachineError) {
+                    System.exit(1);
+                }
+                continue;
+            }
+            client.postResponse(invocation.id, answer);
+        }
+    }
+
+    /** `/var/task`, `/var/task/lib/*.jar`, then the layers' `/opt/java/lib/*.jar`: Lambda's order. */
+    private static URL[] classPath(String root) throws Exception {
+        List<URL> found = new ArrayList<>();
+        found.add(new File(root).toURI().toURL());
+        for (String folder : new String[] {root + "/lib", "/opt/java/lib"}) {
+            File[] jars = new File(folder).listFiles((at, name) -> name.endsWith(".jar"));
+            if (jars != null) {
+                Arrays.sort(jars);
+                for (File jar : jars) {
+                    found.add(jar.toURI().toURL());
+                }
+            }
+        }
+        return found.toArray(new URL[0]);
+    }
+
+    static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+}
