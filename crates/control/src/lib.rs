@@ -1,1 +1,150 @@
-//! control
+//! The control plane: functions, revisions, URLs, permissions, tags, packages, accounts.
+//!
+//! What it does: checks what a caller asks for, writes the desired part of records by
+//! compare-and-set, keeps archives and their unpacked trees, rolls up the ledger. What it refuses
+//! to do: run a function, write the reported part of a record (the engine's reconciler does),
+//! know HTTP, status codes or the spellings of a wire. Inputs and outputs are plain types in our
+//! words; a front end converts.
+//!
+//! Every method takes the principal first and answers a [`ControlError`] with one variant per
+//! thing that a caller may do differently.
+
+pub mod account;
+pub mod archive;
+pub mod bootstrap;
+pub mod concurrency;
+mod error;
+pub mod functions;
+pub mod log_groups;
+pub mod packages;
+pub mod permissions;
+pub mod revisions;
+mod rules;
+mod store;
+pub mod tags;
+pub mod urls;
+pub mod usage;
+
+pub use error::{ControlError, Field, Limit, Resource};
+pub use functions::{CodeChange, ConfigurationChange, Described, Environment, NewFunction};
+pub use rules::{LoggingChange, Settings, WithoutEffect};
+
+use freehold_domain::{
+    Principal, Region, RuntimeName, TenantId,
+    limits::Limits,
+    ports::{Clock, Ids, Sealer, Storage},
+};
+use packages::PackageStore;
+use std::sync::Arc;
+
+/// A tenant's things in one region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where.
+    pub region: Region,
+}
+
+/// One page of a listing and the marker that asks for the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Hand it back to read on; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A runtime name that can be served here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedRuntime {
+    /// The name as the tenant wrote it.
+    pub name: RuntimeName,
+    /// The runtime that stands in for it, where configuration allows one and one is needed.
+    pub substitute: Option<RuntimeName>,
+}
+
+/// Knows which runtimes this machine has.
+pub trait RuntimeCheck: Send + Sync {
+    /// Resolves a name as a tenant wrote it. Never waits.
+    ///
+    /// Errors: a text for the tenant that says what to install and which names exist.
+    fn resolve(&self, name: &str) -> Result<ResolvedRuntime, String>;
+}
+
+/// What a [`Control`] is made of.
+pub struct ControlParts {
+    /// Where records live.
+    pub storage: Arc<dyn Storage>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<dyn Ids>,
+    /// Seals environments and keys.
+    pub sealer: Arc<dyn Sealer>,
+    /// Ceilings.
+    pub limits: Limits,
+    /// Runtimes.
+    pub runtimes: Arc<dyn RuntimeCheck>,
+    /// Archives and trees.
+    pub packages: Arc<PackageStore>,
+    /// What this machine executes, in the words of records: `x86_64` or `arm64`.
+    pub architecture: &'static str,
+}
+
+/// The control plane of one node. Cheap to share; every method may run beside every other.
+pub struct Control {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) sealer: Arc<dyn Sealer>,
+    pub(crate) limits: Limits,
+    pub(crate) runtimes: Arc<dyn RuntimeCheck>,
+    pub(crate) packages: Arc<PackageStore>,
+    pub(crate) architecture: &'static str,
+}
+
+impl Control {
+    /// Wires the parts together; does nothing yet.
+    pub fn new(parts: ControlParts) -> Arc<Self> {
+        let ControlParts {
+            storage,
+            clock,
+            ids,
+            sealer,
+            limits,
+            runtimes,
+            packages,
+            architecture,
+        } = parts;
+        Arc::new(Self {
+            storage,
+            clock,
+            ids,
+            sealer,
+            limits,
+            runtimes,
+            packages,
+            architecture,
+        })
+    }
+
+    /// The ceilings that apply.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Archives and trees, for whoever makes instances.
+    pub fn packages(&self) -> &Arc<PackageStore> {
+        &self.packages
+    }
+
+    pub(crate) fn reaches(who: &Principal, tenant: &TenantId) -> Result<(), ControlError> {
+        if who.reaches(tenant) {
+            return Ok(());
+        }
+        Err(ControlError::Denied {
+            tenant: tenant.clone(),
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! Log groups: their records; the lines live in the store's segments.
+
+use crate::{
+    Control, ControlError, Field, Page, Place, Resource, rules,
+    store::{self, CHANGE_ATTEMPTS},
+};
+use freehold_domain::{
+    Principal, Wall,
+    logs::LogGroupName,
+    ports::{Expect, LogStore, Op, Records},
+    record::{self, Key, KeyPrefix, Kind, LogGroupV1},
+};
+use std::time::Duration;
+
+/// Groups on one page at the most. Source: CloudWatch Logs API reference, DescribeLogGroups.
+pub const GROUPS_PAGE_MAX: usize = 50;
+
+/// Days for which lines may be kept. Source: CloudWatch Logs API reference, PutRetentionPolicy.
+pub const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+/// A group and what is stored of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Its record.
+    pub group: LogGroupV1,
+    /// Bytes of its lines.
+    pub stored_bytes: u64,
+}
+
+fn key(place: &Place, name: &str) -> Key {
+    Key::log_group(&place.tenant, &place.region, name)
+}
+
+fn group_name(place: &Place, name: &str) -> LogGroupName {
+    LogGroupName {
+        tenant: place.tenant.clone(),
+        region: place.region.clone(),
+        group: name.to_owned(),
+    }
+}
+
+impl Control {
+    /// Makes a group unless it is there; what the first line of a function asks for.
+    pub async fn log_group_ensure(
+        &self,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+    ) -> Result<(), ControlError> {
+        rules::log_group(name)?;
+        let key = key(place, name);
+        if Records::get(&*self.storage, who, &key).await?.is_some() {
+            return Ok(());
+        }
+        let group = LogGroupV1 {
+            name: name.to_owned(),
+            created: self.clock.wall(),
+            retention_days: None,
+        };
+        // Lost to another writer means that it is there.
+        self.try_commit(who, vec![store::put(key, Expect::Absent, &group)])
+            .await?;
+        Ok(())
+    }
+
+    /// Groups whose names begin with `prefix`, by name.
+    ///
+    /// Errors: [`ControlError::Denied`]. A marker is the last name of the page before.
+    pub async fn log_group_list(
+        &self,
+        who: &Principal,
+        place: &Place,
+        prefix: &str,
+        marker: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Page<DescribedGroup>, ControlError> {
+        Self::reaches(who, &place.tenant)?;
+        let limit = limit.unwrap_or(GROUPS_PAGE_MAX).clamp(1, GROUPS_PAGE_MAX);
+        let all = KeyPrefix::kind(&place.tenant, &place.region, Kind::LogGroup);
+        let mut after = marker.map(|name| key(place, name));
+        let mut items: Vec<DescribedGroup> = Vec::new();
+        let mut next = None;
+        'pages: loop {
+            let found = self
+                .storage
+                .list(who, &all, after.as_ref(), store::LIST_CHUNK)
+                .await?;
+            for stored in &found {
+                let group: LogGroupV1 = record::decode(&stored.bytes)?;
+                if !group.name.starts_with(prefix) {
+                    continue;
+                }
+                if items.len() == limit {
+                    next = items.last().map(|last| last.group.name.clone());
+                    break 'pages;
+                }
+                let stored_bytes = self.log_group_bytes(who, place, &group.name).await?;
+                items.push(DescribedGroup {
+                    group,
+                    stored_bytes,
+                });
+            }
+            match found.last() {
+                Some(last) if found.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
+                _ => break,
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    /// One group's record.
+    ///
+    /// Errors: [`ControlError::NotFound`].
+    pub async fn log_group_get(
+        &self,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+    ) -> Result<LogGroupV1, ControlError> {
+        let found = self.read::<LogGroupV1>(who, &key(place, name)).await?;
+        found
+            .map(|group| group.record)
+            .ok_or_else(|| ControlError::not_found(Resource::LogGroup, rules::cut(name)))
+    }
+
+    /// Sets for how many days lines are kept; `None` for ever.
+    ///
+    /// Errors: [`ControlError::NotFound`]; [`ControlError::Invalid`] for a number that is none of
+    /// [`RETENTION_DAYS`].
+    pub async fn log_group_retention(
+        &self,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+        days: Option<u32>,
+    ) -> Result<(), ControlError> {
+        if let Some(days) = days.filter(|days| !RETENTION_DAYS.contains(days)) {
+            let reason = format!("{days} days are none of {RETENTION_DAYS:?}");
+            return Err(ControlError::invalid(Field::LogRetention, reason));
+        }
+        let key = key(place, name);
+        for _ in 0..CHANGE_ATTEMPTS {
+            let Some(present) = self.read::<LogGroupV1>(who, &key).await? else {
+                let name = rules::cut(name);
+                return Err(ControlError::not_found(Resource::LogGroup, name));
+            };
+            let expect = present.expect();
+            let mut group = present.record;
+            group.retention_days = days;
+            let ops = vec![store::put(key.clone(), expect, &group)];
+            if self.try_commit(who, ops).await? {
+                return Ok(());
+            }
+        }
+        Err(ControlError::Contended { name: name.into() })
+    }
+
+    /// Deletes a group with its lines: the lines first, so that a crash between leaves a group
+    /// that can be deleted again, and no lines that belong to none.
+    ///
+    /// Errors: [`ControlError::NotFound`].
+    pub async fn log_group_delete(
+        &self,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+    ) -> Result<(), ControlError> {
+        self.log_group_get(who, place, name).await?;
+        self.storage
+            .remove_group(who, &group_name(place, name))
+            .await?;
+        let gone = Op::Delete {
+            key: key(place, name),
+            expect: Expect::Any,
+        };
+        self.try_commit(who, vec![gone]).await?;
+        Ok(())
+    }
+
+    /// Removes lines that are past their group's retention, for all tenants; says how many
+    /// streams or lines the store removed.
+    pub async fn log_groups_expire(&self) -> Result<u64, ControlError> {
+        let platform = Principal::platform("logs");
+        let now = self.clock.wall();
+        let (mut after, mut removed) = (None, 0);
+        loop {
+            let found = self
+                .storage
+                .list_all(&platform, Kind::LogGroup, after.as_ref(), store::LIST_CHUNK)
+                .await?;
+            for stored in &found {
+                let group: LogGroupV1 = record::decode(&stored.bytes)?;
+                let Some(days) = group.retention_days else {
+                    continue;
+                };
+                let kept = Duration::from_secs(u64::from(days) * 86_400);
+                let micros = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+                let before = Wall(now.0.saturating_sub(micros));
+                let name = LogGroupName {
+                    tenant: stored.key.tenant().clone(),
+                    region: stored.key.region().clone(),
+                    group: group.name,
+                };
+                removed += self.storage.expire(&platform, &name, before).await?;
+            }
+            match found.last() {
+                Some(last) if found.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
+                _ => return Ok(removed),
+            }
+        }
+    }
+
+    async fn log_group_bytes(
+        &self,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+    ) -> Result<u64, ControlError> {
+        let group = group_name(place, name);
+        let (mut after, mut bytes) = (None::<String>, 0);
+        loop {
+            let streams = LogStore::streams(
+                &*self.storage,
+                who,
+                &group,
+                "",
+                after.as_deref(),
+                store::LIST_CHUNK,
+            )
+            .await?;
+            bytes += streams.iter().map(|stream| stream.bytes).sum::<u64>();
+            match streams.last() {
+                Some(last) if streams.len() == store::LIST_CHUNK => {
+                    after = Some(last.name.clone());
+                }
+                _ => return Ok(bytes),
+            }
+        }
+    }
+}

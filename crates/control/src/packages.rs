@@ -1,0 +1,459 @@
+//! Archives in the blob store and their unpacked trees on disk.
+//!
+//! ```text
+//! <data>/packages/boot                              the boot in which the trees were written
+//! <data>/packages/<tenant>/<digest>/tree/…          an unpacked archive
+//! <data>/packages/<tenant>/<digest>/unpacked.json   files and bytes of it
+//! <data>/packages/<tenant>/<digest>.tmp-<n>/…       being unpacked; removed at start
+//! <data>/packages/<tenant>/<digest>.gone-<n>/…      being removed; removed at start
+//! ```
+//!
+//! A tree is written aside and renamed whole, so a killed server leaves a complete tree or none. A
+//! tree can always be made again from its blob: instead of syncing thousands of small files, trees
+//! of an earlier boot, which a power cut may have torn, are dropped (decision 0007). A tree's
+//! folder is made before its blob is stored, and so names every blob that a crash may have left
+//! unreferenced: [`PackageStore::collect`] needs no list of blobs.
+
+use crate::{
+    ControlError, Field,
+    archive::{UnpackError, UnpackLimits, Unpacked, Unpacker},
+    store,
+};
+use bytes::Bytes;
+use freehold_domain::{
+    BoxFuture, Digest, Principal, TenantId,
+    limits::Limits,
+    ports::{Blobs, PackageError, Packages, ReadError, Storage},
+    record::{self, FunctionV1, Kind, PackageV1, RevisionV1},
+};
+use parking_lot::Mutex;
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::OnceCell;
+
+/// What a [`PackageStore`] is made of.
+pub struct PackageParts {
+    /// `<data>/packages`; made where it is missing.
+    pub dir: PathBuf,
+    /// Where the blobs are, and the records that refer to them.
+    pub storage: Arc<dyn Storage>,
+    /// Unpacks.
+    pub unpacker: Arc<dyn Unpacker>,
+    /// Ceilings.
+    pub limits: Limits,
+}
+
+/// Archives and trees of one node.
+pub struct PackageStore {
+    dir: PathBuf,
+    storage: Arc<dyn Storage>,
+    unpacker: Arc<dyn Unpacker>,
+    limits: Limits,
+    trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
+    /// Numbers for folders that are on their way in or out.
+    numbers: AtomicU64,
+}
+
+/// One digest's tree, opened once however many ask at the same time.
+#[derive(Default)]
+struct Tree {
+    opened: OnceCell<Opened>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    tree: Arc<OwnedFd>,
+    unpacked: Unpacked,
+}
+
+/// An archive that was checked, unpacked and stored. Keep it until the record that refers to it
+/// is written: so long it is not collected.
+pub struct Admitted {
+    package: PackageV1,
+    _pin: Arc<Tree>,
+}
+
+impl Admitted {
+    /// The package, for a record.
+    pub fn package(&self) -> &PackageV1 {
+        &self.package
+    }
+}
+
+impl PackageStore {
+    /// Opens the folder, and removes what crashes and earlier boots left.
+    pub fn open(parts: PackageParts) -> io::Result<Arc<Self>> {
+        let store = Self {
+            dir: parts.dir,
+            storage: parts.storage,
+            unpacker: parts.unpacker,
+            limits: parts.limits,
+            trees: Mutex::default(),
+            numbers: AtomicU64::new(0),
+        };
+        make_folder(&store.dir)?;
+        // Without an answer every start counts as a new boot.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let marker = store.dir.join("boot");
+        let same_boot = !boot.is_empty() && fs::read_to_string(&marker).ok() == Some(boot.clone());
+        for tenant in folders(&store.dir)? {
+            for entry in folders(&tenant)? {
+                let whole = entry.extension().is_none();
+                if !whole {
+                    fs::remove_dir_all(&entry)?;
+                } else if !same_boot {
+                    // The folder itself stays: it names a blob for `collect`.
+                    let tree = entry.join("tree");
+                    if tree.exists() {
+                        fs::remove_dir_all(tree)?;
+                    }
+                }
+            }
+        }
+        fs::write(&marker, boot)?;
+        Ok(Arc::new(store))
+    }
+
+    /// Checks, unpacks and stores an uploaded archive.
+    ///
+    /// Errors: [`ControlError::CodeTooLarge`], [`ControlError::BadArchive`],
+    /// [`ControlError::DiskFull`].
+    pub async fn admit(
+        &self,
+        who: &Principal,
+        tenant: &TenantId,
+        zip: Bytes,
+    ) -> Result<Admitted, ControlError> {
+        let (found_bytes, limit_bytes) = (zip.len() as u64, self.limits.package_zip_bytes);
+        if found_bytes > limit_bytes {
+            return Err(ControlError::CodeTooLarge {
+                limit_bytes,
+                found_bytes,
+            });
+        }
+        if zip.is_empty() {
+            return Err(ControlError::invalid(Field::Code, "no archive was given"));
+        }
+        let bytes = zip.clone();
+        let digest = tokio::task::spawn_blocking(move || sha256(&bytes))
+            .await
+            .map_err(|error| ControlError::internal("hashing a package", error))?;
+        let pin = self.tree(tenant, digest);
+        let opened = pin
+            .opened
+            .get_or_try_init(|| self.open_or_unpack(tenant, digest, Some(zip.clone())))
+            .await
+            .map_err(|error| match error {
+                OpenError::Unpack(UnpackError::Refused(source)) => {
+                    ControlError::BadArchive { source }
+                }
+                OpenError::Unpack(UnpackError::DiskFull) => ControlError::DiskFull,
+                other => ControlError::internal("unpacking a package", other.to_string()),
+            })?;
+        let unpacked_bytes = opened.unpacked.bytes;
+        let stored = Blobs::put(&*self.storage, who, tenant, zip).await?;
+        if stored != digest {
+            let reason = format!("the store calls {digest} {stored}");
+            return Err(ControlError::internal("storing a package", reason));
+        }
+        Ok(Admitted {
+            package: PackageV1 {
+                digest,
+                zip_bytes: found_bytes,
+                unpacked_bytes,
+            },
+            _pin: pin,
+        })
+    }
+
+    fn tree(&self, tenant: &TenantId, digest: Digest) -> Arc<Tree> {
+        let mut trees = self.trees.lock();
+        trees.entry((tenant.clone(), digest)).or_default().clone()
+    }
+
+    fn folder(&self, tenant: &TenantId, digest: Digest) -> PathBuf {
+        self.dir.join(tenant.as_str()).join(digest.to_string())
+    }
+
+    /// A name beside a digest's folder that nothing else has.
+    fn beside(&self, folder: &Path, why: &str) -> PathBuf {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        folder.with_extension(format!("{why}-{number}"))
+    }
+
+    /// Opens a tree that is on disk, or unpacks it from `zip`, or from its blob.
+    async fn open_or_unpack(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+        zip: Option<Bytes>,
+    ) -> Result<Opened, OpenError> {
+        let folder = self.folder(tenant, digest);
+        if let Some(opened) = open_tree(&folder) {
+            return Ok(opened);
+        }
+        let zip = match zip {
+            Some(zip) => zip,
+            None => {
+                let platform = Principal::platform("packages");
+                Blobs::get(&*self.storage, &platform, tenant, digest)
+                    .await?
+                    .ok_or(OpenError::Missing)?
+            }
+        };
+        let aside = self.beside(&folder, "tmp");
+        let result = self.unpack_aside(&aside, &folder, zip).await;
+        if result.is_err() {
+            // A failure to clean up is mended at the next start, and hides nothing.
+            let aside = aside.clone();
+            let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(aside)).await;
+        }
+        result?;
+        open_tree(&folder).ok_or_else(|| {
+            OpenError::Io(io::Error::other(
+                "a tree that was just renamed is not there",
+            ))
+        })
+    }
+
+    async fn unpack_aside(&self, aside: &Path, folder: &Path, zip: Bytes) -> Result<(), OpenError> {
+        let tree = aside.join("tree");
+        make_folder(&tree)?;
+        let archive = {
+            let zip = zip.clone();
+            tokio::task::spawn_blocking(move || sealed_memory(&zip))
+                .await
+                .map_err(io::Error::other)??
+        };
+        let target = open_folder(&tree, OFlags::RDONLY)?;
+        let limits = UnpackLimits::from(&self.limits);
+        let unpacked = self.unpacker.unpack(archive, target, limits).await?;
+        fs::write(
+            aside.join("unpacked.json"),
+            serde_json::to_vec(&unpacked).map_err(io::Error::other)?,
+        )?;
+        // The folder of a tree that an earlier boot left empty makes room.
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        fs::rename(aside, folder)?;
+        // The name must be on disk before the blob is, or nothing would lead to the blob.
+        if let Some(parent) = folder.parent() {
+            fs::File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Removes trees and blobs to which no record refers; says how many. Spares whatever is being
+    /// admitted, and every tree whose descriptor somebody holds.
+    ///
+    /// Call it at start and now and then.
+    pub async fn collect(&self) -> Result<u64, ControlError> {
+        let io = |error: io::Error| ControlError::internal("collecting packages", error);
+        let mut found = Vec::new();
+        for tenant in folders(&self.dir).map_err(io)? {
+            for folder in folders(&tenant).map_err(io)? {
+                let id = tenant
+                    .file_name()
+                    .and_then(|name| name.to_str()?.parse().ok());
+                let digest = folder
+                    .file_name()
+                    .and_then(|name| name.to_str()?.parse().ok());
+                if let (Some(id), Some(digest)) = (id, digest) {
+                    found.push((id, digest));
+                }
+            }
+        }
+        let referred = self.referred().await?;
+        found.retain(|key| !referred.contains(key));
+        let mut removed = 0;
+        for key in found {
+            let Some(tree) = self.set_aside(&key) else {
+                continue;
+            };
+            // Removing is done as the tree's initialisation, which fails: whoever asks for the
+            // tree meanwhile waits for it, and then makes it anew.
+            let removal = || async { Err::<Opened, _>(self.remove(&key).await) };
+            match tree.opened.get_or_try_init(removal).await {
+                // Somebody asked in between, and uses it.
+                Ok(_) => {}
+                Err(outcome) => removed += u64::from(outcome?),
+            }
+            let mut trees = self.trees.lock();
+            if Arc::strong_count(&tree) == 2 && !tree.opened.initialized() {
+                trees.remove(&key);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Puts an unopened tree into the place of one that nobody uses; `None` when it is in use.
+    fn set_aside(&self, key: &(TenantId, Digest)) -> Option<Arc<Tree>> {
+        let mut trees = self.trees.lock();
+        let used = trees.get(key).is_some_and(|tree| {
+            let held = |opened: &Opened| Arc::strong_count(&opened.tree) > 1;
+            Arc::strong_count(tree) > 1 || tree.opened.get().is_some_and(held)
+        });
+        (!used).then(|| {
+            let tree = Arc::new(Tree::default());
+            trees.insert(key.clone(), tree.clone());
+            tree
+        })
+    }
+
+    /// Removes a tree and its blob; `false` when a record refers to them after all.
+    async fn remove(&self, (tenant, digest): &(TenantId, Digest)) -> Result<bool, ControlError> {
+        // Asked again, now that no admission can pass: one may have ended since the list.
+        if self.referred().await?.contains(&(tenant.clone(), *digest)) {
+            return Ok(false);
+        }
+        let platform = Principal::platform("packages");
+        Blobs::remove(&*self.storage, &platform, tenant, *digest).await?;
+        let folder = self.folder(tenant, *digest);
+        let gone = self.beside(&folder, "gone");
+        let removed = tokio::task::spawn_blocking(move || {
+            fs::rename(&folder, &gone)?;
+            fs::remove_dir_all(&gone)
+        });
+        match removed.await.map_err(io::Error::other).flatten() {
+            Ok(()) => Ok(true),
+            Err(error) => Err(ControlError::internal("removing a tree", error)),
+        }
+    }
+
+    /// Every package to which a head, a served head or a revision refers.
+    async fn referred(&self) -> Result<HashSet<(TenantId, Digest)>, ControlError> {
+        let platform = Principal::platform("packages");
+        let mut referred = HashSet::new();
+        for kind in [Kind::Function, Kind::Revision] {
+            let mut after = None;
+            loop {
+                let found = self
+                    .storage
+                    .list_all(&platform, kind, after.as_ref(), store::LIST_CHUNK)
+                    .await?;
+                for stored in &found {
+                    let tenant = stored.key.tenant();
+                    let mut refer = |digest| referred.insert((tenant.clone(), digest));
+                    if kind == Kind::Function {
+                        let function: FunctionV1 = record::decode(&stored.bytes)?;
+                        refer(function.head.package.digest);
+                        if let Some(served) = function.served {
+                            refer(served.package.digest);
+                        }
+                    } else {
+                        let revision: RevisionV1 = record::decode(&stored.bytes)?;
+                        refer(revision.spec.package.digest);
+                    }
+                }
+                match found.last() {
+                    Some(last) if found.len() == store::LIST_CHUNK => {
+                        after = Some(last.key.clone());
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(referred)
+    }
+}
+
+impl Packages for PackageStore {
+    fn open(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Arc<OwnedFd>, PackageError>> {
+        let tenant = tenant.clone();
+        Box::pin(async move {
+            let tree = self.tree(&tenant, digest);
+            let opened = tree
+                .opened
+                .get_or_try_init(|| self.open_or_unpack(&tenant, digest, None))
+                .await;
+            match opened {
+                Ok(opened) => Ok(opened.tree.clone()),
+                Err(OpenError::Missing) => Err(PackageError::Missing { digest }),
+                Err(OpenError::Unpack(UnpackError::Refused(rule))) => Err(PackageError::Refused {
+                    reason: rule.to_string(),
+                }),
+                Err(other) => Err(PackageError::Failed {
+                    digest,
+                    reason: other.to_string(),
+                }),
+            }
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("its archive is not in the store")]
+    Missing,
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    Digest(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// The bytes in memory that nobody can change any more, open for reading.
+fn sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    use std::io::Write;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = fs::File::from(rustix::fs::memfd_create("package", flags)?);
+    file.write_all(bytes)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
+
+fn open_tree(folder: &Path) -> Option<Opened> {
+    let unpacked = fs::read(folder.join("unpacked.json")).ok()?;
+    let unpacked = serde_json::from_slice(&unpacked).ok()?;
+    let tree = open_folder(&folder.join("tree"), OFlags::PATH).ok()?;
+    Some(Opened {
+        tree: Arc::new(tree),
+        unpacked,
+    })
+}
+
+fn open_folder(path: &Path, how: OFlags) -> io::Result<OwnedFd> {
+    let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// A folder for this process alone; guests get at a tree by its descriptor.
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+fn folders(of: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(of)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

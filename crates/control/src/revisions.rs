@@ -1,0 +1,164 @@
+//! Published revisions: immutable, numbered from 1, never renumbered.
+
+use crate::{
+    Control, ControlError, Described, Field, Page, Resource,
+    rules::{self, cut},
+    store::{self, CHANGE_ATTEMPTS, function_key, revision_key},
+};
+use freehold_domain::{
+    FunctionRef, Principal,
+    ports::Op,
+    record::{FunctionStateV1, RevisionV1},
+};
+
+/// Revisions on one page at the most. Source: Lambda API reference, ListVersionsByFunction.
+pub const REVISIONS_PAGE_MAX: usize = 50;
+
+/// How to publish the head.
+#[derive(Debug, Clone, Default)]
+pub struct Publish {
+    /// The head's, unless given.
+    pub description: Option<String>,
+    /// Publish only if the head's package has this digest, base64.
+    pub code_digest: Option<String>,
+    /// Publish only if the head is still this one.
+    pub revision_id: Option<String>,
+}
+
+impl Control {
+    /// Publishes the head; when nothing changed since the last publishing, that revision is the
+    /// answer.
+    ///
+    /// Errors: [`ControlError::CodeMismatch`], [`ControlError::PreconditionFailed`],
+    /// [`ControlError::Busy`], [`ControlError::NotFound`].
+    pub async fn revision_publish(
+        &self,
+        who: &Principal,
+        of: &FunctionRef,
+        how: Publish,
+    ) -> Result<Described, ControlError> {
+        if let Some(description) = &how.description {
+            rules::description(description)?;
+        }
+        for _ in 0..CHANGE_ATTEMPTS {
+            let present = self.function(who, of).await?;
+            let expect = present.expect();
+            let mut function = present.record;
+            let head = &function.head;
+            if let Some(given) = how.code_digest.as_deref().filter(|given| !given.is_empty()) {
+                let found = code_digest(&head.package.digest);
+                if given != found {
+                    let given = cut(given);
+                    return Err(ControlError::CodeMismatch { given, found });
+                }
+            }
+            let guard = how.revision_id.as_deref().filter(|id| !id.is_empty());
+            if guard.is_some_and(|guard| guard != head.revision_id) {
+                return Err(ControlError::PreconditionFailed {
+                    what: Resource::Function,
+                });
+            }
+            Self::settled(&function)?;
+            if let Some(last) = self.latest_revision(who, of).await?
+                && last.spec.generation == head.generation
+            {
+                return Ok(self.describe_revision(of, &function, last));
+            }
+            let mut revision = self.next_revision(&mut function, how.description.clone());
+            // A head that is served is ready, and a revision of it needs nothing more.
+            if function.served.as_ref() == Some(&function.head)
+                && function.state == FunctionStateV1::Active
+            {
+                revision.state = FunctionStateV1::Active;
+            }
+            let mut ops = vec![store::put(function_key(of), expect, &function)];
+            ops.extend(self.revision_put(of, Some(&revision)));
+            if self.try_commit(who, ops).await? {
+                return Ok(self.describe_revision(of, &function, revision));
+            }
+        }
+        Err(ControlError::Contended {
+            name: of.name.to_string(),
+        })
+    }
+
+    /// The head and then the revisions by number, up to `limit` and [`REVISIONS_PAGE_MAX`].
+    ///
+    /// Errors: [`ControlError::NotFound`] for the function.
+    pub async fn revision_list(
+        &self,
+        who: &Principal,
+        of: &FunctionRef,
+        marker: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Page<Described>, ControlError> {
+        let function = self.function(who, of).await?.record;
+        let limit = limit.unwrap_or(REVISIONS_PAGE_MAX);
+        let limit = limit.clamp(1, REVISIONS_PAGE_MAX);
+        let after: Option<u64> = match marker {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                ControlError::invalid(Field::Marker, "no listing gave this marker")
+            })?),
+        };
+        let mut items = Vec::new();
+        if after.is_none() {
+            items.push(self.describe_head(of, &function));
+        }
+        let mut last = after.unwrap_or(0);
+        let mut more = false;
+        for revision in self.revisions_of(who, of).await? {
+            if revision.number <= after.unwrap_or(0) {
+                continue;
+            }
+            if items.len() == limit {
+                more = true;
+                break;
+            }
+            last = revision.number;
+            items.push(self.describe_revision(of, &function, revision));
+        }
+        let next = more.then(|| last.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// Deletes one revision with its policy.
+    ///
+    /// Errors: [`ControlError::NotFound`]. Deleting a revision that is not there is fine, as on
+    /// AWS, as long as the function is.
+    pub async fn revision_delete(
+        &self,
+        who: &Principal,
+        of: &FunctionRef,
+        number: u64,
+    ) -> Result<(), ControlError> {
+        self.function(who, of).await?;
+        let policy = freehold_domain::record::Key::policy(
+            &of.tenant,
+            &of.region,
+            &of.name,
+            &freehold_domain::Qualifier::Revision(number),
+        );
+        let gone = [revision_key(of, number), policy].map(|key| Op::Delete {
+            key,
+            expect: freehold_domain::ports::Expect::Any,
+        });
+        self.try_commit(who, gone.into()).await?;
+        Ok(())
+    }
+
+    /// The revision with the highest number that is still there.
+    pub(crate) async fn latest_revision(
+        &self,
+        who: &Principal,
+        of: &FunctionRef,
+    ) -> Result<Option<RevisionV1>, ControlError> {
+        Ok(self.revisions_of(who, of).await?.pop())
+    }
+}
+
+/// A package's digest as clients write it: base64.
+pub fn code_digest(digest: &freehold_domain::Digest) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(digest.0)
+}
