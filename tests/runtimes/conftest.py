@@ -51,6 +51,23 @@ def nodes():
     return [Runtime("nodejs" + version[1:].split(".")[0], [path, os.path.join(RUNTIMES, "nodejs", "index.js")])]
 
 
+def javas():
+    found = []
+    for home in sorted(glob.glob("/usr/lib/jvm/*")) + [os.environ.get("JAVA_HOME", "")]:
+        home = os.path.realpath(home)
+        release = os.path.join(home, "release")
+        if not os.path.isfile(release) or not os.path.isfile(os.path.join(home, "bin", "javac")):
+            continue
+        version = next((line.split('"')[1] for line in open(release) if line.startswith("JAVA_VERSION=")), "0")
+        major = int(version.split(".")[0])
+        if major >= 17 and all(runtime.name != "java%d" % major for runtime in found):
+            argv = [os.path.join(home, "bin", "java"), "-Xmx80m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "{classes}", "freehold.Bootstrap"]
+            runtime = Runtime("java%d" % major, argv, version=(major,))
+            runtime.home = home
+            found.append(runtime)
+    return found
+
+
 def parametrize(metafunc, fixture, found):
     if fixture in metafunc.fixturenames:
         missing = [pytest.param(None, marks=pytest.mark.skip(reason="no interpreter for %s on this machine" % fixture))]
@@ -58,6 +75,6 @@ def parametrize(metafunc, fixture, found):
 
 
 def pytest_generate_tests(metafunc):
-    for fixture, find in (("python", pythons), ("node", nodes)):
+    for fixture, find in (("python", pythons), ("node", nodes), ("java", javas)):
         if fixture in metafunc.fixturenames:
             parametrize(metafunc, fixture, find())

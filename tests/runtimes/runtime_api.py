@@ -30,6 +30,12 @@ class Api(object):
             def log_message(self, *_):
                 pass
 
+            def handle(self):
+                try:
+                    super().handle()
+                except ConnectionError:
+                    pass  # the process was killed while it waited for an event
+
             def do_GET(self):
                 item = api.events.get()
                 if item is None:

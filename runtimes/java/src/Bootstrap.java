@@ -22,7 +22,7 @@ public final class Bootstrap {
         Handler handler;
         try {
             String root = System.getenv().getOrDefault("LAMBDA_TASK_ROOT", "/var/task");
-            ClassLoader loader = new URLClassLoader("function", classPath(root), ClassLoader.getSystemClassLoader());
+            ClassLoader loader = new URLClassLoader(classPath(root), ClassLoader.getSystemClassLoader());
             Thread.currentThread().setContextClassLoader(loader);
             handler = Handler.load(loader, System.getenv().getOrDefault("_HANDLER", ""));
         } catch (Throwable error) {

@@ -87,8 +87,8 @@ final class Handler {
 
     private static Method namedMethod(Class<?> type, String name) {
         List<Method> found = new ArrayList<>();
-        for (Method method : type.getMethods()) {
-            // A bridge is the erased twin that the compiler adds for generics.
+        for (Method method : publicMethods(type)) {
+            // A bridge is the erased twin that the compiler adds; the method itself has the generics.
             if (method.getName().equals(name) && !method.isBridge() && !Modifier.isAbstract(method.getModifiers())) {
                 found.add(method);
             }
@@ -103,6 +103,20 @@ final class Handler {
             throw new Failure("Runtime.HandlerNotFound", "Method " + name + " of class " + type.getName() + " has too many parameters", null);
         }
         return first;
+    }
+
+    /** Of a subclass before those of its super class, which may not be public itself. */
+    private static List<Method> publicMethods(Class<?> type) {
+        List<Method> found = new ArrayList<>();
+        for (Class<?> at = type; at != null; at = at.getSuperclass()) {
+            for (Method method : at.getDeclaredMethods()) {
+                if (Modifier.isPublic(method.getModifiers())) {
+                    found.add(method);
+                }
+            }
+        }
+        found.addAll(List.of(type.getMethods()));
+        return found;
     }
 
     private static boolean isStream(Method method) {
