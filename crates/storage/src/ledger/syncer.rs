@@ -1,0 +1,94 @@
+//! Syncs what was written, within a second, on a thread that sleeps while nothing is written.
+
+use crate::failure::Health;
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Frames gather this long before they are synced: well within the promised second.
+const GATHER: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+struct Dirty {
+    files: HashMap<PathBuf, Arc<File>>,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    dirty: Mutex<Dirty>,
+    wake: Condvar,
+}
+
+/// The syncing thread; dropping it syncs what is left and joins it.
+pub(super) struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(super) fn start(health: Arc<Health>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-sync".to_owned())
+            .spawn(move || run(&theirs, &health))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Notes that `file` was written.
+    pub(super) fn written(&self, file: &Arc<File>, path: &Path) {
+        let mut dirty = self.shared.dirty.lock();
+        if dirty.files.contains_key(path) {
+            return;
+        }
+        dirty.files.insert(path.to_owned(), file.clone());
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.dirty.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, health: &Health) {
+    loop {
+        let mut dirty = shared.dirty.lock();
+        while dirty.files.is_empty() && !dirty.stop {
+            shared.wake.wait(&mut dirty);
+        }
+        if !dirty.stop {
+            // Woken early only by a stop or another file; neither makes this wait longer.
+            shared.wake.wait_for(&mut dirty, GATHER);
+        }
+        // Taken out before the sync: a write during it makes the file dirty again.
+        let files = std::mem::take(&mut dirty.files);
+        let stop = dirty.stop;
+        drop(dirty);
+        for (path, file) in files {
+            if let Err(error) = file.sync_data() {
+                let path = path.display();
+                health.poison(format!("fdatasync of {path} failed: {error}"));
+            }
+        }
+        if stop {
+            return;
+        }
+    }
+}

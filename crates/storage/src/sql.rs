@@ -1,0 +1,46 @@
+//! How both databases are opened.
+
+use rusqlite::{Connection, OpenFlags};
+use std::{path::Path, time::Duration};
+
+/// Pages of the log after which it is folded into the database (4 MiB).
+const CHECKPOINT_PAGES: u32 = 1000;
+/// The log is cut back to this size after a checkpoint.
+const WAL_BYTES_MAX: u32 = 64 << 20;
+/// Page cache of one connection, KiB (negative in SQLite's notation).
+const CACHE_KIB: i32 = -2048;
+/// Wait for a lock that another connection holds; only checkpoints and recovery take one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The one writing connection: makes the file and its tables.
+pub(crate) fn open_writer(path: &Path, schema: &str) -> rusqlite::Result<Connection> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
+    conn.execute_batch(schema)?;
+    conn.execute_batch(
+        "CREATE TABLE IF NOT EXISTS counters (
+             name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
+    )?;
+    Ok(conn)
+}
+
+/// A connection that only reads. It may write the index of the log, which SQLite needs to read.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = open(path, OpenFlags::empty())?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(conn)
+}
+
+fn open(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update(None, "cache_size", CACHE_KIB)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(48);
+    Ok(conn)
+}

@@ -1,0 +1,455 @@
+//! The one object behind every storage trait, and how it is opened.
+
+use crate::{
+    blobs::BlobFiles,
+    failure::{Health, may_read, may_write, platform_only, read_failed},
+    folder::{FORMAT, Folder, FolderError, STEPS},
+    ledger::LedgerFiles,
+    logs::LogFiles,
+    meta,
+    pool::Pool,
+    queue,
+    sequence::Sequence,
+    sql, unchecked,
+    watch::Watchers,
+    writer::Writer,
+};
+use bytes::Bytes;
+use freehold_domain::{
+    BoxFuture, Digest, InvocationId, Principal, TenantId, Wall,
+    logs::{LogGroupName, LogLine, LogStreamName},
+    ports::*,
+    record::{ClaimedEvent, Key, KeyPrefix, Kind},
+};
+use rusqlite::Connection;
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The data folder; made where it is missing.
+    pub dir: PathBuf,
+    /// Stamps log lines and makes abandoned claims due.
+    pub clock: Arc<dyn Clock>,
+    /// Threads that read, each with its own connections.
+    pub readers: usize,
+    /// Log files that stay open between lines.
+    pub log_files_open: usize,
+    /// Size at which a lane of the ledger goes on in its next segment; `None` for 64 MiB.
+    pub segment_bytes: Option<u64>,
+}
+
+impl OpenOptions {
+    /// The defaults for `dir`.
+    pub fn new(dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            dir: dir.into(),
+            clock,
+            readers: 2,
+            log_files_open: 256,
+            segment_bytes: None,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder is held, too new, or not ours.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A database does not open.
+    #[error("could not open the database {}", path.display())]
+    Database {
+        /// Which.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A folder of files does not open.
+    #[error("could not open {}", path.display())]
+    Files {
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("could not start the store's threads")]
+    Threads(#[source] io::Error),
+}
+
+/// The store of one machine. Fields are dropped in order: writers finish, threads end, and the
+/// folder's lock is given up last.
+pub struct SqliteStorage {
+    records: Writer,
+    events: Writer,
+    readers: Pool<Connections>,
+    files: Pool<()>,
+    blobs: Arc<BlobFiles>,
+    ledger: Arc<LedgerFiles>,
+    logs: Arc<LogFiles>,
+    watchers: Watchers,
+    sequence: Arc<Sequence>,
+    health: Arc<Health>,
+    rotation: Arc<queue::Rotation>,
+    _folder: Folder,
+}
+
+struct Connections {
+    meta: Connection,
+    queue: Connection,
+}
+
+/// Threads for blobs, logs and ledger reads.
+const FILE_THREADS: usize = 2;
+
+impl SqliteStorage {
+    /// Opens the store in a folder, made where it is missing.
+    ///
+    /// Errors: [`OpenError`]; nothing was changed then, but for finished migration steps.
+    pub fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let OpenOptions { dir, clock, .. } = &options;
+        let folder = Folder::open(dir, FORMAT, STEPS)?;
+        let health = Arc::new(Health::default());
+        let sequence = Arc::new(Sequence::default());
+        let (meta_path, queue_path) = (dir.join("meta.db"), dir.join("queue.db"));
+        let open = |path: &PathBuf, schema: &str| {
+            sql::open_writer(path, schema)
+                .and_then(|conn| sequence.resume(&conn).map(|()| conn))
+                .map_err(database(path))
+        };
+        let meta = open(&meta_path, meta::SCHEMA)?;
+        let queue = open(&queue_path, queue::SCHEMA)?;
+        let released =
+            queue::release_claims(&queue, clock.wall()).map_err(database(&queue_path))?;
+        if released > 0 {
+            tracing::info!(
+                released,
+                "events that an earlier process held are due again"
+            );
+        }
+        let mut connections = Vec::new();
+        for _ in 0..options.readers.max(1) {
+            connections.push(Connections {
+                meta: sql::open_reader(&meta_path).map_err(database(&meta_path))?,
+                queue: sql::open_reader(&queue_path).map_err(database(&queue_path))?,
+            });
+        }
+        let at = |name: &str| dir.join(name);
+        let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
+        let ledger = LedgerFiles::open(at("ledger"), options.segment_bytes, health.clone())
+            .map_err(files(at("ledger")))?;
+        let logs = LogFiles::open(at("logs"), clock.clone(), options.log_files_open)
+            .map_err(files(at("logs")))?;
+        let writer = |name, conn| {
+            Writer::start(name, conn, sequence.clone(), health.clone()).map_err(OpenError::Threads)
+        };
+        Ok(Arc::new(Self {
+            records: writer("store-records", meta)?,
+            events: writer("store-events", queue)?,
+            readers: Pool::start("store-read", connections).map_err(OpenError::Threads)?,
+            files: Pool::start("store-file", vec![(); FILE_THREADS]).map_err(OpenError::Threads)?,
+            blobs: Arc::new(blobs),
+            ledger: Arc::new(ledger),
+            logs: Arc::new(logs),
+            watchers: Watchers::default(),
+            sequence,
+            health,
+            rotation: Arc::default(),
+            _folder: folder,
+        }))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connections) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        self.readers.run(|connections| job(connections)).await?
+    }
+}
+
+fn database(path: &std::path::Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Database {
+        path,
+        source: Box::new(source),
+    }
+}
+
+fn files(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Files { path, source }
+}
+
+fn refused<T: Send + 'static, E: Send + 'static>(error: E) -> BoxFuture<'static, Result<T, E>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+impl Records for SqliteStorage {
+    fn get(&self, who: &Principal, key: &Key) -> BoxFuture<'_, Result<Option<Stored>, ReadError>> {
+        if let Err(error) = may_read(who, key.tenant()) {
+            return refused(error);
+        }
+        let key = key.clone();
+        Box::pin(self.read(move |on| meta::get(&on.meta, &key)))
+    }
+
+    fn list(
+        &self,
+        who: &Principal,
+        prefix: &KeyPrefix,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+        if let Err(error) = may_read(who, prefix.owner()) {
+            return refused(error);
+        }
+        let (prefix, after) = (prefix.clone(), after.cloned());
+        Box::pin(self.read(move |on| meta::list(&on.meta, &prefix, after.as_ref(), limit)))
+    }
+
+    fn list_all(
+        &self,
+        who: &Principal,
+        kind: Kind,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+        if let Err(error) = unchecked::check(who) {
+            return refused(error);
+        }
+        let after = after.cloned();
+        Box::pin(self.read(move |on| unchecked::list_all(&on.meta, kind, after.as_ref(), limit)))
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watcher>) -> Box<dyn Send + Sync> {
+        self.watchers.add(watcher)
+    }
+}
+
+/// About what an op writes.
+fn size(op: &Op) -> usize {
+    let own = match op {
+        Op::Put { bytes, .. } => bytes.len(),
+        Op::EventAdd { body, .. } => body.len(),
+        Op::Delete { .. } | Op::EventRetry { .. } | Op::EventEnd { .. } => 0,
+    };
+    own + 256
+}
+
+impl Commit for SqliteStorage {
+    fn commit(
+        &self,
+        who: &Principal,
+        ops: Vec<Op>,
+        fence: Fence,
+    ) -> BoxFuture<'_, Result<StoreSeq, CommitError>> {
+        let is_record = |op: &Op| matches!(op, Op::Put { .. } | Op::Delete { .. });
+        let records = ops.iter().filter(|op| is_record(op)).count();
+        if records != 0 && records != ops.len() {
+            return refused(CommitError::Mixed);
+        }
+        let bytes = ops.iter().map(size).sum();
+        let (sequence, health) = (self.sequence.clone(), self.health.clone());
+        if records == 0 && !ops.is_empty() {
+            let who = who.clone();
+            return Box::pin(async move {
+                let change = move |conn: &Connection| {
+                    sequence.pass(fence)?;
+                    queue::apply(conn, &health, &who, ops)?;
+                    Ok(StoreSeq(sequence.next()))
+                };
+                self.events.commit(bytes, change, |_| ()).await
+            });
+        }
+        if let Err(error) = meta::check(who, &ops) {
+            return refused(error);
+        }
+        let watchers = self.watchers.clone();
+        Box::pin(async move {
+            let change = move |conn: &Connection| {
+                sequence.pass(fence)?;
+                let changes = meta::apply(conn, &sequence, &health, ops)?;
+                Ok((StoreSeq(sequence.next()), changes))
+            };
+            let tell = move |(_, changes): &(StoreSeq, meta::Changes)| watchers.tell(changes);
+            let (seq, _) = self.records.commit(bytes, change, tell).await?;
+            Ok(seq)
+        })
+    }
+}
+
+impl EventQueue for SqliteStorage {
+    fn claim(
+        &self,
+        who: &Principal,
+        now: Wall,
+        lease: Duration,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedEvent>, ReadError>> {
+        if let Err(error) = platform_only(who) {
+            return refused(error);
+        }
+        let (health, rotation) = (self.health.clone(), self.rotation.clone());
+        Box::pin(async move {
+            let change =
+                move |conn: &Connection| queue::claim(conn, &health, &rotation, now, lease, limit);
+            let claimed = self.events.commit(limit << 10, change, |_| ()).await;
+            claimed.map_err(|error| ReadError::Failed {
+                reason: format!("events could not be claimed: {error}"),
+            })
+        })
+    }
+
+    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>> {
+        if let Err(error) = platform_only(who) {
+            return refused(error);
+        }
+        Box::pin(self.read(|on| queue::next_due(&on.queue)))
+    }
+
+    fn state(
+        &self,
+        who: &Principal,
+        id: InvocationId,
+    ) -> BoxFuture<'_, Result<Option<EventState>, ReadError>> {
+        let who = who.clone();
+        Box::pin(self.read(move |on| {
+            // One snapshot: an event that ends between two statements is in neither table.
+            let snapshot = on
+                .queue
+                .unchecked_transaction()
+                .map_err(|error| read_failed(&error))?;
+            queue::state(&snapshot, &who, id)
+        }))
+    }
+
+    fn counts(&self, who: &Principal) -> BoxFuture<'_, Result<EventCounts, ReadError>> {
+        if let Err(error) = platform_only(who) {
+            return refused(error);
+        }
+        Box::pin(self.read(|on| queue::counts(&on.queue)))
+    }
+}
+
+impl Blobs for SqliteStorage {
+    fn put(
+        &self,
+        who: &Principal,
+        tenant: &TenantId,
+        bytes: Bytes,
+    ) -> BoxFuture<'_, Result<Digest, CommitError>> {
+        if let Err(error) = may_write(who, tenant) {
+            return refused(error);
+        }
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        Box::pin(async move { self.files.run(move |()| blobs.put(&tenant, &bytes)).await? })
+    }
+
+    fn get(
+        &self,
+        who: &Principal,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        if let Err(error) = may_read(who, tenant) {
+            return refused(error);
+        }
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        Box::pin(async move { self.files.run(move |()| blobs.get(&tenant, digest)).await? })
+    }
+
+    fn remove(
+        &self,
+        who: &Principal,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        if let Err(error) = may_write(who, tenant) {
+            return refused(error);
+        }
+        let (blobs, tenant) = (self.blobs.clone(), tenant.clone());
+        Box::pin(async move {
+            self.files
+                .run(move |()| blobs.remove(&tenant, digest))
+                .await?
+        })
+    }
+}
+
+impl Ledger for SqliteStorage {
+    fn append(&self, lane: u16, frame: &[u8]) -> Result<(), CommitError> {
+        self.ledger.append(lane, frame)
+    }
+
+    fn lanes(&self) -> BoxFuture<'_, Result<Vec<u16>, ReadError>> {
+        Box::pin(async move { Ok(self.ledger.lanes()) })
+    }
+
+    fn read(
+        &self,
+        lane: u16,
+        position: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Bytes>, u64), ReadError>> {
+        let ledger = self.ledger.clone();
+        let job = move |_: &mut ()| ledger.read(lane, position, limit);
+        Box::pin(async move { self.files.run(job).await? })
+    }
+}
+
+impl LogStore for SqliteStorage {
+    fn append(&self, stream: &LogStreamName, lines: &[LogLine]) -> Result<(), CommitError> {
+        self.logs.append(stream, lines)
+    }
+
+    fn close(&self, stream: &LogStreamName) {
+        self.logs.close(stream);
+    }
+
+    fn streams(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<LogStreamInfo>, ReadError>> {
+        let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let job = move |_: &mut ()| logs.streams(&who, &group, &prefix, after.as_deref(), limit);
+        Box::pin(async move { self.files.run(job).await? })
+    }
+
+    fn read(
+        &self,
+        who: &Principal,
+        stream: &LogStreamName,
+        query: LogQuery,
+    ) -> BoxFuture<'_, Result<LogPage, ReadError>> {
+        let (logs, who, stream) = (self.logs.clone(), who.clone(), stream.clone());
+        let job = move |_: &mut ()| logs.read(&who, &stream, query);
+        Box::pin(async move { self.files.run(job).await? })
+    }
+
+    fn remove_group(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
+        let job = move |_: &mut ()| logs.remove_group(&who, &group);
+        Box::pin(async move { self.files.run(job).await? })
+    }
+
+    fn expire(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+        before: Wall,
+    ) -> BoxFuture<'_, Result<u64, CommitError>> {
+        let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
+        let job = move |_: &mut ()| logs.expire(&who, &group, before);
+        Box::pin(async move { self.files.run(job).await? })
+    }
+}

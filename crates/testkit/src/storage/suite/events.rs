@@ -1,0 +1,284 @@
+use super::{event, platform, root, tenant};
+use freehold_domain::{
+    InvocationId, Principal, TenantId, Wall,
+    ports::{CommitError, EventCounts, EventState, Fence, Op, ReadError, Storage},
+    record::{ClaimedEvent, EventEnd},
+};
+use std::{sync::Arc, time::Duration};
+
+const LEASE: Duration = Duration::from_secs(60);
+const START: Wall = Wall(1_000_000_000);
+
+async fn commit(store: &dyn Storage, op: Op) -> Result<(), CommitError> {
+    let done = store.commit(&platform(), vec![op], Fence::None);
+    done.await.map(drop)
+}
+
+async fn add(store: &dyn Storage, owner: &TenantId, number: u64) -> InvocationId {
+    let event = event(owner, number, START);
+    let id = event.id;
+    let body = format!("body {number}").into();
+    let op = Op::EventAdd {
+        event: Box::new(event),
+        body,
+    };
+    commit(store, op).await.expect("accepted");
+    id
+}
+
+async fn claim(store: &dyn Storage, now: Wall, limit: usize) -> Vec<ClaimedEvent> {
+    let claimed = store.claim(&platform(), now, LEASE, limit).await;
+    claimed.expect("claims")
+}
+
+async fn counts(store: &dyn Storage) -> EventCounts {
+    let counts = store.counts(&platform()).await.expect("counts");
+    let open = counts.waiting + counts.running;
+    assert_eq!(counts.accepted, open + counts.done + counts.dead);
+    counts
+}
+
+fn retry(claimed: &ClaimedEvent, due: Wall, counts: bool) -> Op {
+    Op::EventRetry {
+        id: claimed.event.id,
+        epoch: claimed.epoch,
+        due,
+        counts,
+        error: Some("it failed".to_owned()),
+    }
+}
+
+fn end(claimed: &ClaimedEvent, end: EventEnd) -> Op {
+    Op::EventEnd {
+        id: claimed.event.id,
+        epoch: claimed.epoch,
+        end,
+        at: Wall(START.0 + 5),
+    }
+}
+
+/// The queue: claims, leases, epochs, fairness, one end per event, exact counts, tenancy.
+pub async fn events_suite(make: impl Fn() -> Arc<dyn Storage>) {
+    an_event_goes_from_waiting_to_one_end(&*make()).await;
+    a_retry_waits_until_it_is_due(&*make()).await;
+    a_lease_that_ran_out_is_due_again_and_fences_the_first(&*make()).await;
+    claims_go_round_the_tenants(&*make()).await;
+    an_id_is_accepted_once(&*make()).await;
+    only_the_platform_claims(&*make()).await;
+}
+
+async fn an_event_goes_from_waiting_to_one_end(store: &dyn Storage) {
+    let who = platform();
+    assert_eq!(store.next_due(&who).await, Ok(None));
+    assert_eq!(counts(store).await, EventCounts::default());
+    let id = add(store, &tenant(1), 1).await;
+    assert_eq!(store.next_due(&who).await, Ok(Some(START)));
+    let waiting = store.state(&who, id).await.expect("reads");
+    assert!(
+        matches!(waiting, Some(EventState::Waiting { attempts: 0, .. })),
+        "{waiting:?}"
+    );
+    assert!(
+        claim(store, Wall(START.0 - 1), 10).await.is_empty(),
+        "not due yet"
+    );
+    let claimed = claim(store, START, 10).await;
+    let [held] = &claimed[..] else {
+        panic!("one event is due: {claimed:?}");
+    };
+    let mut expected = event(&tenant(1), 1, START);
+    expected.attempts = 1;
+    assert_eq!(
+        held.event, expected,
+        "reads back as it was accepted, with this attempt"
+    );
+    assert_eq!(&held.body[..], b"body 1");
+    assert_eq!(counts(store).await.running, 1);
+    assert_eq!(store.next_due(&who).await, Ok(Some(START + LEASE)));
+    assert!(claim(store, START, 10).await.is_empty(), "claimed once");
+    commit(store, end(held, EventEnd::Done))
+        .await
+        .expect("ended");
+    let after = counts(store).await;
+    assert_eq!((after.done, after.running, after.accepted), (1, 0, 1));
+    let state = store
+        .state(&root(&tenant(1)), id)
+        .await
+        .expect("its owner looks it up");
+    let ended = EventState::Ended {
+        end: EventEnd::Done,
+        at: Wall(START.0 + 5),
+        attempts: 1,
+    };
+    assert_eq!(state, Some(ended.clone()));
+    let dead = EventEnd::Dead {
+        reason: "RetriesExhausted".to_owned(),
+        last_error: None,
+    };
+    for again in [end(held, dead), retry(held, START, true)] {
+        let error = commit(store, again).await;
+        assert!(
+            matches!(error, Err(CommitError::StaleClaim { .. })),
+            "{error:?}"
+        );
+    }
+    assert_eq!(
+        store.state(&who, id).await,
+        Ok(Some(ended)),
+        "its end stays"
+    );
+    assert_eq!(store.next_due(&who).await, Ok(None));
+    let unknown = event(&tenant(1), 99, START).id;
+    assert_eq!(store.state(&who, unknown).await, Ok(None));
+}
+
+async fn a_retry_waits_until_it_is_due(store: &dyn Storage) {
+    let id = add(store, &tenant(1), 1).await;
+    let later = START + Duration::from_secs(60);
+    let held = claim(store, START, 1).await.remove(0);
+    commit(store, retry(&held, later, true))
+        .await
+        .expect("given back");
+    let state = store.state(&platform(), id).await.expect("reads");
+    let waiting = EventState::Waiting {
+        due: later,
+        attempts: 1,
+        last_error: Some("it failed".to_owned()),
+    };
+    assert_eq!(state, Some(waiting));
+    assert!(
+        claim(store, Wall(later.0 - 1), 1).await.is_empty(),
+        "not due yet"
+    );
+    let second = claim(store, later, 1).await.remove(0);
+    assert_eq!(second.event.attempts, 2);
+    assert!(second.epoch > held.epoch, "each claim raises the epoch");
+    commit(store, retry(&second, later, false))
+        .await
+        .expect("given back");
+    let third = claim(store, later, 1).await.remove(0);
+    assert_eq!(third.event.attempts, 2, "an attempt that does not count");
+    let before = counts(store).await;
+    let error = commit(store, end(&second, EventEnd::Done)).await;
+    assert!(
+        matches!(error, Err(CommitError::StaleClaim { .. })),
+        "{error:?}"
+    );
+    assert_eq!(counts(store).await, before);
+}
+
+async fn a_lease_that_ran_out_is_due_again_and_fences_the_first(store: &dyn Storage) {
+    add(store, &tenant(1), 1).await;
+    let first = claim(store, START, 1).await.remove(0);
+    let over = START + LEASE;
+    assert!(
+        claim(store, Wall(over.0 - 1), 1).await.is_empty(),
+        "still leased"
+    );
+    let second = claim(store, over, 1).await.remove(0);
+    assert!(second.epoch > first.epoch);
+    assert_eq!(second.event.attempts, 2);
+    assert_eq!(counts(store).await.running, 1);
+    let error = commit(store, end(&first, EventEnd::Done)).await;
+    assert!(
+        matches!(error, Err(CommitError::StaleClaim { .. })),
+        "{error:?}"
+    );
+    commit(store, end(&second, EventEnd::Done))
+        .await
+        .expect("the holder ends it");
+    assert_eq!(counts(store).await.done, 1);
+    // Nobody overtook a late holder: its end counts.
+    add(store, &tenant(1), 2).await;
+    let late = claim(store, over, 1).await.remove(0);
+    commit(store, end(&late, EventEnd::Done))
+        .await
+        .expect("late, and still the holder");
+}
+
+async fn claims_go_round_the_tenants(store: &dyn Storage) {
+    for number in 0..30 {
+        add(store, &tenant(1), number).await;
+    }
+    for number in 30..32 {
+        add(store, &tenant(2), number).await;
+    }
+    add(store, &tenant(3), 40).await;
+    let of = |claimed: &[ClaimedEvent], owner: u64| {
+        let owner = tenant(owner);
+        let of = claimed.iter().filter(|c| c.event.function.tenant == owner);
+        of.count()
+    };
+    let first = claim(store, START, 6).await;
+    let shares = [1, 2, 3].map(|owner| of(&first, owner));
+    assert_eq!(
+        shares,
+        [3, 2, 1],
+        "small tenants are served beside a large one"
+    );
+    let rest = claim(store, START, 100).await;
+    assert_eq!(rest.len(), 27, "and nothing is left over");
+    for number in 100..110 {
+        add(store, &tenant(number % 5), number).await;
+    }
+    let mut owners = Vec::new();
+    for _ in 0..5 {
+        let one = claim(store, START, 1).await.remove(0);
+        owners.push(one.event.function.tenant);
+    }
+    owners.sort();
+    owners.dedup();
+    assert_eq!(owners.len(), 5, "claims of one go round as well");
+}
+
+async fn an_id_is_accepted_once(store: &dyn Storage) {
+    let again = || Op::EventAdd {
+        event: Box::new(event(&tenant(1), 1, START)),
+        body: "x".into(),
+    };
+    commit(store, again()).await.expect("accepted");
+    commit(store, again()).await.expect_err("waiting already");
+    let held = claim(store, START, 1).await.remove(0);
+    commit(store, end(&held, EventEnd::Done))
+        .await
+        .expect("ended");
+    commit(store, again()).await.expect_err("ended already");
+    assert_eq!(counts(store).await.accepted, 1);
+}
+
+async fn only_the_platform_claims(store: &dyn Storage) {
+    let id = add(store, &tenant(1), 1).await;
+    for who in [root(&tenant(2)), Principal::Anonymous] {
+        let state = store.state(&who, id).await;
+        assert!(matches!(state, Err(ReadError::Denied { .. })), "{state:?}");
+        let ops = vec![Op::EventAdd {
+            event: Box::new(event(&tenant(1), 2, START)),
+            body: "x".into(),
+        }];
+        let error = store.commit(&who, ops, Fence::None).await;
+        assert!(
+            matches!(error, Err(CommitError::Denied { .. })),
+            "{error:?}"
+        );
+    }
+    let who = root(&tenant(1));
+    let claimed = store.claim(&who, START, LEASE, 1).await;
+    assert!(
+        matches!(claimed, Err(ReadError::Denied { .. })),
+        "{claimed:?}"
+    );
+    let counts = store.counts(&who).await;
+    assert!(
+        matches!(counts, Err(ReadError::Denied { .. })),
+        "{counts:?}"
+    );
+    let due = store.next_due(&who).await;
+    assert!(matches!(due, Err(ReadError::Denied { .. })), "{due:?}");
+    let held = claim(store, START, 1).await.remove(0);
+    let ops = vec![end(&held, EventEnd::Done)];
+    let error = store.commit(&root(&tenant(2)), ops, Fence::None).await;
+    assert!(
+        matches!(error, Err(CommitError::Denied { .. })),
+        "{error:?}"
+    );
+}
