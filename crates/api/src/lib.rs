@@ -1,1 +1,147 @@
-//! api
+//! The front ends: every API that Freehold speaks, on one address.
+//!
+//! Bytes and status codes in and out, plain values inwards: requests are authenticated, decoded by
+//! `wire`, carried out by `control` or handed to the engine through the Invoke port, and encoded
+//! again. With the HTTP contracts, this is the only place that knows status codes. It keeps no
+//! state but caches that the store's watch empties.
+//!
+//! ```text
+//!  connection ─▶ front ─▶ route ─┬▶ urls ──▶ invoke ─▶ (engine)
+//!                                ├▶ lambda ─▶ invoke, control, flow
+//!                                ├▶ logs, sts
+//!                                └▶ own (operations of Freehold itself)
+//! ```
+
+pub mod arn;
+mod auth;
+pub mod body;
+pub mod front;
+mod invoke;
+mod lambda;
+mod logs;
+pub mod metrics;
+mod own;
+pub mod platform;
+mod request;
+pub mod route;
+mod sts;
+mod urls;
+
+pub use front::{Audience, Front};
+pub use own::InstanceRow;
+pub use platform::InstanceEndpoint;
+
+use freehold_control::Control;
+use freehold_domain::{
+    Principal,
+    limits::Limits,
+    ports::{Clock, Ids, Sink, Storage},
+};
+use freehold_identity::Verifier;
+use freehold_wire::ApiError;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// What the front ends are made of.
+pub struct ApiParts {
+    /// The control plane.
+    pub control: Arc<Control>,
+    /// The durable queue's way in.
+    pub events: Arc<dyn Sink>,
+    /// The store.
+    pub storage: Arc<dyn Storage>,
+    /// Checks signatures.
+    pub verifier: Verifier,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Request ids.
+    pub ids: Arc<dyn Ids>,
+    /// The ceilings.
+    pub limits: Limits,
+    /// The domain of function URLs.
+    pub url_domain: String,
+    /// What the engine is doing, for `freehold ps` and the account's settings.
+    pub engine: Arc<dyn own::EngineView>,
+}
+
+/// The front ends, shared by all cores.
+pub struct Api {
+    pub(crate) control: Arc<Control>,
+    pub(crate) events: Arc<dyn Sink>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) verifier: Verifier,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) limits: Limits,
+    pub(crate) url_domain: String,
+    /// The port that URLs are written with; set once the listener is bound.
+    pub(crate) port: std::sync::atomic::AtomicU16,
+    pub(crate) engine: Arc<dyn own::EngineView>,
+    pub(crate) in_flight: body::BytesInFlight,
+    pub(crate) running: TaskTracker,
+    pub(crate) code_links: lambda::CodeLinks,
+    pub(crate) url_cache: Arc<urls::UrlCache>,
+    _url_watch: Box<dyn Send + Sync>,
+}
+
+pub use own::EngineView;
+
+impl Api {
+    /// The front ends over their parts.
+    pub fn new(parts: ApiParts) -> Arc<Self> {
+        let records: Arc<dyn freehold_domain::ports::Records> = parts.storage.clone();
+        let (url_cache, watch) = urls::UrlCache::new(records);
+        Arc::new(Self {
+            in_flight: body::BytesInFlight::new(parts.limits.bytes_in_flight),
+            control: parts.control,
+            events: parts.events,
+            storage: parts.storage,
+            verifier: parts.verifier,
+            clock: parts.clock,
+            ids: parts.ids,
+            limits: parts.limits,
+            url_domain: parts.url_domain,
+            port: Default::default(),
+            engine: parts.engine,
+            running: TaskTracker::new(),
+            code_links: lambda::CodeLinks::new(),
+            url_cache,
+            _url_watch: watch,
+        })
+    }
+
+    /// Tells the port that function URLs are written with.
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Waits until every call that runs has ended. Front ends must have stopped before.
+    pub async fn drained(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Whether a request that came out of an instance was signed by it.
+    fn check_guest(
+        &self,
+        request: &request::Request,
+        instance: freehold_domain::InstanceId,
+    ) -> Result<(), ApiError> {
+        let service = match route::route_api(&request.parts, &self.url_domain) {
+            route::Api::Logs => "logs",
+            route::Api::Sts => "sts",
+            route::Api::Own(_) => "freehold",
+            // What anybody may call, a guest may call too.
+            route::Api::Url(_) | route::Api::Code(_) => return Ok(()),
+            _ => "lambda",
+        };
+        match auth::authenticate(&self.verifier, request, service)?.principal {
+            Principal::Instance {
+                instance: signer, ..
+            } if signer == instance => Ok(()),
+            _ => Err(freehold_wire::common::access_denied(
+                "This endpoint serves calls that are signed with the credentials of its own instance.",
+            )),
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod packages;
 mod platform_endpoint;
 mod sandbox;
 mod seal;
+mod sink;
 mod storage;
 
 pub use clock::*;
@@ -21,4 +22,5 @@ pub use packages::*;
 pub use platform_endpoint::*;
 pub use sandbox::*;
 pub use seal::*;
+pub use sink::*;
 pub use storage::*;

@@ -1,0 +1,122 @@
+//! Handing a call to the engine in a scope of its own: for Lambda, a client that hangs up stops
+//! nothing.
+
+use crate::{Api, body::HeldBytes};
+use bytes::Bytes;
+use freehold_domain::{
+    Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, OutcomeHead, Principal,
+    Qualifier, Source, ThrottleReason, TraceHeader, ports::Invoke,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait for an instance to take an event, beyond which the caller is throttled.
+const START_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A call as a front end has read it.
+#[derive(Debug)]
+pub struct Call {
+    /// The request id.
+    pub id: InvocationId,
+    /// Who asks.
+    pub principal: Principal,
+    /// The function.
+    pub function: FunctionRef,
+    /// Which revision of it.
+    pub qualifier: Qualifier,
+    /// How the caller waits.
+    pub mode: Mode,
+    /// Where it came from.
+    pub source: Source,
+    /// The trace header as it came.
+    pub trace: Option<String>,
+    /// Lambda's client context, decoded.
+    pub client_context: Option<Bytes>,
+    /// Whether the caller wants the end of the log.
+    pub log_tail: bool,
+    /// The event.
+    pub body: Bytes,
+    /// Its share of the bytes in flight, held until the outcome.
+    pub held: Option<HeldBytes>,
+}
+
+/// An outcome whose body has been read whole.
+#[derive(Debug)]
+pub struct Collected {
+    /// Its head.
+    pub head: OutcomeHead,
+    /// Its body.
+    pub payload: Bytes,
+}
+
+/// The invocation of a call, its trace continued or begun.
+pub fn invocation(api: &Api, call: Call) -> (Invocation, Option<HeldBytes>) {
+    let trace = call
+        .trace
+        .as_deref()
+        .and_then(TraceHeader::parse)
+        .unwrap_or_else(|| TraceHeader::new_root(call.id.0));
+    let invocation = Invocation {
+        id: call.id,
+        principal: call.principal,
+        function: call.function,
+        qualifier: call.qualifier,
+        attempt: 1,
+        deadline: api.clock.now() + START_WAIT_MAX,
+        mode: call.mode,
+        hops: trace.hops,
+        trace,
+        source: call.source,
+        client_context: call.client_context,
+        log_tail: call.log_tail,
+        body: Body::full(call.body),
+    };
+    (invocation, call.held)
+}
+
+/// Runs a call to its end whether or not the caller still waits.
+///
+/// Errors: the engine's.
+pub async fn invoke_detached(
+    api: &Api,
+    invoker: Arc<dyn Invoke>,
+    call: Call,
+) -> Result<Collected, InvokeError> {
+    let (invocation, held) = invocation(api, call);
+    let limit_bytes = api.limits.sync_payload_bytes + (1 << 20);
+    let run = async move {
+        let outcome = invoker.invoke(invocation).await?;
+        let (payload, _) =
+            outcome
+                .body
+                .collect(limit_bytes)
+                .await
+                .map_err(|error| InvokeError::Internal {
+                    component: "api",
+                    reason: format!("the answer could not be read: {error}"),
+                })?;
+        drop(held);
+        Ok(Collected {
+            head: outcome.head,
+            payload,
+        })
+    };
+    let task = tokio::spawn(api.running.track_future(run));
+    task.await.unwrap_or_else(|error| {
+        Err(InvokeError::Internal {
+            component: "api",
+            reason: format!("the call's task failed: {error}"),
+        })
+    })
+}
+
+/// AWS's word for a throttle.
+pub fn throttle_reason(reason: ThrottleReason) -> &'static str {
+    match reason {
+        ThrottleReason::ReservedConcurrency => "ReservedFunctionConcurrentInvocationLimitExceeded",
+        ThrottleReason::CallRate => "CallerRateLimitExceeded",
+        // AWS has no word for a machine that is full: to the caller it is the same limit.
+        ThrottleReason::AccountConcurrency
+        | ThrottleReason::MachineMemory
+        | ThrottleReason::InitBackoff => "ConcurrentInvocationLimitExceeded",
+    }
+}

@@ -1,0 +1,221 @@
+//! The control plane's errors in AWS's words.
+
+use crate::arn::{Named, function_arn, qualified_arn};
+use freehold_control::{ControlError, Field, Limit, Resource, archive::ArchiveError};
+use freehold_domain::ports::SinkError;
+use freehold_wire::{
+    ApiError, common,
+    lambda::{self, error},
+};
+
+/// With the function that was asked for, which most texts name.
+pub(super) fn about(fault: ControlError, asked: &Named) -> ApiError {
+    let arn = function_arn(&asked.function);
+    let asked_arn = match &asked.qualifier {
+        Some(qualifier) => qualified_arn(&asked.function, qualifier),
+        None => arn.clone(),
+    };
+    match fault {
+        ControlError::NotFound {
+            what: Resource::Function | Resource::Revision,
+            ..
+        } => error::resource_not_found(format!("Function not found: {asked_arn}")),
+        ControlError::NotFound {
+            what: Resource::Alias,
+            ..
+        } => error::resource_not_found(format!("Function not found: {asked_arn}")),
+        ControlError::NotFound { .. } => {
+            error::resource_not_found("The resource you requested does not exist.")
+        }
+        ControlError::AlreadyExists {
+            what: Resource::Function,
+            ..
+        } => error::resource_conflict(format!("Function already exist: {}", asked.function.name)),
+        ControlError::Busy { pending, .. } => error::resource_conflict(format!(
+            "The operation cannot be performed at this time. {} for resource: {asked_arn}",
+            if pending {
+                "The function is currently in the following state: Pending"
+            } else {
+                "An update is in progress"
+            }
+        )),
+        other => plain(other),
+    }
+}
+
+/// Where no function is in question.
+pub(crate) fn plain(fault: ControlError) -> ApiError {
+    match fault {
+        ControlError::NotFound { what, name } => {
+            error::resource_not_found(format!("{what:?} not found: {name}"))
+        }
+        ControlError::AlreadyExists { what, name } => {
+            error::resource_conflict(format!("{what:?} already exists: {name}"))
+        }
+        ControlError::Busy { function, .. } => error::resource_conflict(format!(
+            "The operation cannot be performed at this time. An update is in progress for resource: {function}"
+        )),
+        ControlError::PreconditionFailed { what } => error::precondition_failed(match what {
+            Resource::Policy => {
+                "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+            }
+            _ => {
+                "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+            }
+        }),
+        ControlError::CodeMismatch { given, found } => error::invalid_parameter_value(format!(
+            "CodeSHA256 ({given}) is different from current CodeSHA256 in $LATEST ({found}). Please try again with the CodeSHA256 in $LATEST."
+        )),
+        ControlError::Contended { name } => error::too_many_requests(format!(
+            "{name} is being changed by other requests; try again"
+        )),
+        ControlError::Invalid {
+            field: Field::Tags, ..
+        } => {
+            error::invalid_parameter_value("An error occurred and the request cannot be processed.")
+        }
+        ControlError::Invalid { reason, .. } => error::invalid_parameter_value(reason),
+        ControlError::OutOfRange {
+            field,
+            value,
+            min,
+            max,
+        } => out_of_range(field, value, min, max),
+        ControlError::ReservedVariables { names } => error::invalid_parameter_value(format!(
+            "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {}",
+            names.join(", ")
+        )),
+        ControlError::EnvironmentTooLarge {
+            limit_bytes,
+            found_bytes,
+        } => error::invalid_parameter_value(format!(
+            "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the {} limit. {found_bytes} bytes were measured.",
+            if limit_bytes % 1024 == 0 {
+                format!("{}KB", limit_bytes / 1024)
+            } else {
+                format!("{limit_bytes} bytes")
+            }
+        )),
+        ControlError::NotSupported { field, value } => error::invalid_parameter_value(format!(
+            "{} {value:?} is not supported by this release of Freehold: leave the field out or at its default",
+            member(field)
+        )),
+        ControlError::CodeTooLarge {
+            limit_bytes,
+            found_bytes,
+        } => common::request_too_large(format!(
+            "The uploaded package of {found_bytes} bytes is larger than {limit_bytes} bytes"
+        )),
+        ControlError::BadArchive { source } => bad_archive(&source),
+        ControlError::LimitExceeded { limit, max } => limit_exceeded(limit, max),
+        ControlError::UnknownRuntime { name, remedy } => error::invalid_parameter_value(format!(
+            "Value {name} at 'runtime' cannot be served: {remedy}"
+        )),
+        ControlError::Denied { .. } => {
+            common::access_denied("The resource belongs to another account.")
+        }
+        ControlError::DiskFull => {
+            common::service_unavailable("The disk of this node is full; nothing was changed.")
+        }
+        ControlError::Internal { doing, source } => {
+            tracing::error!(doing, error = %chain(&*source), "the control plane failed");
+            error::service("An error occurred and the request cannot be processed.")
+        }
+    }
+}
+
+/// An event that the queue did not take.
+pub(super) fn not_taken(fault: &SinkError) -> ApiError {
+    match fault {
+        SinkError::TooLarge { limit_bytes } => common::request_too_large(format!(
+            "Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
+        )),
+        SinkError::DiskFull | SinkError::Unavailable { .. } => {
+            common::service_unavailable(fault.to_string()).with_retry_after_s(1)
+        }
+        SinkError::Failed { .. } => {
+            tracing::error!(%fault, "an event could not be stored");
+            error::service("The event could not be stored.")
+        }
+    }
+}
+
+fn bad_archive(fault: &ArchiveError) -> ApiError {
+    const CANNOT: &str =
+        "Could not unzip uploaded file. Please check your file, then try to upload again.";
+    error::invalid_parameter_value(match fault {
+        ArchiveError::TooLarge { limit_bytes } => {
+            format!("Unzipped size must be smaller than {limit_bytes} bytes")
+        }
+        ArchiveError::NotAnArchive { .. } => CANNOT.to_owned(),
+        other => format!("{CANNOT} ({other})"),
+    })
+}
+
+fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
+    match limit {
+        Limit::CodeStorage => {
+            error::code_storage_exceeded(format!("Code storage limit exceeded: {max} bytes."))
+        }
+        Limit::UnreservedConcurrency => error::invalid_parameter_value(format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{max}]."
+        )),
+        Limit::Tags => error::invalid_parameter_value("Number of tags exceeds resource tag limit."),
+        Limit::PolicyBytes => error::policy_length_exceeded(format!(
+            "The final policy size is bigger than the limit ({max})."
+        )),
+    }
+}
+
+fn out_of_range(field: Field, value: u64, min: u64, max: u64) -> ApiError {
+    let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    if value > max {
+        return lambda::above_ceiling(member(field), clamp(value), clamp(max));
+    }
+    ApiError::new(
+        "ValidationException",
+        400,
+        format!(
+            "1 validation error detected: Value '{value}' at '{}' failed to satisfy constraint: Member must have value greater than or equal to {min}",
+            member(field)
+        ),
+    )
+}
+
+/// The field's name on the wire.
+fn member(field: Field) -> &'static str {
+    match field {
+        Field::Timeout => "timeout",
+        Field::Memory => "memorySize",
+        Field::Tmp => "ephemeralStorage.size",
+        Field::ReservedConcurrency => "reservedConcurrentExecutions",
+        Field::PackageType => "PackageType",
+        Field::Vpc => "VpcConfig",
+        Field::DeadLetter => "DeadLetterConfig",
+        Field::EncryptionKey => "KMSKeyArn",
+        Field::Tracing => "TracingConfig",
+        Field::Layers => "Layers",
+        Field::FileSystems => "FileSystemConfigs",
+        Field::Image => "ImageConfig",
+        Field::CodeSigning => "CodeSigningConfigArn",
+        Field::SnapStart => "SnapStart",
+        Field::Durable => "DurableConfig",
+        Field::TenancyConfig => "TenancyConfig",
+        Field::CapacityProvider => "CapacityProviderConfig",
+        Field::Architecture => "Architectures",
+        Field::UrlInvokeMode => "invokeMode",
+        _ => "value",
+    }
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

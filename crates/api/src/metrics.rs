@@ -1,0 +1,1 @@
+//! Prometheus metrics on the admin listener.

@@ -1,0 +1,133 @@
+//! Operations of Freehold itself, `POST /_freehold/api/OPERATION`: JSON in, JSON out, SigV4 with
+//! service `freehold`.
+//!
+//! | operation | asks | answers |
+//! |---|---|---|
+//! | `ListInstances` | `{}` | `{"Instances": [InstanceRow]}` of the caller's tenant |
+//! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
+
+use crate::{Api, auth::authenticate, request::Request};
+use bytes::Bytes;
+use freehold_domain::{Principal, Region, TenantId};
+use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
+use freehold_wire::{ApiError, Service, common};
+use http::{HeaderValue, Method, Response, header};
+use serde::{Deserialize, Serialize};
+
+/// A live instance, for `freehold ps`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InstanceRow {
+    /// Its id.
+    pub instance_id: String,
+    /// The function that it runs.
+    pub function_name: String,
+    /// The revision, `$LATEST` or a number.
+    pub version: String,
+    /// `starting`, `busy`, `idle`, `frozen`, `ending`.
+    pub state: String,
+    /// Age in ms.
+    pub age_ms: u64,
+    /// Memory in use, bytes, when last measured.
+    pub memory_bytes: u64,
+    /// Memory limit, bytes.
+    pub memory_limit_bytes: u64,
+    /// Processor time so far, µs.
+    pub cpu_us: u64,
+    /// Invocations that it took.
+    pub invocations: u64,
+}
+
+/// What the front ends show of the engine.
+pub trait EngineView: Send + Sync {
+    /// The live instances of a tenant in a region.
+    fn instances(&self, tenant: &TenantId, region: &Region) -> Vec<InstanceRow>;
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct UsageQuery {
+    from: Option<String>,
+    until: Option<String>,
+}
+
+/// Answers one request.
+pub async fn serve(api: &Api, request: Request, operation: &str) -> Response<Bytes> {
+    let id = request.id.to_string();
+    match answer(api, &request, operation).await {
+        Ok(body) => {
+            let mut response = Response::new(Bytes::from(body));
+            let headers = response.headers_mut();
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                headers.insert("x-amzn-requestid", value);
+            }
+            response
+        }
+        Err(error) => error.encode(Service::Lambda, &id),
+    }
+}
+
+async fn answer(api: &Api, request: &Request, operation: &str) -> Result<Vec<u8>, ApiError> {
+    let signer = authenticate(&api.verifier, request, "freehold")?;
+    let who = &signer.principal;
+    let tenant = match who.tenant() {
+        Some(tenant) => tenant.clone(),
+        None => return Err(common::access_denied("only a tenant's key may ask")),
+    };
+    let action: Action = match operation {
+        "ListInstances" => Action("freehold:ListInstances"),
+        "GetUsage" => Action("freehold:GetUsage"),
+        other => {
+            let text = format!(
+                "Freehold has no operation {:?}",
+                other.chars().take(64).collect::<String>()
+            );
+            return Err(common::unknown_operation(text));
+        }
+    };
+    if request.parts.method != Method::POST {
+        return Err(common::unknown_operation(format!(
+            "{operation} is asked by POST"
+        )));
+    }
+    if decide(who, &tenant, action, &[], &ResourceContext::default()) == Decision::Deny {
+        return Err(crate::arn::denied(who, action.0, "*"));
+    }
+    match operation {
+        "ListInstances" => {
+            let Nothing {} = read(&request.body)?;
+            let rows = api.engine.instances(&tenant, &signer.region);
+            Ok(write(&serde_json::json!({ "Instances": rows })))
+        }
+        _ => usage(api, who, &tenant, &signer.region, read(&request.body)?).await,
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| common::serialization(error.to_string()))
+}
+
+fn write(value: &serde_json::Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+async fn usage(
+    api: &Api,
+    who: &Principal,
+    tenant: &TenantId,
+    region: &Region,
+    query: UsageQuery,
+) -> Result<Vec<u8>, ApiError> {
+    crate::lambda::usage_rows(api, who, tenant, region, query.from, query.until)
+        .await
+        .map(|rows| write(&serde_json::json!({ "Usage": rows })))
+}

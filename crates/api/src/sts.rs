@@ -1,0 +1,35 @@
+//! STS: who one is.
+
+use crate::{Api, arn::principal_arn, auth::authenticate, request::Request};
+use bytes::Bytes;
+use freehold_domain::Principal;
+use freehold_wire::{Call, Service, common, sts};
+use http::Response;
+
+/// Answers one request.
+pub fn serve(api: &Api, request: Request) -> Response<Bytes> {
+    let id = request.id.to_string();
+    let signer = match authenticate(&api.verifier, &request, "sts") {
+        Ok(signer) => signer,
+        Err(error) => return error.encode(Service::Sts, &id),
+    };
+    let Some(operation) = sts::Operation::route(&request.parts, &request.body) else {
+        let asked = sts::action(&request.parts, &request.body).unwrap_or_default();
+        let text = format!("Could not find operation {asked} for version 2011-06-15");
+        return common::unknown_operation(text).encode(Service::Sts, &id);
+    };
+    if operation != sts::Operation::GetCallerIdentity {
+        return common::not_implemented(Service::Sts, operation.name()).encode(Service::Sts, &id);
+    }
+    let answer = sts::GetCallerIdentityResponse {
+        user_id: Some(match &signer.principal {
+            Principal::Instance { role, function, .. } => {
+                format!("{}:{function}", role.rsplit('/').next().unwrap_or(role))
+            }
+            who => who.tenant().map(ToString::to_string).unwrap_or_default(),
+        }),
+        account: signer.principal.tenant().map(ToString::to_string),
+        arn: Some(principal_arn(&signer.principal)),
+    };
+    sts::GetCallerIdentity::encode(answer, &id)
+}

@@ -1,0 +1,318 @@
+//! Function URLs: an HTTP request in, an event in payload format 2.0 to the function, its answer
+//! back as HTTP.
+//!
+//! Served by host name, and below `/_freehold/url/ID/` for tools. The path form shares its origin
+//! with every other function, so what it answers is sandboxed by its content policy, carries no
+//! cookies and allows no cross-origin reads (decision D1). Source: AWS Lambda developer guide,
+//! "Invoking Lambda function URLs".
+
+mod answer;
+mod cors;
+mod event;
+
+use crate::{
+    Api,
+    auth::authenticate_optional,
+    invoke::{Call, invoke_detached},
+    request::Request,
+    route::UrlTarget,
+};
+use bytes::Bytes;
+use freehold_domain::{
+    FunctionRef, InvokeError, Mode, Principal, Qualifier, Source,
+    ports::Invoke,
+    record::{Key, PolicyV1, UrlOwnerV1, UrlV1, decode},
+};
+use freehold_identity::policy::{Decision, decide_url};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use std::sync::Arc;
+
+/// A URL, resolved.
+#[derive(Debug, Clone)]
+pub struct ResolvedUrl {
+    /// Whose it is.
+    pub function: FunctionRef,
+    /// Its function's head or alias.
+    pub qualifier: Qualifier,
+    /// Its settings.
+    pub url: UrlV1,
+    /// The statements of its function's policy.
+    pub policy: PolicyV1,
+}
+
+const FORBIDDEN: &str = "{\"Message\":\"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html\"}";
+
+/// Answers a call to a function's URL.
+pub async fn serve(
+    api: &Api,
+    invoker: Arc<dyn Invoke>,
+    request: Request,
+    target: UrlTarget,
+) -> Response<Bytes> {
+    let resolved = match api.url_cache.resolve(&target.id).await {
+        Ok(Some(resolved)) => resolved,
+        Ok(None) => return plain(StatusCode::NOT_FOUND, "{\"Message\":null}", &request),
+        Err(error) => {
+            tracing::error!(%error, "a function URL could not be looked up");
+            return plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "{\"Message\":\"Internal Server Error\"}",
+                &request,
+            );
+        }
+    };
+    let cors = resolved.url.cors.clone();
+    let origin = request.header("origin").map(str::to_owned);
+    let path_form = target.path_form;
+    if let Some(cors) = &cors
+        && !path_form
+        && request.parts.method == Method::OPTIONS
+        && request.header("access-control-request-method").is_some()
+    {
+        return cors::preflight(cors, &request);
+    }
+    let mut response = answer(api, invoker, request, target, &resolved).await;
+    let headers = response.headers_mut();
+    if path_form {
+        headers.remove(header::SET_COOKIE);
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox"),
+        );
+        headers.insert(
+            "cross-origin-resource-policy",
+            HeaderValue::from_static("same-origin"),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        for name in cors::RESPONSE_HEADERS {
+            headers.remove(name);
+        }
+    } else if let (Some(cors), Some(origin)) = (&cors, origin) {
+        cors::decorate(cors, &origin, headers);
+    }
+    response
+}
+
+async fn answer(
+    api: &Api,
+    invoker: Arc<dyn Invoke>,
+    request: Request,
+    target: UrlTarget,
+    resolved: &ResolvedUrl,
+) -> Response<Bytes> {
+    let auth_type = if resolved.url.signed {
+        "AWS_IAM"
+    } else {
+        "NONE"
+    };
+    let who = if resolved.url.signed {
+        match authenticate_optional(&api.verifier, &request, "lambda") {
+            Ok(who) => who,
+            Err(error) => {
+                tracing::debug!(%error, "a signed URL call was refused");
+                return plain(StatusCode::FORBIDDEN, FORBIDDEN, &request);
+            }
+        }
+    } else {
+        Principal::Anonymous
+    };
+    let statements = &resolved.policy.statements;
+    if decide_url(&who, &resolved.function.tenant, auth_type, statements) == Decision::Deny {
+        return plain(StatusCode::FORBIDDEN, FORBIDDEN, &request);
+    }
+    let limit_bytes = api.limits.sync_payload_bytes;
+    let event = event::build(api, &request, &target, resolved, &who);
+    if event.len() as u64 > limit_bytes {
+        return plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "{\"Message\":\"Request Entity Too Large\"}",
+            &request,
+        );
+    }
+    let id = request.id;
+    let call = Call {
+        id,
+        principal: who,
+        function: resolved.function.clone(),
+        qualifier: resolved.qualifier.clone(),
+        mode: Mode::RequestResponse,
+        source: Source::Url,
+        trace: request.header("x-amzn-trace-id").map(str::to_owned),
+        client_context: None,
+        log_tail: false,
+        body: Bytes::from(event),
+        held: request.held,
+    };
+    let response = match invoke_detached(api, invoker, call).await {
+        Ok(outcome) => answer::from_outcome(outcome),
+        Err(error) => from_error(&error),
+    };
+    with_request_id(response, &id.to_string())
+}
+
+fn from_error(error: &InvokeError) -> Response<Bytes> {
+    let (status, text) = match error {
+        InvokeError::Throttled { reason, .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!(
+                "{{\"Reason\":\"{}\",\"Type\":\"User\",\"message\":\"Rate Exceeded.\"}}",
+                crate::invoke::throttle_reason(*reason)
+            ),
+        ),
+        InvokeError::NotFound { .. } => (StatusCode::NOT_FOUND, "{\"Message\":null}".to_owned()),
+        InvokeError::EventTooLarge { .. } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "{\"Message\":\"Request Entity Too Large\"}".to_owned(),
+        ),
+        InvokeError::NotReady { reason, .. } => (
+            StatusCode::CONFLICT,
+            serde_json::json!({ "Message": reason }).to_string(),
+        ),
+        InvokeError::LoopDetected { .. } => (
+            StatusCode::LOOP_DETECTED,
+            serde_json::json!({ "Message": error.to_string() }).to_string(),
+        ),
+        InvokeError::Draining | InvokeError::DeadlinePassed { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            serde_json::json!({ "Message": error.to_string() }).to_string(),
+        ),
+        InvokeError::InstanceLost { .. } | InvokeError::Internal { .. } => {
+            tracing::error!(%error, "a function URL call failed");
+            let body = serde_json::json!({ "Message": "Internal Server Error" });
+            (StatusCode::BAD_GATEWAY, body.to_string())
+        }
+    };
+    json_response(status, text)
+}
+
+fn json_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str, request: &Request) -> Response<Bytes> {
+    with_request_id(json_response(status, text), &request.id.to_string())
+}
+
+fn with_request_id(mut response: Response<Bytes>, id: &str) -> Response<Bytes> {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    response
+}
+
+/// URLs and their policies in memory, filled on demand and emptied by the store's watch.
+pub struct UrlCache {
+    records: Arc<dyn freehold_domain::ports::Records>,
+    held: parking_lot::RwLock<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    by_id: std::collections::HashMap<String, Option<Arc<ResolvedUrl>>>,
+    /// Counts invalidations, so that an entry read before one is not kept after it.
+    round: u64,
+}
+
+/// URLs kept in memory; unknown ids are kept too, so that guessing costs no reads.
+const URLS_CACHED_MAX: usize = 100_000;
+
+impl UrlCache {
+    /// An empty cache and the guard of its watch.
+    pub fn new(
+        records: Arc<dyn freehold_domain::ports::Records>,
+    ) -> (Arc<Self>, Box<dyn Send + Sync>) {
+        let cache = Arc::new(Self {
+            records: records.clone(),
+            held: Default::default(),
+        });
+        let guard = records.watch(cache.clone());
+        (cache, guard)
+    }
+
+    async fn resolve(
+        &self,
+        id: &str,
+    ) -> Result<Option<Arc<ResolvedUrl>>, freehold_domain::ports::ReadError> {
+        let round = {
+            let held = self.held.read();
+            if let Some(found) = held.by_id.get(id) {
+                return Ok(found.clone());
+            }
+            held.round
+        };
+        let found = self.load(id).await?.map(Arc::new);
+        let mut held = self.held.write();
+        if held.round == round {
+            if held.by_id.len() >= URLS_CACHED_MAX {
+                held.by_id.clear();
+            }
+            held.by_id.insert(id.to_owned(), found.clone());
+        }
+        Ok(found)
+    }
+
+    async fn load(
+        &self,
+        id: &str,
+    ) -> Result<Option<ResolvedUrl>, freehold_domain::ports::ReadError> {
+        let who = Principal::platform("urls");
+        let failed = |error: freehold_domain::record::RecordError| {
+            freehold_domain::ports::ReadError::Failed {
+                reason: error.to_string(),
+            }
+        };
+        let Some(stored) = self.records.get(&who, &Key::url_owner(id)).await? else {
+            return Ok(None);
+        };
+        let owner: UrlOwnerV1 = decode(&stored.bytes).map_err(failed)?;
+        let FunctionRef {
+            tenant,
+            region,
+            name,
+        } = &owner.function;
+        let key = Key::url(tenant, region, name, &owner.qualifier);
+        let Some(stored) = self.records.get(&who, &key).await? else {
+            return Ok(None);
+        };
+        let url: UrlV1 = decode(&stored.bytes).map_err(failed)?;
+        let key = Key::policy(tenant, region, name, &owner.qualifier);
+        let policy = match self.records.get(&who, &key).await? {
+            Some(stored) => decode(&stored.bytes).map_err(failed)?,
+            None => PolicyV1::default(),
+        };
+        Ok(Some(ResolvedUrl {
+            function: owner.function,
+            qualifier: owner.qualifier,
+            url,
+            policy,
+        }))
+    }
+}
+
+impl freehold_domain::ports::Watcher for UrlCache {
+    fn changed(&self, changes: &[(Key, Option<freehold_domain::ports::Stored>)]) {
+        use freehold_domain::record::Kind;
+        let touches = |key: &Key| matches!(key.kind(), Kind::Url | Kind::UrlOwner | Kind::Policy);
+        for (key, _) in changes.iter().filter(|(key, _)| touches(key)) {
+            let mut held = self.held.write();
+            held.round += 1;
+            held.by_id.retain(|id, found| match (key.kind(), found) {
+                (Kind::UrlOwner, _) => *id != key.name()[0],
+                (_, None) => true,
+                (_, Some(found)) => {
+                    found.function.tenant != *key.tenant()
+                        || found.function.name.as_str() != key.name()[0]
+                }
+            });
+        }
+    }
+}

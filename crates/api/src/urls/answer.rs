@@ -1,0 +1,229 @@
+//! What a function answered, as HTTP.
+//!
+//! An object with `statusCode` says everything itself. Anything else is the body of a 200 in JSON,
+//! a bare string without its quotes. A function's own error is a 502.
+
+use super::json_response;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use freehold_domain::OutcomeKind;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::BTreeMap};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    #[serde(borrow)]
+    status_code: &'a RawValue,
+    #[serde(borrow, default)]
+    headers: Option<BTreeMap<String, &'a RawValue>>,
+    #[serde(borrow, default)]
+    multi_value_headers: Option<BTreeMap<String, Vec<&'a RawValue>>>,
+    #[serde(default)]
+    cookies: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    body: Option<&'a RawValue>,
+    #[serde(default)]
+    is_base64_encoded: Option<bool>,
+}
+
+/// The response for a collected outcome.
+pub(super) fn from_outcome(outcome: crate::invoke::Collected) -> Response<Bytes> {
+    if matches!(outcome.head.kind, OutcomeKind::FunctionError(_)) {
+        let mut response = json_response(StatusCode::BAD_GATEWAY, "Internal Server Error");
+        response.headers_mut().insert(
+            "x-amzn-errortype",
+            HeaderValue::from_static("FunctionError"),
+        );
+        return response;
+    }
+    from_payload(outcome.payload)
+}
+
+fn from_payload(payload: Bytes) -> Response<Bytes> {
+    let text = std::str::from_utf8(&payload).unwrap_or("").trim_start();
+    if text.starts_with('{')
+        && let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&payload)
+    {
+        return explicit(&answer).unwrap_or_else(|| {
+            json_response(
+                StatusCode::BAD_GATEWAY,
+                "{\"Message\":\"Internal Server Error\"}",
+            )
+        });
+    }
+    if text.starts_with('"')
+        && let Ok(text) = serde_json::from_slice::<String>(&payload)
+    {
+        return json_response(StatusCode::OK, text);
+    }
+    json_response(StatusCode::OK, payload)
+}
+
+/// `None` for an answer that HTTP cannot carry.
+fn explicit(answer: &Answer<'_>) -> Option<Response<Bytes>> {
+    let status = answer
+        .status_code
+        .get()
+        .trim_matches('"')
+        .parse::<u16>()
+        .ok()?;
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|s| s.as_u16() >= 200 && s.as_u16() < 600)?;
+    let text = answer.body.map_or(Some(Cow::Borrowed("")), scalar_text);
+    // An object for a body is its JSON text.
+    let text = text.unwrap_or_else(|| Cow::Borrowed(answer.body.map_or("", RawValue::get)));
+    let body = if answer.is_base64_encoded == Some(true) {
+        Bytes::from(STANDARD.decode(text.as_bytes()).ok()?)
+    } else {
+        Bytes::from(text.into_owned())
+    };
+    let mut response = json_response(status, body);
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers.iter().flatten() {
+        if let Some((name, value)) = header_pair(name, value) {
+            headers.insert(name, value);
+        }
+    }
+    for (name, values) in answer.multi_value_headers.iter().flatten() {
+        for value in values {
+            if let Some((name, value)) = header_pair(name, value) {
+                headers.append(name, value);
+            }
+        }
+    }
+    let with_cookies = answer.cookies.iter().flatten().map(String::as_str);
+    let set: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    let set = set
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned);
+    for cookie in set
+        .chain(with_cookies.map(str::to_owned))
+        .collect::<Vec<_>>()
+    {
+        if let Ok(value) = HeaderValue::from_str(&without_domain(&cookie)) {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+    Some(response)
+}
+
+/// Strings, numbers and booleans as text; `null` as nothing; `None` for objects and lists.
+fn scalar_text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    match raw.as_bytes().first()? {
+        b'"' => serde_json::from_str::<String>(raw).ok().map(Cow::Owned),
+        b'n' => Some(Cow::Borrowed("")),
+        b'{' | b'[' => None,
+        _ => Some(Cow::Borrowed(raw)),
+    }
+}
+
+/// Headers about the connection are the server's to write; what no header may carry is left out.
+fn header_pair(name: &str, value: &RawValue) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let ours = matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "transfer-encoding"
+            | "keep-alive"
+            | "upgrade"
+            | "te"
+            | "trailer"
+    );
+    let value = HeaderValue::from_str(&scalar_text(value)?).ok()?;
+    (!ours).then_some((name, value))
+}
+
+/// One function must not set cookies for its neighbours, so a cookie belongs to its host alone.
+fn without_domain(cookie: &str) -> String {
+    let kept: Vec<&str> = cookie
+        .split(';')
+        .filter(|part| {
+            let name = part.split('=').next().unwrap_or("").trim();
+            !name.eq_ignore_ascii_case("domain")
+        })
+        .collect();
+    kept.join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(payload: &str, status: u16, kind: &str, body: &str) {
+        let response = from_payload(Bytes::copy_from_slice(payload.as_bytes()));
+        assert_eq!(response.status().as_u16(), status, "{payload}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{payload}");
+        assert_eq!(response.body().as_ref(), body.as_bytes(), "{payload}");
+    }
+
+    #[test]
+    fn an_answer_without_a_status_is_the_body_itself() {
+        for (payload, body) in [
+            ("true", "true"),
+            ("3.1", "3.1"),
+            ("\"hello\"", "hello"),
+            ("{\"hello\": \"world\"}", "{\"hello\": \"world\"}"),
+            ("null", "null"),
+            ("[1]", "[1]"),
+        ] {
+            check(payload, 200, "application/json", body);
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_status_says_everything() {
+        check(
+            r#"{"statusCode":201,"headers":{"Content-Type":"text/plain"},"body":"hi"}"#,
+            201,
+            "text/plain",
+            "hi",
+        );
+        check(
+            r#"{"statusCode":"200","body":"aGk=","isBase64Encoded":true}"#,
+            200,
+            "application/json",
+            "hi",
+        );
+        check(
+            r#"{"statusCode":200,"body":{"a":1}}"#,
+            200,
+            "application/json",
+            "{\"a\":1}",
+        );
+        check(r#"{"statusCode":204}"#, 204, "application/json", "");
+    }
+
+    #[test]
+    fn an_answer_that_http_cannot_carry_is_a_bad_gateway() {
+        for payload in [
+            r#"{"statusCode":99}"#,
+            r#"{"statusCode":"x"}"#,
+            r#"{"statusCode":200,"body":"%","isBase64Encoded":true}"#,
+        ] {
+            let response = from_payload(Bytes::copy_from_slice(payload.as_bytes()));
+            assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{payload}");
+        }
+    }
+
+    #[test]
+    fn cookies_lose_their_domain_and_headers_cannot_break_the_line() {
+        let payload = r#"{"statusCode":200,"cookies":["a=1; Domain=x.y; Path=/"],"headers":{"x-a":"b\r\nc: d","Content-Length":"99","x-n":5}}"#;
+        let response = from_payload(Bytes::from_static(payload.as_bytes()));
+        assert_eq!(response.headers()[header::SET_COOKIE], "a=1; Path=/");
+        assert!(!response.headers().contains_key("x-a"));
+        assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
+        assert_eq!(response.headers()["x-n"], "5");
+    }
+}
