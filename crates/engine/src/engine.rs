@@ -1,0 +1,199 @@
+//! The engine as the server holds it.
+
+use crate::{
+    node::Node,
+    parts::EngineParts,
+    pipeline, reconcile,
+    route::RouteWatcher,
+    stats::{InstanceState, InstanceView, Stats},
+};
+use freehold_domain::{
+    BoxFuture,
+    ids::{CoreId, InvocationId, Region, TenantId},
+    invocation::Invocation,
+    outcome::{InvokeError, Outcome},
+    ports::Invoke,
+    record::Key,
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio::sync::mpsc;
+
+/// The data plane of one node.
+///
+/// Life: [`Engine::new`], [`Engine::on_core`] on every core's runtime, [`Engine::start`] once,
+/// then [`Engine::invoker`]s serve; [`Engine::shutdown`] ends it.
+pub struct Engine {
+    node: Arc<Node>,
+    queue: mpsc::UnboundedSender<Key>,
+    queued: Mutex<Option<mpsc::UnboundedReceiver<Key>>>,
+    /// Ends the watch with the engine.
+    _watch: Box<dyn Send + Sync>,
+    started: AtomicBool,
+}
+
+impl Engine {
+    /// An engine that watches its store already but has neither cores nor tasks.
+    pub fn new(parts: EngineParts) -> Arc<Self> {
+        let records = parts.records.clone();
+        let node = Arc::new(Node::new(parts));
+        let (queue, queued) = mpsc::unbounded_channel();
+        let watcher = RouteWatcher {
+            node: Arc::downgrade(&node),
+            reconcile: queue.clone(),
+        };
+        Arc::new(Self {
+            node,
+            queue,
+            queued: Mutex::new(Some(queued)),
+            _watch: records.watch(Arc::new(watcher)),
+            started: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes the current runtime the one of `core`: called once on each core, on its own runtime,
+    /// before anything is invoked there.
+    pub fn on_core(&self, core: CoreId) {
+        self.node.register(core);
+    }
+
+    /// Reads every function once and begins to make ready what is unfinished; on core 0's runtime,
+    /// before the first request.
+    ///
+    /// Errors: the store's text.
+    pub async fn start(&self) -> Result<(), String> {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if let Some(queued) = self.queued.lock().take() {
+            tokio::spawn(reconcile::work(Arc::downgrade(&self.node), queued));
+        }
+        reconcile::scan(&self.node, &self.queue).await
+    }
+
+    /// Runs events that arrive on `core`.
+    pub fn invoker(&self, core: CoreId) -> Arc<dyn Invoke> {
+        Arc::new(Invoker {
+            node: self.node.clone(),
+            core,
+        })
+    }
+
+    /// Kills an invocation that runs, with everything on its instance; its own caller hears
+    /// [`InvokeError::InstanceLost`] once the kill is confirmed. `false` when it does not run here
+    /// (any more), or waits for a slot still.
+    pub fn cancel(&self, id: InvocationId) -> bool {
+        let revisions = self.node.revisions();
+        let mut cells = revisions.iter().flat_map(|revision| revision.pool.cells());
+        cells.any(|(cell, _, _)| cell.cancel(id))
+    }
+
+    /// Admits nothing more, lets what runs finish until `deadline`, then destroys every instance.
+    /// Resolves when nothing is left.
+    pub async fn shutdown(&self, deadline: Mono) {
+        let node = &self.node;
+        node.draining.store(true, Ordering::Release);
+        tokio::select! {
+            () = node.until_quiet() => {}
+            () = node.parts.clock.sleep_until(deadline) => {
+                tracing::warn!(running = node.running(), "shutdown goes on over running invocations");
+            }
+        }
+        loop {
+            let revisions = node.revisions();
+            let cells: Vec<_> = revisions.iter().flat_map(|r| r.pool.cells()).collect();
+            let is_starting = revisions
+                .iter()
+                .any(|revision| revision.pool.counts().2 > 0);
+            if cells.is_empty() && !is_starting {
+                break;
+            }
+            for (cell, _, _) in &cells {
+                for revision in &revisions {
+                    revision.pool.remove(cell.id);
+                }
+                // Whoever runs on it sees the exit and settles with it.
+                cell.clone().end_soon(node);
+            }
+            if is_starting {
+                revisions.iter().for_each(|revision| revision.retire(node));
+                node.parts
+                    .clock
+                    .sleep(std::time::Duration::from_millis(10))
+                    .await;
+            }
+        }
+        node.until_quiet().await;
+    }
+
+    /// The numbers of this moment.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            in_flight: self.node.running() as u64,
+            concurrency: self.node.admission.in_flight(),
+            memory_booked_bytes: self.node.memory.booked_bytes(),
+            ..self.node.counters.read()
+        };
+        for revision in self.node.revisions() {
+            let (instances, frozen, starting, waiting) = revision.pool.counts();
+            stats.instances += instances as u64;
+            stats.instances_frozen += frozen as u64;
+            stats.starting += starting as u64;
+            stats.waiting += waiting as u64;
+        }
+        stats
+    }
+
+    /// What the functions of an account have reserved together in a region.
+    pub fn reserved_concurrency(&self, tenant: &TenantId, region: &Region) -> u32 {
+        self.node.admission.reserved_sum(tenant, region)
+    }
+
+    /// Every instance.
+    pub async fn instances(&self) -> Vec<InstanceView> {
+        let mut views = Vec::new();
+        let now = self.node.parts.clock.now();
+        for revision in self.node.revisions() {
+            for (cell, busy, is_frozen) in revision.pool.cells() {
+                let usage = cell.instance.usage().await.unwrap_or_default();
+                views.push(InstanceView {
+                    id: cell.id,
+                    function: revision.function.clone(),
+                    revision: revision.executed.clone(),
+                    generation: revision.spec.generation,
+                    state: match (busy, is_frozen) {
+                        (0, true) => InstanceState::Frozen,
+                        (0, false) => InstanceState::Idle,
+                        _ => InstanceState::Busy,
+                    },
+                    busy,
+                    slots: cell.slots,
+                    core: cell.core,
+                    since: cell.since,
+                    age: now.since(cell.since_at),
+                    memory_bytes: usage.memory_bytes,
+                    memory_limit_bytes: revision.spec.memory.bytes(),
+                    cpu_us: usage.cpu_us,
+                    invocations: cell.invocations.load(Ordering::Relaxed),
+                });
+            }
+        }
+        views
+    }
+}
+
+/// One core's way in.
+struct Invoker {
+    node: Arc<Node>,
+    core: CoreId,
+}
+
+impl Invoke for Invoker {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+        Box::pin(pipeline::run(&self.node, self.core, invocation))
+    }
+}

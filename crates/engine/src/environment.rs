@@ -1,0 +1,63 @@
+//! The environment of an instance: the tenant's variables, then those that Lambda reserves.
+//!
+//! What belongs to the runtime (`PATH`, `LANG`, `LAMBDA_TASK_ROOT`, …) comes with the runtime's row
+//! and stands below both. Source: AWS Lambda developer guide, "Defined runtime environment
+//! variables", and the recorded introspections.
+
+use crate::{logs::InstanceLog, route::Revision};
+use freehold_domain::ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS, SessionKey};
+use std::collections::BTreeMap;
+
+/// Every variable of an instance, reserved names winning over the tenant's; but the endpoint is
+/// the tenant's to point elsewhere, as on Lambda.
+pub(crate) fn of_instance(
+    revision: &Revision,
+    log: &InstanceLog,
+    key: &SessionKey,
+) -> Vec<(String, String)> {
+    let (function, spec) = (&revision.function, &revision.spec);
+    let mut env: BTreeMap<&str, String> =
+        BTreeMap::from([("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}"))]);
+    env.extend(
+        revision
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone())),
+    );
+    let reserved = [
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.to_string()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", revision.executed.to_string()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.0.to_string()),
+        (
+            "AWS_LAMBDA_LOG_GROUP_NAME",
+            log.stream().group.group.clone(),
+        ),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", log.stream().stream.clone()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
+        ("AWS_REGION", function.region.to_string()),
+        ("AWS_DEFAULT_REGION", function.region.to_string()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+        ("AWS_SESSION_TOKEN", key.session_token.clone()),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
+        ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned()),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned()),
+        ("_AWS_XRAY_DAEMON_PORT", "2000".to_owned()),
+    ];
+    env.extend(reserved);
+    if let Some(handler) = &spec.handler {
+        env.insert("_HANDLER", handler.clone());
+    }
+    if spec.logging.json {
+        env.insert("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned());
+        let level = spec.logging.application_level.clone();
+        env.insert(
+            "AWS_LAMBDA_LOG_LEVEL",
+            level.unwrap_or_else(|| "INFO".to_owned()),
+        );
+    }
+    env.into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}

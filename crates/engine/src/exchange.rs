@@ -1,0 +1,412 @@
+//! One event, one instance, one answer: the run itself.
+//!
+//! Races the answer against the function's timeout, the instance's end and a cancel. Whatever does
+//! not end in an answer ends the instance, confirmed, before the caller hears of it.
+
+mod failure;
+
+pub(crate) use failure::exit_error_type;
+
+use crate::{
+    admission::Admitted,
+    logs::{InstanceLog, PlatformEvent, Status},
+    node::Node,
+    placement::{Place, Placed},
+    pool::{Cell, FailedInit, InitFailure, InitFailureKind, LaunchFailed, Lease, Phase, launch},
+    route::Revision,
+};
+use bytes::Bytes;
+use failure::Failure;
+use freehold_domain::{
+    body::{Body, BodyError},
+    ids::{InstanceId, InvocationId, Qualifier},
+    ledger::Ending,
+    outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
+    ports::{ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError},
+    time::Mono,
+};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Time for an answer that was sent before the process ended to come through its socket.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(5);
+/// Time for a process to end after it has closed its line.
+const ENDS_AFTER_CLOSING: Duration = Duration::from_millis(100);
+
+/// An invocation that has run.
+pub(crate) struct Finished {
+    pub(crate) admitted: Admitted,
+    pub(crate) queue: Duration,
+    pub(crate) instance: InstanceId,
+    pub(crate) log: Arc<InstanceLog>,
+    /// The slot, when the instance goes on.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) start: Duration,
+    pub(crate) init: Duration,
+    /// Whether this invocation is the first one that its instance runs after a good init.
+    pub(crate) is_cold: bool,
+    pub(crate) run: Duration,
+    pub(crate) cpu_us: u64,
+    pub(crate) memory_peak_bytes: u64,
+    pub(crate) ending: Ending,
+    pub(crate) status: Status,
+    /// What the caller hears.
+    pub(crate) answer: Result<Answer, InvokeError>,
+}
+
+/// What the caller gets.
+pub(crate) struct Answer {
+    pub(crate) kind: OutcomeKind,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// Runs a placed invocation to its end.
+pub(crate) async fn exchange(
+    node: &Arc<Node>,
+    placed: Placed,
+    caller_gone: impl Future<Output = ()>,
+) -> Finished {
+    let Placed {
+        admitted,
+        place,
+        queue,
+    } = placed;
+    let (begun, caller_gone) = (node.parts.clock.now(), pin!(caller_gone));
+    match place {
+        Place::Lease(lease) => {
+            run(
+                node,
+                admitted,
+                queue,
+                lease,
+                Begun {
+                    at: begun,
+                    in_init: false,
+                },
+                caller_gone,
+            )
+            .await
+        }
+        Place::FailedInit(failed) => {
+            retry_init(node, admitted, queue, *failed, begun, caller_gone).await
+        }
+    }
+}
+
+/// The second init of an instance whose first one failed, on the invocation's own time.
+///
+/// Source: AWS Lambda developer guide, "Failures during the init phase": Lambda resets the
+/// environment and runs init again when the function is invoked, within its timeout.
+async fn retry_init(
+    node: &Arc<Node>,
+    admitted: Admitted,
+    queue: Duration,
+    failed: FailedInit,
+    begun: Mono,
+    mut caller_gone: Pin<&mut impl Future<Output = ()>>,
+) -> Finished {
+    let FailedInit { core, attempt, .. } = failed;
+    let (id, revision) = (admitted.invocation.id, admitted.revision.clone());
+    let (instance, log) = (attempt.instance, attempt.log.clone());
+    log.begin(id, admitted.invocation.log_tail);
+    log.platform(&PlatformEvent::Start {
+        id,
+        executed: &revision.executed,
+    });
+    let timeout = revision.timeout();
+    let launched = tokio::select! {
+        biased;
+        launched = launch(node, &revision, core, attempt, Phase::Invoke, timeout) => Some(launched),
+        () = &mut caller_gone => None,
+    };
+    let (failure, start) = match launched {
+        Some(Ok(cell)) => {
+            let lease = revision.adopt(node, cell);
+            let begun = Begun {
+                at: begun,
+                in_init: true,
+            };
+            return run(node, admitted, queue, lease, begun, caller_gone).await;
+        }
+        Some(Err(LaunchFailed::Init(failure, _))) => {
+            let start = failure.start;
+            (init_failed(node, &admitted, failure), start)
+        }
+        Some(Err(LaunchFailed::Platform(error))) => (Failure::lost(error), Duration::ZERO),
+        None => (Failure::cancelled(InstanceUsage::default()), Duration::ZERO),
+    };
+    if let Some(event) = failure.line(id, timeout) {
+        log.platform(&event);
+    }
+    Finished {
+        queue,
+        instance,
+        log,
+        lease: None,
+        start,
+        init: Duration::ZERO,
+        is_cold: false,
+        run: node.parts.clock.now().since(begun).min(timeout),
+        cpu_us: failure.usage.cpu_us,
+        memory_peak_bytes: failure.usage.memory_peak_bytes,
+        ending: failure.ending,
+        status: failure.status,
+        answer: failure.answer,
+        admitted,
+    }
+}
+
+fn init_failed(node: &Node, admitted: &Admitted, failure: InitFailure) -> Failure {
+    let (id, spec) = (admitted.invocation.id, &admitted.revision.spec);
+    let usage = failure.usage;
+    match failure.kind {
+        InitFailureKind::Reported { error_type, body } => {
+            Failure::reported(error_type, body, usage)
+        }
+        InitFailureKind::Exited(cause) => {
+            Failure::exited(id, &ExitReport { cause, usage }, spec.memory)
+        }
+        InitFailureKind::TimedOut => Failure::timed_out(id, admitted.revision.timeout(), usage),
+        InitFailureKind::Broken { reason } => {
+            tracing::info!(function = %admitted.revision.function.name, %reason, "init failed");
+            node.counters.broken();
+            Failure::broken(id, usage)
+        }
+    }
+}
+
+/// How a run ended.
+enum Ended {
+    Answer(GuestAnswer, Bytes),
+    Link(LinkError),
+    Exited(ExitReport),
+    TimedOut,
+    Cancelled,
+}
+
+/// When an invocation's own time began, and whether an init has used some of it.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Mono,
+    in_init: bool,
+}
+
+async fn run(
+    node: &Arc<Node>,
+    admitted: Admitted,
+    queue: Duration,
+    mut lease: Lease,
+    Begun {
+        at: begun,
+        in_init: is_retry,
+    }: Begun,
+    caller_gone: Pin<&mut impl Future<Output = ()>>,
+) -> Finished {
+    let (revision, id) = (admitted.revision.clone(), admitted.invocation.id);
+    let cell = lease.cell().clone();
+    let (log, clock, timeout) = (cell.log.clone(), &node.parts.clock, revision.timeout());
+    let coming_up = cell.take_coming_up();
+    if !is_retry {
+        log.begin(id, admitted.invocation.log_tail);
+        log.platform(&PlatformEvent::Start {
+            id,
+            executed: &revision.executed,
+        });
+    }
+    let cancelled = cell.enter(id);
+    lease.begin();
+    let deadline = begun + timeout;
+    let ended = {
+        let mut answered = pin!(answer(node, &cell, call(node, &admitted, deadline)));
+        tokio::select! {
+            biased;
+            ended = &mut answered => ended,
+            report = cell.instance.exited() => tokio::select! {
+                biased;
+                ended = &mut answered => ended,
+                () = clock.sleep(LAST_WORDS) => Ended::Exited(report),
+            },
+            () = clock.sleep_until(deadline) => Ended::TimedOut,
+            () = cancelled.notified() => Ended::Cancelled,
+            () = caller_gone => Ended::Cancelled,
+        }
+    };
+    let run = clock.now().since(begun);
+    let went = match ended {
+        Ended::Answer(answer, body) => Ok(answered(answer, body)),
+        other => Err(end_instance(node, &cell, id, timeout, other, &revision).await),
+    };
+    cell.leave(id);
+    let (start, init) = coming_up.map_or_else(Default::default, |up| (up.start, up.init));
+    let finished = Finished {
+        queue: queue.saturating_sub(start + init),
+        instance: cell.id,
+        log,
+        lease: None,
+        start,
+        init: if is_retry { Duration::ZERO } else { init },
+        is_cold: coming_up.is_some() && !is_retry,
+        run,
+        cpu_us: 0,
+        memory_peak_bytes: 0,
+        ending: Ending::Success,
+        status: Status::Success,
+        answer: Err(InvokeError::Draining),
+        admitted,
+    };
+    match went {
+        Ok((ending, status, answer)) => {
+            // What it printed before it answered stands before END.
+            cell.log.catch_up();
+            lease.finish();
+            let usage = cell.instance.usage().await.unwrap_or_default();
+            revision.pool.learn_peak(usage.memory_peak_bytes);
+            cell.booking.adjust(usage.memory_peak_bytes);
+            let cpu_us = cell.cpu_since_seen(usage.cpu_us);
+            finished.with(Some(lease), cpu_us, &usage, ending, status, Ok(answer))
+        }
+        Err(failure) => {
+            lease.ruin();
+            let cpu_us = cell.cpu_since_seen(failure.usage.cpu_us);
+            let Failure {
+                usage,
+                ending,
+                status,
+                answer,
+                ..
+            } = failure;
+            finished.with(None, cpu_us, &usage, ending, status, answer)
+        }
+    }
+}
+
+impl Finished {
+    fn with(
+        self,
+        lease: Option<Lease>,
+        cpu_us: u64,
+        usage: &InstanceUsage,
+        ending: Ending,
+        status: Status,
+        answer: Result<Answer, InvokeError>,
+    ) -> Self {
+        let memory_peak_bytes = usage.memory_peak_bytes;
+        Self {
+            lease,
+            cpu_us,
+            memory_peak_bytes,
+            ending,
+            status,
+            answer,
+            ..self
+        }
+    }
+}
+
+/// The event as the function sees it.
+fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
+    let (invocation, clock) = (&admitted.invocation, &node.parts.clock);
+    let mut trace = invocation.trace.clone();
+    trace.hops = invocation.hops.saturating_add(1);
+    let is_bare = invocation.qualifier == Qualifier::Latest;
+    GuestCall {
+        id: invocation.id,
+        function: invocation.function.clone(),
+        qualifier: (!is_bare).then(|| invocation.qualifier.clone()),
+        deadline: clock.wall() + deadline.since(clock.now()),
+        trace,
+        client_context: invocation.client_context.clone(),
+        body: Body::full(admitted.event.clone()),
+    }
+}
+
+/// The whole answer, within its limit.
+async fn answer(node: &Node, cell: &Cell, call: GuestCall) -> Ended {
+    // The contract's limit is a little higher, as Lambda's is; this one bounds those without any.
+    let limit_bytes = node.parts.limits.sync_payload_bytes + 100;
+    match cell.link.handle(call).await {
+        Ok(GuestAnswer::Response { content_type, body }) => match body.collect(limit_bytes).await {
+            Ok((bytes, _)) => {
+                let body = Body::empty();
+                Ended::Answer(GuestAnswer::Response { content_type, body }, bytes)
+            }
+            Err(BodyError::TooLarge { limit_bytes }) => Ended::Link(LinkError::TooLarge {
+                limit_bytes,
+                sent_bytes: None,
+            }),
+            Err(BodyError::Broken { reason }) => Ended::Link(LinkError::Broken { reason }),
+        },
+        Ok(error @ GuestAnswer::Error { .. }) => Ended::Answer(error, Bytes::new()),
+        Err(error) => Ended::Link(error),
+    }
+}
+
+fn answered(answer: GuestAnswer, bytes: Bytes) -> (Ending, Status, Answer) {
+    match answer {
+        GuestAnswer::Response { content_type, .. } => {
+            let kind = OutcomeKind::Success;
+            let answer = Answer {
+                kind,
+                content_type,
+                body: bytes,
+            };
+            (Ending::Success, Status::Success, answer)
+        }
+        GuestAnswer::Error { error_type, body } => {
+            let kind = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
+            let answer = Answer {
+                kind,
+                content_type: None,
+                body,
+            };
+            let error_type = error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned());
+            (Ending::FunctionError, Status::Error(error_type), answer)
+        }
+    }
+}
+
+/// Destroys what gave no answer, keeps its last lines, and says what came of it.
+async fn end_instance(
+    node: &Node,
+    cell: &Cell,
+    id: InvocationId,
+    timeout: Duration,
+    ended: Ended,
+    revision: &Revision,
+) -> Failure {
+    let memory = revision.spec.memory;
+    let failure = match ended {
+        Ended::TimedOut => Failure::timed_out(id, timeout, cell.instance.destroy().await.usage),
+        Ended::Cancelled => Failure::cancelled(cell.instance.destroy().await.usage),
+        Ended::Exited(report) => Failure::exited(id, &report, memory),
+        Ended::Link(LinkError::TooLarge { limit_bytes, .. }) => {
+            Failure::too_large(limit_bytes, cell.instance.destroy().await.usage)
+        }
+        Ended::Link(error) => {
+            // A line that closes is a process that ends; how it ended says more than the line.
+            let report = tokio::select! {
+                report = cell.instance.exited() => report,
+                () = node.parts.clock.sleep(ENDS_AFTER_CLOSING) => cell.instance.destroy().await,
+            };
+            if let LinkError::Broken { reason } = &error {
+                tracing::info!(function = %revision.function.name, %reason, "a run failed");
+                node.counters.broken();
+            }
+            match report.cause {
+                ExitCause::Destroyed => Failure::broken(id, report.usage),
+                _ => Failure::exited(id, &report, memory),
+            }
+        }
+        Ended::Answer(..) => unreachable!("an answer ends no instance"),
+    };
+    cell.log.read_to_end();
+    if let Some(event) = failure.line(id, timeout) {
+        cell.log.platform(&event);
+    }
+    failure
+}

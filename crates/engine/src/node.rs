@@ -1,0 +1,122 @@
+//! What the cores of one node share.
+//!
+//! Every lock in here is short and none is held across an await.
+
+use crate::{
+    admission::Admission,
+    parts::EngineParts,
+    pool::MemoryBook,
+    route::{Revision, Routes},
+    stats::Counters,
+};
+use freehold_domain::ids::CoreId;
+use parking_lot::Mutex;
+use std::{
+    future::Future,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+
+pub(crate) struct Node {
+    pub(crate) parts: EngineParts,
+    pub(crate) routes: Routes,
+    pub(crate) admission: Admission,
+    pub(crate) memory: MemoryBook,
+    pub(crate) counters: Arc<Counters>,
+    /// Set once shutdown began.
+    pub(crate) draining: AtomicBool,
+    cores: Vec<OnceLock<Handle>>,
+    revisions: Mutex<Vec<Weak<Revision>>>,
+    running: AtomicUsize,
+    quiet: Notify,
+}
+
+impl Node {
+    pub(crate) fn new(parts: EngineParts) -> Self {
+        let capacity = parts.driver.capacity();
+        Self {
+            routes: Routes::new(),
+            admission: Admission::new(parts.limits.account_concurrency),
+            memory: MemoryBook::new(capacity.memory_bytes),
+            counters: Arc::default(),
+            draining: AtomicBool::new(false),
+            cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),
+            revisions: Mutex::default(),
+            running: AtomicUsize::new(0),
+            quiet: Notify::new(),
+            parts,
+        }
+    }
+
+    /// The runtime that is current becomes the core's: its mailbox is that runtime's queue.
+    pub(crate) fn register(&self, core: CoreId) {
+        if let Some(slot) = self.cores.get(usize::from(core.0)) {
+            let _ = slot.set(Handle::current());
+        }
+    }
+
+    /// Runs a value on the core that it belongs to; on the same core that is its local queue.
+    pub(crate) fn spawn_on<F>(&self, core: CoreId, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self.cores.get(usize::from(core.0)).and_then(OnceLock::get) {
+            Some(handle) => handle.spawn(task),
+            None => tokio::spawn(task),
+        }
+    }
+
+    /// Remembers a revision for as long as somebody holds it.
+    pub(crate) fn remember(&self, revision: &Arc<Revision>) {
+        let mut revisions = self.revisions.lock();
+        revisions.retain(|known| known.strong_count() > 0);
+        revisions.push(Arc::downgrade(revision));
+    }
+
+    /// Every revision that somebody holds.
+    pub(crate) fn revisions(&self) -> Vec<Arc<Revision>> {
+        self.revisions
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Counts a running invocation until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running(self.clone())
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Resolves when nothing runs.
+    pub(crate) async fn until_quiet(&self) {
+        loop {
+            let notified = self.quiet.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.running() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// See [`Node::begin`].
+pub(crate) struct Running(Arc<Node>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}

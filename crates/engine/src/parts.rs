@@ -1,0 +1,134 @@
+//! What an engine is made from.
+
+use freehold_domain::{
+    ids::Mebibytes,
+    limits::Limits,
+    ports::{
+        Clock, Commit, Contract, CpuShare, FREEZE_AFTER, Ids, InstanceCredentials, Ledger,
+        LogStore, Packages, PlatformEndpoint, Records, SandboxDriver, Sealer,
+    },
+    runtime::{RuntimeFamily, RuntimeRow},
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Every seam that the engine leans on, and its settings.
+pub struct EngineParts {
+    /// Functions and revisions, read and watched.
+    pub records: Arc<dyn Records>,
+    /// Where the reconciler reports.
+    pub commit: Arc<dyn Commit>,
+    /// Where invocations settle, one lane per core.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where log lines go.
+    pub logs: Arc<dyn LogStore>,
+    /// Unpacked packages.
+    pub packages: Arc<dyn Packages>,
+    /// Makes instances.
+    pub driver: Arc<dyn SandboxDriver>,
+    /// How the functions of each family are spoken to.
+    pub contracts: HashMap<RuntimeFamily, Arc<dyn Contract>>,
+    /// The runtimes that this node has.
+    pub runtimes: Vec<RuntimeRow>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<dyn Ids>,
+    /// Opens sealed environments.
+    pub sealer: Arc<dyn Sealer>,
+    /// Issues the credentials of instances.
+    pub credentials: Arc<dyn InstanceCredentials>,
+    /// Serves the platform to each instance.
+    pub platform: Arc<dyn PlatformEndpoint>,
+    /// The ceilings.
+    pub limits: Limits,
+    /// The engine's own settings.
+    pub config: EngineConfig,
+    /// Serving cores of this node.
+    pub cores: u16,
+}
+
+/// Settings of the engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How long an instance may be idle before it is removed.
+    pub idle_timeout: Duration,
+    /// How long an idle instance keeps running: time for the runtime to come back for its next
+    /// event. At most [`FREEZE_AFTER`].
+    pub freeze_after: Duration,
+    /// What an instance of a function that was never seen running is expected to use.
+    pub memory_expected: Mebibytes,
+    /// How processor time is limited.
+    pub cpu: CpuPolicy,
+    /// Inits that may fail in a row before the next one waits.
+    pub init_failures: u32,
+    /// The first wait after that; doubles with every further failure.
+    pub init_backoff: Duration,
+    /// The longest such wait.
+    pub init_backoff_max: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(600),
+            freeze_after: FREEZE_AFTER / 2,
+            memory_expected: Mebibytes(48),
+            cpu: CpuPolicy::Burst,
+            init_failures: 3,
+            init_backoff: Duration::from_secs(1),
+            init_backoff_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How much processor an instance may use (D5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuPolicy {
+    /// A burst up to max(1, memory / 1769 MiB) processors: the machine is the operator's own.
+    Burst,
+    /// Lambda's exact share.
+    Lambda,
+}
+
+/// Memory that buys one processor. Source: AWS Lambda developer guide, "Configure Lambda function
+/// memory".
+const PROCESSOR_MIB: u64 = 1769;
+
+impl CpuPolicy {
+    /// The share of an instance with this much memory.
+    pub(crate) fn share(self, memory: Mebibytes) -> CpuShare {
+        let mib = u64::from(memory.0);
+        let exact_us = (100_000 * mib).div_ceil(PROCESSOR_MIB);
+        let quota_us = match self {
+            Self::Burst => exact_us.max(100_000),
+            Self::Lambda => exact_us,
+        };
+        CpuShare {
+            weight: u32::try_from((1024 * mib / PROCESSOR_MIB).max(2)).unwrap_or(u32::MAX),
+            quota_us: u32::try_from(quota_us).ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_follows_memory() {
+        let lambda = CpuPolicy::Lambda.share(Mebibytes(1769));
+        assert_eq!((lambda.weight, lambda.quota_us), (1024, Some(100_000)));
+        assert_eq!(
+            CpuPolicy::Lambda.share(Mebibytes(128)).quota_us,
+            Some(7_236)
+        );
+        assert_eq!(
+            CpuPolicy::Burst.share(Mebibytes(128)).quota_us,
+            Some(100_000)
+        );
+        assert_eq!(
+            CpuPolicy::Burst.share(Mebibytes(3538)).quota_us,
+            Some(200_000)
+        );
+    }
+}

@@ -1,0 +1,388 @@
+//! The instances of one revision: slots, those who wait for one, and starts.
+//!
+//! ```text
+//!            start                 lease                    idle timeout, eviction,
+//!   (none) ─────────▶ idle ◀──────────────▶ busy            replaced, exited
+//!                      │ ▲  (slots in use)                ─────────▶ (destroyed)
+//!          freeze_after▼ │thaw
+//!                     frozen
+//! ```
+//!
+//! One short lock per revision holds all of it, for every core: a free slot goes to the oldest
+//! waiter, wherever that waits, or stays with its core, whose own arrivals take it first. A waiter
+//! takes whichever comes first, a freed slot or a started instance; there are never more starts
+//! than the waiting events need. What the lock guards is counts and queues; nothing is awaited,
+//! sent or destroyed under it. See `docs/decisions/0006-one-thread-per-core.md`.
+
+mod caretaker;
+mod cell;
+mod launch;
+mod lease;
+mod memory;
+mod starter;
+
+pub(crate) use cell::Cell;
+pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, launch};
+pub(crate) use lease::Lease;
+pub(crate) use memory::{Booking, MemoryBook};
+pub(crate) use starter::FailedInit;
+
+use crate::{node::Node, route::Revision};
+use freehold_domain::{
+    ids::{CoreId, InstanceId},
+    outcome::InvokeError,
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// See the module.
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    /// What an instance is expected to use, bytes: learned from those that ran.
+    expected_bytes: AtomicU64,
+    /// A start of this pool waits for machine memory.
+    pub(crate) short_of_memory: AtomicBool,
+}
+
+struct State {
+    retired: bool,
+    seats: HashMap<InstanceId, Seat>,
+    /// Instances with a free slot, by core; the last one was used last.
+    free: Vec<Vec<InstanceId>>,
+    waiters: VecDeque<Waiter>,
+    waiter_ids: u64,
+    starting: usize,
+    /// Slots of an instance, as far as known.
+    slots: u16,
+    failures: u32,
+    backoff_until: Mono,
+}
+
+/// One instance's place in the pool.
+struct Seat {
+    cell: Arc<Cell>,
+    busy: u16,
+    frozen: bool,
+    /// Grows with every use, so that the caretaker sees one that it slept through.
+    uses: u64,
+    idle_since: Mono,
+}
+
+struct Waiter {
+    id: u64,
+    grant: oneshot::Sender<Grant>,
+}
+
+/// What a waiter is given.
+pub(crate) enum Grant {
+    /// A slot.
+    Lease(Lease),
+    /// The start that was made for it failed in the function's init: it is tried once more as a
+    /// part of the invocation.
+    FailedInit(Box<FailedInit>),
+    /// The platform could not start an instance.
+    Failed(InvokeError),
+    /// Too many inits failed in a row.
+    Backoff(Duration),
+    /// The revision was replaced.
+    Replaced,
+}
+
+/// What asking for a slot comes to at once.
+pub(crate) enum Asked {
+    Now(Grant),
+    Wait(Ticket),
+}
+
+/// A place in the queue; dropping it leaves the queue.
+pub(crate) struct Ticket {
+    revision: Arc<Revision>,
+    id: u64,
+    pub(crate) grant: oneshot::Receiver<Grant>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.revision.pool.state.lock();
+        state.waiters.retain(|waiter| waiter.id != self.id);
+    }
+}
+
+/// What the caretaker finds when it looks after an instance.
+pub(crate) enum Found {
+    Gone,
+    Busy,
+    Idle {
+        uses: u64,
+        since: Mono,
+        frozen: bool,
+    },
+}
+
+impl Pool {
+    pub(crate) fn new(cores: u16, slots: u16, expected_bytes: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                retired: false,
+                seats: HashMap::new(),
+                free: (0..cores.max(1)).map(|_| Vec::new()).collect(),
+                waiters: VecDeque::new(),
+                waiter_ids: 0,
+                starting: 0,
+                slots: slots.max(1),
+                failures: 0,
+                backoff_until: Mono(0),
+            }),
+            expected_bytes: AtomicU64::new(expected_bytes),
+            short_of_memory: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn expected_bytes(&self) -> u64 {
+        self.expected_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Learns from an instance's peak: up at once, down slowly.
+    pub(crate) fn learn_peak(&self, peak_bytes: u64) {
+        let learned = |known: u64| Some(peak_bytes.max(known - known / 8 + peak_bytes / 8));
+        let _ = self
+            .expected_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, learned);
+    }
+
+    /// Instances, those frozen, starts under way and waiters.
+    pub(crate) fn counts(&self) -> (usize, usize, usize, usize) {
+        let state = self.state.lock();
+        let frozen = state.seats.values().filter(|seat| seat.frozen).count();
+        (
+            state.seats.len(),
+            frozen,
+            state.starting,
+            state.waiters.len(),
+        )
+    }
+
+    /// Every instance with its busy slots and whether it is frozen.
+    pub(crate) fn cells(&self) -> Vec<(Arc<Cell>, u16, bool)> {
+        let state = self.state.lock();
+        state
+            .seats
+            .values()
+            .map(|seat| (seat.cell.clone(), seat.busy, seat.frozen))
+            .collect()
+    }
+
+    /// Looks after one instance.
+    pub(crate) fn look(&self, id: InstanceId) -> Found {
+        match self.state.lock().seats.get(&id) {
+            None => Found::Gone,
+            Some(seat) if seat.busy > 0 => Found::Busy,
+            Some(Seat {
+                uses,
+                idle_since,
+                frozen,
+                ..
+            }) => Found::Idle {
+                uses: *uses,
+                since: *idle_since,
+                frozen: *frozen,
+            },
+        }
+    }
+
+    /// Marks an instance frozen, unless it was used since.
+    pub(crate) fn mark_frozen(&self, id: InstanceId, uses_seen: u64) -> bool {
+        match self.state.lock().seats.get_mut(&id) {
+            Some(seat) if seat.busy == 0 && seat.uses == uses_seen => {
+                seat.frozen = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes an idle instance out for good, unless it was used since.
+    pub(crate) fn take_idle(&self, id: InstanceId, uses_seen: u64) -> Option<Arc<Cell>> {
+        let mut state = self.state.lock();
+        let seat = state.seats.get(&id)?;
+        (seat.busy == 0 && seat.uses == uses_seen).then(|| state.remove(id))?
+    }
+
+    /// The instance that has been idle longest: since when, and which.
+    pub(crate) fn oldest_idle(&self) -> Option<(Mono, InstanceId, u64)> {
+        let state = self.state.lock();
+        let idle = state.seats.iter().filter(|(_, seat)| seat.busy == 0);
+        idle.map(|(id, seat)| (seat.idle_since, *id, seat.uses))
+            .min()
+    }
+
+    /// Takes an instance out whatever it does: it has ended, or is about to.
+    pub(crate) fn remove(&self, id: InstanceId) -> Option<Arc<Cell>> {
+        self.state.lock().remove(id)
+    }
+}
+
+impl State {
+    fn remove(&mut self, id: InstanceId) -> Option<Arc<Cell>> {
+        let seat = self.seats.remove(&id)?;
+        self.free[core_index(seat.cell.core)].retain(|free| *free != id);
+        Some(seat.cell)
+    }
+
+    /// Takes a free slot: of this core's instances first, then of the core with most.
+    fn take_slot(&mut self, here: CoreId) -> Option<(Arc<Cell>, bool)> {
+        let own = core_index(here);
+        let from = if self.free.get(own).is_some_and(|free| !free.is_empty()) {
+            own
+        } else {
+            (0..self.free.len()).max_by_key(|core| self.free[*core].len())?
+        };
+        let id = *self.free[from].last()?;
+        let seat = self.seats.get_mut(&id).expect("a free instance has a seat");
+        seat.busy += 1;
+        seat.uses += 1;
+        let was_frozen = std::mem::take(&mut seat.frozen);
+        let cell = seat.cell.clone();
+        if seat.busy >= cell.slots {
+            self.free[from].pop();
+        }
+        Some((cell, was_frozen))
+    }
+
+    /// Instances that the waiting events still ask for.
+    fn starts_wanted(&self) -> usize {
+        self.waiters
+            .len()
+            .div_ceil(usize::from(self.slots))
+            .saturating_sub(self.starting)
+    }
+}
+
+fn core_index(core: CoreId) -> usize {
+    usize::from(core.0)
+}
+
+impl Revision {
+    /// Asks for a slot on behalf of an invocation on core `here`.
+    pub(crate) fn ask(self: &Arc<Self>, node: &Arc<Node>, here: CoreId) -> Asked {
+        let now = node.parts.clock.now();
+        let mut state = self.pool.state.lock();
+        if state.retired {
+            return Asked::Now(Grant::Replaced);
+        }
+        if let Some((cell, was_frozen)) = state.take_slot(here) {
+            drop(state);
+            return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell, was_frozen)));
+        }
+        let backs_off = state.failures >= node.parts.config.init_failures;
+        if backs_off && now < state.backoff_until {
+            return Asked::Now(Grant::Backoff(state.backoff_until.since(now)));
+        }
+        let (grant, hears) = oneshot::channel();
+        state.waiter_ids += 1;
+        let id = state.waiter_ids;
+        state.waiters.push_back(Waiter { id, grant });
+        // After a row of failures one start at a time shows whether init works again.
+        let wanted = if backs_off {
+            usize::from(state.starting == 0)
+        } else {
+            state.starts_wanted()
+        };
+        state.starting += wanted;
+        drop(state);
+        for _ in 0..wanted {
+            starter::start(node, self, here);
+        }
+        Asked::Wait(Ticket {
+            revision: self.clone(),
+            id,
+            grant: hears,
+        })
+    }
+
+    /// Gives a slot to the oldest waiter that still waits, or keeps it free.
+    fn pass_on(self: &Arc<Self>, node: &Arc<Node>, cell: Arc<Cell>) {
+        let mut lease = Lease::new(self.clone(), cell, false);
+        loop {
+            let waiter = {
+                let mut state = self.pool.state.lock();
+                match state.waiters.pop_front() {
+                    Some(waiter) if !state.retired => waiter,
+                    _ => {
+                        let cell = lease.disarm();
+                        return self.put_back(node, state, cell);
+                    }
+                }
+            };
+            match waiter.grant.send(Grant::Lease(lease)) {
+                Ok(()) => return,
+                Err(Grant::Lease(back)) => lease = back,
+                Err(_) => unreachable!("a lease was sent"),
+            }
+        }
+    }
+
+    /// A slot that nobody waits for: free again, or the end of a replaced instance.
+    fn put_back(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        mut guard: parking_lot::MutexGuard<'_, State>,
+        cell: Arc<Cell>,
+    ) {
+        let (state, now) = (&mut *guard, node.parts.clock.now());
+        let Some(seat) = state.seats.get_mut(&cell.id) else {
+            return;
+        };
+        let was_full = seat.busy >= cell.slots;
+        seat.busy -= 1;
+        seat.uses += 1;
+        if seat.busy == 0 {
+            seat.idle_since = now;
+            if state.retired {
+                let ended = state.remove(cell.id);
+                drop(guard);
+                return ended.into_iter().for_each(|cell| cell.end_soon(node));
+            }
+        }
+        let is_idle = seat.busy == 0;
+        if was_full {
+            state.free[core_index(cell.core)].push(cell.id);
+        }
+        drop(guard);
+        if is_idle {
+            node.memory.something_is_idle();
+        }
+    }
+
+    /// Ends every instance that is idle, and the others once they are: the revision was replaced
+    /// or deleted. Those who wait are routed again.
+    pub(crate) fn retire(self: &Arc<Self>, node: &Arc<Node>) {
+        let (idle, waiters) = {
+            let mut state = self.pool.state.lock();
+            state.retired = true;
+            let idle: Vec<InstanceId> = state
+                .seats
+                .iter()
+                .filter(|(_, seat)| seat.busy == 0)
+                .map(|(id, _)| *id)
+                .collect();
+            let idle: Vec<_> = idle.into_iter().filter_map(|id| state.remove(id)).collect();
+            (idle, std::mem::take(&mut state.waiters))
+        };
+        for cell in idle {
+            cell.end_soon(node);
+        }
+        for waiter in waiters {
+            let _ = waiter.grant.send(Grant::Replaced);
+        }
+    }
+}

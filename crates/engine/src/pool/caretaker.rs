@@ -1,0 +1,72 @@
+//! Looks after one instance while nobody else does: freezes it, removes it, sees it end.
+//!
+//! It polls while the instance is in use, at the freezing interval, and sleeps through the rest:
+//! a frozen instance costs no wake-up until it is thawed or its time is over.
+
+use super::{Cell, Found};
+use crate::{node::Node, route::Revision};
+use std::sync::{Arc, Weak};
+
+/// Looks after `cell` until it is gone.
+pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: Arc<Cell>) {
+    let mut exited = cell.instance.exited();
+    loop {
+        let Some(strong) = node.upgrade() else {
+            return;
+        };
+        let (clock, config) = (strong.parts.clock.clone(), &strong.parts.config);
+        let (idle_timeout, freeze_after) = (config.idle_timeout, config.freeze_after);
+        let now = clock.now();
+        let until = match revision.pool.look(cell.id) {
+            Found::Gone => return,
+            Found::Busy => now + freeze_after,
+            Found::Idle { uses, since, .. } if now >= since + idle_timeout => {
+                if let Some(cell) = revision.pool.take_idle(cell.id, uses) {
+                    cell.end().await;
+                    return;
+                }
+                continue;
+            }
+            Found::Idle {
+                since,
+                frozen: true,
+                ..
+            } => since + idle_timeout,
+            Found::Idle { uses, since, .. } if now >= since + freeze_after => {
+                freeze(&revision, &cell, uses).await;
+                continue;
+            }
+            Found::Idle { since, .. } => (since + freeze_after).min(since + idle_timeout),
+        };
+        drop(strong);
+        tokio::select! {
+            _ = &mut exited => {
+                // An invocation that runs on it sees the same end and speaks for itself.
+                if revision.pool.look(cell.id).is_idle()
+                    && let Some(cell) = revision.pool.remove(cell.id)
+                {
+                    cell.log.read_to_end();
+                    cell.log.close();
+                }
+                return;
+            }
+            () = clock.sleep_until(until) => {}
+            () = cell.thawed.notified() => {}
+        }
+    }
+}
+
+impl Found {
+    fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle { .. })
+    }
+}
+
+async fn freeze(revision: &Revision, cell: &Cell, uses: u64) {
+    let _one_at_a_time = cell.power.lock().await;
+    if revision.pool.mark_frozen(cell.id, uses) {
+        cell.log.flush();
+        // Gone: the exit is on its way to the caretaker.
+        let _ = cell.instance.freeze().await;
+    }
+}

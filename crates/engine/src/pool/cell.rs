@@ -1,0 +1,122 @@
+//! One live instance with everything that dies with it.
+
+use super::Booking;
+use crate::{logs::InstanceLog, node::Node};
+use freehold_domain::{
+    ids::{CoreId, InstanceId, InvocationId},
+    ports::{ExitReport, Instance, InstanceGone, Link},
+    time::{Mono, Wall},
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Ends an instance's credentials with it.
+pub(crate) struct Credentials {
+    pub(crate) node: Weak<Node>,
+    pub(crate) instance: InstanceId,
+}
+
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.upgrade() {
+            node.parts.credentials.revoke(self.instance);
+        }
+    }
+}
+
+/// How long an instance took to come up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ComingUp {
+    pub(crate) start: Duration,
+    pub(crate) init: Duration,
+}
+
+/// See the module.
+pub(crate) struct Cell {
+    pub(crate) id: InstanceId,
+    pub(crate) core: CoreId,
+    pub(crate) instance: Arc<dyn Instance>,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) slots: u16,
+    pub(crate) log: Arc<InstanceLog>,
+    pub(crate) since: Wall,
+    pub(crate) since_at: Mono,
+    pub(crate) node: Weak<Node>,
+    pub(crate) booking: Booking,
+    /// Invocations so far.
+    pub(crate) invocations: AtomicU64,
+    /// The caretaker sleeps on this while the instance is frozen.
+    pub(crate) thawed: Notify,
+    /// What the first invocation has to say about how the instance came up.
+    pub(super) coming_up: Mutex<Option<ComingUp>>,
+    pub(super) running: Mutex<Vec<(InvocationId, Arc<Notify>)>>,
+    pub(super) cpu_seen_us: AtomicU64,
+    /// One freeze or thaw at a time.
+    pub(super) power: tokio::sync::Mutex<()>,
+    pub(super) _platform: Box<dyn Send + Sync>,
+    pub(super) _credentials: Credentials,
+}
+
+impl Cell {
+    /// Lets the instance run again; waits for a freeze that is under way.
+    pub(crate) async fn thaw(&self) -> Result<(), InstanceGone> {
+        let _one_at_a_time = self.power.lock().await;
+        self.instance.thaw().await?;
+        self.thawed.notify_one();
+        Ok(())
+    }
+
+    /// Times since the instance came up; once.
+    pub(crate) fn take_coming_up(&self) -> Option<ComingUp> {
+        self.coming_up.lock().take()
+    }
+
+    /// Notes that an invocation runs here; notified when somebody cancels it.
+    pub(crate) fn enter(&self, id: InvocationId) -> Arc<Notify> {
+        let cancel = Arc::new(Notify::new());
+        self.running.lock().push((id, cancel.clone()));
+        self.invocations.fetch_add(1, Ordering::Relaxed);
+        cancel
+    }
+
+    pub(crate) fn leave(&self, id: InvocationId) {
+        self.running.lock().retain(|(running, _)| *running != id);
+    }
+
+    /// Cancels an invocation that runs here.
+    pub(crate) fn cancel(&self, id: InvocationId) -> bool {
+        let running = self.running.lock();
+        let found = running.iter().find(|(running, _)| *running == id);
+        found.inspect(|(_, cancel)| cancel.notify_one()).is_some()
+    }
+
+    /// Processor time since this was last asked: what was burnt between two invocations is on the
+    /// record of the later one.
+    pub(crate) fn cpu_since_seen(&self, cpu_us: u64) -> u64 {
+        cpu_us.saturating_sub(self.cpu_seen_us.swap(cpu_us, Ordering::Relaxed))
+    }
+
+    /// Destroys the instance, confirmed, and keeps every line that it wrote until then.
+    pub(crate) async fn end(&self) -> ExitReport {
+        let report = self.instance.destroy().await;
+        self.log.read_to_end();
+        self.log.close();
+        report
+    }
+
+    /// The same in a task of its own.
+    pub(crate) fn end_soon(self: Arc<Self>, node: &Arc<Node>) {
+        let (core, running) = (self.core, node.begin());
+        node.spawn_on(core, async move {
+            self.end().await;
+            drop((self, running));
+        });
+    }
+}

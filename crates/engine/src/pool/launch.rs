@@ -1,0 +1,302 @@
+//! One attempt to bring an instance up: sandbox, pipes, platform endpoint, init.
+//!
+//! What fails here for the function's sake (its init reported an error, its process ended, its
+//! time was over) is told apart from what fails for ours. Nothing is left of an attempt that
+//! failed: it was destroyed, confirmed, before this returns.
+
+use super::{
+    Booking, Cell,
+    cell::{ComingUp, Credentials},
+};
+use crate::{
+    environment,
+    logs::{InstanceLog, PlatformEvent, Status},
+    node::Node,
+    route::Revision,
+};
+use bytes::Bytes;
+use freehold_domain::{
+    ids::{CoreId, InstanceId},
+    outcome::InvokeError,
+    ports::{
+        ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
+        PackageError, StartError,
+    },
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// How long a sandbox may take to come up.
+const SANDBOX_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait before a spawner that died is asked again: its successor is on its way.
+const SPAWNER_RETRY: Duration = Duration::from_millis(50);
+
+/// Whose time an init takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its own.
+    Init,
+    /// The invocation's, after a first init failed.
+    Invoke,
+}
+
+/// What one attempt hands on to the next.
+pub(crate) struct Attempt {
+    pub(crate) instance: InstanceId,
+    pub(crate) log: Arc<InstanceLog>,
+    pub(crate) booking: Booking,
+}
+
+/// An init that failed by the function's fault.
+pub(crate) struct InitFailure {
+    pub(crate) kind: InitFailureKind,
+    pub(crate) start: Duration,
+    pub(crate) usage: InstanceUsage,
+}
+
+/// How it failed.
+pub(crate) enum InitFailureKind {
+    /// The runtime said so.
+    Reported { error_type: String, body: Bytes },
+    /// Its process ended.
+    Exited(ExitCause),
+    /// Its time was over.
+    TimedOut,
+    /// It broke its contract.
+    Broken { reason: String },
+}
+
+/// Why there is no instance.
+pub(crate) enum LaunchFailed {
+    Init(InitFailure, Attempt),
+    Platform(InvokeError),
+}
+
+/// See the module. `init_timeout` counts from the moment the runtime's process runs.
+pub(crate) async fn launch(
+    node: &Arc<Node>,
+    revision: &Arc<Revision>,
+    core: CoreId,
+    attempt: Attempt,
+    phase: Phase,
+    init_timeout: Duration,
+) -> Result<Cell, LaunchFailed> {
+    let clock = &node.parts.clock;
+    let begun = clock.now();
+    let key =
+        node.parts
+            .credentials
+            .issue(&revision.function, &revision.spec.role, attempt.instance);
+    let credentials = Credentials {
+        node: Arc::downgrade(node),
+        instance: attempt.instance,
+    };
+    let env = environment::of_instance(revision, &attempt.log, &key);
+    let instance = start_sandbox(node, revision, core, attempt.instance, env, begun)
+        .await
+        .map_err(LaunchFailed::Platform)?;
+    node.counters.started();
+    let Some(io) = instance.take_io() else {
+        return Err(LaunchFailed::Platform(internal(
+            "sandbox",
+            "an instance came without IO",
+        )));
+    };
+    if phase == Phase::Init {
+        attempt.log.platform(&PlatformEvent::InitStart { revision });
+    }
+    if let Err(error) = attempt.log.attach(node, core, io.stdout, io.stderr) {
+        return Err(LaunchFailed::Platform(internal("logs", &error.to_string())));
+    }
+    let platform = node
+        .parts
+        .platform
+        .serve(io.platform, &revision.function, attempt.instance);
+
+    let up = clock.now();
+    let start = up.since(begun);
+    let opened = {
+        let open = revision.contract.open(io.runtime_api);
+        let mut exited = instance.exited();
+        tokio::pin!(open);
+        tokio::select! {
+            biased;
+            opened = &mut open => Opened::from(opened),
+            report = &mut exited => {
+                // A report of the runtime may be on its way through the socket still.
+                tokio::select! {
+                    biased;
+                    opened = &mut open => Opened::from(opened),
+                    () = clock.sleep(crate::exchange::LAST_WORDS) => Opened::Exited(report),
+                }
+            }
+            () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
+        }
+    };
+    let took = clock.now().since(up);
+    let link = match opened {
+        Opened::Link(link) => link,
+        failed => {
+            let (kind, report) = failed.end(&*instance).await;
+            attempt.log.read_to_end();
+            if let ExitCause::SpawnerLost { reason } = &report.cause
+                && matches!(kind, InitFailureKind::Exited(_))
+            {
+                let reason = reason.clone();
+                return Err(LaunchFailed::Platform(InvokeError::InstanceLost { reason }));
+            }
+            let failure = InitFailure {
+                kind,
+                start,
+                usage: report.usage,
+            };
+            let status = failure.status();
+            attempt.log.platform(&PlatformEvent::InitReport {
+                phase,
+                took,
+                status: &status,
+            });
+            attempt.log.flush();
+            return Err(LaunchFailed::Init(failure, attempt));
+        }
+    };
+    if phase == Phase::Init {
+        let status = Status::Success;
+        attempt.log.platform(&PlatformEvent::InitReport {
+            phase,
+            took,
+            status: &status,
+        });
+    }
+    let Attempt {
+        instance: id,
+        log,
+        booking,
+    } = attempt;
+    Ok(Cell {
+        id,
+        core,
+        slots: link.slots().max(1),
+        instance,
+        link,
+        log,
+        since: clock.wall(),
+        since_at: up,
+        node: Arc::downgrade(node),
+        booking,
+        invocations: AtomicU64::new(0),
+        thawed: Notify::new(),
+        coming_up: Mutex::new(Some(ComingUp { start, init: took })),
+        running: Mutex::default(),
+        cpu_seen_us: AtomicU64::new(0),
+        power: tokio::sync::Mutex::default(),
+        _platform: platform,
+        _credentials: credentials,
+    })
+}
+
+/// What the opening of the line came to.
+enum Opened {
+    Link(Arc<dyn Link>),
+    Failed(OpenError),
+    Exited(ExitReport),
+    TimedOut,
+}
+
+impl From<Result<Arc<dyn Link>, OpenError>> for Opened {
+    fn from(opened: Result<Arc<dyn Link>, OpenError>) -> Self {
+        opened.map_or_else(Self::Failed, Self::Link)
+    }
+}
+
+impl Opened {
+    /// Destroys what is left and says how it failed.
+    async fn end(self, instance: &dyn Instance) -> (InitFailureKind, ExitReport) {
+        let report = instance.destroy().await;
+        let kind = match self {
+            Self::Failed(OpenError::Init { error_type, body }) => {
+                InitFailureKind::Reported { error_type, body }
+            }
+            Self::Failed(OpenError::Broken { reason }) => InitFailureKind::Broken { reason },
+            Self::Exited(report) => InitFailureKind::Exited(report.cause),
+            Self::TimedOut | Self::Link(_) => InitFailureKind::TimedOut,
+        };
+        (kind, report)
+    }
+}
+
+impl InitFailure {
+    /// As logs and reports name it.
+    pub(crate) fn status(&self) -> Status {
+        match &self.kind {
+            InitFailureKind::Reported { error_type, .. } => Status::Error(error_type.clone()),
+            InitFailureKind::Exited(cause) => {
+                Status::Error(crate::exchange::exit_error_type(cause).to_owned())
+            }
+            InitFailureKind::Broken { .. } => Status::Error("Runtime.Unknown".to_owned()),
+            InitFailureKind::TimedOut => Status::Timeout,
+        }
+    }
+}
+
+async fn start_sandbox(
+    node: &Arc<Node>,
+    revision: &Revision,
+    core: CoreId,
+    instance: InstanceId,
+    env: Vec<(String, String)>,
+    begun: Mono,
+) -> Result<Arc<dyn Instance>, InvokeError> {
+    let (parts, spec) = (&node.parts, &revision.spec);
+    let package = parts
+        .packages
+        .open(&revision.function.tenant, spec.package.digest);
+    let package = package
+        .await
+        .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
+    let deadline = begun + SANDBOX_TIMEOUT;
+    let spec = InstanceSpec {
+        instance,
+        core,
+        runtime: revision.runtime.id,
+        package,
+        args: Vec::new(),
+        env,
+        memory: spec.memory,
+        tmp: spec.tmp,
+        pids: parts.limits.instance_pids,
+        descriptors: parts.limits.instance_descriptors,
+        cpu: parts.config.cpu.share(spec.memory),
+    };
+    loop {
+        match parts.driver.start(spec.clone(), deadline).await {
+            Ok(instance) => return Ok(instance),
+            Err(StartError::SpawnerLost { .. } | StartError::Exhausted { .. })
+                if parts.clock.now() + SPAWNER_RETRY < deadline
+                    && !node.draining.load(Ordering::Acquire) =>
+            {
+                parts.clock.sleep(SPAWNER_RETRY).await;
+            }
+            Err(StartError::SpawnerLost { core }) => {
+                let reason = format!("spawner {core} died");
+                return Err(InvokeError::InstanceLost { reason });
+            }
+            Err(error) => return Err(internal("sandbox", &error.to_string())),
+        }
+    }
+}
+
+fn internal(component: &'static str, reason: &str) -> InvokeError {
+    InvokeError::Internal {
+        component,
+        reason: reason.to_owned(),
+    }
+}

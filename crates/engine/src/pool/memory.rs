@@ -1,0 +1,175 @@
+//! The machine's memory, booked by what instances are expected to use, not by their limits.
+//!
+//! When a start does not fit, idle instances go first, the oldest of all functions first; then
+//! starts wait in line. Waiters keep their own deadlines and leave when those pass.
+
+use crate::node::Node;
+use freehold_domain::time::Mono;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// How long a waiting start looks away at the most: what other processes give back tells nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// See the module.
+pub(crate) struct MemoryBook {
+    shared: Arc<Shared>,
+    /// Starts that wait do so one after the other, oldest first.
+    line: tokio::sync::Mutex<()>,
+}
+
+struct Shared {
+    capacity_bytes: u64,
+    booked_bytes: AtomicU64,
+    instances: AtomicU64,
+    changed: Notify,
+}
+
+/// An instance's booking; dropping it gives it back.
+pub(crate) struct Booking {
+    shared: Arc<Shared>,
+    bytes: AtomicU64,
+}
+
+impl Booking {
+    /// Books what the instance turned out to use.
+    pub(crate) fn adjust(&self, bytes: u64) {
+        let before = self.bytes.swap(bytes, Ordering::AcqRel);
+        if bytes >= before {
+            self.shared
+                .booked_bytes
+                .fetch_add(bytes - before, Ordering::AcqRel);
+        } else {
+            self.shared
+                .booked_bytes
+                .fetch_sub(before - bytes, Ordering::AcqRel);
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.shared
+            .booked_bytes
+            .fetch_sub(self.bytes.load(Ordering::Acquire), Ordering::AcqRel);
+        self.shared.instances.fetch_sub(1, Ordering::AcqRel);
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl MemoryBook {
+    pub(crate) fn new(capacity_bytes: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                capacity_bytes,
+                booked_bytes: AtomicU64::new(0),
+                instances: AtomicU64::new(0),
+                changed: Notify::new(),
+            }),
+            line: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn booked_bytes(&self) -> u64 {
+        self.shared.booked_bytes.load(Ordering::Acquire)
+    }
+
+    /// An instance became idle: it may go for another.
+    pub(crate) fn something_is_idle(&self) {
+        self.shared.changed.notify_waiters();
+    }
+
+    fn try_book(&self, node: &Node, bytes: u64) -> Option<Booking> {
+        let capacity = node.parts.driver.capacity();
+        let shared = &self.shared;
+        let instances = shared.instances.fetch_add(1, Ordering::AcqRel);
+        let before = shared.booked_bytes.fetch_add(bytes, Ordering::AcqRel);
+        // One instance is always tried: a machine that cannot hold the first tells so itself.
+        let fits = instances == 0
+            || (before + bytes <= shared.capacity_bytes
+                && bytes <= capacity.memory_available_bytes
+                && instances < u64::from(capacity.instances));
+        if fits {
+            return Some(Booking {
+                shared: shared.clone(),
+                bytes: AtomicU64::new(bytes),
+            });
+        }
+        // Given back without a word: whoever waits for a change would wake for its own attempt.
+        shared.booked_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        shared.instances.fetch_sub(1, Ordering::AcqRel);
+        None
+    }
+
+    /// Books `bytes`, making room if need be; `None` once `wanted` says that nobody needs it.
+    pub(crate) async fn book(
+        &self,
+        node: &Arc<Node>,
+        bytes: u64,
+        wanted: impl Fn() -> bool,
+        short: impl Fn(bool),
+    ) -> Option<Booking> {
+        if let Some(booking) = self.try_book(node, bytes) {
+            return Some(booking);
+        }
+        short(true);
+        let line = tokio::select! {
+            line = self.line.lock() => line,
+            () = until_unwanted(node, &wanted) => {
+                short(false);
+                return None;
+            }
+        };
+        let booking = loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(booking) = self.try_book(node, bytes) {
+                break Some(booking);
+            }
+            if !wanted() {
+                break None;
+            }
+            if evict_oldest(node).await {
+                continue;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = node.parts.clock.sleep(LOOK_AGAIN) => {}
+            }
+        };
+        drop(line);
+        short(false);
+        booking
+    }
+}
+
+async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
+    while wanted() {
+        node.parts.clock.sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Ends the instance that has been idle longest, of whichever function; `false` when none is.
+async fn evict_oldest(node: &Arc<Node>) -> bool {
+    let revisions = node.revisions();
+    let idle = revisions.iter().filter_map(|revision| {
+        let (since, id, uses): (Mono, _, _) = revision.pool.oldest_idle()?;
+        Some((since, id, uses, revision))
+    });
+    let Some((_, id, uses, revision)) = idle.min_by_key(|(since, id, _, _)| (*since, *id)) else {
+        return false;
+    };
+    if let Some(cell) = revision.pool.take_idle(id, uses) {
+        cell.end().await;
+        node.counters.evicted();
+    }
+    true
+}

@@ -1,0 +1,203 @@
+//! Starts of instances, as many as the waiting events ask for.
+//!
+//! A start belongs to its revision, not to the invocation that caused it: whoever waits longest
+//! gets what comes up. A start whose init fails is handed to one waiter, which tries once more
+//! within its own time, as on Lambda.
+
+use super::{
+    Booking, Cell, Grant, Lease, Seat, State,
+    caretaker::look_after,
+    launch::{Attempt, LaunchFailed, Phase, launch},
+};
+use crate::{logs::InstanceLog, node::Node, route::Revision};
+use freehold_domain::{ids::CoreId, outcome::InvokeError};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// An init that failed, with what the next try takes over.
+pub(crate) struct FailedInit {
+    pub(crate) core: CoreId,
+    pub(crate) attempt: Attempt,
+}
+
+/// Starts one instance on `core`; the pool has counted it as starting.
+pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
+    let (node_, revision) = (node.clone(), revision.clone());
+    node.spawn_on(core, async move {
+        let node = node_;
+        let Some(booking) = book(&node, &revision).await else {
+            return revision.start_over(&node, core, |_, _| {});
+        };
+        let instance = node.parts.ids.instance();
+        let log = InstanceLog::new(&node, &revision, instance);
+        let attempt = Attempt {
+            instance,
+            log,
+            booking,
+        };
+        let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
+        match launch(&node, &revision, core, attempt, Phase::Init, init_timeout).await {
+            Ok(cell) => revision.started(&node, cell),
+            Err(LaunchFailed::Init(_, attempt)) => {
+                // Its report is in the log; the caller hears of the second try.
+                revision.init_failed(&node, FailedInit { core, attempt });
+            }
+            Err(LaunchFailed::Platform(error)) => revision.start_failed(&node, core, error),
+        }
+    });
+}
+
+async fn book(node: &Arc<Node>, revision: &Arc<Revision>) -> Option<Booking> {
+    let pool = &revision.pool;
+    let wanted = || {
+        let state = pool.state.lock();
+        let others = state.starting.saturating_sub(1) * usize::from(state.slots);
+        !state.retired && state.waiters.len() > others
+    };
+    let short = |is_short| pool.short_of_memory.store(is_short, Ordering::Release);
+    node.memory
+        .book(node, pool.expected_bytes(), wanted, short)
+        .await
+}
+
+impl Revision {
+    /// An instance came up: its slots go to those who wait, oldest first.
+    fn started(self: &Arc<Self>, node: &Arc<Node>, cell: Cell) {
+        let core = cell.core;
+        if let Some(cell) = self.seat(node, cell, true) {
+            for _ in 0..cell.slots {
+                self.pass_on(node, cell.clone());
+            }
+        }
+        self.top_up(node, core);
+    }
+
+    /// An instance that an invocation started itself: one slot is its own.
+    pub(crate) fn adopt(self: &Arc<Self>, node: &Arc<Node>, cell: Cell) -> Lease {
+        let id = cell.id;
+        let seated = self.seat(node, cell, false);
+        let cell = seated.unwrap_or_else(|| unreachable!("instance {id} keeps its seat"));
+        for _ in 1..cell.slots {
+            self.pass_on(node, cell.clone());
+        }
+        Lease::new(self.clone(), cell, false)
+    }
+
+    /// Gives an instance its seat, every slot held by the caller; `None` when its revision was
+    /// replaced while it came up and nobody holds it.
+    fn seat(self: &Arc<Self>, node: &Arc<Node>, cell: Cell, was_start: bool) -> Option<Arc<Cell>> {
+        let (cell, now) = (Arc::new(cell), node.parts.clock.now());
+        {
+            let mut state = self.pool.state.lock();
+            state.starting -= usize::from(was_start);
+            state.failures = 0;
+            state.slots = cell.slots.max(1);
+            if state.retired && was_start {
+                drop(state);
+                cell.end_soon(node);
+                return None;
+            }
+            let seat = Seat {
+                cell: cell.clone(),
+                busy: cell.slots.max(1),
+                frozen: false,
+                uses: 0,
+                idle_since: now,
+            };
+            state.seats.insert(cell.id, seat);
+        }
+        let looked_after = look_after(Arc::downgrade(node), self.clone(), cell.clone());
+        node.spawn_on(cell.core, looked_after);
+        Some(cell)
+    }
+
+    fn init_failed(self: &Arc<Self>, node: &Arc<Node>, failed: FailedInit) {
+        let config = &node.parts.config;
+        let (now, core) = (node.parts.clock.now(), failed.core);
+        node.counters.init_failed();
+        {
+            let mut state = self.pool.state.lock();
+            state.failures += 1;
+            if let Some(further) = state.failures.checked_sub(config.init_failures) {
+                let wait = config.init_backoff.saturating_mul(1 << further.min(16));
+                state.backoff_until = now + wait.min(config.init_backoff_max);
+            }
+        }
+        let mut grant = Grant::FailedInit(Box::new(failed));
+        while let Some(waiter) = { self.pool.state.lock().waiters.pop_front() } {
+            match waiter.grant.send(grant) {
+                Ok(()) => break,
+                Err(back) => grant = back,
+            }
+        }
+        self.start_over(node, core, |state, refused| {
+            if state.failures >= config.init_failures {
+                // Those for whom a start is under way hear how it went; the others wait in vain.
+                let kept = state.starting * usize::from(state.slots);
+                let keep = kept.min(state.waiters.len());
+                let wait = state.backoff_until.since(now);
+                refused.extend(
+                    state
+                        .waiters
+                        .drain(keep..)
+                        .map(|w| (w, Grant::Backoff(wait))),
+                );
+            }
+        });
+    }
+
+    fn start_failed(self: &Arc<Self>, node: &Arc<Node>, core: CoreId, error: InvokeError) {
+        tracing::error!(function = %self.function.name, %error, "an instance could not be started");
+        self.start_over(node, core, |state, refused| {
+            refused.extend(state.waiters.pop_front().map(|w| (w, Grant::Failed(error))));
+        });
+    }
+
+    /// A start ended without an instance: counts it off, lets `refuse` turn waiters away, and
+    /// starts again for those who are left.
+    fn start_over(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        core: CoreId,
+        refuse: impl FnOnce(&mut State, &mut Vec<(super::Waiter, Grant)>),
+    ) {
+        let mut refused = Vec::new();
+        let wanted = {
+            let mut state = self.pool.state.lock();
+            state.starting -= 1;
+            refuse(&mut state, &mut refused);
+            let wanted = if state.retired {
+                0
+            } else {
+                state.starts_wanted()
+            };
+            state.starting += wanted;
+            wanted
+        };
+        for (waiter, grant) in refused {
+            let _ = waiter.grant.send(grant);
+        }
+        for _ in 0..wanted {
+            start(node, self, core);
+        }
+    }
+
+    /// Starts what the waiters still ask for, once it is known how much one instance takes.
+    fn top_up(self: &Arc<Self>, node: &Arc<Node>, core: CoreId) {
+        let wanted = {
+            let mut state = self.pool.state.lock();
+            let wanted = if state.retired {
+                0
+            } else {
+                state.starts_wanted()
+            };
+            state.starting += wanted;
+            wanted
+        };
+        for _ in 0..wanted {
+            start(node, self, core);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! From a function's name to the revision that serves it.
+//!
+//! The cache is filled on demand and kept true by the store's watch, which is delivered before a
+//! write returns; a warm path never touches the store. A revision is immutable: what an update
+//! changes is which revision the cache points at, and the one before it is retired.
+
+mod revision;
+
+pub(crate) use revision::Revision;
+
+use crate::{admission::Admitted, node::Node};
+use bytes::Bytes;
+use freehold_domain::{
+    body::BodyError,
+    ids::{FunctionRef, Qualifier},
+    invocation::{HOPS_MAX, Invocation, Mode},
+    outcome::InvokeError,
+    ports::{Stored, Watcher},
+    principal::Principal,
+    record::{FunctionStateV1, FunctionV1, Key, Kind, RevisionV1, decode},
+    time::{Mono, Wall},
+};
+use parking_lot::RwLock;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// An invocation that knows its revision.
+pub(crate) struct Routed {
+    pub(crate) invocation: Invocation,
+    /// The whole event, within its limit.
+    pub(crate) event: Bytes,
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) received: Wall,
+    pub(crate) received_at: Mono,
+}
+
+/// Reads the event and finds the revision.
+///
+/// Errors: [`InvokeError::EventTooLarge`], [`InvokeError::LoopDetected`],
+/// [`InvokeError::NotFound`], [`InvokeError::NotReady`].
+pub(crate) async fn route(
+    node: &Arc<Node>,
+    mut invocation: Invocation,
+) -> Result<Routed, InvokeError> {
+    let (received, received_at) = (node.parts.clock.wall(), node.parts.clock.now());
+    if invocation.hops > HOPS_MAX {
+        return Err(InvokeError::LoopDetected {
+            hops: invocation.hops,
+        });
+    }
+    let limit_bytes = match invocation.mode {
+        Mode::RequestResponse => node.parts.limits.sync_payload_bytes,
+        Mode::Event => node.parts.limits.async_payload_bytes,
+    };
+    let body = std::mem::replace(&mut invocation.body, freehold_domain::Body::empty());
+    let event = match body.collect(limit_bytes).await {
+        Ok((event, _)) => event,
+        Err(BodyError::TooLarge { limit_bytes }) => {
+            return Err(InvokeError::EventTooLarge { limit_bytes });
+        }
+        Err(BodyError::Broken { reason }) => {
+            return Err(InvokeError::Internal {
+                component: "the event's sender",
+                reason,
+            });
+        }
+    };
+    let revision = resolve(node, &invocation.function, &invocation.qualifier).await?;
+    Ok(Routed {
+        invocation,
+        event,
+        revision,
+        received,
+        received_at,
+    })
+}
+
+/// Finds the revision again for an invocation whose first one was replaced while it waited.
+pub(crate) async fn again(
+    node: &Arc<Node>,
+    mut admitted: Admitted,
+) -> Result<Admitted, InvokeError> {
+    let invocation = &admitted.invocation;
+    admitted.revision = resolve(node, &invocation.function, &invocation.qualifier).await?;
+    Ok(admitted)
+}
+
+async fn resolve(
+    node: &Arc<Node>,
+    function: &FunctionRef,
+    qualifier: &Qualifier,
+) -> Result<Arc<Revision>, InvokeError> {
+    let target = match qualifier {
+        Qualifier::Latest => Target::Head,
+        Qualifier::Revision(number) => Target::Published(*number),
+        // Aliases have no records yet; their place is here, between a name and a target.
+        Qualifier::Alias(_) => return Err(not_found(function, qualifier)),
+    };
+    match node.routes.find(node, function, target).await? {
+        Some(Served::Ready(revision)) => Ok(revision),
+        Some(Served::NotReady { pending, reason }) => Err(InvokeError::NotReady {
+            function: function.name.to_string(),
+            pending,
+            reason: reason.to_string(),
+        }),
+        None => Err(not_found(function, qualifier)),
+    }
+}
+
+fn not_found(function: &FunctionRef, qualifier: &Qualifier) -> InvokeError {
+    InvokeError::NotFound {
+        function: function.name.to_string(),
+        qualifier: qualifier.clone(),
+    }
+}
+
+/// What a name points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Target {
+    Head,
+    Published(u64),
+}
+
+/// What serves a target.
+#[derive(Clone)]
+enum Served {
+    Ready(Arc<Revision>),
+    NotReady { pending: bool, reason: Arc<str> },
+}
+
+/// The cache.
+pub(crate) struct Routes {
+    functions: RwLock<HashMap<FunctionRef, HashMap<Target, Served>>>,
+    /// Grows with every change the watch tells: a fill that was overtaken reads again.
+    changes: AtomicU64,
+}
+
+/// Fills that were overtaken are tried this often; the last one is served without being kept.
+const FILL_TRIES: u32 = 8;
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        Self {
+            functions: RwLock::default(),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    async fn find(
+        &self,
+        node: &Arc<Node>,
+        function: &FunctionRef,
+        target: Target,
+    ) -> Result<Option<Served>, InvokeError> {
+        let known = |functions: &HashMap<FunctionRef, HashMap<Target, Served>>| {
+            functions
+                .get(function)
+                .and_then(|targets| targets.get(&target))
+                .cloned()
+        };
+        if let Some(served) = known(&self.functions.read()) {
+            return Ok(Some(served));
+        }
+        let mut tries = 0;
+        loop {
+            let seen = self.changes.load(Ordering::Acquire);
+            let Some(stored) = read(node, function, target).await? else {
+                return Ok(None);
+            };
+            let served = self.serve(node, function, target, &stored, None);
+            let mut functions = self.functions.write();
+            if let Some(served) = known(&functions) {
+                return Ok(Some(served));
+            }
+            let is_current = self.changes.load(Ordering::Acquire) == seen;
+            tries += 1;
+            if is_current {
+                let targets = functions.entry(function.clone()).or_default();
+                targets.insert(target, served.clone());
+            }
+            if is_current || tries == FILL_TRIES {
+                return Ok(Some(served));
+            }
+        }
+    }
+
+    /// What a stored record means for a target; keeps the revision at hand when it is the same.
+    fn serve(
+        &self,
+        node: &Arc<Node>,
+        function: &FunctionRef,
+        target: Target,
+        stored: &Stored,
+        at_hand: Option<&Served>,
+    ) -> Served {
+        let broken = |error: &dyn std::fmt::Display| {
+            tracing::error!(key = %stored.key, %error, "a record cannot be read");
+            Served::NotReady {
+                pending: false,
+                reason: "its record cannot be read".into(),
+            }
+        };
+        let (spec, created, state) = match target {
+            Target::Head => match decode::<FunctionV1>(&stored.bytes) {
+                Ok(record) => (record.served, record.created, record.state),
+                Err(error) => return broken(&error),
+            },
+            Target::Published(_) => match decode::<RevisionV1>(&stored.bytes) {
+                Ok(record) => (Some(record.spec), Wall(0), record.state),
+                Err(error) => return broken(&error),
+            },
+        };
+        match (state, spec) {
+            (FunctionStateV1::Failed { reason, .. }, _) => Served::NotReady {
+                pending: false,
+                reason: reason.into(),
+            },
+            (FunctionStateV1::Pending, _) | (FunctionStateV1::Active, None) => Served::NotReady {
+                pending: true,
+                reason: "the function is being created".into(),
+            },
+            (FunctionStateV1::Active, Some(spec)) => {
+                if let Some(Served::Ready(known)) = at_hand
+                    && known.spec.generation == spec.generation
+                    && known.created == created
+                {
+                    return Served::Ready(known.clone());
+                }
+                let executed = match target {
+                    Target::Head => Qualifier::Latest,
+                    Target::Published(number) => Qualifier::Revision(number),
+                };
+                match Revision::new(node, function, executed, created, spec) {
+                    Ok(revision) => {
+                        let revision = Arc::new(revision);
+                        node.remember(&revision);
+                        Served::Ready(revision)
+                    }
+                    Err(reason) => Served::NotReady {
+                        pending: false,
+                        reason: reason.into(),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Takes a change over. Synchronous and short: it runs inside the store's commit.
+    fn changed(
+        &self,
+        node: &Arc<Node>,
+        function: &FunctionRef,
+        target: Target,
+        stored: Option<&Stored>,
+    ) {
+        let mut retired = Vec::new();
+        {
+            let mut functions = self.functions.write();
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            match stored {
+                None if target == Target::Head => {
+                    retired.extend(
+                        functions
+                            .remove(function)
+                            .into_iter()
+                            .flat_map(HashMap::into_values),
+                    );
+                }
+                None => {
+                    retired.extend(functions.get_mut(function).and_then(|t| t.remove(&target)));
+                }
+                Some(stored) => {
+                    if let Some(targets) = functions.get_mut(function)
+                        && let Some(before) = targets.remove(&target)
+                    {
+                        let served = self.serve(node, function, target, stored, Some(&before));
+                        let kept = matches!((&before, &served), (Served::Ready(a), Served::Ready(b))
+                            if Arc::ptr_eq(a, b));
+                        targets.insert(target, served);
+                        if !kept {
+                            retired.push(before);
+                        }
+                    }
+                }
+            }
+        }
+        for served in retired {
+            if let Served::Ready(revision) = served {
+                revision.retire(node);
+            }
+        }
+    }
+}
+
+async fn read(
+    node: &Node,
+    function: &FunctionRef,
+    target: Target,
+) -> Result<Option<Stored>, InvokeError> {
+    let FunctionRef {
+        tenant,
+        region,
+        name,
+    } = function;
+    let key = match target {
+        Target::Head => Key::function(tenant, region, name),
+        Target::Published(number) => Key::revision(tenant, region, name, number),
+    };
+    let who = Principal::platform("engine");
+    node.parts
+        .records
+        .get(&who, &key)
+        .await
+        .map_err(|error| InvokeError::Internal {
+            component: "storage",
+            reason: error.to_string(),
+        })
+}
+
+/// Which function and target a record belongs to.
+fn subject(key: &Key) -> Option<(FunctionRef, Target)> {
+    let target = match key.kind() {
+        Kind::Function => Target::Head,
+        Kind::Revision => Target::Published(key.name().get(1)?.parse().ok()?),
+        _ => return None,
+    };
+    let name = key.name().first()?.parse().ok()?;
+    Some((
+        FunctionRef {
+            tenant: key.tenant().clone(),
+            region: key.region().clone(),
+            name,
+        },
+        target,
+    ))
+}
+
+/// Keeps the cache, the reservations and the reconciler up to date.
+pub(crate) struct RouteWatcher {
+    pub(crate) node: Weak<Node>,
+    pub(crate) reconcile: tokio::sync::mpsc::UnboundedSender<Key>,
+}
+
+impl Watcher for RouteWatcher {
+    fn changed(&self, changes: &[(Key, Option<Stored>)]) {
+        let Some(node) = self.node.upgrade() else {
+            return;
+        };
+        for (key, stored) in changes {
+            let Some((function, target)) = subject(key) else {
+                continue;
+            };
+            if target == Target::Head {
+                note_reservation(&node, &function, stored.as_ref());
+            }
+            node.routes
+                .changed(&node, &function, target, stored.as_ref());
+            if stored.is_some() {
+                let _ = self.reconcile.send(key.clone());
+            }
+        }
+    }
+}
+
+/// Takes a function's reservation over from its record.
+pub(crate) fn note_reservation(node: &Node, function: &FunctionRef, stored: Option<&Stored>) {
+    let record = stored.and_then(|stored| decode::<FunctionV1>(&stored.bytes).ok());
+    node.admission.reserve(
+        function,
+        record.and_then(|record| record.reserved_concurrency),
+    );
+}

@@ -1,0 +1,132 @@
+//! What an invocation cost, written down once, before anybody hears of its end.
+//!
+//! Order: the log's last lines, the ledger's entry, the slot, the answer. An entry that cannot be
+//! written keeps its answer back: what was not recorded was not done.
+
+use crate::{
+    exchange::{Answer, Finished},
+    logs::PlatformEvent,
+    node::Node,
+};
+use freehold_domain::{
+    body::Body,
+    ids::CoreId,
+    ledger::LedgerEntry,
+    outcome::{InvokeError, Outcome, OutcomeHead, Trailer, Usage},
+};
+use std::time::Duration;
+
+/// Settles an invocation.
+///
+/// Errors: what the platform did wrong; [`InvokeError::Internal`] when the ledger cannot be
+/// written.
+pub(crate) fn settle(
+    node: &Node,
+    core: CoreId,
+    finished: Finished,
+) -> Result<Outcome, InvokeError> {
+    let usage = usage_of(&finished);
+    let Finished {
+        admitted,
+        log,
+        lease,
+        ending,
+        status,
+        answer,
+        instance,
+        is_cold,
+        ..
+    } = finished;
+    let (invocation, revision) = (&admitted.invocation, &admitted.revision);
+    let (id, memory) = (invocation.id, revision.spec.memory);
+
+    log.platform(&PlatformEvent::End { id });
+    let (usage_, status, cold) = (&usage, &status, is_cold);
+    log.platform(&PlatformEvent::Report {
+        id,
+        usage: usage_,
+        memory,
+        status,
+        cold,
+    });
+    log.flush();
+    let log_tail = log.end(id);
+
+    let entry = LedgerEntry {
+        id,
+        function: invocation.function.clone(),
+        revision: revision.executed.clone(),
+        runtime: revision.runtime.digest,
+        instance,
+        attempt: invocation.attempt,
+        source: invocation.source.clone(),
+        trace: invocation.trace.clone(),
+        received: admitted.received,
+        memory_mib: memory.0,
+        usage,
+        ending,
+    };
+    let frame = serde_json::to_vec(&entry).expect("an entry has string keys alone");
+    let written = node.parts.ledger.append(core.0, &frame);
+    node.counters.settled(ending, &usage, is_cold);
+    if lease.is_none() {
+        log.close();
+    }
+    drop(lease);
+    if let Err(error) = written {
+        tracing::error!(%id, %error, "an invocation is not on the ledger");
+        let reason = error.to_string();
+        return Err(InvokeError::Internal {
+            component: "ledger",
+            reason,
+        });
+    }
+    let executed = revision.executed.clone();
+    drop(admitted);
+    let Answer {
+        kind,
+        content_type,
+        body,
+    } = answer?;
+    Ok(Outcome {
+        head: OutcomeHead {
+            kind,
+            executed,
+            content_type,
+            log_tail,
+        },
+        body: Body::full_with_trailer(
+            body,
+            Trailer {
+                usage,
+                late_error: None,
+            },
+        ),
+    })
+}
+
+/// Init is billed with the run, as Lambda does for every package since August 2025; time in the
+/// queue and in making the sandbox never is.
+fn usage_of(finished: &Finished) -> Usage {
+    let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let billed_init = if finished.is_cold {
+        finished.init
+    } else {
+        Duration::ZERO
+    };
+    let bytes_out = finished
+        .answer
+        .as_ref()
+        .map_or(0, |answer| answer.body.len() as u64);
+    Usage {
+        queue_us: us(finished.queue),
+        start_us: us(finished.start),
+        init_us: us(finished.init),
+        run_us: us(finished.run),
+        billed_ms: us(billed_init + finished.run).div_ceil(1000),
+        cpu_us: finished.cpu_us,
+        memory_peak_bytes: finished.memory_peak_bytes,
+        bytes_in: finished.admitted.event.len() as u64,
+        bytes_out,
+    }
+}

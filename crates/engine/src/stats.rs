@@ -1,0 +1,220 @@
+//! What the engine counts, and how its instances look from outside.
+
+use freehold_domain::{
+    ids::{CoreId, FunctionRef, InstanceId, Qualifier},
+    ledger::Ending,
+    outcome::{ThrottleReason, Usage},
+    time::Wall,
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// The engine's numbers at one moment. Counters only grow; the others go up and down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Invocations that settled, by ending.
+    pub endings: Vec<(Ending, u64)>,
+    /// Invocations that were turned away, by reason.
+    pub throttles: Vec<(ThrottleReason, u64)>,
+    /// Invocations that were the first on their instance.
+    pub cold_starts: u64,
+    /// Sandboxes that came up.
+    pub sandboxes_started: u64,
+    /// First inits that failed.
+    pub init_failures: u64,
+    /// Runtimes that broke their contract.
+    pub contract_breaches: u64,
+    /// Idle instances that went for another's memory.
+    pub evictions: u64,
+    /// Sum of what settled invocations waited for a slot, µs.
+    pub queue_us: u64,
+    /// Sum of inits, µs.
+    pub init_us: u64,
+    /// Sum of runs, µs.
+    pub run_us: u64,
+    /// Sum of billed time, ms.
+    pub billed_ms: u64,
+    /// Sum of processor time, µs.
+    pub cpu_us: u64,
+    /// Sum of event bytes.
+    pub bytes_in: u64,
+    /// Sum of answer bytes.
+    pub bytes_out: u64,
+    /// Lines that functions wrote and their levels let through.
+    pub log_lines: u64,
+    /// Of those, lines that were counted lost.
+    pub log_lines_lost: u64,
+    /// Invocations between arrival and answer.
+    pub in_flight: u64,
+    /// Units of concurrency in use.
+    pub concurrency: u64,
+    /// Instances.
+    pub instances: u64,
+    /// Of those, frozen ones.
+    pub instances_frozen: u64,
+    /// Starts under way.
+    pub starting: u64,
+    /// Invocations that wait for a slot.
+    pub waiting: u64,
+    /// Memory that instances are booked with, bytes.
+    pub memory_booked_bytes: u64,
+}
+
+/// What an instance does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Runs an event.
+    Busy,
+    /// Waits for one, running.
+    Idle,
+    /// Waits for one, stopped.
+    Frozen,
+}
+
+/// One instance, as `freehold ps` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Its id.
+    pub id: InstanceId,
+    /// The function.
+    pub function: FunctionRef,
+    /// The revision.
+    pub revision: Qualifier,
+    /// The generation of the head that it runs.
+    pub generation: u64,
+    /// What it does.
+    pub state: InstanceState,
+    /// Slots in use.
+    pub busy: u16,
+    /// Slots.
+    pub slots: u16,
+    /// The core that serves it.
+    pub core: CoreId,
+    /// When it came up.
+    pub since: Wall,
+    /// How long ago that was.
+    pub age: Duration,
+    /// Its memory now, bytes.
+    pub memory_bytes: u64,
+    /// Its limit, bytes.
+    pub memory_limit_bytes: u64,
+    /// Processor time so far, µs.
+    pub cpu_us: u64,
+    /// Invocations so far.
+    pub invocations: u64,
+}
+
+const ENDINGS: [Ending; 7] = [
+    Ending::Success,
+    Ending::FunctionError,
+    Ending::Timeout,
+    Ending::OutOfMemory,
+    Ending::Exited,
+    Ending::InstanceLost,
+    Ending::Cancelled,
+];
+const REASONS: [ThrottleReason; 5] = [
+    ThrottleReason::ReservedConcurrency,
+    ThrottleReason::AccountConcurrency,
+    ThrottleReason::CallRate,
+    ThrottleReason::MachineMemory,
+    ThrottleReason::InitBackoff,
+];
+
+/// The counters behind [`Stats`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    endings: [AtomicU64; ENDINGS.len()],
+    throttles: [AtomicU64; REASONS.len()],
+    cold_starts: AtomicU64,
+    sandboxes_started: AtomicU64,
+    init_failures: AtomicU64,
+    contract_breaches: AtomicU64,
+    evictions: AtomicU64,
+    queue_us: AtomicU64,
+    init_us: AtomicU64,
+    run_us: AtomicU64,
+    billed_ms: AtomicU64,
+    cpu_us: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    log_lines: AtomicU64,
+    log_lines_lost: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
+    all.iter()
+        .position(|known| known == one)
+        .expect("the table lists every one")
+}
+
+impl Counters {
+    pub(crate) fn settled(&self, ending: Ending, usage: &Usage, is_cold: bool) {
+        add(&self.endings[place(&ENDINGS, &ending)], 1);
+        add(&self.cold_starts, u64::from(is_cold));
+        add(&self.queue_us, usage.queue_us);
+        add(&self.init_us, usage.init_us);
+        add(&self.run_us, usage.run_us);
+        add(&self.billed_ms, usage.billed_ms);
+        add(&self.cpu_us, usage.cpu_us);
+        add(&self.bytes_in, usage.bytes_in);
+        add(&self.bytes_out, usage.bytes_out);
+    }
+    pub(crate) fn throttled(&self, reason: ThrottleReason) {
+        add(&self.throttles[place(&REASONS, &reason)], 1);
+    }
+    pub(crate) fn started(&self) {
+        add(&self.sandboxes_started, 1);
+    }
+    pub(crate) fn init_failed(&self) {
+        add(&self.init_failures, 1);
+    }
+    pub(crate) fn broken(&self) {
+        add(&self.contract_breaches, 1);
+    }
+    pub(crate) fn evicted(&self) {
+        add(&self.evictions, 1);
+    }
+    pub(crate) fn log_line(&self) {
+        add(&self.log_lines, 1);
+    }
+    pub(crate) fn log_lines_lost(&self, lines: u64) {
+        add(&self.log_lines_lost, lines);
+    }
+
+    /// The counters; the caller adds what goes up and down.
+    pub(crate) fn read(&self) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            endings: ENDINGS
+                .into_iter()
+                .zip(self.endings.iter().map(get))
+                .collect(),
+            throttles: REASONS
+                .into_iter()
+                .zip(self.throttles.iter().map(get))
+                .collect(),
+            cold_starts: get(&self.cold_starts),
+            sandboxes_started: get(&self.sandboxes_started),
+            init_failures: get(&self.init_failures),
+            contract_breaches: get(&self.contract_breaches),
+            evictions: get(&self.evictions),
+            queue_us: get(&self.queue_us),
+            init_us: get(&self.init_us),
+            run_us: get(&self.run_us),
+            billed_ms: get(&self.billed_ms),
+            cpu_us: get(&self.cpu_us),
+            bytes_in: get(&self.bytes_in),
+            bytes_out: get(&self.bytes_out),
+            log_lines: get(&self.log_lines),
+            log_lines_lost: get(&self.log_lines_lost),
+            ..Stats::default()
+        }
+    }
+}
