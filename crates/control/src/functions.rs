@@ -133,7 +133,7 @@ impl Control {
         if Records::get(&*self.storage, who, &key).await?.is_some() {
             return Err(exists());
         }
-        self.code_storage_has_room(who, place, new.zip.len() as u64)
+        self.code_storage_has_room(who, place, new.zip.len() as u64, 0)
             .await?;
         let admitted = self.packages.admit(who, &place.tenant, new.zip).await?;
         spec.package = admitted.package().clone();
@@ -195,7 +195,7 @@ impl Control {
         Self::reaches(who, &place.tenant)?;
         let limit = limit.unwrap_or(FUNCTIONS_PAGE_MAX);
         let limit = limit.clamp(1, FUNCTIONS_PAGE_MAX);
-        let mut after = marker.map(|text| After::parse(text)).transpose()?;
+        let mut after = marker.map(After::parse).transpose()?;
         let prefix = KeyPrefix::kind(&place.tenant, &place.region, Kind::Function);
         let mut items: Vec<Described> = Vec::new();
         // The function whose revisions an earlier page broke off comes again, without its head.
@@ -279,7 +279,8 @@ impl Control {
             None => present.record.head.architecture.clone(),
         };
         let place = Place::of(of);
-        self.code_storage_has_room(who, &place, change.zip.len() as u64)
+        let replaced = present.record.head.package.zip_bytes;
+        self.code_storage_has_room(who, &place, change.zip.len() as u64, replaced)
             .await?;
         let admitted = self.packages.admit(who, &of.tenant, change.zip).await?;
         let code = |head: &mut RevisionSpecV1| {
@@ -570,10 +571,16 @@ impl Control {
         who: &Principal,
         place: &Place,
         zip_bytes: u64,
+        replaced_bytes: u64,
     ) -> Result<(), ControlError> {
+        self.packages.may_be_admitted(zip_bytes)?;
         let max = self.limits.code_storage_bytes;
         let used = self.account_usage(who, place).await?.code_bytes;
-        if used.saturating_add(zip_bytes) > max {
+        if used
+            .saturating_sub(replaced_bytes)
+            .saturating_add(zip_bytes)
+            > max
+        {
             return Err(ControlError::LimitExceeded {
                 limit: Limit::CodeStorage,
                 max,

@@ -133,16 +133,8 @@ impl PackageStore {
         tenant: &TenantId,
         zip: Bytes,
     ) -> Result<Admitted, ControlError> {
-        let (found_bytes, limit_bytes) = (zip.len() as u64, self.limits.package_zip_bytes);
-        if found_bytes > limit_bytes {
-            return Err(ControlError::CodeTooLarge {
-                limit_bytes,
-                found_bytes,
-            });
-        }
-        if zip.is_empty() {
-            return Err(ControlError::invalid(Field::Code, "no archive was given"));
-        }
+        let found_bytes = zip.len() as u64;
+        self.may_be_admitted(found_bytes)?;
         let bytes = zip.clone();
         let digest = tokio::task::spawn_blocking(move || sha256(&bytes))
             .await
@@ -173,6 +165,21 @@ impl PackageStore {
             },
             _pin: pin,
         })
+    }
+
+    /// Whether an archive of this size may be admitted at all.
+    pub(crate) fn may_be_admitted(&self, found_bytes: u64) -> Result<(), ControlError> {
+        let limit_bytes = self.limits.package_zip_bytes;
+        if found_bytes == 0 {
+            return Err(ControlError::invalid(Field::Code, "no archive was given"));
+        }
+        if found_bytes > limit_bytes {
+            return Err(ControlError::CodeTooLarge {
+                limit_bytes,
+                found_bytes,
+            });
+        }
+        Ok(())
     }
 
     fn tree(&self, tenant: &TenantId, digest: Digest) -> Arc<Tree> {

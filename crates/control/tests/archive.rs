@@ -233,7 +233,10 @@ fn headers_that_contradict_the_directory_are_refused() {
         [item]
     };
     check(wrong(|i| i.local_name = b"g".into()), EntryRule::Header);
-    check(wrong(|i| i.local_sizes = Some([0, 1, 2])), EntryRule::Header);
+    check(
+        wrong(|i| i.local_sizes = Some([0, 1, 2])),
+        EntryRule::Header,
+    );
     // Bit 3 with nothing, or with lies, behind the data.
     let streamed = |trailer: Vec<u8>| Item {
         flags: 8,

@@ -1,0 +1,307 @@
+//! Trees on disk: unpacked once, found again, collected only when nobody needs them; and the
+//! throw-away child, which this test's own binary becomes when it is asked to.
+
+mod support;
+
+use freehold_control::{
+    CodeChange, ControlError,
+    archive::{
+        ArchiveError, EntryRule, SubprocessUnpacker, UnpackError, UnpackLimits, Unpacked, Unpacker,
+        child::CHILD_ARGUMENT, child_main,
+    },
+    packages::{PackageParts, PackageStore},
+};
+use freehold_domain::{
+    BoxFuture, Digest,
+    limits::Limits,
+    ports::{Blobs, PackageError, Packages},
+};
+use std::{
+    fs,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use support::{Item, World, Zip, clock, world, zip_of};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(CHILD_ARGUMENT) {
+        return child_main();
+    }
+    let tests: [(&str, fn() -> BoxFuture<'static, ()>); 8] = [
+        ("a_tree_is_unpacked_once_for_all_who_ask", || {
+            Box::pin(a_tree_is_unpacked_once_for_all_who_ask())
+        }),
+        ("a_restart_finds_trees_and_removes_leftovers", || {
+            Box::pin(a_restart_finds_trees_and_removes_leftovers())
+        }),
+        ("trees_of_another_boot_are_made_again", || {
+            Box::pin(trees_of_another_boot_are_made_again())
+        }),
+        ("what_nobody_needs_is_collected", || {
+            Box::pin(what_nobody_needs_is_collected())
+        }),
+        ("a_refused_archive_leaves_nothing", || {
+            Box::pin(a_refused_archive_leaves_nothing())
+        }),
+        ("the_child_unpacks_and_reports", || {
+            Box::pin(the_child_unpacks_and_reports())
+        }),
+        ("the_child_refuses_by_entry_and_rule", || {
+            Box::pin(the_child_refuses_by_entry_and_rule())
+        }),
+        ("a_child_that_says_nothing_is_a_failure", || {
+            Box::pin(a_child_that_says_nothing_is_a_failure())
+        }),
+    ];
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    for (name, test) in tests {
+        if wanted.as_ref().is_none_or(|wanted| name.contains(wanted)) {
+            println!("test {name}");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(test());
+        }
+    }
+    println!("test result: ok.");
+    ExitCode::SUCCESS
+}
+
+/// Counts, and takes its time.
+struct Counting(AtomicU32);
+impl Unpacker for Counting {
+    fn unpack(
+        &self,
+        archive: OwnedFd,
+        target: OwnedFd,
+        limits: UnpackLimits,
+    ) -> BoxFuture<'_, Result<Unpacked, UnpackError>> {
+        Box::pin(async move {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            freehold_control::archive::InProcessUnpacker
+                .unpack(archive, target, limits)
+                .await
+        })
+    }
+}
+
+fn reopened(w: &World, unpacker: Arc<dyn Unpacker>) -> Arc<PackageStore> {
+    PackageStore::open(PackageParts {
+        dir: w.dir.path().join("packages"),
+        storage: w.storage.clone(),
+        unpacker,
+        limits: Limits::default(),
+    })
+    .unwrap()
+}
+
+fn read_below(tree: &OwnedFd, name: &str) -> Vec<u8> {
+    fs::read(format!("/proc/self/fd/{}/{name}", tree.as_raw_fd())).unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+async fn a_tree_is_unpacked_once_for_all_who_ask() {
+    let w = world().await;
+    let counting = Arc::new(Counting(AtomicU32::new(0)));
+    let packages = reopened(&w, counting.clone());
+    let zip = zip_of(&[("app.py", b"one")]);
+    let tenant = w.place.tenant.clone();
+    let (a, b) = tokio::join!(
+        packages.admit(&w.who, &tenant, zip.clone()),
+        packages.admit(&w.who, &tenant, zip.clone()),
+    );
+    let package = a.unwrap().package().clone();
+    assert_eq!(&package, b.unwrap().package());
+    assert_eq!(package.unpacked_bytes, 3);
+    let (a, b) = tokio::join!(
+        Packages::open(&*packages, &tenant, package.digest),
+        Packages::open(&*packages, &tenant, package.digest),
+    );
+    assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));
+    assert_eq!(counting.0.load(Ordering::SeqCst), 1);
+    let missing = Digest([7; 32]);
+    let found = Packages::open(&*packages, &tenant, missing).await;
+    assert_eq!(
+        found.unwrap_err(),
+        PackageError::Missing { digest: missing }
+    );
+}
+
+async fn a_restart_finds_trees_and_removes_leftovers() {
+    let w = world().await;
+    let made = w.create("f").await.unwrap();
+    let digest = made.spec.package.digest;
+    let tenant = w.dir.path().join("packages").join(w.place.tenant.as_str());
+    fs::create_dir_all(tenant.join(format!("{digest}.tmp-4")).join("tree/x")).unwrap();
+    fs::create_dir_all(tenant.join(format!("{digest}.gone-0"))).unwrap();
+    let counting = Arc::new(Counting(AtomicU32::new(0)));
+    let packages = reopened(&w, counting.clone());
+    assert_eq!(names(&tenant), [digest.to_string()]);
+    let tree = Packages::open(&*packages, &w.place.tenant, digest)
+        .await
+        .unwrap();
+    assert_eq!(
+        read_below(&tree, "app.py"),
+        b"def handler(e, c): return e\n"
+    );
+    assert_eq!(counting.0.load(Ordering::SeqCst), 0);
+    let mode = fs::metadata(w.dir.path().join("packages")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+}
+
+async fn trees_of_another_boot_are_made_again() {
+    let w = world().await;
+    let made = w.create("f").await.unwrap();
+    let digest = made.spec.package.digest;
+    let dir = w.dir.path().join("packages");
+    fs::write(dir.join("boot"), "another").unwrap();
+    let counting = Arc::new(Counting(AtomicU32::new(0)));
+    let packages = reopened(&w, counting.clone());
+    let tree = Packages::open(&*packages, &w.place.tenant, digest)
+        .await
+        .unwrap();
+    assert_eq!(
+        read_below(&tree, "app.py"),
+        b"def handler(e, c): return e\n"
+    );
+    assert_eq!(counting.0.load(Ordering::SeqCst), 1);
+}
+
+async fn what_nobody_needs_is_collected() {
+    let w = world().await;
+    let of = w.ready("f").await;
+    let first = w.control.function_get(&w.who, &of, None).await.unwrap();
+    let first = first.spec.package.digest;
+    let packages = &w.packages;
+    let tenant = &w.place.tenant;
+    let held = Packages::open(&**packages, tenant, first).await.unwrap();
+    assert_eq!(packages.collect().await.unwrap(), 0);
+    let change = CodeChange {
+        zip: zip_of(&[("app.py", b"new")]),
+        ..Default::default()
+    };
+    w.control
+        .function_update_code(&w.who, &of, change)
+        .await
+        .unwrap();
+    // Still served, then still held by an instance.
+    assert_eq!(packages.collect().await.unwrap(), 0);
+    w.reconcile(&of).await;
+    assert_eq!(packages.collect().await.unwrap(), 0);
+    assert!(!read_below(&held, "app.py").is_empty());
+    // Being admitted, without a record yet.
+    let zip = zip_of(&[("app.py", b"admitted")]);
+    let admitted = packages.admit(&w.who, tenant, zip).await.unwrap();
+    drop(held);
+    assert_eq!(packages.collect().await.unwrap(), 1);
+    let blob = Blobs::get(&*w.storage, &w.who, tenant, first).await;
+    assert_eq!(blob.unwrap(), None);
+    let gone = Packages::open(&**packages, tenant, first).await;
+    assert_eq!(gone.unwrap_err(), PackageError::Missing { digest: first });
+    let digest = admitted.package().digest;
+    assert!(Packages::open(&**packages, tenant, digest).await.is_ok());
+    drop(admitted);
+    assert_eq!(packages.collect().await.unwrap(), 1);
+    w.control.function_delete(&w.who, &of).await.unwrap();
+    assert_eq!(packages.collect().await.unwrap(), 1);
+    assert_eq!(
+        names(&w.dir.path().join("packages").join(tenant.as_str())),
+        Vec::<String>::new()
+    );
+}
+
+async fn a_refused_archive_leaves_nothing() {
+    let w = world().await;
+    let zip = zip_of(&[("good", b"x"), ("../bad", b"x")]);
+    let found = w.packages.admit(&w.who, &w.place.tenant, zip).await;
+    assert!(matches!(found.err(), Some(ControlError::BadArchive { .. })));
+    let mut late = Zip::default();
+    late.add(Item::file(b"good", b"x"));
+    late.add(Item {
+        crc: 1,
+        ..Item::file(b"late", b"x")
+    });
+    let zip = late.finish().into();
+    let found = w.packages.admit(&w.who, &w.place.tenant, zip).await;
+    assert!(matches!(found.err(), Some(ControlError::BadArchive { .. })));
+    let tenant = w.dir.path().join("packages").join(w.place.tenant.as_str());
+    assert_eq!(names(&tenant), Vec::<String>::new());
+}
+
+async fn by_child(
+    exe: PathBuf,
+    zip: &[u8],
+    limits: UnpackLimits,
+) -> (tempfile::TempDir, Result<Unpacked, UnpackError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("zip");
+    fs::write(&archive, zip).unwrap();
+    let inside = dir.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let unpacker = SubprocessUnpacker::new(exe, clock());
+    let archive = fs::File::open(archive).unwrap().into();
+    let target = fs::File::open(&inside).unwrap().into();
+    let found = unpacker.unpack(archive, target, limits).await;
+    (dir, found)
+}
+
+const LIMITS: UnpackLimits = UnpackLimits {
+    entries: 1000,
+    unpacked_bytes: 10 << 20,
+};
+
+async fn the_child_unpacks_and_reports() {
+    let mut zip = Zip::default();
+    zip.add(Item {
+        mode: 0o100_700,
+        ..Item::deflated(b"d/e/run", &vec![b'x'; 1 << 20])
+    });
+    zip.add(Item::link(b"d/l", b"e/run"));
+    let exe = std::env::current_exe().unwrap();
+    let (dir, found) = by_child(exe, &zip.finish(), LIMITS).await;
+    let done = found.unwrap();
+    assert_eq!((done.files, done.bytes), (2, 1 << 20));
+    let file = fs::metadata(dir.path().join("inside/d/l")).unwrap();
+    assert_eq!(file.len(), 1 << 20);
+    assert_eq!(file.permissions().mode() & 0o7777, 0o755);
+}
+
+async fn the_child_refuses_by_entry_and_rule() {
+    let mut zip = Zip::default();
+    zip.add(Item::file(b"../../out", b"x"));
+    let exe = std::env::current_exe().unwrap();
+    let (dir, found) = by_child(exe, &zip.finish(), LIMITS).await;
+    assert_eq!(
+        found.unwrap_err(),
+        UnpackError::Refused(ArchiveError::Entry {
+            entry: "../../out".into(),
+            rule: EntryRule::Parent
+        })
+    );
+    assert_eq!(names(dir.path()), ["inside", "zip"]);
+}
+
+async fn a_child_that_says_nothing_is_a_failure() {
+    for exe in ["/bin/true", "/nonexistent"] {
+        let (_dir, found) = by_child(exe.into(), b"", LIMITS).await;
+        assert!(matches!(found, Err(UnpackError::Failed { .. })), "{exe}");
+    }
+}
