@@ -9,7 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let options = DiscoverOptions {
         path: std::env::split_paths(&path).collect(),
-        homes: std::env::var_os("HOME").map(PathBuf::from).into_iter().collect(),
+        homes: std::env::var_os("HOME")
+            .map(PathBuf::from)
+            .into_iter()
+            .collect(),
         java_home: std::env::var_os("JAVA_HOME").map(PathBuf::from),
         ..DiscoverOptions::default()
     };
@@ -22,7 +25,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let catalog = assemble(&found, &data)?;
     for row in catalog.rows() {
-        println!("{:>3} {:<16} {:<8} {}", row.id, row.name.as_str(), row.version, row.digest);
+        println!(
+            "{:>3} {:<16} {:<8} {}",
+            row.id,
+            row.name.as_str(),
+            row.version,
+            row.digest
+        );
     }
     for problem in catalog.problems() {
         println!("{}: {} ({})", problem.about, problem.reason, problem.remedy);

@@ -219,10 +219,12 @@ fn make(
     before: Option<Digest>,
     add: impl FnOnce(&mut Plan) -> io::Result<()>,
 ) -> Result<Manifest, String> {
-    if let Some(manifest) = before.and_then(|digest| store.manifest(&digest)) {
-        if manifest.recipe == recipe && store.is_current(&manifest) && store.is_intact(&manifest) {
-            return Ok(manifest);
-        }
+    let unchanged = |manifest: &Manifest| {
+        manifest.recipe == recipe && store.is_current(manifest) && store.is_intact(manifest)
+    };
+    let known = before.and_then(|digest| store.manifest(&digest));
+    if let Some(manifest) = known.filter(unchanged) {
+        return Ok(manifest);
     }
     let mut plan = Plan::new(Loader::of_this_machine());
     // The language first: of two sources of one path its own wins.

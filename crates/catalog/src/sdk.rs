@@ -276,8 +276,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     let said = String::from_utf8_lossy(&done.stderr);
     let last = said
         .lines()
-        .filter(|line| !line.trim().is_empty())
-        .next_back()
+        .rfind(|line| !line.trim().is_empty())
         .unwrap_or("it said nothing");
     Err(format!(
         "{} ended with {}: {}",
