@@ -67,7 +67,7 @@ def test_a_version_gets_its_own_events(functions, client, server):
 
 def test_a_failing_event_is_tried_three_times_with_one_id(start_server):
     """AWS waits a minute, then two; the delays are the operator's to shorten."""
-    server = start_server("[async]\nretry_delays_s = [1, 2]\n")
+    server = start_server("[instances]\nretry_delays = [\"1s\", \"2s\"]\n")
     functions = Functions(server)
     name = functions.create(python(TELL + "    raise ValueError('no')\n"))
     request_id = send_event(functions, name, 1)

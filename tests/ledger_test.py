@@ -20,11 +20,12 @@ def handler(event, context):
 
 
 def usage(server, name):
-    """The totals of one function as {field: number}, over all days."""
-    rows = json.loads(server.cli("usage", "--json").stdout)
-    rows = [row for row in rows if row["function"] == name]
-    return {field: sum(row[field] for row in rows)
-            for field in ("invocations", "errors", "billed_ms")} if rows else None
+    """The totals of one function over all days, None if it has none."""
+    document = json.loads(server.cli("usage", "--json").stdout)
+    rows = [row for row in document["Usage"] if row["FunctionName"] == name]
+    if not rows:
+        return None
+    return {field: sum(row[field] for row in rows) for field in ("Invocations", "Errors", "BilledMs")}
 
 
 def reports(server, name):
@@ -44,9 +45,9 @@ def test_usage_is_the_sum_of_the_reports(functions, server, events):
     lines = reports(server, name)
     assert sorted(request_id for request_id, _ in lines) == sorted(ids)
     total = usage(server, name)
-    assert total["invocations"] == len(events)
-    assert total["errors"] == sum(1 for event in events if isinstance(event, str))
-    assert total["billed_ms"] == sum(billed for _, billed in lines)
+    assert total["Invocations"] == len(events)
+    assert total["Errors"] == sum(1 for event in events if isinstance(event, str))
+    assert total["BilledMs"] == sum(billed for _, billed in lines)
 
 
 def test_what_was_refused_is_not_billed(functions, client, server):
@@ -82,7 +83,7 @@ def test_a_kill_loses_no_answered_invocation(start_server):
     for thread in threads:
         thread.join()
     server.start()
-    counted = usage(server, name)["invocations"]
+    counted = usage(server, name)["Invocations"]
     # What was settled but not yet answered may be there too, one for each call under way.
     assert answered[0] <= counted <= answered[0] + len(threads)
 

@@ -96,7 +96,7 @@ def test_a_raised_timeout_takes_effect(start_server):
 
 def test_lowered_ceilings_take_effect(start_server):
     functions = Functions(start_server(
-        "[limits]\nsync_payload_bytes = 1000\nmemory_max_mib = 256\nenvironment_bytes = 100\n"))
+        "[limits]\nsync_payload = 1000\nmemory_max = \"256MiB\"\nenvironment = 100\n"))
     name = functions.create()
     assert len(functions.call(name, "x" * 900)) == 900
     with pytest.raises(ClientError) as caught:
@@ -111,7 +111,7 @@ def test_lowered_ceilings_take_effect(start_server):
 @pytest.mark.parametrize("config, text", [
     ("[limits]\nfunction_timeouts = 1\n", "function_timeouts"),
     ("surprise = true\n", "surprise"),
-    ("[limits]\nmemory_max_mib = \"much\"\n", "memory_max_mib"),
+    ("[limits]\nmemory_max = \"much\"\n", "much"),
     ("no toml at all", "freehold.toml"),
 ])
 def test_a_configuration_with_a_mistake_is_refused_by_name(tmp_path, config, text):
