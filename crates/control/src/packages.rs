@@ -332,7 +332,11 @@ impl PackageStore {
             fs::rename(&folder, &gone)?;
             fs::remove_dir_all(&gone)
         });
-        match removed.await.map_err(io::Error::other).flatten() {
+        match removed
+            .await
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+        {
             Ok(()) => Ok(true),
             Err(error) => Err(ControlError::internal("removing a tree", error)),
         }

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(CHILD_ARGUMENT) {
         return child_main();
     }
-    let tests: [(&str, fn() -> BoxFuture<'static, ()>); 8] = [
+    type Test = fn() -> BoxFuture<'static, ()>;
+    let tests: [(&str, Test); 8] = [
         ("a_tree_is_unpacked_once_for_all_who_ask", || {
             Box::pin(a_tree_is_unpacked_once_for_all_who_ask())
         }),
