@@ -22,7 +22,7 @@ use freehold_domain::{
     record::{ClaimedEvent, Key, KeyPrefix, Kind},
 };
 use rusqlite::Connection;
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -283,18 +283,16 @@ impl EventQueue for SqliteStorage {
     fn claim(
         &self,
         who: &Principal,
-        now: Wall,
-        lease: Duration,
-        limit: usize,
+        claim: Claim,
     ) -> BoxFuture<'_, Result<Vec<ClaimedEvent>, ReadError>> {
         if let Err(error) = platform_only(who) {
             return refused(error);
         }
+        let bytes = claim.limit << 10;
         let (health, rotation) = (self.health.clone(), self.rotation.clone());
         Box::pin(async move {
-            let change =
-                move |conn: &Connection| queue::claim(conn, &health, &rotation, now, lease, limit);
-            let claimed = self.events.commit(limit << 10, change, |_| ()).await;
+            let change = move |conn: &Connection| queue::claim(conn, &health, &rotation, &claim);
+            let claimed = self.events.commit(bytes, change, |_| ()).await;
             claimed.map_err(|error| ReadError::Failed {
                 reason: format!("events could not be claimed: {error}"),
             })

@@ -220,14 +220,12 @@ pub trait Commit: Send + Sync {
 
 /// The durable queue, read and claimed.
 pub trait EventQueue: Send + Sync {
-    /// Claims up to `limit` due events for `lease`, taken round-robin by tenant; each claim counts
-    /// an attempt and raises the event's epoch. An event whose lease ran out is due again.
+    /// Claims due events, taken round-robin by tenant; each claim counts an attempt and raises the
+    /// event's epoch. An event whose lease ran out is due again.
     fn claim(
         &self,
         who: &Principal,
-        now: Wall,
-        lease: Duration,
-        limit: usize,
+        claim: Claim,
     ) -> BoxFuture<'_, Result<Vec<ClaimedEvent>, ReadError>>;
 
     /// When the next event is due; `None` when the queue is empty.
@@ -243,6 +241,39 @@ pub trait EventQueue: Send + Sync {
 
     /// How many events wait or run, and how many ended in which way, since the store was made.
     fn counts(&self, who: &Principal) -> BoxFuture<'_, Result<EventCounts, ReadError>>;
+}
+
+/// What a worker takes of the queue.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Events that are due by then.
+    pub now: Wall,
+    /// How long it holds them.
+    pub lease: Duration,
+    /// Events at the most.
+    pub limit: usize,
+    /// Events of one tenant that it may hold at the most, `held` included.
+    pub per_tenant: usize,
+    /// What it holds already, by tenant.
+    pub held: Vec<(TenantId, usize)>,
+}
+
+impl Claim {
+    /// Up to `limit` events, whosever they are.
+    pub fn new(now: Wall, lease: Duration, limit: usize) -> Self {
+        Self {
+            now,
+            lease,
+            limit,
+            per_tenant: usize::MAX,
+            held: Vec::new(),
+        }
+    }
+    /// How many more events of `tenant` it takes.
+    pub fn room(&self, tenant: &TenantId) -> usize {
+        let held = self.held.iter().find(|(owner, _)| owner == tenant);
+        self.per_tenant.saturating_sub(held.map_or(0, |(_, n)| *n))
+    }
 }
 
 /// What became of an event so far.

@@ -4,12 +4,11 @@ use super::{count, event};
 use crate::failure::{Health, write_failed};
 use freehold_domain::{
     Wall,
-    ports::{CommitError, ReadError},
+    ports::{Claim, CommitError, ReadError},
     record::ClaimedEvent,
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use std::time::Duration;
 
 /// Events of one claim, whatever its caller asks for: bounds the transaction and the memory.
 const CLAIM_EVENTS_MAX: usize = 256;
@@ -18,21 +17,19 @@ const CLAIM_EVENTS_MAX: usize = 256;
 #[derive(Default)]
 pub(crate) struct Rotation(Mutex<String>);
 
-/// Takes up to `limit` events that are due at `now` until `now + lease`.
+/// Takes what `claim` asks for.
 pub(crate) fn claim(
     conn: &Connection,
     health: &Health,
     rotation: &Rotation,
-    now: Wall,
-    lease: Duration,
-    limit: usize,
+    claim: &Claim,
 ) -> Result<Vec<ClaimedEvent>, CommitError> {
     let failed = |error: rusqlite::Error| write_failed(health, &error);
     let mut served = rotation.0.lock();
-    let ids = pick(conn, &served, now, limit.min(CLAIM_EVENTS_MAX)).map_err(failed)?;
+    let ids = pick(conn, &served, claim).map_err(failed)?;
     let mut claimed = Vec::with_capacity(ids.len());
     for (tenant, id) in ids {
-        claimed.push(take(conn, health, &id, now + lease)?);
+        claimed.push(take(conn, health, &id, claim.now + claim.lease)?);
         *served = tenant;
     }
     Ok(claimed)
@@ -42,9 +39,9 @@ pub(crate) fn claim(
 fn pick(
     conn: &Connection,
     served: &str,
-    now: Wall,
-    limit: usize,
+    claim: &Claim,
 ) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+    let limit = claim.limit.min(CLAIM_EVENTS_MAX);
     let mut lanes = Vec::new();
     let mut tenants = tenants(conn)?;
     let first = tenants
@@ -52,6 +49,8 @@ fn pick(
         .position(|tenant| tenant.as_str() > served)
         .unwrap_or(0);
     tenants.rotate_left(first);
+    let room = |tenant: &String| tenant.parse().map_or(0, |tenant| claim.room(&tenant));
+    tenants.retain(|tenant| room(tenant) > 0);
     // No lane can give more than `limit`, and with many tenants each gives few: `share` grows
     // only when others came up short.
     let mut share = limit.div_ceil(tenants.len().max(1));
@@ -67,7 +66,10 @@ fn pick(
                  ORDER BY due, id LIMIT ?3",
             )?;
             let ids: Vec<Vec<u8>> = due
-                .query_map((tenant, now.0, share as i64), |row| row.get(0))?
+                .query_map(
+                    (tenant, claim.now.0, share.min(room(tenant)) as i64),
+                    |row| row.get(0),
+                )?
                 .collect::<Result<_, _>>()?;
             found += ids.len();
             if !ids.is_empty() {

@@ -3,13 +3,10 @@
 use bytes::Bytes;
 use freehold_domain::{
     InvocationId, Principal, TenantId, Wall,
-    ports::{CommitError, EventCounts, EventState},
+    ports::{Claim, CommitError, EventCounts, EventState},
     record::{ClaimedEvent, EventEnd, EventV1},
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone)]
 enum Place {
@@ -112,7 +109,8 @@ impl Events {
         Ok(())
     }
 
-    pub(super) fn claim(&mut self, now: Wall, lease: Duration, limit: usize) -> Vec<ClaimedEvent> {
+    pub(super) fn claim(&mut self, claim: &Claim) -> Vec<ClaimedEvent> {
+        let now = claim.now;
         let mut due: BTreeMap<TenantId, VecDeque<(Wall, InvocationId)>> = BTreeMap::new();
         for (id, row) in &self.rows {
             if !matches!(row.place, Place::Ended(..)) && row.due <= now {
@@ -125,11 +123,12 @@ impl Events {
             .iter()
             .position(|(tenant, _)| self.served.as_ref().is_none_or(|served| tenant > served));
         lanes.rotate_left(behind.unwrap_or(0));
-        for (_, lane) in &mut lanes {
+        for (tenant, lane) in &mut lanes {
             lane.make_contiguous().sort();
+            lane.truncate(claim.room(tenant));
         }
         let mut claimed = Vec::new();
-        while claimed.len() < limit {
+        while claimed.len() < claim.limit {
             let Some((tenant, mut lane)) = lanes.pop_front() else {
                 break;
             };
@@ -140,7 +139,7 @@ impl Events {
             row.place = Place::Running;
             row.epoch += 1;
             row.event.attempts += 1;
-            row.due = now + lease;
+            row.due = now + claim.lease;
             claimed.push(ClaimedEvent {
                 event: row.event.clone(),
                 body: row.body.clone(),

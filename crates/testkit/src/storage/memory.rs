@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 /// A [`Storage`] that forgets everything when it is dropped.
@@ -281,14 +280,12 @@ impl EventQueue for MemoryStorage {
     fn claim(
         &self,
         who: &Principal,
-        now: Wall,
-        lease: Duration,
-        limit: usize,
+        claim: Claim,
     ) -> BoxFuture<'_, Result<Vec<ClaimedEvent>, ReadError>> {
         if let Some(error) = platform_only(who) {
             return ready(Err(error));
         }
-        Box::pin(async move { Ok(self.state.lock().events.claim(now, lease, limit)) })
+        Box::pin(async move { Ok(self.state.lock().events.claim(&claim)) })
     }
 
     fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>> {

@@ -1,7 +1,7 @@
 use super::{event, platform, root, tenant};
 use freehold_domain::{
     InvocationId, Principal, TenantId, Wall,
-    ports::{CommitError, EventCounts, EventState, Fence, Op, ReadError, Storage},
+    ports::{Claim, CommitError, EventCounts, EventState, Fence, Op, ReadError, Storage},
     record::{ClaimedEvent, EventEnd},
 };
 use std::{sync::Arc, time::Duration};
@@ -27,7 +27,9 @@ async fn add(store: &dyn Storage, owner: &TenantId, number: u64) -> InvocationId
 }
 
 async fn claim(store: &dyn Storage, now: Wall, limit: usize) -> Vec<ClaimedEvent> {
-    let claimed = store.claim(&platform(), now, LEASE, limit).await;
+    let claimed = store
+        .claim(&platform(), Claim::new(now, LEASE, limit))
+        .await;
     claimed.expect("claims")
 }
 
@@ -63,6 +65,7 @@ pub async fn events_suite(make: impl Fn() -> Arc<dyn Storage>) {
     a_retry_waits_until_it_is_due(&*make()).await;
     a_lease_that_ran_out_is_due_again_and_fences_the_first(&*make()).await;
     claims_go_round_the_tenants(&*make()).await;
+    a_tenant_is_held_to_its_share(&*make()).await;
     an_id_is_accepted_once(&*make()).await;
     only_the_platform_claims(&*make()).await;
 }
@@ -231,6 +234,30 @@ async fn claims_go_round_the_tenants(store: &dyn Storage) {
     assert_eq!(owners.len(), 5, "claims of one go round as well");
 }
 
+async fn a_tenant_is_held_to_its_share(store: &dyn Storage) {
+    for number in 0..20 {
+        add(store, &tenant(1 + number % 2), number).await;
+    }
+    let take = |limit: usize, held: Vec<(TenantId, usize)>| async move {
+        let claim = Claim {
+            per_tenant: 3,
+            held,
+            ..Claim::new(START, LEASE, limit)
+        };
+        let claimed = store.claim(&platform(), claim).await.expect("claims");
+        [1, 2].map(|owner| {
+            let of = claimed
+                .iter()
+                .filter(|c| c.event.function.tenant == tenant(owner));
+            of.count()
+        })
+    };
+    assert_eq!(take(10, vec![]).await, [3, 3]);
+    assert_eq!(take(10, vec![(tenant(1), 3), (tenant(2), 2)]).await, [0, 1]);
+    assert_eq!(take(10, vec![(tenant(1), 1)]).await, [2, 3]);
+    assert_eq!(take(10, vec![(tenant(1), 9), (tenant(2), 9)]).await, [0, 0]);
+}
+
 async fn an_id_is_accepted_once(store: &dyn Storage) {
     let again = || Op::EventAdd {
         event: Box::new(event(&tenant(1), 1, START)),
@@ -262,7 +289,7 @@ async fn only_the_platform_claims(store: &dyn Storage) {
         );
     }
     let who = root(&tenant(1));
-    let claimed = store.claim(&who, START, LEASE, 1).await;
+    let claimed = store.claim(&who, Claim::new(START, LEASE, 1)).await;
     assert!(
         matches!(claimed, Err(ReadError::Denied { .. })),
         "{claimed:?}"

@@ -4,7 +4,7 @@
 use super::{event, platform, tenant};
 use freehold_domain::{
     InvocationId, Wall,
-    ports::{CommitError, Expect, Fence, Op, RecordVersion, Records, Storage},
+    ports::{Claim, CommitError, Expect, Fence, Op, RecordVersion, Records, Storage},
     record::{EventEnd, Key, KeyPrefix, Kind},
 };
 use std::{
@@ -125,7 +125,10 @@ pub async fn events_against_a_model(store: Arc<dyn Storage>, seed: u64, steps: u
             }
             1 => {
                 let (lease, limit) = (Duration::from_secs(random.u64(1..60)), random.usize(0..5));
-                let claimed = store.claim(&who, now, lease, limit).await.expect("claims");
+                let claimed = store
+                    .claim(&who, Claim::new(now, lease, limit))
+                    .await
+                    .expect("claims");
                 let due = model.values().filter(|state| match state {
                     Model::Waiting { due, .. } => *due <= now,
                     Model::Running { until, .. } => *until <= now,
