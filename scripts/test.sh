@@ -76,7 +76,9 @@ deny() {
 rust_tests() {
   step "tests of the crates"
   local log=$work/rust.log
-  cargo test --quiet --locked --release --workspace --no-fail-fast 2>&1 | tee "$log"
+  # Each test has its line in the log, for the counts; on the screen only what is not plain success.
+  cargo test --locked --release --workspace --no-fail-fast 2>&1 | tee "$log" |
+    grep -vE '^( +(Compiling|Downloaded|Downloading|Finished|Running|Doc-tests) |running [0-9]+ tests?$|test .* \.\.\. (ok|ignored.*)$|$)'
   local status=${PIPESTATUS[0]}
   local sums
   sums=$(awk '/^test result: /{p+=$4; f+=$6; s+=$8} END{print p+0, f+0, s+0}' "$log")
