@@ -8,7 +8,7 @@
 
 use super::image::{BLOCK, Devices, Image};
 use super::{INODES, VolumeError};
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fstatvfs, ftruncate, openat, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 use std::path::Path;
@@ -133,8 +133,13 @@ fn format(image: &Image, blocks: u64) -> Result<(), VolumeError> {
     let formatter = formatter.ok_or_else(|| VolumeError::NoFormatter {
         searched: FORMATTERS.join(", "),
     })?;
-    // The child opens the nameless file through our descriptor table: it inherits nothing.
-    let path = format!("/proc/{}/fd/{}", std::process::id(), image.file.as_raw_fd());
+    // The nameless file reaches the child as its standard input. Our own descriptor table would
+    // be closed to it: the spawner is not dumpable, and the child may not trace it.
+    let inherited = image.file.try_clone();
+    let inherited = inherited.map_err(|source| VolumeError::Kernel {
+        action: "hand over an image",
+        source,
+    })?;
     let output = Command::new(formatter)
         .env_clear()
         .env("MKE2FS_CONFIG", "/dev/null")
@@ -143,8 +148,8 @@ fn format(image: &Image, blocks: u64) -> Result<(), VolumeError> {
         .args(["-I", &INODE_BYTES.to_string()])
         .args(["-N", &INODES.to_string()])
         .args(["-E", "lazy_itable_init=0,nodiscard"])
-        .args([&path, &blocks.to_string()])
-        .stdin(Stdio::null())
+        .args(["/proc/self/fd/0", &blocks.to_string()])
+        .stdin(Stdio::from(inherited))
         .output()
         .map_err(|source| VolumeError::Kernel {
             action: "run mke2fs",
