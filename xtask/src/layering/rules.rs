@@ -94,7 +94,8 @@ const RULES: &[Rule] = &[
 ];
 
 /// Names of the AWS wire that a reader would search for; not those that are words of ours too
-/// (`FunctionName` and `Qualifier` are types of the domain; as strings they are the wire's).
+/// (`FunctionName` and `Qualifier` are types of the domain, `SnapStart` names a feature; as strings they are
+/// the wire's).
 const AWS_SPELLINGS: &[&str] = &[
     "FunctionArn",
     "\"FunctionName\"",
@@ -108,14 +109,14 @@ const AWS_SPELLINGS: &[&str] = &[
     "EphemeralStorage",
     "LoggingConfig",
     "TracingConfig",
-    "SnapStart",
+    "\"SnapStart\"",
     "InvocationType",
     "ClientContext",
     "FunctionVersion",
     "ReservedConcurrentExecutions",
     "FunctionUrlAuthType",
     "InvokeMode",
-    "PackageType",
+    "\"PackageType\"",
     "ResourceNotFoundException",
     "ResourceConflictException",
     "InvalidParameterValueException",
