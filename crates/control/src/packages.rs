@@ -21,9 +21,9 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    BoxFuture, Digest, Principal, TenantId,
+    BoxFuture, Digest, Mono, Principal, TenantId,
     limits::Limits,
-    ports::{Blobs, PackageError, Packages, ReadError, Storage},
+    ports::{Blobs, Clock, PackageError, Packages, ReadError, Storage},
     record::{self, FunctionV1, Kind, PackageV1, RevisionV1},
 };
 use parking_lot::Mutex;
@@ -37,8 +37,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::OnceCell;
+
+/// What an instance may take to end beyond its function's timeout, seconds.
+const RETIRE_S: u32 = 60;
 
 /// What a [`PackageStore`] is made of.
 pub struct PackageParts {
@@ -50,6 +54,8 @@ pub struct PackageParts {
     pub unpacker: Arc<dyn Unpacker>,
     /// Ceilings.
     pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Archives and trees of one node.
@@ -58,7 +64,10 @@ pub struct PackageStore {
     storage: Arc<dyn Storage>,
     unpacker: Arc<dyn Unpacker>,
     limits: Limits,
+    clock: Arc<dyn Clock>,
     trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
+    /// Since when no record has referred to a tree that was used in this process.
+    unreferred: Mutex<HashMap<(TenantId, Digest), Mono>>,
     /// Numbers for folders that are on their way in or out.
     numbers: AtomicU64,
 }
@@ -97,7 +106,9 @@ impl PackageStore {
             storage: parts.storage,
             unpacker: parts.unpacker,
             limits: parts.limits,
+            clock: parts.clock,
             trees: Mutex::default(),
+            unreferred: Mutex::default(),
             numbers: AtomicU64::new(0),
         };
         make_folder(&store.dir)?;
@@ -262,7 +273,7 @@ impl PackageStore {
     }
 
     /// Removes trees and blobs to which no record refers; says how many. Spares whatever is being
-    /// admitted, and every tree whose descriptor somebody holds.
+    /// admitted, every tree whose descriptor somebody holds, and what instances may still run.
     ///
     /// Call it at start and now and then.
     pub async fn collect(&self) -> Result<u64, ControlError> {
@@ -283,6 +294,7 @@ impl PackageStore {
         }
         let referred = self.referred().await?;
         found.retain(|key| !referred.contains(key));
+        self.keep_for_instances(&mut found);
         let mut removed = 0;
         for key in found {
             let Some(tree) = self.set_aside(&key) else {
@@ -302,6 +314,22 @@ impl PackageStore {
             }
         }
         Ok(removed)
+    }
+
+    /// Leaves out of `found` what instances may still run: a tree that was opened here stays for
+    /// the longest run of a function after the last record let go of it. Instances of a removed
+    /// revision take nothing new, and no instance outlives this process.
+    fn keep_for_instances(&self, found: &mut Vec<(TenantId, Digest)>) {
+        let longest = u64::from(self.limits.function_timeout_s) + u64::from(RETIRE_S);
+        let now = self.clock.now();
+        let trees = self.trees.lock();
+        let mut unreferred = self.unreferred.lock();
+        unreferred.retain(|key, _| found.contains(key));
+        found.retain(|key| {
+            let opened = trees.get(key).is_some_and(|tree| tree.opened.initialized());
+            let since = *unreferred.entry(key.clone()).or_insert(now);
+            !opened || now.since(since) >= Duration::from_secs(longest)
+        });
     }
 
     /// Puts an unopened tree into the place of one that nobody uses; `None` when it is in use.

@@ -102,6 +102,7 @@ fn reopened(w: &World, unpacker: Arc<dyn Unpacker>) -> Arc<PackageStore> {
         storage: w.storage.clone(),
         unpacker,
         limits: Limits::default(),
+        clock: w.clock.clone(),
     })
     .unwrap()
 }
@@ -211,7 +212,15 @@ async fn what_nobody_needs_is_collected() {
     // Being admitted, without a record yet.
     let zip = zip_of(&[("app.py", b"admitted")]);
     let admitted = packages.admit(&w.who, tenant, zip).await.unwrap();
+    // Let go of, but a function may run for as long as its timeout.
     drop(held);
+    let later = |seconds: u64| {
+        let nanos = seconds * 1_000_000_000;
+        w.clock.mono.fetch_add(nanos, Ordering::Relaxed);
+    };
+    later(900);
+    assert_eq!(packages.collect().await.unwrap(), 0);
+    later(60);
     assert_eq!(packages.collect().await.unwrap(), 1);
     let blob = Blobs::get(&*w.storage, &w.who, tenant, first).await;
     assert_eq!(blob.unwrap(), None);
@@ -219,9 +228,13 @@ async fn what_nobody_needs_is_collected() {
     assert_eq!(gone.unwrap_err(), PackageError::Missing { digest: first });
     let digest = admitted.package().digest;
     assert!(Packages::open(&**packages, tenant, digest).await.is_ok());
+    later(3600);
+    assert_eq!(packages.collect().await.unwrap(), 0);
     drop(admitted);
     assert_eq!(packages.collect().await.unwrap(), 1);
     w.control.function_delete(&w.who, &of).await.unwrap();
+    // Nothing runs what a restarted server has not opened.
+    let packages = reopened(&w, Arc::new(Counting(AtomicU32::new(0))));
     assert_eq!(packages.collect().await.unwrap(), 1);
     assert_eq!(
         names(&w.dir.path().join("packages").join(tenant.as_str())),

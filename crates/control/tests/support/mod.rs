@@ -17,25 +17,32 @@ use freehold_domain::{
 use freehold_testkit::storage::MemoryStorage;
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
-/// 2026-11-21, and a little later with every look.
-pub struct TestClock(AtomicI64);
+/// 2026-11-21, and a little later with every look; deadlines move when they are told to.
+#[derive(Default)]
+pub struct TestClock {
+    wall: AtomicI64,
+    pub mono: AtomicU64,
+}
 impl Clock for TestClock {
     fn now(&self) -> Mono {
-        Mono(0)
+        Mono(self.mono.load(Ordering::Relaxed))
     }
     fn wall(&self) -> Wall {
-        Wall(self.0.fetch_add(1000, Ordering::Relaxed))
+        Wall(self.wall.fetch_add(1000, Ordering::Relaxed))
     }
     fn sleep_until(&self, _: Mono) -> BoxFuture<'static, ()> {
         Box::pin(std::future::pending())
     }
 }
 
-pub fn clock() -> Arc<dyn Clock> {
-    Arc::new(TestClock(AtomicI64::new(1_795_219_200_000_000)))
+pub fn clock() -> Arc<TestClock> {
+    Arc::new(TestClock {
+        wall: AtomicI64::new(1_795_219_200_000_000),
+        mono: AtomicU64::new(0),
+    })
 }
 
 pub struct TestIds;
@@ -96,6 +103,7 @@ pub struct World {
     pub place: Place,
     pub who: Principal,
     pub dir: tempfile::TempDir,
+    pub clock: Arc<TestClock>,
 }
 
 pub async fn world() -> World {
@@ -112,6 +120,7 @@ pub async fn world_with(limits: Limits) -> World {
         storage: storage.clone(),
         unpacker,
         limits: limits.clone(),
+        clock: clock.clone(),
     })
     .unwrap();
     let place = Place {
@@ -135,7 +144,7 @@ pub async fn world_with(limits: Limits) -> World {
         .unwrap();
     let control = Control::new(ControlParts {
         storage: storage.clone(),
-        clock,
+        clock: clock.clone(),
         ids: Arc::new(TestIds),
         sealer: Arc::new(TestSealer),
         limits,
@@ -154,6 +163,7 @@ pub async fn world_with(limits: Limits) -> World {
         place,
         who,
         dir,
+        clock,
     }
 }
 
