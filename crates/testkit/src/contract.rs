@@ -1,0 +1,151 @@
+//! A contract without a wire: the event's body says what the function does.
+//!
+//! | event | the function |
+//! |---|---|
+//! | anything else | answers it back after a while |
+//! | `sleep N` | answers after N ms |
+//! | `print TEXT` | prints TEXT and a line feed, then answers |
+//! | `error` | reports an error of type `Oops` |
+//! | `exit N` | its process ends with status N |
+//! | `signal N` | its process dies of signal N |
+//! | `oom` | the kernel kills it for want of memory |
+//! | `lost` | its spawner dies |
+//! | `hang` | never answers |
+//! | `break` | breaks the contract |
+
+use crate::sandbox::{FakeInstance, FakeWorld, Init};
+use bytes::Bytes;
+use freehold_domain::{
+    BoxFuture,
+    body::Body,
+    ports::{Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Wiring},
+};
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// Speaks to the fake instances of a world.
+#[derive(Debug)]
+pub struct FakeContract(pub Arc<FakeWorld>);
+
+impl Contract for FakeContract {
+    fn wiring(&self) -> Wiring {
+        Wiring::GuestDials
+    }
+
+    fn slots(&self) -> u16 {
+        self.0.slots()
+    }
+
+    fn open(&self, listener: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(async move {
+            let instance =
+                self.0
+                    .behind(listener.as_raw_fd())
+                    .ok_or_else(|| OpenError::Broken {
+                        reason: "nobody is behind the listener".to_owned(),
+                    })?;
+            let (took, init) = self.0.next_init();
+            tokio::time::sleep(took).await;
+            match init {
+                Init::Fine => Ok(Arc::new(FakeLink {
+                    world: self.0.clone(),
+                    instance: Arc::downgrade(&instance),
+                    slots: self.0.slots(),
+                    _listener: listener,
+                }) as Arc<dyn Link>),
+                Init::Fails(error_type) => {
+                    let body = format!("{{\"errorType\":\"{error_type}\"}}").into();
+                    Err(OpenError::Init { error_type, body })
+                }
+                Init::Exits(status) => {
+                    instance.end(ExitCause::Exited(status));
+                    std::future::pending().await
+                }
+                Init::Hangs => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// The line to one fake instance. It keeps no strong hold of the process itself: an instance ends
+/// when the engine lets go of it, links or not.
+struct FakeLink {
+    world: Arc<FakeWorld>,
+    instance: Weak<FakeInstance>,
+    slots: u16,
+    _listener: OwnedFd,
+}
+
+/// The running of one event, over when dropped.
+struct Inside<'a>(&'a FakeInstance);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Link for FakeLink {
+    fn slots(&self) -> u16 {
+        self.slots
+    }
+
+    fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
+        Box::pin(async move {
+            let Some(instance) = self.instance.upgrade() else {
+                return Err(LinkError::Closed);
+            };
+            instance.enter(self.slots);
+            let _inside = Inside(&instance);
+            let (event, _) = call
+                .body
+                .collect(u64::MAX)
+                .await
+                .map_err(|_| LinkError::Closed)?;
+            let text = String::from_utf8_lossy(&event).into_owned();
+            self.world.runs(instance.spec.instance, &text);
+            let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
+            let number = rest.parse::<i32>().unwrap_or(0);
+            let cause = match word {
+                "exit" => ExitCause::Exited(number),
+                "signal" => ExitCause::Signaled(number),
+                "oom" => ExitCause::OutOfMemory,
+                "lost" => ExitCause::SpawnerLost {
+                    reason: "spawner 0 died".to_owned(),
+                },
+                "hang" => std::future::pending().await,
+                "break" => {
+                    return Err(LinkError::Broken {
+                        reason: "it said so".to_owned(),
+                    });
+                }
+                "error" => {
+                    return Ok(GuestAnswer::Error {
+                        error_type: Some("Oops".to_owned()),
+                        body: Bytes::from_static(b"{\"errorType\":\"Oops\"}"),
+                    });
+                }
+                _ => {
+                    let said = Duration::from_millis(u64::try_from(number).unwrap_or(0));
+                    let took = if word == "sleep" {
+                        said
+                    } else {
+                        self.world.next_run()
+                    };
+                    tokio::time::sleep(took).await;
+                    if word == "print" {
+                        instance.print(format!("{rest}\n").as_bytes());
+                    }
+                    let (content_type, body) = (None, Body::full(event));
+                    return Ok(GuestAnswer::Response { content_type, body });
+                }
+            };
+            tokio::time::sleep(self.world.next_run()).await;
+            instance.end(cause);
+            std::future::pending().await
+        })
+    }
+}

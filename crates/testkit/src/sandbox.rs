@@ -1,0 +1,237 @@
+//! A sandbox driver without sandboxes.
+//!
+//! A [`FakeInstance`] lives in a [`FakeWorld`], which a test scripts and asks: how long starts
+//! take, how inits go, what each event does (its body says so, see [`crate::contract`]), how many
+//! instances live and whether anybody broke a rule: used a frozen instance, an ended one, or more
+//! slots than it has.
+
+mod world;
+
+pub use world::{FakeWorld, Init, Timing};
+
+use crate::seams::nothing;
+use freehold_domain::{
+    BoxFuture,
+    ports::{
+        DriverCapacity, ExitCause, ExitReport, Instance, InstanceGone, InstanceIo, InstanceSpec,
+        InstanceUsage, SandboxDriver, StartError,
+    },
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{
+    io::{PipeWriter, Write},
+    os::fd::AsRawFd,
+    sync::{Arc, Weak},
+};
+use tokio::sync::watch;
+
+/// Makes instances of a world.
+#[derive(Debug)]
+pub struct FakeDriver(pub Arc<FakeWorld>);
+
+impl SandboxDriver for FakeDriver {
+    fn start(
+        &self,
+        spec: InstanceSpec,
+        _deadline: Mono,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
+        Box::pin(async move {
+            let world = &self.0;
+            let (took, failure) = world.next_start();
+            tokio::time::sleep(took).await;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            let instance = FakeInstance::new(world, spec);
+            world.began(&instance);
+            Ok(instance as Arc<dyn Instance>)
+        })
+    }
+
+    fn capacity(&self) -> DriverCapacity {
+        self.0.capacity()
+    }
+}
+
+/// An instance that is a few numbers.
+#[derive(Debug)]
+pub struct FakeInstance {
+    /// What it was made from.
+    pub spec: InstanceSpec,
+    world: Weak<FakeWorld>,
+    state: Mutex<State>,
+    exit: watch::Sender<Option<ExitReport>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    io_taken: bool,
+    frozen: bool,
+    running: u16,
+    usage: InstanceUsage,
+    stdout: Option<PipeWriter>,
+}
+
+impl FakeInstance {
+    fn new(world: &Arc<FakeWorld>, spec: InstanceSpec) -> Arc<Self> {
+        let memory_bytes = world.memory_bytes();
+        let usage = InstanceUsage {
+            memory_bytes,
+            memory_peak_bytes: memory_bytes,
+            pids: 1,
+            ..InstanceUsage::default()
+        };
+        Arc::new(Self {
+            spec,
+            world: Arc::downgrade(world),
+            state: Mutex::new(State {
+                usage,
+                ..State::default()
+            }),
+            exit: watch::Sender::new(None),
+        })
+    }
+
+    /// Ends it by `cause`, unless it has ended.
+    pub fn end(&self, cause: ExitCause) -> ExitReport {
+        let mut usage = self.state.lock().usage;
+        usage.oom_kills += u64::from(cause == ExitCause::OutOfMemory);
+        let report = ExitReport { cause, usage };
+        let ended = self.exit.send_if_modified(|exit| {
+            let first = exit.is_none();
+            exit.get_or_insert_with(|| report.clone());
+            first
+        });
+        if ended {
+            self.state.lock().stdout = None;
+            if let Some(world) = self.world.upgrade() {
+                world.ended(self);
+            }
+        }
+        self.exit.borrow().clone().expect("it was set above")
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
+    /// Writes to its stdout.
+    pub fn print(&self, bytes: &[u8]) {
+        if let Some(stdout) = &mut self.state.lock().stdout {
+            stdout
+                .write_all(bytes)
+                .expect("the reader keeps its end while the instance lives");
+        }
+    }
+
+    /// An event goes in; the world hears of rules that this breaks.
+    pub(crate) fn enter(&self, slots: u16) {
+        let mut state = self.state.lock();
+        state.running += 1;
+        state.usage.cpu_us += 100;
+        let broken = match &*state {
+            _ if self.has_ended() => Some("an event went into an instance that has ended"),
+            State { frozen: true, .. } => Some("an event went into a frozen instance"),
+            State { running, .. } if *running > slots => Some("more events than slots"),
+            _ => None,
+        };
+        drop(state);
+        if let (Some(broken), Some(world)) = (broken, self.world.upgrade()) {
+            world.broken(broken);
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        self.state.lock().running -= 1;
+    }
+}
+
+impl Instance for FakeInstance {
+    fn take_io(&self) -> Option<InstanceIo> {
+        if std::mem::replace(&mut self.state.lock().io_taken, true) {
+            return None;
+        }
+        let (stdout, writer) = std::io::pipe().expect("a pipe");
+        let (stderr, _) = std::io::pipe().expect("a pipe");
+        self.state.lock().stdout = Some(writer);
+        let runtime_api = nothing();
+        if let Some(world) = self.world.upgrade() {
+            world.listens(runtime_api.as_raw_fd(), self.spec.instance);
+        }
+        Some(InstanceIo {
+            runtime_api,
+            platform: nothing(),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    }
+
+    fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
+        Box::pin(async move {
+            let mut state = self.state.lock();
+            state.frozen = true;
+            if state.running > 0
+                && let Some(world) = self.world.upgrade()
+            {
+                world.broken("an instance was frozen while it ran");
+            }
+            if self.has_ended() {
+                Err(InstanceGone)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
+        Box::pin(async move {
+            self.state.lock().frozen = false;
+            if self.has_ended() {
+                Err(InstanceGone)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
+        Box::pin(async move {
+            if self.has_ended() {
+                Err(InstanceGone)
+            } else {
+                Ok(self.state.lock().usage)
+            }
+        })
+    }
+
+    fn destroy(&self) -> BoxFuture<'_, ExitReport> {
+        Box::pin(async move {
+            if let Some(world) = self.world.upgrade() {
+                tokio::time::sleep(world.destroy_takes()).await;
+            }
+            self.end(ExitCause::Destroyed)
+        })
+    }
+
+    fn exited(&self) -> BoxFuture<'static, ExitReport> {
+        let mut exit = self.exit.subscribe();
+        Box::pin(async move {
+            match exit.wait_for(Option::is_some).await {
+                Ok(report) => report.clone().expect("waited for"),
+                // The last handle was dropped, which destroys.
+                Err(_) => ExitReport {
+                    cause: ExitCause::Destroyed,
+                    usage: InstanceUsage::default(),
+                },
+            }
+        })
+    }
+}
+
+impl Drop for FakeInstance {
+    fn drop(&mut self) {
+        self.end(ExitCause::Destroyed);
+    }
+}

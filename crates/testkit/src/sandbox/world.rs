@@ -1,0 +1,242 @@
+//! What a test tells its fakes and asks of them.
+
+use super::FakeInstance;
+use fastrand::Rng;
+use freehold_domain::{
+    ids::InstanceId,
+    ports::{DriverCapacity, ExitCause, StartError},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, VecDeque},
+    os::fd::RawFd,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// How an init goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Init {
+    /// Well.
+    Fine,
+    /// The runtime reports an error of this type.
+    Fails(String),
+    /// The process ends with this status.
+    Exits(i32),
+    /// For ever.
+    Hangs,
+}
+
+/// How long things take: anything between the two, by the seed.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Making a sandbox.
+    pub start: (Duration, Duration),
+    /// Init.
+    pub init: (Duration, Duration),
+    /// A run whose event does not say.
+    pub run: (Duration, Duration),
+    /// Destroying.
+    pub destroy: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            start: (ms(1), ms(5)),
+            init: (ms(10), ms(50)),
+            run: (ms(1), ms(20)),
+            destroy: ms(2),
+        }
+    }
+}
+
+/// The machine that the fakes pretend to be.
+#[derive(Debug)]
+pub struct FakeWorld {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: Rng,
+    timing: Timing,
+    slots: u16,
+    capacity: DriverCapacity,
+    memory_bytes: u64,
+    inits: VecDeque<Init>,
+    init: Init,
+    start_failures: VecDeque<StartError>,
+    live: HashMap<InstanceId, Weak<FakeInstance>>,
+    listening: HashMap<RawFd, InstanceId>,
+    started: u64,
+    live_max: usize,
+    ran: Vec<(InstanceId, String)>,
+    broken: Vec<String>,
+}
+
+impl FakeWorld {
+    /// A roomy machine of instances with one slot.
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                rng: Rng::with_seed(seed),
+                timing: Timing::default(),
+                slots: 1,
+                capacity: DriverCapacity {
+                    memory_bytes: 1 << 40,
+                    memory_available_bytes: 1 << 40,
+                    instances: 10_000,
+                },
+                memory_bytes: 20 << 20,
+                inits: VecDeque::new(),
+                init: Init::Fine,
+                start_failures: VecDeque::new(),
+                live: HashMap::new(),
+                listening: HashMap::new(),
+                started: 0,
+                live_max: 0,
+                ran: Vec::new(),
+                broken: Vec::new(),
+            }),
+        })
+    }
+
+    /// Slots of every instance from now on.
+    pub fn set_slots(&self, slots: u16) {
+        self.state.lock().slots = slots;
+    }
+    /// How long things take from now on.
+    pub fn set_timing(&self, timing: Timing) {
+        self.state.lock().timing = timing;
+    }
+    /// Memory for instances, bytes, and what each of them uses.
+    pub fn set_memory(&self, capacity_bytes: u64, each_bytes: u64) {
+        let mut state = self.state.lock();
+        state.capacity.memory_bytes = capacity_bytes;
+        state.memory_bytes = each_bytes;
+    }
+    /// How inits go from now on.
+    pub fn set_init(&self, init: Init) {
+        self.state.lock().init = init;
+    }
+    /// How the next inits go, before those that `set_init` said.
+    pub fn push_inits(&self, inits: impl IntoIterator<Item = Init>) {
+        self.state.lock().inits.extend(inits);
+    }
+    /// The next start fails so.
+    pub fn push_start_failure(&self, failure: StartError) {
+        self.state.lock().start_failures.push_back(failure);
+    }
+    /// Ends every live instance: its spawner died.
+    pub fn lose_spawner(&self) {
+        let live: Vec<_> = self
+            .state
+            .lock()
+            .live
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for instance in live {
+            instance.end(ExitCause::SpawnerLost {
+                reason: "spawner 0 died".to_owned(),
+            });
+        }
+    }
+
+    /// Instances alive.
+    pub fn live(&self) -> usize {
+        self.state.lock().live.len()
+    }
+    /// Most instances alive at once so far.
+    pub fn live_max(&self) -> usize {
+        self.state.lock().live_max
+    }
+    /// Instances ever.
+    pub fn started(&self) -> u64 {
+        self.state.lock().started
+    }
+    /// Which instance was handed which event, in order.
+    pub fn ran(&self) -> Vec<(InstanceId, String)> {
+        self.state.lock().ran.clone()
+    }
+    /// Rules that were broken; a test ends with none.
+    pub fn rules_broken(&self) -> Vec<String> {
+        self.state.lock().broken.clone()
+    }
+    /// The environment of a live instance.
+    pub fn environment(&self, id: InstanceId) -> Option<Vec<(String, String)>> {
+        let state = self.state.lock();
+        Some(state.live.get(&id)?.upgrade()?.spec.env.clone())
+    }
+
+    pub(super) fn capacity(&self) -> DriverCapacity {
+        self.state.lock().capacity
+    }
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.state.lock().memory_bytes
+    }
+    pub(super) fn destroy_takes(&self) -> Duration {
+        self.state.lock().timing.destroy
+    }
+    pub(super) fn next_start(&self) -> (Duration, Option<StartError>) {
+        let mut state = self.state.lock();
+        let span = state.timing.start;
+        (state.between(span), state.start_failures.pop_front())
+    }
+    pub(crate) fn next_init(&self) -> (Duration, Init) {
+        let mut state = self.state.lock();
+        let span = state.timing.init;
+        let init = state
+            .inits
+            .pop_front()
+            .unwrap_or_else(|| state.init.clone());
+        (state.between(span), init)
+    }
+    pub(crate) fn next_run(&self) -> Duration {
+        let mut state = self.state.lock();
+        let span = state.timing.run;
+        state.between(span)
+    }
+    pub(crate) fn slots(&self) -> u16 {
+        self.state.lock().slots
+    }
+    pub(super) fn listens(&self, fd: RawFd, instance: InstanceId) {
+        self.state.lock().listening.insert(fd, instance);
+    }
+    pub(crate) fn behind(&self, fd: RawFd) -> Option<Arc<FakeInstance>> {
+        let state = self.state.lock();
+        state.live.get(state.listening.get(&fd)?)?.upgrade()
+    }
+    pub(super) fn began(&self, instance: &Arc<FakeInstance>) {
+        let mut state = self.state.lock();
+        state.started += 1;
+        state
+            .live
+            .insert(instance.spec.instance, Arc::downgrade(instance));
+        state.live_max = state.live_max.max(state.live.len());
+    }
+    pub(super) fn ended(&self, instance: &FakeInstance) {
+        // A second try of the same instance has taken the place of the first already, maybe.
+        let mut state = self.state.lock();
+        let id = instance.spec.instance;
+        let is_it = |known: &Weak<FakeInstance>| std::ptr::eq(known.as_ptr(), instance);
+        if state.live.get(&id).is_some_and(is_it) {
+            state.live.remove(&id);
+        }
+    }
+    pub(crate) fn runs(&self, instance: InstanceId, event: &str) {
+        self.state.lock().ran.push((instance, event.to_owned()));
+    }
+    pub(super) fn broken(&self, rule: &str) {
+        self.state.lock().broken.push(rule.to_owned());
+    }
+}
+
+impl State {
+    fn between(&mut self, (least, most): (Duration, Duration)) -> Duration {
+        let spread = u64::try_from((most - least).as_micros()).unwrap_or(u64::MAX);
+        least + Duration::from_micros(self.rng.u64(..=spread))
+    }
+}

@@ -1,0 +1,134 @@
+//! Small fakes: packages, sealing, credentials, the platform's endpoint.
+
+use freehold_domain::{
+    BoxFuture,
+    ids::{Digest, FunctionRef, InstanceId, TenantId},
+    ports::{
+        InstanceCredentials, PackageError, Packages, PlatformEndpoint, SealError, Sealer,
+        SessionKey,
+    },
+    record::Sealed,
+    time::Wall,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+/// Packages that exist, whatever their digest, unless told otherwise.
+#[derive(Debug, Default)]
+pub struct FakePackages {
+    failures: Mutex<HashMap<Digest, PackageError>>,
+}
+
+impl FakePackages {
+    /// Opening `digest` fails from now on.
+    pub fn fail(&self, digest: Digest, error: PackageError) {
+        self.failures.lock().insert(digest, error);
+    }
+}
+
+impl Packages for FakePackages {
+    fn open(
+        &self,
+        _tenant: &TenantId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Arc<OwnedFd>, PackageError>> {
+        let failure = self.failures.lock().get(&digest).cloned();
+        Box::pin(async move {
+            match failure {
+                Some(error) => Err(error),
+                None => Ok(Arc::new(nothing())),
+            }
+        })
+    }
+}
+
+/// A descriptor of nothing.
+pub(crate) fn nothing() -> OwnedFd {
+    File::open("/dev/null")
+        .expect("every Linux has /dev/null")
+        .into()
+}
+
+/// Seals by writing the context in front: opens only with the same one. Hides nothing.
+#[derive(Debug, Default)]
+pub struct FakeSealer;
+
+impl Sealer for FakeSealer {
+    fn seal(&self, plain: &[u8], context: &str) -> Sealed {
+        let text = format!("{context}\n{}", String::from_utf8_lossy(plain));
+        Sealed {
+            key: 1,
+            nonce: String::new(),
+            text,
+        }
+    }
+    fn open(&self, sealed: &Sealed, context: &str) -> Result<Vec<u8>, SealError> {
+        let plain = sealed
+            .text
+            .strip_prefix(context)
+            .and_then(|rest| rest.strip_prefix('\n'));
+        plain
+            .map(|plain| plain.as_bytes().to_vec())
+            .ok_or_else(|| SealError {
+                key: sealed.key,
+                context: context.to_owned(),
+            })
+    }
+}
+
+/// Credentials, counted: those that were issued and not revoked are live.
+#[derive(Debug, Default)]
+pub struct FakeCredentials {
+    live: Mutex<HashSet<InstanceId>>,
+}
+
+impl FakeCredentials {
+    /// How many are live.
+    pub fn live(&self) -> usize {
+        self.live.lock().len()
+    }
+}
+
+impl InstanceCredentials for FakeCredentials {
+    fn issue(&self, _function: &FunctionRef, _role: &str, instance: InstanceId) -> SessionKey {
+        self.live.lock().insert(instance);
+        SessionKey {
+            access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
+            secret: "secret".to_owned(),
+            session_token: instance.to_string(),
+            expires: Wall(i64::MAX),
+        }
+    }
+    fn revoke(&self, instance: InstanceId) {
+        self.live.lock().remove(&instance);
+    }
+}
+
+/// An endpoint that serves nothing and counts its guards.
+#[derive(Debug, Default)]
+pub struct FakePlatform {
+    guards: Arc<()>,
+}
+
+impl FakePlatform {
+    /// Guards that are held.
+    pub fn live(&self) -> usize {
+        Arc::strong_count(&self.guards) - 1
+    }
+}
+
+impl PlatformEndpoint for FakePlatform {
+    fn serve(
+        &self,
+        _listener: OwnedFd,
+        _function: &FunctionRef,
+        _instance: InstanceId,
+    ) -> Box<dyn Send + Sync> {
+        Box::new(self.guards.clone())
+    }
+}
