@@ -1,0 +1,289 @@
+//! Which hierarchies this machine has, and what each of them can do for us.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The interface of a hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// One or more v1 controllers.
+    One,
+    /// The unified hierarchy.
+    Two,
+}
+
+/// What a hierarchy does for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Limits and counts memory.
+    Memory,
+    /// Limits processes.
+    Pids,
+    /// Weighs and limits processor time.
+    Cpu,
+    /// Counts processor time.
+    CpuTime,
+    /// Freezes.
+    Freeze,
+    /// Kills a whole group with one write (v2 alone).
+    Kill,
+}
+
+/// One hierarchy and the folder below which our root goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its interface.
+    pub version: Version,
+    /// The folder.
+    pub folder: PathBuf,
+    /// What it is used for.
+    pub roles: Vec<Role>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The hierarchies in use, each with at least one role.
+    pub hierarchies: Vec<Hierarchy>,
+}
+
+impl Discovery {
+    /// Whether some hierarchy does this.
+    pub fn has(&self, role: Role) -> bool {
+        self.hierarchies.iter().any(|h| h.roles.contains(&role))
+    }
+}
+
+/// Looks at the mounts and at the caller's own groups.
+///
+/// `rootless`: only a v2 group that was delegated to the caller counts.
+pub fn discover(rootless: bool) -> io::Result<Discovery> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    Ok(choose(&mounts, &own, rootless, &Live))
+}
+
+/// The questions that the choice asks of the live system; a fake answers them in tests.
+trait Ask {
+    fn controllers(&self, folder: &Path) -> String;
+    fn can_freeze(&self, mount: &Path) -> bool;
+    fn alone_in(&self, folder: &Path) -> bool;
+}
+
+struct Live;
+
+impl Ask for Live {
+    fn controllers(&self, folder: &Path) -> String {
+        fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default()
+    }
+    fn can_freeze(&self, _: &Path) -> bool {
+        // cgroup.freeze came with 5.2 and is missing in the root group, so ask for the version.
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release
+            .split(['.', '-'])
+            .map_while(|n| n.parse::<u32>().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 14)
+    }
+    fn alone_in(&self, folder: &Path) -> bool {
+        let own = std::process::id().to_string();
+        fs::read_to_string(folder.join("cgroup.procs"))
+            .is_ok_and(|procs| procs.lines().all(|pid| pid == own))
+    }
+}
+
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
+    mountinfo.lines().filter_map(|line| {
+        let (head, tail) = line.split_once(" - ")?;
+        let mut head = head.split(' ');
+        let mut tail = tail.split(' ');
+        Some(Mount {
+            root: head.nth(3)?,
+            point: head.next()?,
+            kind: tail.next()?,
+            options: tail.nth(1)?,
+        })
+    })
+}
+
+fn choose(mountinfo: &str, own: &str, rootless: bool, ask: &dyn Ask) -> Discovery {
+    let mut found = Discovery::default();
+    let all: Vec<Mount<'_>> = mounts(mountinfo).collect();
+    let unified = all.iter().find(|m| m.kind == "cgroup2");
+    if let Some(mount) = unified {
+        let point = Path::new(mount.point);
+        let inside = own_group(own, mount);
+        let delegated = inside != Path::new("") && ask.alone_in(&point.join(&inside));
+        let folder = if rootless || delegated {
+            point.join(&inside)
+        } else {
+            point.to_owned()
+        };
+        let controllers = ask.controllers(&folder);
+        let mut roles = Vec::new();
+        for (name, role) in [
+            ("memory", Role::Memory),
+            ("pids", Role::Pids),
+            ("cpu", Role::Cpu),
+        ] {
+            if controllers.split_whitespace().any(|c| c == name) {
+                roles.push(role);
+            }
+        }
+        if ask.can_freeze(point) {
+            roles.extend([Role::CpuTime, Role::Freeze, Role::Kill]);
+        }
+        if !roles.is_empty() && (!rootless || delegated) {
+            found.hierarchies.push(Hierarchy {
+                version: Version::Two,
+                folder,
+                roles,
+            });
+        }
+    }
+    if rootless {
+        return found;
+    }
+    for (name, role) in [
+        ("memory", Role::Memory),
+        ("pids", Role::Pids),
+        ("cpu", Role::Cpu),
+        ("cpuacct", Role::CpuTime),
+        ("freezer", Role::Freeze),
+    ] {
+        if found.has(role) {
+            continue;
+        }
+        let Some(mount) = all
+            .iter()
+            .find(|m| m.kind == "cgroup" && m.options.split(',').any(|option| option == name))
+        else {
+            continue;
+        };
+        let folder = PathBuf::from(mount.point);
+        match found.hierarchies.iter_mut().find(|h| h.folder == folder) {
+            Some(same) => same.roles.push(role),
+            None => found.hierarchies.push(Hierarchy {
+                version: Version::One,
+                folder,
+                roles: vec![role],
+            }),
+        }
+    }
+    found
+}
+
+/// The caller's own v2 group, relative to what is mounted; empty for the mount's root.
+fn own_group(own: &str, mount: &Mount<'_>) -> PathBuf {
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/");
+    let inside = path.strip_prefix(mount.root).unwrap_or("");
+    PathBuf::from(inside.trim_start_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fake {
+        controllers: &'static str,
+        alone: bool,
+    }
+    impl Ask for Fake {
+        fn controllers(&self, _: &Path) -> String {
+            self.controllers.to_owned()
+        }
+        fn can_freeze(&self, _: &Path) -> bool {
+            true
+        }
+        fn alone_in(&self, _: &Path) -> bool {
+            self.alone
+        }
+    }
+
+    const HYBRID: &str = "\
+30 29 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+31 29 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 29 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+33 29 0:29 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
+34 29 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+    const UNIFIED: &str = "34 29 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn a_hybrid_machine_limits_by_v1_and_freezes_by_v2() {
+        let found = choose(
+            HYBRID,
+            "0::/\n",
+            false,
+            &Fake {
+                controllers: "",
+                alone: false,
+            },
+        );
+        let of = |role| {
+            found
+                .hierarchies
+                .iter()
+                .find(|h| h.roles.contains(&role))
+                .unwrap()
+        };
+        assert_eq!(of(Role::Memory).version, Version::One);
+        assert_eq!(
+            of(Role::Cpu).folder,
+            Path::new("/sys/fs/cgroup/cpu,cpuacct")
+        );
+        assert_eq!(of(Role::Freeze).version, Version::Two);
+        assert_eq!(of(Role::Kill).folder, Path::new("/sys/fs/cgroup/unified"));
+        assert!(
+            !found
+                .hierarchies
+                .iter()
+                .any(|h| h.folder.ends_with("freezer"))
+        );
+    }
+
+    #[test]
+    fn a_unified_machine_uses_one_hierarchy() {
+        let fake = Fake {
+            controllers: "cpuset cpu io memory pids",
+            alone: false,
+        };
+        let found = choose(UNIFIED, "0::/user.slice/s.scope\n", false, &fake);
+        assert_eq!(found.hierarchies.len(), 1);
+        assert_eq!(found.hierarchies[0].folder, Path::new("/sys/fs/cgroup"));
+        assert_eq!(found.hierarchies[0].roles.len(), 6);
+    }
+
+    #[test]
+    fn a_delegated_group_is_kept_to() {
+        let fake = Fake {
+            controllers: "cpu memory pids",
+            alone: true,
+        };
+        for rootless in [false, true] {
+            let found = choose(UNIFIED, "0::/system.slice/f.service\n", rootless, &fake);
+            let folder = Path::new("/sys/fs/cgroup/system.slice/f.service");
+            assert_eq!(found.hierarchies[0].folder, folder);
+        }
+    }
+
+    #[test]
+    fn without_root_and_delegation_there_is_nothing() {
+        let fake = Fake {
+            controllers: "cpu memory pids",
+            alone: false,
+        };
+        assert_eq!(choose(HYBRID, "0::/\n", true, &fake), Discovery::default());
+    }
+}

@@ -1,0 +1,260 @@
+//! One instance's group in every hierarchy, by descriptor: the spawner sees no host path.
+
+use super::{Role, Version, open_dir_at, read_at, write_at};
+use crate::sys::processes;
+use freehold_domain::ports::InstanceUsage;
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+/// The guests' folder of one hierarchy.
+#[derive(Debug)]
+pub(super) struct GuestHierarchy {
+    pub(super) dir: OwnedFd,
+    pub(super) version: Version,
+    pub(super) roles: Vec<Role>,
+}
+
+/// The guests' folders of all hierarchies.
+#[derive(Debug)]
+pub struct Guests {
+    pub(super) hierarchies: Vec<GuestHierarchy>,
+}
+
+/// What one instance may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupLimits {
+    /// Memory, no swap beyond.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Weight, 1024 per full core of Lambda's.
+    pub cpu_weight: u32,
+    /// µs per 100 ms.
+    pub cpu_quota_us: Option<u32>,
+}
+
+/// One instance's groups. Not removed on drop: [`Group::remove`] says whether it worked.
+#[derive(Debug)]
+pub struct Group {
+    /// One folder per hierarchy, in the order of [`Guests`].
+    dirs: Vec<OwnedFd>,
+    name: String,
+    frozen: bool,
+}
+
+impl Guests {
+    /// Makes the groups `name`; without limits yet.
+    pub fn create(&self, name: &str) -> io::Result<Group> {
+        let mut group = Group {
+            dirs: Vec::new(),
+            name: name.to_owned(),
+            frozen: false,
+        };
+        for hierarchy in &self.hierarchies {
+            let made = mkdirat(&hierarchy.dir, name, Mode::from_raw_mode(0o755))
+                .map_err(io::Error::from)
+                .and_then(|()| open_dir_at(&hierarchy.dir, name));
+            match made {
+                Ok(dir) => group.dirs.push(dir),
+                Err(error) => {
+                    let _ = group.remove(self);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    fn with<'a>(&'a self, group: &'a Group, role: Role) -> Option<(BorrowedFd<'a>, Version)> {
+        let place = self
+            .hierarchies
+            .iter()
+            .position(|h| h.roles.contains(&role))?;
+        Some((
+            group.dirs.get(place)?.as_fd(),
+            self.hierarchies[place].version,
+        ))
+    }
+}
+
+impl Group {
+    /// Descriptors through which a process joins by writing `0`, from inside any namespace.
+    pub fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let open = |dir: &OwnedFd| Ok(openat(dir, "cgroup.procs", flags, Mode::empty())?);
+        self.dirs.iter().map(open).collect()
+    }
+
+    /// Sets the limits.
+    pub fn limit(&self, guests: &Guests, limits: &GroupLimits) -> io::Result<()> {
+        if let Some((dir, version)) = guests.with(self, Role::Memory) {
+            let bytes = limits.memory_bytes.to_string();
+            match version {
+                Version::One => {
+                    write_at(dir, "memory.limit_in_bytes", &bytes)?;
+                    // Memory and swap together as much as memory alone: no swap. Kernels without
+                    // swap accounting lack the file and are told through swappiness.
+                    if write_at(dir, "memory.memsw.limit_in_bytes", &bytes).is_err() {
+                        write_at(dir, "memory.swappiness", "0")?;
+                    }
+                }
+                Version::Two => {
+                    write_at(dir, "memory.max", &bytes)?;
+                    let _ = write_at(dir, "memory.swap.max", "0");
+                }
+            }
+        }
+        if let Some((dir, _)) = guests.with(self, Role::Pids) {
+            write_at(dir, "pids.max", &limits.pids.to_string())?;
+        }
+        if let Some((dir, version)) = guests.with(self, Role::Cpu) {
+            let quota = limits.cpu_quota_us;
+            match version {
+                Version::One => {
+                    write_at(dir, "cpu.shares", &limits.cpu_weight.max(2).to_string())?;
+                    if let Some(quota) = quota {
+                        write_at(dir, "cpu.cfs_quota_us", &quota.max(1000).to_string())?;
+                    }
+                }
+                Version::Two => {
+                    let weight = (limits.cpu_weight * 100 / 1024).clamp(1, 10_000);
+                    write_at(dir, "cpu.weight", &weight.to_string())?;
+                    if let Some(quota) = quota {
+                        write_at(dir, "cpu.max", &format!("{} 100000", quota.max(1000)))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What it uses and has used. A figure whose hierarchy is missing is 0.
+    pub fn usage(&self, guests: &Guests) -> InstanceUsage {
+        let mut usage = InstanceUsage::default();
+        let number = |dir, file| -> u64 {
+            read_at(dir, file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        let field = |dir, file, name| -> u64 {
+            read_at(dir, file)
+                .ok()
+                .and_then(|text| keyed(&text, name))
+                .unwrap_or(0)
+        };
+        if let Some((dir, version)) = guests.with(self, Role::Memory) {
+            let (now, peak, events) = match version {
+                Version::One => (
+                    "memory.usage_in_bytes",
+                    "memory.max_usage_in_bytes",
+                    "memory.oom_control",
+                ),
+                Version::Two => ("memory.current", "memory.peak", "memory.events"),
+            };
+            usage.memory_bytes = number(dir, now);
+            // memory.peak came with 5.19; without it the present use is the best bound from below.
+            usage.memory_peak_bytes = number(dir, peak).max(usage.memory_bytes);
+            usage.oom_kills = field(dir, events, "oom_kill");
+        }
+        if let Some((dir, _)) = guests.with(self, Role::Pids) {
+            usage.pids = u32::try_from(number(dir, "pids.current")).unwrap_or(u32::MAX);
+        }
+        if let Some((dir, version)) = guests.with(self, Role::CpuTime) {
+            usage.cpu_us = match version {
+                Version::One => number(dir, "cpuacct.usage") / 1000,
+                Version::Two => field(dir, "cpu.stat", "usage_usec"),
+            };
+        }
+        usage
+    }
+
+    /// Stops or resumes every member. The kernel stops each at its next way out of the kernel.
+    pub fn set_frozen(&mut self, guests: &Guests, frozen: bool) -> io::Result<()> {
+        let Some((dir, version)) = guests.with(self, Role::Freeze) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        match (version, frozen) {
+            (Version::Two, true) => write_at(dir, "cgroup.freeze", "1")?,
+            (Version::Two, false) => write_at(dir, "cgroup.freeze", "0")?,
+            (Version::One, true) => write_at(dir, "freezer.state", "FROZEN")?,
+            (Version::One, false) => write_at(dir, "freezer.state", "THAWED")?,
+        }
+        self.frozen = frozen;
+        Ok(())
+    }
+
+    /// Kills every member beyond what killing pid 1 does: for crowds, and for the frozen of v1,
+    /// who die only once they may run again.
+    pub fn kill(&mut self, guests: &Guests) {
+        let crowd = self.usage(guests).pids > 50;
+        if crowd {
+            match guests.with(self, Role::Kill) {
+                Some((dir, _)) => drop(write_at(dir, "cgroup.kill", "1")),
+                None => self.kill_each(guests),
+            }
+        }
+        if self.frozen
+            && let Some((_, Version::One)) = guests.with(self, Role::Freeze)
+        {
+            let _ = self.set_frozen(guests, false);
+        }
+    }
+
+    /// v1: stop them all, so that none can fork away from the list, then kill the list.
+    fn kill_each(&mut self, guests: &Guests) {
+        let _ = self.set_frozen(guests, true);
+        for pid in self.members() {
+            processes::kill_pid(pid);
+        }
+        let _ = self.set_frozen(guests, false);
+    }
+
+    /// Its processes.
+    pub fn members(&self) -> Vec<i32> {
+        let Some(dir) = self.dirs.first() else {
+            return Vec::new();
+        };
+        let text = read_at(dir.as_fd(), "cgroup.procs").unwrap_or_default();
+        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Removes the groups; fails with `EBUSY` while a member is left. Repeatable.
+    pub fn remove(&self, guests: &Guests) -> io::Result<()> {
+        let mut worst = Ok(());
+        for hierarchy in &guests.hierarchies {
+            match unlinkat(&hierarchy.dir, &self.name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => worst = Err(error.into()),
+            }
+        }
+        worst
+    }
+}
+
+/// The number behind `name` in a file of lines "name number".
+fn keyed(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        if key == name {
+            value.trim().parse().ok()
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(keyed(text, "oom_kill"), Some(3));
+        assert_eq!(keyed(text, "oom"), None);
+    }
+}

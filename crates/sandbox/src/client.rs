@@ -1,0 +1,201 @@
+//! The server's side of the spawners: an async [`SandboxDriver`] over one socket per core.
+//!
+//! ```text
+//!  start() ─▶ lane N: send ─▶ …… lane task on core N reads ─▶ wakes the caller
+//! ```
+//!
+//! A request is written to the socket by whoever makes it, without a hop; answers are read on the
+//! runtime of the lane's own core, so that a start on core N is answered on core N. A dropped
+//! start destroys what was begun; a dropped instance is destroyed. A dead spawner fails what
+//! waits for it and ends what ran on it; the next one takes over the lane. Refuses to wait
+//! without a deadline for anything but an end.
+
+mod instance;
+mod lane;
+
+use crate::{
+    block,
+    launch::{LaneSocket, SupervisorHandle, meminfo_bytes, wait_gone},
+    protocol::{MESSAGE_MAX, Notice, Request, SHUTDOWN, Start},
+    sys::{processes, sockets},
+};
+use freehold_domain::{
+    BoxFuture,
+    ids::CoreId,
+    ports::{Clock, DriverCapacity, Instance, InstanceSpec, SandboxDriver, StartError},
+    time::Mono,
+};
+use lane::Lane;
+use parking_lot::Mutex;
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// The driver. One per server.
+pub struct SandboxPool {
+    lanes: Vec<Arc<Lane>>,
+    clock: Arc<dyn Clock>,
+    supervisor: OwnedFd,
+    supervisor_pid: Arc<OwnedFd>,
+    watching: Mutex<bool>,
+    lost: watch::Sender<bool>,
+    instances_max: u32,
+    guests_memory_bytes: u64,
+}
+
+impl SandboxPool {
+    /// Takes over the sockets. Nothing is read before [`SandboxPool::register`].
+    pub fn connect(handle: SupervisorHandle, clock: Arc<dyn Clock>) -> Arc<SandboxPool> {
+        let instances_max = handle.instances_max;
+        let guests_memory_bytes = handle.guests_memory_bytes;
+        let (supervisor, pidfd, mut sockets) = handle.into_parts();
+        sockets.sort_by_key(|lane| lane.lane);
+        let lanes = sockets
+            .into_iter()
+            .map(|socket| Arc::new(Lane::new(socket)))
+            .collect();
+        Arc::new(SandboxPool {
+            lanes,
+            clock,
+            supervisor,
+            supervisor_pid: Arc::new(pidfd),
+            watching: Mutex::new(false),
+            lost: watch::Sender::new(false),
+            instances_max,
+            guests_memory_bytes,
+        })
+    }
+
+    /// Reads the answers of `core`'s spawner on the calling thread's runtime, for as long as that
+    /// runtime lives. Call it once per core, on that core; the first caller also listens to the
+    /// supervisor.
+    pub fn register(self: &Arc<Self>, core: CoreId) {
+        if let Some(lane) = self.lanes.get(usize::from(core.0)) {
+            tokio::spawn(Arc::clone(lane).serve());
+        }
+        if !std::mem::replace(&mut *self.watching.lock(), true) {
+            tokio::spawn(Arc::clone(self).watch_supervisor());
+        }
+    }
+
+    /// Resolves once the supervisor has died, and with it every instance: the server must end.
+    pub async fn supervisor_lost(&self) {
+        let mut lost = self.lost.subscribe();
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+
+    /// Ends every instance, the spawners and the supervisor, and waits until nothing is left.
+    ///
+    /// Errors: when that took longer than `within`.
+    pub async fn shutdown(&self, within: Duration) -> io::Result<()> {
+        for lane in &self.lanes {
+            lane.close("the platform is shutting down");
+        }
+        sockets::send(self.supervisor.as_fd(), &SHUTDOWN, &[])?;
+        let pidfd = Arc::clone(&self.supervisor_pid);
+        tokio::task::spawn_blocking(move || wait_gone(&pidfd, within))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    async fn watch_supervisor(self: Arc<Self>) {
+        let listening = self.supervisor.try_clone().and_then(sockets::watch);
+        let Ok(socket) = listening else { return };
+        while let Ok(mut ready) = socket.readable().await {
+            let mut packet = [0u8; MESSAGE_MAX];
+            let received = match sockets::receive(socket.get_ref().as_fd(), &mut packet, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    continue;
+                }
+                Ok(received) if received.len > 0 => received,
+                _ => break,
+            };
+            let notice = Notice::decode(&packet[..received.len]);
+            let mut descriptors = received.descriptors;
+            match notice {
+                Ok(Notice::Lane { lane, generation }) => {
+                    if let (Some(slot), Some(socket)) =
+                        (self.lanes.get(usize::from(lane)), descriptors.pop())
+                    {
+                        slot.replace(LaneSocket {
+                            lane,
+                            generation,
+                            socket,
+                        });
+                    }
+                }
+                Ok(Notice::LaneLost { lane, generation }) => {
+                    tracing::warn!(lane, generation, "spawner died");
+                    if let Some(slot) = self.lanes.get(usize::from(lane)) {
+                        slot.cleared(generation);
+                    }
+                }
+                Ok(Notice::Gone) => break,
+                _ => {}
+            }
+        }
+        for lane in &self.lanes {
+            lane.close("the supervisor died");
+        }
+        self.lost.send_replace(true);
+    }
+}
+
+impl SandboxDriver for SandboxPool {
+    fn start(
+        &self,
+        spec: InstanceSpec,
+        deadline: Mono,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
+        Box::pin(async move {
+            let core = spec.core.0;
+            let lane = self
+                .lanes
+                .get(usize::from(core))
+                .ok_or(StartError::SpawnerLost { core })?;
+            let refused = |reason: String| StartError::Step {
+                step: "block".into(),
+                reason,
+            };
+            let bytes = block::encode(&spec.args, &spec.env).map_err(|e| refused(e.to_string()))?;
+            let block = processes::sealed_file(&bytes).map_err(|e| refused(e.to_string()))?;
+            let start = Start {
+                token: lane.next_token(),
+                runtime: spec.runtime,
+                memory_mib: spec.memory.0,
+                tmp_mib: spec.tmp.0,
+                pids: spec.pids,
+                descriptors: spec.descriptors,
+                cpu_weight: spec.cpu.weight,
+                cpu_quota_us: spec.cpu.quota_us.unwrap_or(0),
+            };
+            // The other side would refuse the packet without knowing whose it was.
+            Request::decode(&Request::Start(start).encode()).map_err(|e| StartError::Step {
+                step: "limits".into(),
+                reason: e.to_string(),
+            })?;
+            let waiting = lane.start(start, [spec.package.as_fd(), block.as_fd()])?;
+            tokio::select! {
+                biased;
+                started = waiting => {
+                    let instance: Arc<dyn Instance> = Arc::new(started?);
+                    Ok(instance)
+                }
+                () = self.clock.sleep_until(deadline) => Err(StartError::Deadline),
+            }
+        })
+    }
+
+    fn capacity(&self) -> DriverCapacity {
+        DriverCapacity {
+            memory_bytes: self.guests_memory_bytes,
+            memory_available_bytes: meminfo_bytes("MemAvailable:"),
+            instances: self.instances_max,
+        }
+    }
+}

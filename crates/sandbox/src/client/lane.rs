@@ -1,0 +1,480 @@
+//! One spawner as the server sees it, over all its generations.
+
+use super::instance::{LiveInstance, Shared};
+use crate::{
+    isolate::step_name,
+    launch::LaneSocket,
+    protocol::{Cause, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
+    spawner::PACKAGE_RULES,
+    sys::{errno_name, sockets},
+};
+use freehold_domain::ports::{ExitCause, ExitReport, InstanceIo, InstanceUsage, StartError};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{Notify, oneshot},
+};
+
+/// Requests that may wait for the spawner to read them.
+const UNSENT_MAX: usize = 4096;
+
+/// What a plain request is answered with.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    NotThere,
+    Used(InstanceUsage),
+}
+
+type Started = Result<LiveInstance, StartError>;
+
+struct Connected {
+    generation: u32,
+    socket: Arc<OwnedFd>,
+    starts: HashMap<u64, (u32, oneshot::Sender<Started>)>,
+    /// Given up while under way: to be destroyed once they have a number.
+    given_up: HashSet<u64>,
+    questions: HashMap<u64, oneshot::Sender<Answer>>,
+    instances: HashMap<u64, Arc<Shared>>,
+    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+}
+
+#[derive(Default)]
+struct State {
+    connected: Option<Connected>,
+    /// Ended with their spawner, whose death the supervisor has not cleared up after yet.
+    orphans: HashMap<u32, Vec<Arc<Shared>>>,
+    cleared: u32,
+    closed: bool,
+}
+
+/// A lane.
+pub(super) struct Lane {
+    number: u16,
+    state: Mutex<State>,
+    changed: Notify,
+    tokens: AtomicU64,
+}
+
+impl Lane {
+    pub(super) fn new(socket: LaneSocket) -> Lane {
+        let lane = Lane {
+            number: socket.lane,
+            state: Mutex::new(State::default()),
+            changed: Notify::new(),
+            tokens: AtomicU64::new(1),
+        };
+        lane.replace(socket);
+        lane
+    }
+
+    pub(super) fn next_token(&self) -> u64 {
+        self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A new spawner has taken over.
+    pub(super) fn replace(&self, socket: LaneSocket) {
+        self.disconnect(socket.generation - 1);
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let mut connected = Connected {
+            generation: socket.generation,
+            socket: Arc::new(socket.socket),
+            starts: HashMap::new(),
+            given_up: HashSet::new(),
+            questions: HashMap::new(),
+            instances: HashMap::new(),
+            unsent: VecDeque::new(),
+        };
+        let _ = connected.send(&Request::Hello { version: VERSION }, &[]);
+        state.connected = Some(connected);
+        self.changed.notify_one();
+    }
+
+    /// The spawner `generation` is not there any more: what waits for it fails at once, what ran
+    /// on it has ended once the supervisor says that all of it is gone.
+    fn disconnect(&self, generation: u32) {
+        let mut state = self.state.lock();
+        if state
+            .connected
+            .as_ref()
+            .is_none_or(|c| c.generation > generation)
+        {
+            return;
+        }
+        let Some(connected) = state.connected.take() else {
+            return;
+        };
+        for (_, (_, waiting)) in connected.starts {
+            let _ = waiting.send(Err(StartError::SpawnerLost { core: self.number }));
+        }
+        let orphans: Vec<_> = connected.instances.into_values().collect();
+        if state.closed || state.cleared >= connected.generation {
+            self.end(orphans);
+        } else {
+            state.orphans.insert(connected.generation, orphans);
+        }
+    }
+
+    /// The supervisor has removed everything of the spawner `generation`.
+    pub(super) fn cleared(&self, generation: u32) {
+        self.disconnect(generation);
+        let mut state = self.state.lock();
+        state.cleared = state.cleared.max(generation);
+        let orphans = state.orphans.remove(&generation).unwrap_or_default();
+        drop(state);
+        self.end(orphans);
+    }
+
+    fn end(&self, orphans: Vec<Arc<Shared>>) {
+        let reason = format!("spawner {} died", self.number);
+        for shared in orphans {
+            let cause = ExitCause::SpawnerLost {
+                reason: reason.clone(),
+            };
+            shared.end(ExitReport {
+                cause,
+                usage: shared.last_usage(),
+            });
+        }
+    }
+
+    /// No more of this lane.
+    pub(super) fn close(&self, reason: &str) {
+        tracing::debug!(lane = self.number, reason, "lane closed");
+        let mut state = self.state.lock();
+        state.closed = true;
+        let generation = state.connected.as_ref().map_or(0, |c| c.generation);
+        let orphans: Vec<_> = state.orphans.drain().flat_map(|(_, list)| list).collect();
+        drop(state);
+        self.end(orphans);
+        self.disconnect(generation);
+        self.changed.notify_one();
+    }
+
+    /// Sends a start. The future resolves with the instance; dropped, it gives the start up.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        start: Start,
+        descriptors: [BorrowedFd<'_>; 2],
+    ) -> Result<Waiting, StartError> {
+        let mut state = self.state.lock();
+        let lost = StartError::SpawnerLost { core: self.number };
+        let connected = state.connected.as_mut().ok_or_else(|| lost.clone())?;
+        connected
+            .send(&Request::Start(start), &descriptors)
+            .map_err(|_| lost)?;
+        let (sender, receiver) = oneshot::channel();
+        connected
+            .starts
+            .insert(start.token, (start.runtime, sender));
+        self.wake_if_unsent(connected);
+        Ok(Waiting {
+            lane: Arc::clone(self),
+            token: start.token,
+            receiver,
+        })
+    }
+
+    /// Asks about one instance; `None` when it or its spawner is not there any more.
+    pub(super) async fn ask(
+        &self,
+        generation: u32,
+        request: impl Fn(u64) -> Request,
+    ) -> Option<Answer> {
+        let token = self.next_token();
+        let receiver = {
+            let mut state = self.state.lock();
+            let connected = state
+                .connected
+                .as_mut()
+                .filter(|c| c.generation == generation)?;
+            connected.send(&request(token), &[]).ok()?;
+            let (sender, receiver) = oneshot::channel();
+            connected.questions.insert(token, sender);
+            self.wake_if_unsent(connected);
+            receiver
+        };
+        receiver.await.ok()
+    }
+
+    /// Tells the spawner to end one instance.
+    pub(super) fn destroy(&self, generation: u32, number: u64) {
+        let mut state = self.state.lock();
+        if let Some(connected) = state
+            .connected
+            .as_mut()
+            .filter(|c| c.generation == generation)
+        {
+            let _ = connected.send(&Request::Destroy { number }, &[]);
+            self.wake_if_unsent(connected);
+        }
+    }
+
+    /// What the socket had no room for is sent by the reading task.
+    fn wake_if_unsent(&self, connected: &Connected) {
+        if !connected.unsent.is_empty() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Reads the answers of each spawner in turn, on the runtime it is called on.
+    pub(super) async fn serve(self: Arc<Self>) {
+        loop {
+            let current = self
+                .state
+                .lock()
+                .connected
+                .as_ref()
+                .map(|c| (c.generation, Arc::clone(&c.socket)));
+            let Some((generation, socket)) = current else {
+                if self.state.lock().closed {
+                    return;
+                }
+                self.changed.notified().await;
+                continue;
+            };
+            match socket.as_fd().try_clone_to_owned().and_then(sockets::watch) {
+                Ok(socket) => self.read(generation, &socket).await,
+                Err(error) => {
+                    tracing::error!(lane = self.number, %error, "spawner's socket cannot be watched")
+                }
+            }
+            self.disconnect(generation);
+        }
+    }
+
+    async fn read(self: &Arc<Self>, generation: u32, socket: &AsyncFd<OwnedFd>) {
+        loop {
+            // Woken as well when something could not be sent, or when the lane is closed.
+            let unsent = match &self.state.lock().connected {
+                Some(connected) if connected.generation == generation => {
+                    !connected.unsent.is_empty()
+                }
+                _ => return,
+            };
+            let mut ready = tokio::select! {
+                readable = socket.readable() => match readable { Ok(ready) => ready, Err(_) => return },
+                writable = socket.writable(), if unsent => {
+                    if let Ok(mut ready) = writable {
+                        ready.clear_ready();
+                    }
+                    self.flush();
+                    continue;
+                }
+                () = self.changed.notified() => continue,
+            };
+            let mut packet = [0u8; MESSAGE_MAX];
+            match sockets::receive(socket.get_ref().as_fd(), &mut packet, false) {
+                Ok(received) if received.len > 0 => {
+                    if let Ok(reply) = Reply::decode(&packet[..received.len]) {
+                        self.on_reply(generation, reply, received.descriptors);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                _ => return,
+            }
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(connected) = &mut self.state.lock().connected {
+            connected.flush();
+        }
+    }
+
+    fn on_reply(self: &Arc<Self>, generation: u32, reply: Reply, descriptors: Vec<OwnedFd>) {
+        let mut state = self.state.lock();
+        let Some(connected) = state.connected.as_mut() else {
+            return;
+        };
+        match reply {
+            Reply::Started { token, number } => {
+                let shared = Arc::new(Shared::default());
+                connected.instances.insert(number, Arc::clone(&shared));
+                let given_up = connected.given_up.remove(&token);
+                let waiting = connected.starts.remove(&token);
+                drop(state);
+                let started = LiveInstance::new(
+                    Arc::clone(self),
+                    generation,
+                    number,
+                    shared,
+                    io_of(descriptors),
+                );
+                // A start that was given up has nobody to send to, and dropping destroys.
+                match waiting {
+                    Some((_, waiting)) if !given_up => drop(waiting.send(Ok(started))),
+                    _ => drop(started),
+                }
+            }
+            Reply::Failed {
+                token,
+                refusal,
+                detail,
+                errno,
+            } => {
+                connected.given_up.remove(&token);
+                if let Some((runtime, waiting)) = connected.starts.remove(&token) {
+                    let _ = waiting.send(Err(start_error(runtime, refusal, detail, errno)));
+                }
+            }
+            Reply::Done { token } => connected.answer(token, Answer::Done),
+            Reply::NotThere { token } => connected.answer(token, Answer::NotThere),
+            Reply::Used { token, usage } => connected.answer(token, Answer::Used(usage)),
+            Reply::Exited {
+                number,
+                cause,
+                value,
+                usage,
+            } => {
+                if let Some(shared) = connected.instances.remove(&number) {
+                    drop(state);
+                    shared.end(ExitReport {
+                        cause: exit_cause(cause, value),
+                        usage,
+                    });
+                }
+            }
+            Reply::Refused { count } => {
+                tracing::error!(lane = self.number, count, "spawner refused a message");
+            }
+            Reply::SetupFailed { step, errno } => {
+                tracing::error!(
+                    lane = self.number,
+                    step,
+                    errno,
+                    "spawner could not be set up"
+                );
+            }
+            Reply::Welcome { .. } | Reply::Listed { .. } => {}
+        }
+    }
+}
+
+impl Connected {
+    fn send(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let packet = request.encode();
+        if self.unsent.is_empty() {
+            match sockets::send(self.socket.as_fd(), &packet, descriptors) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+        if self.unsent.len() >= UNSENT_MAX {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let kept = descriptors
+            .iter()
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<io::Result<_>>()?;
+        self.unsent.push_back((packet, kept));
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        while let Some((packet, descriptors)) = self.unsent.front() {
+            let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            match sockets::send(self.socket.as_fd(), packet, &borrowed) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => drop(self.unsent.pop_front()),
+            }
+        }
+    }
+
+    fn answer(&mut self, token: u64, answer: Answer) {
+        if let Some(question) = self.questions.remove(&token) {
+            let _ = question.send(answer);
+        }
+    }
+}
+
+/// A start under way.
+pub(super) struct Waiting {
+    lane: Arc<Lane>,
+    token: u64,
+    receiver: oneshot::Receiver<Started>,
+}
+
+impl Future for Waiting {
+    type Output = Started;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Started> {
+        let lost = StartError::SpawnerLost {
+            core: self.lane.number,
+        };
+        Pin::new(&mut self.receiver)
+            .poll(cx)
+            .map(|got| got.unwrap_or(Err(lost)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.lane.state.lock();
+        if let Some(connected) = &mut state.connected
+            && connected.starts.remove(&self.token).is_some()
+        {
+            connected.given_up.insert(self.token);
+        }
+    }
+}
+
+fn io_of(descriptors: Vec<OwnedFd>) -> Option<InstanceIo> {
+    let [runtime_api, platform, stdout, stderr] = <[OwnedFd; 4]>::try_from(descriptors).ok()?;
+    Some(InstanceIo {
+        runtime_api,
+        platform,
+        stdout,
+        stderr,
+    })
+}
+
+fn exit_cause(cause: Cause, value: i32) -> ExitCause {
+    match cause {
+        Cause::Exited => ExitCause::Exited(value),
+        Cause::Signaled => ExitCause::Signaled(value),
+        Cause::OutOfMemory => ExitCause::OutOfMemory,
+        Cause::Destroyed => ExitCause::Destroyed,
+    }
+}
+
+fn start_error(runtime: u32, refusal: Refusal, detail: u16, errno: i32) -> StartError {
+    match refusal {
+        Refusal::Runtime => StartError::Runtime {
+            id: runtime,
+            reason: "it is not in the table, or its tree cannot be a root".into(),
+        },
+        Refusal::Package => {
+            let rule = PACKAGE_RULES
+                .get(usize::from(detail))
+                .unwrap_or(&"its descriptor is not valid");
+            StartError::Package {
+                reason: format!("{rule}, which this one breaks"),
+            }
+        }
+        Refusal::Block => StartError::Step {
+            step: "block".into(),
+            reason: "arguments and environment must be sealed and within their bound".into(),
+        },
+        Refusal::Step => StartError::Step {
+            step: step_name(detail).into(),
+            reason: errno_name(errno),
+        },
+        Refusal::Exhausted => StartError::Exhausted {
+            resource: "instances".into(),
+        },
+    }
+}

@@ -1,0 +1,289 @@
+//! Pid 2 of a sandbox: drops everything, installs the filter, waits for one message, becomes the
+//! runtime.
+//!
+//! ```text
+//! GUEST_STEPS ─▶ Ready (listeners, mount namespace) ─▶ parked ─▶ Go (block) ─▶ START_STEPS ─▶ exec
+//! ```
+//!
+//! A closed control socket without a word tells the spawner that the exec happened: the socket is
+//! close-on-exec. Refuses any second message, and a block that is not one; both end it.
+
+use super::{Plan, Step, run_all, step_number};
+use crate::{
+    block::{self, Block},
+    protocol::BLOCK_MAX,
+    sys::{filter, identity, processes, sockets},
+};
+use freehold_domain::runtime::RuntimeFamily;
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+/// The control socket's number in pid 2.
+const CONTROL: i32 = 3;
+
+/// What a parked process says: ready, or the step that failed and the errno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Parked; carries the two listeners and the mount namespace.
+    Parked,
+    /// Ends.
+    Failed {
+        /// Number of the step.
+        step: u16,
+        /// Why.
+        errno: i32,
+    },
+}
+
+impl Ready {
+    /// The packet.
+    pub fn encode(self) -> [u8; 7] {
+        let mut packet = [0u8; 7];
+        if let Self::Failed { step, errno } = self {
+            packet[0] = 1;
+            packet[1..3].copy_from_slice(&step.to_le_bytes());
+            packet[3..].copy_from_slice(&errno.to_le_bytes());
+        }
+        packet
+    }
+
+    /// The message in a packet; a packet of another form is a failure like any other.
+    pub fn decode(packet: &[u8]) -> Self {
+        match packet {
+            [0, ..] if packet.len() == 7 => Self::Parked,
+            [1, a, b, rest @ ..] if rest.len() == 4 => Self::Failed {
+                step: u16::from_le_bytes([*a, *b]),
+                errno: i32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
+            },
+            _ => Self::Failed {
+                step: u16::MAX,
+                errno: libc::EPROTO,
+            },
+        }
+    }
+}
+
+/// The one message to a parked process; carries the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Go {
+    /// Descriptors that it may have.
+    pub descriptors: u32,
+}
+
+pub(super) const GUEST_STEPS: [Step<Plan>; 11] = [
+    Step {
+        name: "descriptors",
+        run: arrange,
+    },
+    Step {
+        name: "session",
+        run: |_| identity::new_session(),
+    },
+    Step {
+        name: "signals",
+        run: |_| identity::default_signals(),
+    },
+    Step {
+        name: "resources",
+        run: limit_resources,
+    },
+    // Bounding set before the uid, uid before the capabilities.
+    Step {
+        name: "bounding_set",
+        run: |_| identity::bound_capabilities(&[]),
+    },
+    Step {
+        name: "groups",
+        run: |plan| super::init::drop_groups(plan.privilege),
+    },
+    Step {
+        name: "ids",
+        run: |plan| super::init::drop_ids(plan.privilege, plan.guest_id),
+    },
+    Step {
+        name: "capabilities",
+        run: |_| identity::set_capabilities(&[]),
+    },
+    Step {
+        name: "not_dumpable",
+        run: |_| identity::not_dumpable(),
+    },
+    Step {
+        name: "no_new_privileges",
+        run: |_| identity::no_new_privileges(),
+    },
+    // Last, with privileges gone: nothing later needs a closed call.
+    Step {
+        name: "filter",
+        run: |plan| filter::install(&plan.guest_filter),
+    },
+];
+
+/// What a start changes in the parked process.
+pub(super) struct Starting {
+    go: Go,
+    block: OwnedFd,
+    read: Option<Block>,
+}
+
+pub(super) const START_STEPS: [Step<Starting>; 3] = [
+    Step {
+        name: "descriptor_limit",
+        run: |s| identity::limit_resource(libc::RLIMIT_NOFILE, s.go.descriptors.into()),
+    },
+    // Only now: the package was mounted after this process was parked.
+    Step {
+        name: "working_folder",
+        run: |_| std::env::set_current_dir("/var/task"),
+    },
+    Step {
+        name: "block",
+        run: read_block,
+    },
+];
+
+/// 0 reads nothing, 1 and 2 are the pipes, 3 the control socket, 4 to 6 leave with [`Ready`].
+fn arrange(plan: &mut Plan) -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    let mut wanted = vec![
+        null.as_raw_fd(),
+        plan.output[0].as_raw_fd(),
+        plan.output[1].as_raw_fd(),
+        plan.control.as_raw_fd(),
+    ];
+    wanted.extend(plan.listeners.iter().map(AsRawFd::as_raw_fd));
+    wanted.extend(plan.mount_namespace.iter().map(AsRawFd::as_raw_fd));
+    processes::arrange_descriptors(&wanted, 3)?;
+    // Their numbers now mean something else: the old owners must not close them.
+    std::mem::forget(null);
+    Ok(())
+}
+
+fn limit_resources(_: &mut Plan) -> io::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    identity::limit_resource(libc::RLIMIT_CORE, 0)?;
+    identity::limit_resource(libc::RLIMIT_MEMLOCK, 8 << 20)?;
+    identity::limit_resource(libc::RLIMIT_MSGQUEUE, 819_200)?;
+    identity::limit_resource(libc::RLIMIT_SIGPENDING, 4096)
+}
+
+fn read_block(starting: &mut Starting) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let file = File::from(starting.block.try_clone()?);
+    // The descriptor's offset stands where the writer left it.
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+    file.take(BLOCK_MAX + 1).read_to_end(&mut bytes)?;
+    let block = block::decode(&bytes).map_err(|_| io::Error::from_raw_os_error(libc::EPROTO))?;
+    starting.read = Some(block);
+    Ok(())
+}
+
+/// Tells the spawner which step failed.
+pub(super) fn report_failure(control: BorrowedFd<'_>, name: &str, error: &io::Error) {
+    let failed = Ready::Failed {
+        step: step_number(name),
+        errno: error.raw_os_error().unwrap_or(libc::EIO),
+    };
+    let _ = sockets::send(control, &failed.encode(), &[]);
+}
+
+/// The whole life of pid 2 until it is somebody else's.
+pub(super) fn run_guest(mut plan: Plan) -> ! {
+    let spare = plan.control.as_fd().try_clone_to_owned();
+    let carried = plan.listeners.len() + plan.mount_namespace.iter().count();
+    if let Err((name, error)) = run_all(&GUEST_STEPS, &mut plan) {
+        let control = match (name, spare) {
+            ("descriptors", Ok(spare)) => spare,
+            _ => processes::arranged(CONTROL),
+        };
+        report_failure(control.as_fd(), name, &error);
+        processes::exit(1);
+    }
+    let control = processes::arranged(CONTROL);
+    let failure = park(&control, carried as i32, &plan);
+    report_failure(control.as_fd(), failure.0, &failure.1);
+    processes::exit(1)
+}
+
+fn park(control: &OwnedFd, carried: i32, plan: &Plan) -> (&'static str, io::Error) {
+    let leaving: Vec<OwnedFd> = (4..4 + carried).map(processes::arranged).collect();
+    let borrowed: Vec<BorrowedFd<'_>> = leaving.iter().map(AsFd::as_fd).collect();
+    if let Err(error) = sockets::send(control.as_fd(), &Ready::Parked.encode(), &borrowed) {
+        return ("lost", error);
+    }
+    drop(leaving);
+    let mut packet = [0u8; 8];
+    let received = match sockets::receive(control.as_fd(), &mut packet, true) {
+        // The spawner closed the socket: this sandbox is not needed any more.
+        Ok(received) if received.len == 0 => processes::exit(0),
+        Ok(received) => received,
+        Err(error) => return ("lost", error),
+    };
+    let mut descriptors = received.descriptors;
+    let (4, Some(block)) = (received.len, descriptors.pop()) else {
+        return ("lost", io::Error::from_raw_os_error(libc::EPROTO));
+    };
+    let go = Go {
+        descriptors: u32::from_le_bytes([packet[0], packet[1], packet[2], packet[3]]),
+    };
+    let mut starting = Starting {
+        go,
+        block,
+        read: None,
+    };
+    if let Err(failed) = run_all(&START_STEPS, &mut starting) {
+        return failed;
+    }
+    let Starting {
+        read: Some(read),
+        block,
+        ..
+    } = starting
+    else {
+        return ("block", io::Error::from_raw_os_error(libc::EPROTO));
+    };
+    drop(block);
+    ("exec", execute(plan, read))
+}
+
+/// Where a package brings its own program, the first of these that exists is it.
+const BOOTSTRAPS: [&str; 2] = ["/var/task/bootstrap", "/opt/bootstrap"];
+
+fn execute(plan: &Plan, block: Block) -> io::Error {
+    let runtime = &plan.runtime;
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let mut argv: Vec<CString> = runtime.argv.iter().map(|arg| text(arg)).collect();
+    if runtime.family == RuntimeFamily::Provided {
+        let found = BOOTSTRAPS
+            .iter()
+            .find(|path| std::path::Path::new(path).exists());
+        argv.splice(
+            0..argv.len().min(1),
+            [text(found.unwrap_or(&BOOTSTRAPS[0]))],
+        );
+    }
+    argv.extend(block.args);
+    let Some(path) = argv.first().cloned() else {
+        return io::Error::from_raw_os_error(libc::ENOENT);
+    };
+    let own = |name: &CString| !block.env.iter().any(|(replacing, _)| replacing == name);
+    let base = runtime
+        .env
+        .iter()
+        .map(|(name, value)| (text(name), text(value)));
+    let env: Vec<CString> = base
+        .filter(|(name, _)| own(name))
+        .chain(block.env.iter().cloned())
+        .map(|(name, value)| {
+            let mut both = name.into_bytes();
+            both.push(b'=');
+            both.extend_from_slice(value.as_bytes());
+            CString::new(both).unwrap_or_default()
+        })
+        .collect();
+    processes::execute(&path, &argv, &env)
+}

@@ -1,0 +1,252 @@
+//! Pid 1 of a sandbox: sets everything up that needs privileges, forks pid 2, gives up the
+//! privileges, reaps, and ends when pid 2 ends.
+//!
+//! Tenant code is never pid 1, so signals and orphans behave as on Lambda, and the tenant cannot
+//! signal this process, which has another uid. Refuses to live longer than pid 2 or the spawner.
+
+use super::{NAMESPACES, Privilege, Step, guest, left_out, run_all};
+use crate::{
+    seccomp::Program,
+    sys::{
+        filter, identity, mounts,
+        mounts::Attributes,
+        processes::{self, Fork},
+        sockets,
+    },
+};
+use freehold_domain::{
+    ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS},
+    runtime::RuntimeRow,
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+    net::TcpListener,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::PathBuf,
+    rc::Rc,
+};
+
+/// Everything that pid 1 and pid 2 need, made by the spawner before it forks.
+pub struct Plan {
+    /// With or without root.
+    pub privilege: Privilege,
+    /// The runtime's root in the spawner's mount namespace.
+    pub root: PathBuf,
+    /// The runtime.
+    pub runtime: Rc<RuntimeRow>,
+    /// Doors of the instance's groups.
+    pub doors: Vec<OwnedFd>,
+    /// Pid 2's end of its control socket.
+    pub control: OwnedFd,
+    /// Where pid 1 leaves pid 2's wait status.
+    pub status: OwnedFd,
+    /// Write ends of the guest's output.
+    pub output: [OwnedFd; 2],
+    /// Pid 2's uid and gid.
+    pub guest_id: u32,
+    /// Pid 1's uid and gid.
+    pub init_id: u32,
+    /// Pid 2's filter.
+    pub guest_filter: Rc<Program>,
+    /// Pid 1's filter.
+    pub init_filter: Rc<Program>,
+    /// Made by the steps: the two listeners.
+    pub listeners: Vec<OwnedFd>,
+    /// Made by the steps: this sandbox's mount namespace.
+    pub mount_namespace: Option<OwnedFd>,
+}
+
+/// The flags to fork pid 1 with.
+pub fn namespace_flags() -> u64 {
+    let wanted = NAMESPACES.iter().filter(|(name, _)| !left_out(name));
+    wanted.fold(0, |flags, (_, flag)| flags | *flag as u64)
+}
+
+pub(super) const INIT_STEPS: [Step<Plan>; 12] = [
+    Step {
+        name: "die_with_spawner",
+        run: |_| identity::die_with_parent(),
+    },
+    // The first act that counts, so that all later memory is charged right; pid 2 inherits.
+    Step {
+        name: "join_cgroups",
+        run: join_cgroups,
+    },
+    // After the join, else /proc/self/cgroup shows the host's names.
+    Step {
+        name: "namespace_cgroup",
+        run: |_| mounts::unshare(libc::CLONE_NEWCGROUP),
+    },
+    Step {
+        name: "loopback",
+        run: |_| sockets::raise_loopback(),
+    },
+    Step {
+        name: "listeners",
+        run: make_listeners,
+    },
+    // In a user namespace a new proc may be mounted only while another, fully visible one is in
+    // sight: before the old root goes.
+    Step {
+        name: "mount_proc",
+        run: mount_proc,
+    },
+    Step {
+        name: "keep_mount_namespace",
+        run: keep_mount_namespace,
+    },
+    Step {
+        name: "offer_to_oom_killer",
+        run: offer_to_oom_killer,
+    },
+    Step {
+        name: "read_only_proc",
+        run: read_only_proc,
+    },
+    Step {
+        name: "mount_shm",
+        run: mount_shm,
+    },
+    Step {
+        name: "pivot_root",
+        run: |plan| mounts::pivot(&plan.root),
+    },
+    Step {
+        name: "host_name",
+        run: |_| identity::set_host_name("localhost"),
+    },
+];
+
+pub(super) const REAPER_STEPS: [Step<Plan>; 8] = [
+    // 0 is the status pipe; everything else goes.
+    Step {
+        name: "init_descriptors",
+        run: |plan| processes::arrange_descriptors(&[plan.status.as_raw_fd()], 0),
+    },
+    Step {
+        name: "init_bounding_set",
+        run: |_| identity::bound_capabilities(&[]),
+    },
+    Step {
+        name: "init_groups",
+        run: |plan| drop_groups(plan.privilege),
+    },
+    Step {
+        name: "init_ids",
+        run: |plan| drop_ids(plan.privilege, plan.init_id),
+    },
+    Step {
+        name: "init_capabilities",
+        run: |_| identity::set_capabilities(&[]),
+    },
+    Step {
+        name: "init_not_dumpable",
+        run: |_| identity::not_dumpable(),
+    },
+    // The change of ids cleared it.
+    Step {
+        name: "init_die_with_spawner",
+        run: |_| identity::die_with_parent(),
+    },
+    Step {
+        name: "init_filter",
+        run: |plan| {
+            identity::no_new_privileges()?;
+            filter::install(&plan.init_filter)
+        },
+    },
+];
+
+pub(super) fn drop_groups(privilege: Privilege) -> io::Result<()> {
+    match privilege {
+        Privilege::Root => identity::clear_groups(),
+        // A user namespace with one mapped id forbids setgroups; there is nothing to drop to.
+        Privilege::UserNamespace => Ok(()),
+    }
+}
+
+pub(super) fn drop_ids(privilege: Privilege, id: u32) -> io::Result<()> {
+    match privilege {
+        Privilege::Root => identity::set_ids(id, id),
+        Privilege::UserNamespace => Ok(()),
+    }
+}
+
+fn join_cgroups(plan: &mut Plan) -> io::Result<()> {
+    for door in plan.doors.drain(..) {
+        File::from(door).write_all(b"0")?;
+    }
+    Ok(())
+}
+
+fn make_listeners(plan: &mut Plan) -> io::Result<()> {
+    for address in [RUNTIME_API_ADDRESS, PLATFORM_ADDRESS] {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        plan.listeners.push(listener.into());
+    }
+    Ok(())
+}
+
+fn mount_proc(plan: &mut Plan) -> io::Result<()> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    mounts::mount(
+        "proc",
+        &plan.root.join("proc"),
+        "proc",
+        flags,
+        "hidepid=invisible",
+    )
+}
+
+fn keep_mount_namespace(plan: &mut Plan) -> io::Result<()> {
+    plan.mount_namespace = Some(File::open(plan.root.join("proc/self/ns/mnt"))?.into());
+    Ok(())
+}
+
+/// If the kernel must kill for want of memory of the machine, it is a guest.
+fn offer_to_oom_killer(plan: &mut Plan) -> io::Result<()> {
+    std::fs::write(plan.root.join("proc/self/oom_score_adj"), "500")
+}
+
+fn read_only_proc(plan: &mut Plan) -> io::Result<()> {
+    mounts::restrict(&plan.root.join("proc"), Attributes::READ_ONLY)
+}
+
+fn mount_shm(plan: &mut Plan) -> io::Result<()> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let options = "size=64m,nr_inodes=4096,mode=1777";
+    mounts::mount("shm", &plan.root.join("dev/shm"), "tmpfs", flags, options)
+}
+
+/// The whole life of pid 1.
+pub fn run_init(mut plan: Plan) -> ! {
+    identity::set_name("init");
+    if let Err((name, error)) = run_all(&INIT_STEPS, &mut plan) {
+        guest::report_failure(plan.control.as_fd(), name, &error);
+        processes::exit(1);
+    }
+    let child = match processes::fork_into(0) {
+        Ok(Fork::Child) => guest::run_guest(plan),
+        Ok(Fork::Parent(pid, _)) => pid,
+        Err(error) => {
+            guest::report_failure(plan.control.as_fd(), "fork", &error);
+            processes::exit(1)
+        }
+    };
+    // Without its own privileges gone this process would be the tenant's best target: its end
+    // is the end of the sandbox, so a failure here cannot leave a privileged pid 1 behind.
+    if let Err((name, error)) = run_all(&REAPER_STEPS, &mut plan) {
+        guest::report_failure(plan.control.as_fd(), name, &error);
+        processes::exit(1);
+    }
+    let mut status = File::from(processes::arranged(0));
+    while let Some((pid, ended)) = processes::wait_any() {
+        if pid == child {
+            let _ = status.write_all(&ended.to_le_bytes());
+            break;
+        }
+    }
+    processes::exit(0)
+}

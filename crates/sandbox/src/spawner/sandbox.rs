@@ -1,0 +1,292 @@
+//! One sandbox from the spawner's side: made, specialised, ended.
+
+use super::uids::Uids;
+use crate::{
+    cgroup::{Group, GroupLimits, Guests},
+    isolate::{self, Plan, Privilege, Runtimes, run_init},
+    protocol::{Cause, Start},
+    seccomp::Program,
+    sys::{
+        mounts,
+        mounts::Attributes,
+        processes::{self, Fork},
+        sockets,
+    },
+    volumes::{VolumeKeeper, VolumePool},
+};
+use freehold_domain::{ids::Mebibytes, ports::InstanceUsage, runtime::RuntimeRow};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    rc::Rc,
+};
+
+/// Where a sandbox is in its life.
+#[derive(Debug)]
+pub enum State {
+    /// Pid 2 is not parked yet; a start may be waiting for it.
+    Preparing(Option<Waiting>),
+    /// Finished and empty.
+    Parked,
+    /// Told to become the runtime.
+    Launching(u64),
+    /// The runtime was executed.
+    Running,
+}
+
+/// A start with its descriptors, checked.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What was asked.
+    pub start: Start,
+    /// The package, a detached read-only mount.
+    pub package: OwnedFd,
+    /// The sealed block.
+    pub block: OwnedFd,
+}
+
+/// Why a step of the spawner's own failed: its name and the cause.
+pub type Failed = (&'static str, io::Error);
+
+/// A sandbox. Its number is the only name that the server knows.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Row of the runtime table.
+    pub runtime: u32,
+    /// Pid 1.
+    pub pidfd: OwnedFd,
+    /// To pid 2, until it has become the runtime.
+    pub control: Option<OwnedFd>,
+    /// Where it is.
+    pub state: State,
+    /// Listeners, then the read ends of the output; until handed out.
+    pub io: Vec<OwnedFd>,
+    /// Until the package is mounted.
+    pub mount_namespace: Option<OwnedFd>,
+    /// Its groups.
+    pub group: Group,
+    /// Asked for by the server.
+    pub destroyed: bool,
+    /// What pid 2 said went wrong: step and errno.
+    pub failed: Option<(u16, i32)>,
+    uid: u32,
+    status: OwnedFd,
+    volume: Option<VolumeKeeper>,
+}
+
+/// What all sandboxes of a lane are made from.
+pub struct Workshop {
+    /// With or without root.
+    pub privilege: Privilege,
+    /// The runtimes' roots.
+    pub runtimes: Runtimes,
+    /// The groups' parents.
+    pub guests: Guests,
+    /// Pid 2's filter.
+    pub guest_filter: Rc<Program>,
+    /// Pid 1's filter.
+    pub init_filter: Rc<Program>,
+    /// `/tmp`s.
+    pub volumes: VolumePool,
+    /// Free uids.
+    pub uids: Uids,
+    /// First part of the groups' names, `LANE.GENERATION.`.
+    pub prefix: String,
+}
+
+impl Workshop {
+    /// Forks a sandbox of `row`; it reports on its control socket once it is parked.
+    pub fn make(&mut self, number: u64, row: &Rc<RuntimeRow>) -> Result<Sandbox, Failed> {
+        let uid = self
+            .uids
+            .take()
+            .ok_or(("fork", io::Error::from_raw_os_error(libc::EUSERS)))?;
+        let made = self.make_as(number, row, uid);
+        if made.is_err() {
+            self.uids.give_back(uid);
+        }
+        made
+    }
+
+    fn make_as(&self, number: u64, row: &Rc<RuntimeRow>, uid: u32) -> Result<Sandbox, Failed> {
+        let pipes = |error: io::Error| ("pipes", error);
+        let (control, inner_control) = sockets::pair().map_err(pipes)?;
+        let (status, inner_status) = pipe().map_err(pipes)?;
+        let (stdout, inner_stdout) = pipe().map_err(pipes)?;
+        let (stderr, inner_stderr) = pipe().map_err(pipes)?;
+        if self.privilege == Privilege::Root {
+            // So that the guest may open /dev/stdout, which is a pipe made by root.
+            for pipe in [&inner_stdout, &inner_stderr] {
+                let (user, group) = (
+                    rustix::fs::Uid::from_raw(uid),
+                    rustix::fs::Gid::from_raw(uid),
+                );
+                rustix::fs::fchown(pipe, Some(user), Some(group)).map_err(|e| pipes(e.into()))?;
+            }
+        }
+        let name = format!("{}{number}", self.prefix);
+        let group = self
+            .guests
+            .create(&name)
+            .map_err(|error| ("cgroup", error))?;
+        let forked = group.doors().and_then(|doors| {
+            let plan = Plan {
+                privilege: self.privilege,
+                root: self.runtimes.root(row.id),
+                runtime: Rc::clone(row),
+                doors,
+                control: inner_control,
+                status: inner_status,
+                output: [inner_stdout, inner_stderr],
+                guest_id: uid,
+                init_id: uid + 1,
+                guest_filter: Rc::clone(&self.guest_filter),
+                init_filter: Rc::clone(&self.init_filter),
+                listeners: Vec::new(),
+                mount_namespace: None,
+            };
+            match processes::fork_into(isolate::namespace_flags())? {
+                Fork::Child => run_init(plan),
+                Fork::Parent(_, pidfd) => Ok(pidfd),
+            }
+        });
+        match forked {
+            Ok(pidfd) => Ok(Sandbox {
+                runtime: row.id,
+                pidfd,
+                control: Some(control),
+                state: State::Preparing(None),
+                io: vec![stdout, stderr],
+                mount_namespace: None,
+                group,
+                destroyed: false,
+                failed: None,
+                uid,
+                status,
+                volume: None,
+            }),
+            Err(error) => {
+                let _ = group.remove(&self.guests);
+                Err(("fork", error))
+            }
+        }
+    }
+
+    /// Makes a parked sandbox this start's: limits, `/tmp` and package from outside, then one
+    /// message to pid 2.
+    pub fn launch(&mut self, sandbox: &mut Sandbox, waiting: &Waiting) -> Result<(), Failed> {
+        let start = &waiting.start;
+        let limits = GroupLimits {
+            memory_bytes: Mebibytes(start.memory_mib).bytes(),
+            pids: start.pids,
+            cpu_weight: start.cpu_weight,
+            cpu_quota_us: (start.cpu_quota_us > 0).then_some(start.cpu_quota_us),
+        };
+        sandbox
+            .group
+            .limit(&self.guests, &limits)
+            .map_err(|error| ("limits", error))?;
+        let volumes = &mut self.volumes;
+        let volume = self
+            .runtimes
+            .on_host(|| volumes.take(Mebibytes(start.tmp_mib)))
+            .map_err(|error| ("volume", error))?
+            .map_err(|error| ("volume", volume_error(&error)))?;
+        let (tmp, keeper) = volume.split();
+        sandbox.volume = Some(keeper);
+        let namespace = sandbox.mount_namespace.take();
+        let namespace = namespace.ok_or(("package", io::Error::from_raw_os_error(libc::EPROTO)))?;
+        // No tenant code has run in there yet, so a path resolves to what we put there.
+        self.runtimes
+            .inside(namespace.as_fd(), || {
+                mounts::attach(tmp.as_fd(), Path::new("/tmp"))
+                    .map_err(|error| ("volume", error))?;
+                mounts::attach(waiting.package.as_fd(), Path::new("/var/task"))
+                    .map_err(|error| ("package", error))
+            })
+            .map_err(|error| ("package", error))??;
+        let control = sandbox.control.as_ref();
+        let control = control.ok_or(("exec", io::Error::from_raw_os_error(libc::EPROTO)))?;
+        sockets::send(
+            control.as_fd(),
+            &start.descriptors.to_le_bytes(),
+            &[waiting.block.as_fd()],
+        )
+        .map_err(|error| ("exec", error))?;
+        sandbox.state = State::Launching(start.token);
+        Ok(())
+    }
+
+    /// A detached, read-only copy of the package's mount.
+    pub fn package_mount(&self, package: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        // A descriptor's mount can be cloned only from the namespace it is of: the server's.
+        let mount = self.runtimes.on_host(|| mounts::clone_mount(package))??;
+        let sealed = Attributes::READ_ONLY
+            .and(Attributes::NO_SUID)
+            .and(Attributes::NO_DEV);
+        mounts::restrict_detached(mount.as_fd(), sealed)?;
+        Ok(mount)
+    }
+
+    /// Ends every process of a sandbox; its pidfd tells when.
+    pub fn kill(&self, sandbox: &mut Sandbox) {
+        let _ = processes::kill(sandbox.pidfd.as_fd());
+        sandbox.group.kill(&self.guests);
+    }
+
+    /// After pid 1 was reaped: the last figures, and everything given back. `Err` while a group
+    /// still has a member, to be tried again.
+    pub fn finish(&mut self, sandbox: &mut Sandbox) -> io::Result<(Cause, i32, InstanceUsage)> {
+        let usage = sandbox.group.usage(&self.guests);
+        let end = sandbox.end(&usage);
+        sandbox.group.remove(&self.guests)?;
+        if let Some(volume) = sandbox.volume.take() {
+            volume.discard();
+        }
+        self.uids.give_back(sandbox.uid);
+        Ok((end.0, end.1, usage))
+    }
+}
+
+impl Sandbox {
+    /// What ended it, from the status that pid 1 left.
+    fn end(&self, usage: &InstanceUsage) -> (Cause, i32) {
+        let mut bytes = [0u8; 4];
+        let left = File::from(match self.status.try_clone() {
+            Ok(status) => status,
+            Err(_) => return (Cause::Signaled, libc::SIGKILL),
+        })
+        .read_exact(&mut bytes);
+        let status = left.ok().map(|()| i32::from_le_bytes(bytes));
+        let signal = status.map_or(libc::SIGKILL, |status| status & 0x7f);
+        if self.destroyed {
+            (Cause::Destroyed, 0)
+        } else if signal == 0 {
+            (Cause::Exited, status.unwrap_or(0) >> 8 & 0xff)
+        } else if signal == libc::SIGKILL && usage.oom_kills > 0 {
+            (Cause::OutOfMemory, signal)
+        } else {
+            (Cause::Signaled, signal)
+        }
+    }
+}
+
+fn volume_error(error: &crate::volumes::VolumeError) -> io::Error {
+    match error {
+        crate::volumes::VolumeError::Kernel { source, .. } => {
+            io::Error::from_raw_os_error(source.raw_os_error().unwrap_or(libc::EIO))
+        }
+        crate::volumes::VolumeError::Size { .. } => io::Error::from_raw_os_error(libc::EINVAL),
+        crate::volumes::VolumeError::Devices { .. } => io::Error::from_raw_os_error(libc::EBUSY),
+        _ => io::Error::from_raw_os_error(libc::EIO),
+    }
+}
+
+/// A pipe, close-on-exec; reading never waits.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((read, write))
+}

@@ -1,0 +1,303 @@
+//! The supervisor: forks the spawners, outlives each of them, and outlives the server just long
+//! enough to leave nothing behind.
+//!
+//! ```text
+//! server ──socket── supervisor ──fork──▶ spawner 0, spawner 1 …
+//!   its end ─▶ spawners end, groups are removed, the supervisor ends
+//!   a spawner's end ─▶ its instances die with it (death signal of pid 1), its groups are removed,
+//!                      a new one is forked and its socket is sent to the server
+//!   the supervisor's end ─▶ spawners and instances die with it, the server reads an end
+//! ```
+//!
+//! Reads one message from the server, "end", and nothing else of it. Refuses to fork spawners in
+//! a row that die at once: it rests between them.
+
+use crate::{
+    cgroup::{self, Base, Discovery},
+    isolate::Privilege,
+    protocol::{Notice, SHUTDOWN},
+    spawner::{Expected, LaneOptions, USUAL_TMP, run_lane},
+    sys::{
+        identity, mounts,
+        processes::{self, Fork},
+        sockets,
+    },
+    volumes::VolumeOptions,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// What the supervisor is made from.
+#[derive(Debug)]
+pub struct SupervisorOptions {
+    /// Its socket to the server.
+    pub socket: OwnedFd,
+    /// The server's mount namespace.
+    pub host: OwnedFd,
+    /// The server, to be moved under the platform's weight.
+    pub server_pid: i32,
+    /// With or without root.
+    pub privilege: Privilege,
+    /// The hierarchies.
+    pub discovery: Discovery,
+    /// One spawner for each.
+    pub lanes: u16,
+    /// The runtime table, and whose it must be.
+    pub table: (PathBuf, u32),
+    /// A folder of root's alone.
+    pub state_dir: PathBuf,
+    /// What a package's descriptor must be.
+    pub expected: Expected,
+    /// Sandboxes parked in all.
+    pub parked: usize,
+    /// Volumes made ahead in all.
+    pub volumes_ready: usize,
+    /// Instances at once in all.
+    pub instances_max: u32,
+    /// Memory of all guests together.
+    pub guests_memory_bytes: u64,
+}
+
+/// The steps of the supervisor's set-up, by their number in [`Notice::SetupFailed`].
+pub const SETUP_STEPS: [&str; 6] = [
+    "supervisor identity",
+    "state folder",
+    "mount namespace",
+    "cgroups",
+    "spawner fork",
+    "child events",
+];
+
+/// A spawner that lived shorter than this was not well.
+const SHORT_LIFE: Duration = Duration::from_millis(500);
+
+struct LaneSlot {
+    pid: i32,
+    pidfd: OwnedFd,
+    generation: u32,
+    born: Instant,
+}
+
+struct Supervisor {
+    options: SupervisorOptions,
+    base: Base,
+    lanes: Vec<LaneSlot>,
+}
+
+/// The whole life of the supervisor.
+pub fn run_supervisor(options: SupervisorOptions) -> ! {
+    let socket = options.socket.try_clone();
+    match Supervisor::set_up(options) {
+        Ok((mut supervisor, children)) => {
+            supervisor.run(&children);
+            supervisor.end();
+            processes::exit(0)
+        }
+        Err((step, error)) => {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            if let Ok(socket) = socket {
+                let _ = sockets::send(
+                    socket.as_fd(),
+                    &Notice::SetupFailed { step, errno }.encode(),
+                    &[],
+                );
+            }
+            processes::exit(2)
+        }
+    }
+}
+
+impl Supervisor {
+    fn set_up(options: SupervisorOptions) -> Result<(Supervisor, OwnedFd), (u16, io::Error)> {
+        let at = |step: u16| move |error| (step, error);
+        identity::set_name("freehold-super");
+        identity::new_session().map_err(at(0))?;
+        identity::not_dumpable().map_err(at(0))?;
+        identity::become_subreaper().map_err(at(0))?;
+        identity::raise_descriptor_limit().map_err(at(0))?;
+        for folder in ["fast", "mnt", "volumes"] {
+            fs::create_dir_all(options.state_dir.join(folder)).map_err(at(1))?;
+        }
+        if options.privilege == Privilege::Root {
+            mounts::unshare_mounts().map_err(at(2))?;
+            mounts::make_private().map_err(at(2))?;
+            // Without it starts are slower and nothing else; `doctor` says so.
+            let _ = cgroup::favor_fast_moves(
+                &options.state_dir.join("fast"),
+                u64::from(processes::own_pid().unsigned_abs()),
+            );
+        }
+        let base =
+            Base::create(options.discovery.clone(), options.guests_memory_bytes).map_err(at(3))?;
+        for pid in [options.server_pid, processes::own_pid()] {
+            base.join_platform(pid).map_err(at(3))?;
+        }
+        let children = processes::child_events().map_err(at(5))?;
+        let mut supervisor = Supervisor {
+            options,
+            base,
+            lanes: Vec::new(),
+        };
+        for lane in 0..supervisor.options.lanes {
+            let slot = supervisor.fork_lane(lane, 1).map_err(at(4));
+            match slot {
+                Ok(slot) => supervisor.lanes.push(slot),
+                Err(error) => {
+                    supervisor.end();
+                    return Err(error);
+                }
+            }
+        }
+        Ok((supervisor, children))
+    }
+
+    fn fork_lane(&self, lane: u16, generation: u32) -> io::Result<LaneSlot> {
+        let (outer, inner) = sockets::pair()?;
+        let lanes = usize::from(self.options.lanes);
+        let options = LaneOptions {
+            lane,
+            generation,
+            socket: inner,
+            privilege: self.options.privilege,
+            host: self.options.host.try_clone()?,
+            guests: self.base.guests()?,
+            table: self.options.table.clone(),
+            scratch: self.options.state_dir.join("mnt"),
+            volumes: VolumeOptions {
+                folder: self.options.state_dir.join("volumes"),
+                usual: USUAL_TMP,
+                ready: self.options.volumes_ready.div_ceil(lanes),
+            },
+            expected: self.options.expected,
+            parked: self.options.parked.div_ceil(lanes),
+            instances_max: self
+                .options
+                .instances_max
+                .div_ceil(u32::from(self.options.lanes)),
+        };
+        match processes::fork_into(0)? {
+            Fork::Child => {
+                if identity::die_with_parent().is_err() || processes::parent() <= 1 {
+                    processes::exit(2);
+                }
+                self.forget_in_child();
+                run_lane(options)
+            }
+            Fork::Parent(pid, pidfd) => {
+                drop(options);
+                let notice = Notice::Lane { lane, generation };
+                sockets::send(
+                    self.options.socket.as_fd(),
+                    &notice.encode(),
+                    &[outer.as_fd()],
+                )?;
+                Ok(LaneSlot {
+                    pid,
+                    pidfd,
+                    generation,
+                    born: Instant::now(),
+                })
+            }
+        }
+    }
+
+    /// A spawner must not hold the supervisor's end of the server's socket: the server would not
+    /// notice the supervisor's end.
+    fn forget_in_child(&self) {
+        use std::os::fd::AsRawFd;
+        processes::close_one(self.options.socket.as_raw_fd());
+    }
+
+    /// Until the server ends or says so.
+    fn run(&mut self, children: &OwnedFd) {
+        loop {
+            let mut watched = [
+                PollFd::new(&self.options.socket, PollFlags::IN),
+                PollFd::new(children, PollFlags::IN),
+            ];
+            match poll(&mut watched, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+            let (server, child) = (watched[0].revents(), watched[1].revents());
+            if !child.is_empty() {
+                let mut sink = [0u8; 1024];
+                let _ = rustix::io::read(children, &mut sink);
+                self.reap();
+            }
+            if !server.is_empty() {
+                let mut packet = [0u8; 8];
+                match sockets::receive(self.options.socket.as_fd(), &mut packet, false) {
+                    Ok(received) if received.len == 0 || packet[..received.len] == SHUTDOWN => {
+                        return;
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, _)) = processes::reap_any() {
+            let Some(place) = self.lanes.iter().position(|slot| slot.pid == pid) else {
+                continue;
+            };
+            self.replace(place);
+        }
+    }
+
+    /// A spawner died: its lane is cleared, the server told, a new one forked.
+    fn replace(&mut self, place: usize) {
+        let lane = place as u16;
+        let generation = self.lanes[place].generation;
+        let _ = self.base.clear_lane(lane);
+        let lost = Notice::LaneLost { lane, generation };
+        let _ = sockets::send(self.options.socket.as_fd(), &lost.encode(), &[]);
+        if self.lanes[place].born.elapsed() < SHORT_LIFE {
+            std::thread::sleep(SHORT_LIFE);
+        }
+        if self.server_is_gone() {
+            return;
+        }
+        if let Ok(slot) = self.fork_lane(lane, generation + 1) {
+            self.lanes[place] = slot;
+        }
+    }
+
+    fn server_is_gone(&self) -> bool {
+        let mut one = [PollFd::new(&self.options.socket, PollFlags::RDHUP)];
+        let _ = poll(
+            &mut one,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        );
+        !one[0].revents().is_empty()
+    }
+
+    /// Nothing is left after this: no process, no group, no mount.
+    fn end(&mut self) {
+        // The server closed the spawners' sockets or is gone, so they are ending already.
+        let until = Instant::now() + Duration::from_millis(500);
+        while !self.lanes.is_empty() {
+            if Instant::now() > until {
+                for slot in &self.lanes {
+                    let _ = processes::kill(slot.pidfd.as_fd());
+                }
+            }
+            while let Some((pid, _)) = processes::reap_any() {
+                self.lanes.retain(|slot| slot.pid != pid);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.base.remove();
+        let _ = sockets::send(self.options.socket.as_fd(), &Notice::Gone.encode(), &[]);
+    }
+}

@@ -1,0 +1,56 @@
+//! The kernel's edge: the only place of the crate where `unsafe` is allowed.
+//!
+//! Every function here is one call, or one call and the reading of its answer, small enough to
+//! check by eye. Decisions are taken elsewhere: nothing here knows what an instance is.
+
+#![allow(unsafe_code)]
+
+pub mod filter;
+pub mod identity;
+pub mod loopdev;
+pub mod mounts;
+pub mod processes;
+pub mod sockets;
+
+use std::io;
+
+/// The answer of a raw call as a result.
+pub(crate) fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(answer)
+}
+
+/// The name of an errno, `EPERM`, for messages that an operator reads.
+pub fn errno_name(errno: i32) -> String {
+    let name = match errno {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EIO => "EIO",
+        libc::E2BIG => "E2BIG",
+        libc::ENOEXEC => "ENOEXEC",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EBUSY => "EBUSY",
+        libc::EEXIST => "EEXIST",
+        libc::ENODEV => "ENODEV",
+        libc::ENOTDIR => "ENOTDIR",
+        libc::EISDIR => "EISDIR",
+        libc::EINVAL => "EINVAL",
+        libc::ENFILE => "ENFILE",
+        libc::EMFILE => "EMFILE",
+        libc::ETXTBSY => "ETXTBSY",
+        libc::ENOSPC => "ENOSPC",
+        libc::EROFS => "EROFS",
+        libc::ELOOP => "ELOOP",
+        libc::ENOSYS => "ENOSYS",
+        libc::ENAMETOOLONG => "ENAMETOOLONG",
+        libc::EUSERS => "EUSERS",
+        libc::EPROTO => "EPROTO",
+        _ => return format!("errno {errno}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,173 @@
+//! What runs inside: each word is one thing that a function may do, good or bad.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpStream,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+pub fn run(args: &[String]) -> ExitCode {
+    let number = |place: usize| {
+        args.get(place)
+            .and_then(|a| a.parse::<usize>().ok())
+            .unwrap_or(0)
+    };
+    match args.first().map(String::as_str).unwrap_or("") {
+        "hello" => say("hello"),
+        "exit" => return ExitCode::from(number(1) as u8),
+        "facts" => facts(),
+        "heap" => heap(number(1)),
+        "tmp" => fill_tmp(),
+        "spin" => {
+            say("spinning");
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        "bomb" => bomb(),
+        "daemons" => daemons(number(1)),
+        "daemon" => {}
+        "call" => call(),
+        "files" => many_files(),
+        other => say(&format!("unknown word {other}")),
+    }
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn facts() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let keys = [
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "CapPrm:",
+        "CapBnd:",
+        "NoNewPrivs:",
+        "Seccomp:",
+    ];
+    for line in status
+        .lines()
+        .filter(|line| keys.iter().any(|key| line.starts_with(key)))
+    {
+        say(&line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    let mut open: Vec<String> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    open.sort();
+    // The last one is the folder that is being read.
+    say(&format!("open {open:?}"));
+    say(&format!(
+        "cwd {}",
+        std::env::current_dir().unwrap_or_default().display()
+    ));
+    say(&format!("pid {}", std::process::id()));
+    say(&format!(
+        "file {}",
+        fs::read_to_string("/var/task/file")
+            .unwrap_or_default()
+            .trim()
+    ));
+    say(&format!(
+        "write task {:?}",
+        fs::write("/var/task/x", "").map_err(|e| e.raw_os_error())
+    ));
+    say(&format!(
+        "write root {:?}",
+        fs::write("/etc/x", "").map_err(|e| e.raw_os_error())
+    ));
+    say(&format!(
+        "write tmp {:?}",
+        fs::write("/tmp/x", "").map_err(|e| e.raw_os_error())
+    ));
+    let stdout = fs::OpenOptions::new().write(true).open("/dev/stdout");
+    say(&format!(
+        "open stdout {:?}",
+        stdout.map(drop).map_err(|e| e.raw_os_error())
+    ));
+    let visible = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = visible
+        .filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .count();
+    say(&format!("processes {pids}"));
+    for (name, value) in std::env::vars() {
+        say(&format!("env {name}={value}"));
+    }
+    say("end");
+}
+
+fn heap(mib: usize) {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..mib {
+        all.push(vec![1u8; 1 << 20]);
+    }
+    say(&format!(
+        "held {}",
+        all.iter().map(Vec::len).sum::<usize>() >> 20
+    ));
+}
+
+fn fill_tmp() {
+    let chunk = vec![7u8; 1 << 20];
+    let mut file = fs::File::create("/tmp/big").expect("a file in /tmp");
+    let mut written = 0usize;
+    let error = loop {
+        match file.write(&chunk) {
+            Ok(len) => written += len,
+            Err(error) => break error,
+        }
+    };
+    say(&format!(
+        "wrote {} MiB, then {}",
+        written >> 20,
+        error.raw_os_error().unwrap_or(0)
+    ));
+}
+
+fn bomb() {
+    say("bombing");
+    loop {
+        // Each child does the same; those that cannot fork any more keep trying.
+        let _ = Command::new("/guest").args(["guest", "bomb"]).spawn();
+    }
+}
+
+fn daemons(count: usize) {
+    for _ in 0..count {
+        let _ = Command::new("/guest").args(["guest", "daemon"]).spawn();
+    }
+    say("forked");
+}
+
+fn call() {
+    let mut stream = TcpStream::connect("127.0.0.1:9001").expect("the runtime API answers");
+    stream.write_all(b"from inside\n").expect("a write");
+    say("called");
+}
+
+fn many_files() {
+    let mut held = Vec::new();
+    let error = loop {
+        match fs::File::open("/dev/null") {
+            Ok(file) => held.push(file),
+            Err(error) => break error,
+        }
+    };
+    say(&format!(
+        "opened {}, then {}",
+        held.len(),
+        error.raw_os_error().unwrap_or(0)
+    ));
+}

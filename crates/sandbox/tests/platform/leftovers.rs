@@ -1,0 +1,114 @@
+//! What a platform could leave behind on the machine.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    groups: BTreeSet<String>,
+    processes: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    loops: BTreeSet<String>,
+    files: BTreeSet<String>,
+}
+
+impl Leftovers {
+    /// `tree`: the tests' folder, by which its mounts, images and files are told from others'.
+    pub fn look(tree: &Path) -> Leftovers {
+        let mut found = Leftovers::default();
+        let tree_name = tree.to_string_lossy().into_owned();
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = process.file_name().to_string_lossy().into_owned();
+            if !name.bytes().all(|b| b.is_ascii_digit()) {
+                continue;
+            }
+            let exe = fs::read_link(process.path().join("exe")).unwrap_or_default();
+            let own = std::env::current_exe().unwrap_or_default();
+            if exe == own || exe.starts_with(tree) || exe == Path::new("/guest") {
+                let line = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+                found
+                    .processes
+                    .insert(line.split(' ').take(4).collect::<Vec<_>>().join(" "));
+            }
+        }
+        // A group of a live supervisor of somebody else's is not of ours: the pid tells.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            for group in fs::read_dir(hierarchy.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let name = group.file_name().to_string_lossy().into_owned();
+                let pid = name
+                    .strip_prefix("freehold-")
+                    .and_then(|rest| rest.split('-').nth(1));
+                if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                    found
+                        .groups
+                        .insert(group.path().to_string_lossy().into_owned());
+                }
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        found.mounts = mounts
+            .lines()
+            .filter(|l| l.contains(&tree_name))
+            .map(str::to_owned)
+            .collect();
+        for device in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let backing =
+                fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+            if backing.contains(&tree_name) {
+                found
+                    .loops
+                    .insert(format!("{} {}", device.path().display(), backing.trim()));
+            }
+        }
+        for folder in ["state/volumes", "state/mnt", "state/fast"] {
+            for file in fs::read_dir(tree.join(folder))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                found
+                    .files
+                    .insert(file.path().to_string_lossy().into_owned());
+            }
+        }
+        found
+    }
+
+    /// Waits until nothing is there that was not there before; what is, when it stays.
+    pub fn wait_same(tree: &Path, before: &Leftovers, within: Duration) -> Option<String> {
+        let until = Instant::now() + within;
+        loop {
+            let now = Leftovers::look(tree);
+            let new = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
+                a.difference(b).cloned().collect::<Vec<_>>()
+            };
+            let left = [
+                new(&now.groups, &before.groups),
+                new(&now.processes, &before.processes),
+                new(&now.mounts, &before.mounts),
+                new(&now.loops, &before.loops),
+                new(&now.files, &before.files),
+            ]
+            .concat();
+            if left.is_empty() {
+                return None;
+            }
+            if Instant::now() > until {
+                return Some(left.join("; "));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! Scenarios that a well-behaved server lives through.
+
+use super::tree::{self, SERVER};
+use freehold_domain::{
+    BoxFuture,
+    ids::{CoreId, InstanceId, Mebibytes},
+    ports::{
+        Clock, CpuShare, ExitCause, Instance, InstanceIo, InstanceSpec, SandboxDriver, StartError,
+    },
+    time::{Mono, Wall},
+};
+use freehold_sandbox::{LaunchOptions, SandboxPool, drop_privileges, launch};
+use rustix::fs::{Mode, OFlags, open};
+use std::{
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::io::unix::AsyncFd;
+
+type Scenario = (&'static str, fn());
+
+pub const ALL: &[Scenario] = &[
+    ("starts_and_says_what_it_is", starts_and_says_what_it_is),
+    ("limits_hold", limits_hold),
+    ("a_full_tmp_says_so_and_costs_no_memory", full_tmp),
+    ("the_whole_tree_dies", whole_tree_dies),
+    ("frozen_means_no_processor_time", frozen),
+    ("what_cannot_start_says_why", what_cannot_start_says_why),
+    ("two_hundred_rounds_leak_nothing", two_hundred_rounds),
+    ("a_dead_spawner_ends_its_lane_alone", dead_spawner),
+    ("a_dead_supervisor_ends_everything", dead_supervisor),
+    ("a_dead_server_ends_everything", dead_server),
+    (
+        "everything_killed_is_swept_by_the_next_start",
+        everything_killed,
+    ),
+    ("start_latency", start_latency),
+];
+
+pub struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> Mono {
+        Mono(self.0.elapsed().as_nanos() as u64)
+    }
+    fn wall(&self) -> Wall {
+        Wall(0)
+    }
+    fn sleep_until(&self, at: Mono) -> BoxFuture<'static, ()> {
+        let at = tokio::time::Instant::from_std(self.0 + Duration::from_nanos(at.0));
+        Box::pin(tokio::time::sleep_until(at))
+    }
+}
+
+pub fn options() -> LaunchOptions {
+    let mut options = LaunchOptions::new(2, tree::path().join("table.json"), tree::state_dir());
+    options.park_target = 8;
+    options.volumes_ready = 4;
+    options
+}
+
+/// A platform below this process; `uid` 0 to stay root.
+fn platform(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
+    let mut options = options();
+    options.server_uid = uid;
+    options.server_gid = uid;
+    let handle = launch(options).expect("the platform comes up");
+    if uid != 0 {
+        drop_privileges(uid, uid).expect("root is given up");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let pool = SandboxPool::connect(handle, Arc::new(TestClock(Instant::now())));
+        pool.register(CoreId(0));
+        pool.register(CoreId(1));
+        test(Arc::clone(&pool)).await;
+        pool.shutdown(Duration::from_secs(5))
+            .await
+            .expect("all is gone in time");
+    });
+}
+
+pub fn package(name: &str) -> Arc<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Arc::new(open(tree::path().join(name), flags, Mode::empty()).expect("the package opens"))
+}
+
+pub fn spec(uid: u32, core: u16, args: &[&str]) -> InstanceSpec {
+    InstanceSpec {
+        instance: InstanceId(uuid_of(core)),
+        core: CoreId(core),
+        runtime: 1,
+        package: package(if uid == 0 { "package-root" } else { "package" }),
+        args: args.iter().map(|a| (*a).to_owned()).collect(),
+        env: vec![
+            ("WHO".into(), "instance".into()),
+            ("SECRET".into(), "s3".into()),
+        ],
+        memory: Mebibytes(128),
+        tmp: Mebibytes(512),
+        pids: 64,
+        descriptors: 256,
+        cpu: CpuShare {
+            weight: 74,
+            quota_us: None,
+        },
+    }
+}
+
+fn uuid_of(n: u16) -> uuid::Uuid {
+    uuid::Uuid::from_u128(n.into())
+}
+
+const SOON: Mono = Mono(u64::MAX / 4);
+
+async fn start(pool: &SandboxPool, spec: InstanceSpec) -> (Arc<dyn Instance>, InstanceIo) {
+    let instance = pool.start(spec, SOON).await.expect("the instance starts");
+    let io = instance.take_io().expect("its descriptors");
+    (instance, io)
+}
+
+/// Reads the guest's output until it holds `until`.
+async fn read_until(pipe: &OwnedFd, until: &str) -> String {
+    let pipe = watched(pipe);
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(until) {
+            let mut ready = pipe.readable().await.expect("readable");
+            let mut chunk = [0u8; 4096];
+            match rustix::io::read(pipe.get_ref(), &mut chunk) {
+                Ok(0) => break,
+                Ok(len) => text.push_str(&String::from_utf8_lossy(&chunk[..len])),
+                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                Err(error) => panic!("read: {error}"),
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    assert!(text.contains(until), "expected {until:?} in {text:?}");
+    text
+}
+
+fn watched(pipe: &OwnedFd) -> AsyncFd<OwnedFd> {
+    freehold_sandbox::sys::sockets::watch(pipe.try_clone().expect("a copy")).expect("watched")
+}
+
+fn starts_and_says_what_it_is() {
+    platform(SERVER, async |pool| {
+        let (instance, io) = start(&pool, spec(SERVER, 0, &["facts"])).await;
+        let said = read_until(&io.stdout, "end\n").await;
+        let has = |line: &str| assert!(said.lines().any(|l| l == line), "{line} not in\n{said}");
+        has("cwd /var/task");
+        has("file packaged");
+        has("pid 2");
+        has("env WHO=instance");
+        has("env LANG=C");
+        has("env SECRET=s3");
+        has("CapPrm: 0000000000000000");
+        has("CapBnd: 0000000000000000");
+        has("NoNewPrivs: 1");
+        has("Seccomp: 2");
+        has("Groups:");
+        has("write tmp Ok(())");
+        has("write task Err(Some(30))");
+        has("write root Err(Some(30))");
+        has("open stdout Ok(())");
+        has("processes 1");
+        has("open [\"0\", \"1\", \"2\", \"3\"]");
+        assert!(!said.contains("Uid: 0"), "{said}");
+        let report = instance.destroy().await;
+        assert_eq!(report.cause, ExitCause::Destroyed);
+        assert_eq!(instance.destroy().await, report);
+        assert!(instance.usage().await.is_err());
+
+        let (first, first_io) = start(&pool, spec(SERVER, 1, &["call"])).await;
+        first_io_accepts(&first_io).await;
+        read_until(&first_io.stdout, "called\n").await;
+        drop(first);
+        let (exits, _io) = start(&pool, spec(SERVER, 1, &["exit", "7"])).await;
+        assert_eq!(exits.exited().await.cause, ExitCause::Exited(7));
+    });
+}
+
+async fn first_io_accepts(io: &InstanceIo) {
+    let listener = std::net::TcpListener::from(io.runtime_api.try_clone().expect("a copy"));
+    let listener = tokio::net::TcpListener::from_std(listener).expect("non-blocking");
+    let (mut stream, _) = listener.accept().await.expect("a call from inside");
+    let mut text = String::new();
+    let mut reader = tokio::io::BufReader::new(&mut stream);
+    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut text)
+        .await
+        .expect("a line");
+    assert_eq!(text, "from inside\n");
+}
+
+fn limits_hold() {
+    platform(SERVER, async |pool| {
+        let (fits, io) = start(&pool, spec(SERVER, 0, &["heap", "100"])).await;
+        read_until(&io.stdout, "held 100\n").await;
+        let usage = fits.usage().await.expect("usage");
+        assert!(usage.memory_bytes > 100 << 20, "{usage:?}");
+        assert!(usage.cpu_us > 0 && usage.pids == 2, "{usage:?}");
+        let (grows, _io) = start(&pool, spec(SERVER, 1, &["heap", "129"])).await;
+        let report = grows.exited().await;
+        assert_eq!(report.cause, ExitCause::OutOfMemory, "{report:?}");
+        assert!(report.usage.oom_kills > 0, "{report:?}");
+        assert!(report.usage.memory_peak_bytes <= 128 << 20, "{report:?}");
+        assert!(report.usage.memory_peak_bytes > 120 << 20, "{report:?}");
+        let (_opens, io) = start(&pool, spec(SERVER, 0, &["files"])).await;
+        read_until(&io.stdout, "opened 253, then 24\n").await;
+    });
+}
+
+fn full_tmp() {
+    platform(SERVER, async |pool| {
+        let (instance, io) = start(&pool, spec(SERVER, 0, &["tmp"])).await;
+        read_until(&io.stdout, "wrote 512 MiB, then 28\n").await;
+        let usage = instance.usage().await.expect("it lives");
+        assert_eq!(usage.oom_kills, 0, "{usage:?}");
+        instance.destroy().await;
+        let mut small = spec(SERVER, 0, &["tmp"]);
+        small.tmp = Mebibytes(16);
+        let (_instance, io) = start(&pool, small).await;
+        read_until(&io.stdout, "wrote 16 MiB, then 28\n").await;
+    });
+}
+
+fn whole_tree_dies() {
+    platform(SERVER, async |pool| {
+        let (instance, io) = start(&pool, spec(SERVER, 0, &["daemons", "40"])).await;
+        read_until(&io.stdout, "forked\n").await;
+        assert_eq!(instance.usage().await.expect("usage").pids, 42);
+        assert_eq!(instance.destroy().await.cause, ExitCause::Destroyed);
+        for _ in 0..3 {
+            let mut bomb = spec(SERVER, 1, &["bomb"]);
+            bomb.pids = 400;
+            bomb.memory = Mebibytes(512);
+            let (instance, io) = start(&pool, bomb).await;
+            read_until(&io.stdout, "bombing\n").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(instance.usage().await.expect("usage").pids <= 400);
+            assert_eq!(instance.destroy().await.cause, ExitCause::Destroyed);
+        }
+    });
+}
+
+fn frozen() {
+    platform(SERVER, async |pool| {
+        let (instance, io) = start(&pool, spec(SERVER, 0, &["spin"])).await;
+        read_until(&io.stdout, "spinning\n").await;
+        instance.freeze().await.expect("frozen");
+        instance.freeze().await.expect("frozen twice");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let before = instance.usage().await.expect("usage").cpu_us;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(instance.usage().await.expect("usage").cpu_us, before);
+        instance.thaw().await.expect("thawed");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(instance.usage().await.expect("usage").cpu_us > before);
+        instance.freeze().await.expect("frozen");
+        assert_eq!(instance.destroy().await.cause, ExitCause::Destroyed);
+    });
+}
+
+fn what_cannot_start_says_why() {
+    platform(SERVER, async |pool| {
+        let fails = async |change: fn(&mut InstanceSpec)| {
+            let mut spec = spec(SERVER, 0, &["hello"]);
+            change(&mut spec);
+            match pool.start(spec, SOON).await {
+                Ok(_) => panic!("it started"),
+                Err(error) => error,
+            }
+        };
+        let step = |error: StartError| match error {
+            StartError::Step { step, reason } => format!("{step} {reason}"),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(step(fails(|s| s.runtime = 2).await), "exec ENOENT");
+        assert_eq!(step(fails(|s| s.runtime = 3).await), "exec ENOENT");
+        assert!(matches!(
+            fails(|s| s.runtime = 99).await,
+            StartError::Runtime { id: 99, .. }
+        ));
+        assert!(matches!(
+            fails(|s| s.package = package("package-other")).await,
+            StartError::Package { .. }
+        ));
+        assert!(step(fails(|s| s.memory = Mebibytes(0)).await).starts_with("limits memory"));
+        assert!(step(fails(|s| s.args = vec!["a\0b".into()]).await).starts_with("block"));
+        assert_eq!(step(fails(|s| s.tmp = Mebibytes(1)).await), "volume EINVAL");
+        let late = pool.start(spec(SERVER, 0, &["hello"]), Mono(0)).await;
+        assert!(matches!(late, Err(StartError::Deadline)));
+        // A start that was given up is destroyed all the same; the lane still serves.
+        let (_instance, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+    });
+}
+
+fn two_hundred_rounds() {
+    platform(SERVER, async |pool| {
+        let descriptors = || {
+            std::fs::read_dir("/proc/self/fd")
+                .map(Iterator::count)
+                .unwrap_or(0)
+        };
+        // The tasks that read the sockets open theirs when they first run.
+        start(&pool, spec(SERVER, 0, &["hello"]))
+            .await
+            .0
+            .destroy()
+            .await;
+        start(&pool, spec(SERVER, 1, &["hello"]))
+            .await
+            .0
+            .destroy()
+            .await;
+        let before = descriptors();
+        for round in 0..200u16 {
+            let (instance, io) = start(&pool, spec(SERVER, round % 2, &["hello"])).await;
+            if round % 3 == 0 {
+                read_until(&io.stdout, "hello\n").await;
+            }
+            match round % 4 {
+                0 => drop(instance),
+                _ => drop(instance.destroy().await),
+            }
+        }
+        let (last, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+        last.destroy().await;
+        drop(io);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+/// Host pids of the children of `parent`.
+fn children(parent: i32) -> Vec<i32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+fn supervisor_of(server: i32) -> i32 {
+    children(server)[0]
+}
+
+fn dead_spawner() {
+    platform(0, async |pool| {
+        let spawners = children(supervisor_of(std::process::id() as i32));
+        let (dies, _io) = start(&pool, spec(0, 0, &["hello"])).await;
+        let (lives, _io) = start(&pool, spec(0, 1, &["spin"])).await;
+        kill(spawners[0]);
+        let report = dies.exited().await;
+        assert!(
+            matches!(report.cause, ExitCause::SpawnerLost { .. }),
+            "{report:?}"
+        );
+        assert!(lives.usage().await.is_ok(), "the other lane lives");
+        let until = Instant::now() + Duration::from_secs(10);
+        let again = loop {
+            match pool.start(spec(0, 0, &["hello"]), SOON).await {
+                Ok(instance) => break instance,
+                Err(StartError::SpawnerLost { core: 0 }) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let io = again.take_io().expect("its descriptors");
+        read_until(&io.stdout, "hello\n").await;
+        assert!(lives.usage().await.is_ok());
+    });
+}
+
+fn dead_supervisor() {
+    let handle = launch(options()).expect("the platform comes up");
+    let supervisor = handle.pid();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let pool = SandboxPool::connect(handle, Arc::new(TestClock(Instant::now())));
+        pool.register(CoreId(0));
+        pool.register(CoreId(1));
+        let (instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+        kill(supervisor);
+        pool.supervisor_lost().await;
+        assert!(matches!(
+            instance.exited().await.cause,
+            ExitCause::SpawnerLost { .. }
+        ));
+        let again = pool.start(spec(0, 0, &["hello"]), SOON).await;
+        assert!(matches!(again, Err(StartError::SpawnerLost { .. })));
+    });
+    // What only root can remove now is removed by the next start.
+    launch(options())
+        .expect("the platform comes up again")
+        .shutdown(Duration::from_secs(5))
+        .expect("ends");
+}
+
+fn serve_until_killed() {
+    platform(0, async |pool| {
+        let (_spins, _io) = start(&pool, spec(0, 0, &["spin"])).await;
+        let (_daemons, io) = start(&pool, spec(0, 1, &["daemons", "5"])).await;
+        read_until(&io.stdout, "forked\n").await;
+        println!("serving");
+        std::future::pending::<()>().await;
+    });
+}
+
+/// A server in a process of its own, once it serves.
+fn another_server() -> std::process::Child {
+    use std::io::BufRead;
+    let mut child = std::process::Command::new(std::env::current_exe().expect("own path"))
+        .args(["scenario", "serve_until_killed"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a server");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("its output");
+    std::io::BufReader::new(out)
+        .read_line(&mut line)
+        .expect("a line");
+    assert_eq!(line, "serving\n");
+    child
+}
+
+pub const HELPERS: &[Scenario] = &[("serve_until_killed", serve_until_killed)];
+
+fn dead_server() {
+    let mut server = another_server();
+    let supervisor = supervisor_of(server.id() as i32);
+    server.kill().expect("killed");
+    server.wait().expect("reaped");
+    let until = Instant::now() + Duration::from_secs(5);
+    while std::path::Path::new(&format!("/proc/{supervisor}")).exists() {
+        assert!(Instant::now() < until, "the supervisor outlives the server");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn everything_killed() {
+    for order in 0..3 {
+        let mut server = another_server();
+        let supervisor = supervisor_of(server.id() as i32);
+        let mut all = children(supervisor);
+        match order {
+            0 => all.extend([supervisor, server.id() as i32]),
+            1 => all
+                .splice(0..0, [supervisor, server.id() as i32])
+                .for_each(drop),
+            _ => all = vec![supervisor, server.id() as i32],
+        }
+        for pid in all {
+            // Some die of the death of another before their turn.
+            let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        server.wait().expect("reaped");
+    }
+    launch(options())
+        .expect("the next start comes up")
+        .shutdown(Duration::from_secs(5))
+        .expect("ends");
+}
+
+/// Not a test of time: prints what a start costs, parked and not.
+fn start_latency() {
+    platform(SERVER, async |pool| {
+        let mut parked = Vec::new();
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let began = Instant::now();
+            let (instance, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+            let started = began.elapsed();
+            read_until(&io.stdout, "hello\n").await;
+            parked.push((began.elapsed(), started));
+            instance.destroy().await;
+        }
+        parked.sort();
+        let (p50, p99) = (parked[parked.len() / 2], parked[parked.len() - 1]);
+        println!(
+            "       start to first output: p50 {:?}, worst {:?} (executed after {:?})",
+            p50.0, p99.0, p50.1
+        );
+        let mut ends = Vec::new();
+        for _ in 0..30 {
+            let (instance, _io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+            let began = Instant::now();
+            instance.destroy().await;
+            ends.push(began.elapsed());
+        }
+        ends.sort();
+        println!("       destroy: p50 {:?}", ends[ends.len() / 2]);
+    });
+}

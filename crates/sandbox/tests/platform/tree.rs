@@ -1,0 +1,87 @@
+//! A root tree with one program in it, this one, and packages for it.
+
+use freehold_domain::{
+    ids::Digest,
+    runtime::{RuntimeFamily, RuntimeRow},
+};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::PathBuf,
+    process::Command,
+};
+
+/// Uid and gid of the server in scenarios that drop to it.
+pub const SERVER: u32 = 4242;
+
+pub fn build() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new()
+        .prefix("freehold-test-")
+        .tempdir()
+        .expect("a folder");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let root = dir.path().join("root");
+    for folder in ["dev", "proc", "tmp", "var/task", "opt", "lib64", "etc"] {
+        fs::create_dir_all(root.join(folder)).expect("mkdir");
+    }
+    let own = std::env::current_exe().expect("own path");
+    fs::copy(&own, root.join("guest")).expect("copy the guest");
+    let listed = Command::new("ldd").arg(&own).output().expect("ldd runs");
+    for word in String::from_utf8_lossy(&listed.stdout)
+        .split_whitespace()
+        .filter(|w| w.starts_with('/'))
+    {
+        let inside = root.join(word.trim_start_matches('/'));
+        fs::create_dir_all(inside.parent().expect("a folder")).expect("mkdir");
+        fs::copy(word, inside).expect("copy a shared object");
+    }
+    let row = |id, argv: &[&str], family| RuntimeRow {
+        id,
+        name: format!("test{id}").parse().expect("a name"),
+        family,
+        version: "1".into(),
+        digest: Digest([0; 32]),
+        root: root.clone(),
+        mounts: Vec::new(),
+        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+        env: vec![
+            ("LANG".into(), "C".into()),
+            ("WHO".into(), "runtime".into()),
+        ],
+    };
+    let rows = vec![
+        row(1, &["/guest", "guest"], RuntimeFamily::Python),
+        row(2, &["/missing"], RuntimeFamily::Python),
+        row(3, &[], RuntimeFamily::Provided),
+    ];
+    fs::write(
+        dir.path().join("table.json"),
+        serde_json::to_vec(&rows).expect("JSON"),
+    )
+    .expect("write");
+    fs::set_permissions(
+        dir.path().join("table.json"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .expect("chmod");
+    for (name, owner) in [
+        ("package", SERVER),
+        ("package-root", 0),
+        ("package-other", 777),
+    ] {
+        let package = dir.path().join(name);
+        fs::create_dir(&package).expect("mkdir");
+        fs::write(package.join("file"), "packaged\n").expect("write");
+        chown(&package, Some(owner), Some(owner)).expect("chown");
+    }
+    dir
+}
+
+/// Where the orchestrator built it.
+pub fn path() -> PathBuf {
+    PathBuf::from(std::env::var_os("FREEHOLD_TEST_TREE").expect("run by the orchestrator"))
+}
+
+pub fn state_dir() -> PathBuf {
+    path().join("state")
+}
