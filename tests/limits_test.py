@@ -35,8 +35,9 @@ def test_a_longer_event_is_refused(functions, client, size):
         client.invoke(FunctionName=size, Payload=text_of(SIX + 1))
     response = caught.value.response
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 413
-    assert response["Error"]["Code"] == "RequestTooLargeException"
-    assert "6291456" in response["Error"]["Message"]
+    assert response["Error"]["Code"] == "RequestEntityTooLargeException"
+    assert response["Error"]["Message"] == (
+        "Request must be smaller than 6291456 bytes for the InvokeFunction operation")
     assert functions.call(size, "abc") == 3
 
 
@@ -45,8 +46,10 @@ def test_an_asynchronous_event_of_1_mib_passes_and_a_longer_is_refused(client, s
     assert answer["StatusCode"] == 202
     with pytest.raises(ClientError) as caught:
         client.invoke(FunctionName=size, Payload=text_of(MIB + 1), InvocationType="Event")
-    assert caught.value.response["Error"]["Code"] == "RequestTooLargeException"
-    assert "1048576" in caught.value.response["Error"]["Message"]
+    error = caught.value.response["Error"]
+    assert error["Code"] == "RequestEntityTooLargeException"
+    assert error["Message"] == (
+        f"{MIB + 1} byte payload is too large for the Event invocation type (limit {MIB} bytes)")
 
 
 def test_an_answer_over_6_mib_is_the_functions_error_as_recorded(functions):
@@ -101,7 +104,7 @@ def test_lowered_ceilings_take_effect(start_server):
     assert len(functions.call(name, "x" * 900)) == 900
     with pytest.raises(ClientError) as caught:
         functions.call(name, "x" * 1000)
-    assert caught.value.response["Error"]["Code"] == "RequestTooLargeException"
+    assert caught.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
     for fields in ({"MemorySize": 257}, {"Environment": {"Variables": {"A": "x" * 100}}}):
         with pytest.raises(ClientError) as caught:
             functions.create_response(**fields)
