@@ -326,11 +326,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 impl Catalog {
     /// Reads the table that [`assemble`] left in `data`; empty where there is none.
     pub fn load(data: &Path) -> Result<Self, CatalogError> {
-        let store = Store::open(data).map_err(|source| CatalogError::Store {
-            what: "open",
-            path: data.to_owned(),
-            source,
-        })?;
+        let store = Store::at(data);
         Ok(Self {
             table: read_table(&store)?,
             store,

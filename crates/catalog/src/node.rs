@@ -1,6 +1,9 @@
 //! The tree of a Node.js: the program, our bootstrap, the AWS SDK where it was installed.
 
-use crate::{discover::Interpreter, plan::Plan};
+use crate::{
+    discover::Interpreter,
+    plan::{Entry, Plan},
+};
 use std::{io, path::Path};
 
 const BOOTSTRAP: &[(&str, &str)] = &[
@@ -56,6 +59,16 @@ pub fn add(plan: &mut Plan, interpreter: &Interpreter, sdk: Option<&Path>) -> io
         plan.own(&format!("/var/runtime/{name}"), *text, false);
     }
     plan.own("/var/runtime/bootstrap", LAUNCHER, true);
+    // ES modules do not look at NODE_PATH, on Lambda they find layers and the SDK all the same. Node
+    // looks for packages in the folders above /var/task; these two are reached after its own.
+    plan.put(
+        "/var/node_modules",
+        Entry::Link("../opt/nodejs/node_modules".into()),
+    );
+    plan.put(
+        "/node_modules",
+        Entry::Link("var/runtime/node_modules".into()),
+    );
     if let Some(sdk) = sdk {
         plan.folder("/var/runtime/node_modules", sdk, &|below| {
             below.starts_with(".bin")

@@ -83,6 +83,13 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// The store in `data` as it is; creates nothing.
+    pub fn at(data: &Path) -> Self {
+        Self {
+            root: data.join("runtimes"),
+        }
+    }
+
     /// Where the table lies.
     pub fn table_path(&self) -> PathBuf {
         self.root.join("table.json")

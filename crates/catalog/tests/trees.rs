@@ -138,6 +138,73 @@ fn java_runs() {
 }
 
 #[test]
+fn bootstraps_start_inside_of_their_trees() {
+    if !is_root() {
+        return;
+    }
+    for row in catalog().1.rows() {
+        if row.family == RuntimeFamily::Provided {
+            continue;
+        }
+        // No handler and nobody behind the Runtime API: the bootstrap must get as far as saying so.
+        let command = format!(
+            "AWS_LAMBDA_RUNTIME_API=127.0.0.1:1 _HANDLER= {} 2>&1; true",
+            row.argv.join(" ")
+        );
+        let shown = inside(row, &["/bin/sh", "-c", &command]);
+        assert!(
+            shown.contains("Runtime.MalformedHandlerName"),
+            "{}: {shown}",
+            row.name
+        );
+    }
+}
+
+#[test]
+fn a_configured_program_serves_under_its_configured_name() {
+    let found = discover(&options());
+    let Some(python) = found
+        .interpreters
+        .values()
+        .find(|i| i.family == RuntimeFamily::Python)
+    else {
+        eprintln!("skipped: no Python on this machine");
+        return;
+    };
+    let overrides = [("python3.99".to_owned(), python.executable.clone())].into();
+    let mut named = discover(&DiscoverOptions {
+        overrides,
+        ..DiscoverOptions::default()
+    });
+    named.interpreters.retain(|name, _| name == "python3.99");
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let catalog = assemble(&named, data.path()).expect("assembled");
+    let row = catalog
+        .resolve("python3.99", false)
+        .expect("configured")
+        .row;
+    assert_eq!(row.version, python.version.to_string());
+    assert!(
+        row.env
+            .contains(&("AWS_EXECUTION_ENV".into(), "AWS_Lambda_python3.99".into()))
+    );
+    if is_root() {
+        assert_eq!(
+            inside(
+                row,
+                &[
+                    &row.argv[0],
+                    "-S",
+                    "-c",
+                    "import json, sys; print(sys.prefix)"
+                ]
+            ),
+            "/var/lang"
+        );
+    }
+}
+
+#[test]
 fn the_shell_and_its_tools_run() {
     if !is_root() {
         return;
@@ -185,6 +252,8 @@ fn nothing_of_the_host_beyond_the_list_is_inside() {
                             .expect("our names are text")
                     })
                     .collect();
+            // Node's places for packages that ES modules import.
+            found.retain(|name| row.family != RuntimeFamily::Node || name != "node_modules");
             found.sort();
             assert_eq!(found, expected, "{} {folder}", row.name);
         }

@@ -12,7 +12,7 @@ import os
 import sys
 
 from . import codec, context, handler, logs, output
-from .client import RuntimeClient
+from .client import RuntimeApiError, RuntimeClient
 
 
 def main():
@@ -23,10 +23,15 @@ def main():
     output.unbuffer()
     logs.arm()
     client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    function = load_or_exit(client)
-    while True:
-        headers, body = client.next_invocation()
-        serve(client, function, headers, body)
+    try:
+        function = load_or_exit(client)
+        while True:
+            headers, body = client.next_invocation()
+            serve(client, function, headers, body)
+    except (RuntimeApiError, OSError) as error:
+        # What the function raises does not come here. This environment is being taken down.
+        sys.stderr.write("The Runtime API is gone: %s\n" % error)
+        sys.exit(1)
 
 
 def exec_wrapper():
