@@ -134,6 +134,7 @@ async fn retry_init(
             return run(node, admitted, queue, lease, begun, caller_gone).await;
         }
         Some(Err(LaunchFailed::Init(failure, _))) => {
+            revision.init_failed_again(node);
             let start = failure.start;
             (init_failed(node, &admitted, failure), start)
         }

@@ -9,7 +9,8 @@ use super::{
     caretaker::look_after,
     launch::{Attempt, LaunchFailed, Phase, launch},
 };
-use crate::{logs::InstanceLog, node::Node, route::Revision};
+use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
+use freehold_domain::time::Mono;
 use freehold_domain::{ids::CoreId, outcome::InvokeError};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -120,10 +121,7 @@ impl Revision {
         {
             let mut state = self.pool.state.lock();
             state.failures += 1;
-            if let Some(further) = state.failures.checked_sub(config.init_failures) {
-                let wait = config.init_backoff.saturating_mul(1 << further.min(16));
-                state.backoff_until = now + wait.min(config.init_backoff_max);
-            }
+            state.back_off(config, now);
         }
         let mut grant = Grant::FailedInit(Box::new(failed));
         while let Some(waiter) = { self.pool.state.lock().waiters.pop_front() } {
@@ -146,6 +144,14 @@ impl Revision {
                 );
             }
         });
+    }
+
+    /// The second try of an invocation failed too: the wait for the next one begins now.
+    pub(crate) fn init_failed_again(&self, node: &Node) {
+        self.pool
+            .state
+            .lock()
+            .back_off(&node.parts.config, node.parts.clock.now());
     }
 
     fn start_failed(self: &Arc<Self>, node: &Arc<Node>, core: CoreId, error: InvokeError) {
@@ -198,6 +204,16 @@ impl Revision {
         };
         for _ in 0..wanted {
             start(node, self, core);
+        }
+    }
+}
+
+impl State {
+    /// After a row of failures the next start waits, twice as long with every further one.
+    fn back_off(&mut self, config: &EngineConfig, now: Mono) {
+        if let Some(further) = self.failures.checked_sub(config.init_failures) {
+            let wait = config.init_backoff.saturating_mul(1 << further.min(16));
+            self.backoff_until = now + wait.min(config.init_backoff_max);
         }
     }
 }

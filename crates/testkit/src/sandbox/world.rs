@@ -73,6 +73,7 @@ struct State {
     started: u64,
     live_max: usize,
     ran: Vec<(InstanceId, String)>,
+    environments: HashMap<InstanceId, Vec<(String, String)>>,
     broken: Vec<String>,
 }
 
@@ -98,6 +99,7 @@ impl FakeWorld {
                 started: 0,
                 live_max: 0,
                 ran: Vec::new(),
+                environments: HashMap::new(),
                 broken: Vec::new(),
             }),
         })
@@ -161,14 +163,26 @@ impl FakeWorld {
     pub fn ran(&self) -> Vec<(InstanceId, String)> {
         self.state.lock().ran.clone()
     }
+    /// The same with the value that a variable had in the instance.
+    pub fn ran_on(&self, variable: &str) -> Vec<(String, String)> {
+        let state = self.state.lock();
+        let value = |id: &InstanceId| {
+            let env = state.environments.get(id)?;
+            env.iter()
+                .find(|(name, _)| name == variable)
+                .map(|(_, value)| value.clone())
+        };
+        let ran = state.ran.iter();
+        ran.filter_map(|(id, event)| Some((value(id)?, event.clone())))
+            .collect()
+    }
     /// Rules that were broken; a test ends with none.
     pub fn rules_broken(&self) -> Vec<String> {
         self.state.lock().broken.clone()
     }
-    /// The environment of a live instance.
+    /// The environment of an instance.
     pub fn environment(&self, id: InstanceId) -> Option<Vec<(String, String)>> {
-        let state = self.state.lock();
-        Some(state.live.get(&id)?.upgrade()?.spec.env.clone())
+        self.state.lock().environments.get(&id).cloned()
     }
 
     pub(super) fn capacity(&self) -> DriverCapacity {
@@ -212,6 +226,9 @@ impl FakeWorld {
     pub(super) fn began(&self, instance: &Arc<FakeInstance>) {
         let mut state = self.state.lock();
         state.started += 1;
+        state
+            .environments
+            .insert(instance.spec.instance, instance.spec.env.clone());
         state
             .live
             .insert(instance.spec.instance, Arc::downgrade(instance));
