@@ -209,3 +209,34 @@ def test_start_stays_light(python):
     heavy = ["json", "logging", "re", "socket", "traceback", "typing", "enum", "http", "ssl", "site"]
     with run(python, "import sys\ndef handler(e, c): return [m for m in e if m in sys.modules]") as f:
         assert f.call(heavy) == []
+
+
+def test_wrapper_scripts_run_the_runtime(python):
+    code = "def handler(e, c): return e"
+    with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": "/usr/bin/env"}) as f:
+        assert f.call("wrapped once") == "wrapped once"
+    with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": "/nonexistent"}) as f:
+        assert f.exit_code() == 127
+        assert f.log() == "/nonexistent: does not exist\n"
+    with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": "/etc/passwd"}) as f:
+        assert f.exit_code() == 126
+
+
+def test_a_runtime_api_that_is_gone_ends_the_process(python):
+    with run(python, "def handler(e, c): return 1") as f:
+        assert f.call() == 1
+        f.api.events.put(None)
+        assert f.exit_code() == 1
+        assert f.log() == "The Runtime API is gone: the Runtime API closed the connection\n"
+
+
+def test_framed_log_descriptor_keeps_messages_whole(python):
+    code = "import logging, os\nfd = os.dup(1)\ndef handler(e, c):\n    logging.error('two\\nlines')\n    print('plain')"
+    with run(python, code, env={"_LAMBDA_TELEMETRY_LOG_FD": "1"}) as f:
+        f.call()
+        f.log("plain\n")
+        data = f.output
+        assert data[:4] == b"\xa5\x5a\x00\x03"
+        size = int.from_bytes(data[4:8], "big")
+        assert data[16:16 + size].endswith(b"\ttwo\nlines\n")
+        assert data[16 + size:] == b"plain\n"
