@@ -4,7 +4,12 @@ When a file is done its server is stopped with SIGTERM and the machine must look
 process, cgroup, mount, loop device, network namespace or temporary file of the server may remain.
 """
 
+import contextlib
+import re
+import shutil
+
 import pytest
+from botocore.exceptions import ClientError
 
 from support import server as servers
 from support.functions import Functions
@@ -61,13 +66,16 @@ def start_server():
 
 
 @pytest.fixture
+def open_folder():
+    """An empty folder that a server which dropped root can reach; pytest's own are closed."""
+    folder = servers.make_folder("open")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def refuses():
     """`with refuses("Code", "text")`: the call must fail with this error of the service."""
-    import contextlib
-    import re
-
-    from botocore.exceptions import ClientError
-
     @contextlib.contextmanager
     def check(code, text=None, status=None):
         with pytest.raises(ClientError) as caught:

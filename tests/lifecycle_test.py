@@ -81,21 +81,21 @@ def test_one_server_per_folder(start_server):
     assert server.client("lambda").list_functions()["Functions"] == []
 
 
-def test_a_taken_port_is_named(start_server, tmp_path):
+def test_a_taken_port_is_named(open_folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [str(servers.binary()), "serve", "--data", str(tmp_path / "d"), "--listen", address,
+            [str(servers.binary()), "serve", "--data", str(open_folder / "d"), "--listen", address,
              "--admin-listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert address in done.stderr
 
 
-def test_off_loopback_it_wants_insecure(tmp_path):
+def test_off_loopback_it_wants_insecure(open_folder):
     done = subprocess.run(
-        [str(servers.binary()), "serve", "--data", str(tmp_path / "d"), "--listen", "0.0.0.0:0",
+        [str(servers.binary()), "serve", "--data", str(open_folder / "d"), "--listen", "0.0.0.0:0",
          "--admin-listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert "--insecure" in done.stderr

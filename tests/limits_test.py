@@ -117,11 +117,11 @@ def test_lowered_ceilings_take_effect(start_server):
     ("[limits]\nmemory_max = \"much\"\n", "much"),
     ("no toml at all", "freehold.toml"),
 ])
-def test_a_configuration_with_a_mistake_is_refused_by_name(tmp_path, config, text):
-    path = tmp_path / "freehold.toml"
+def test_a_configuration_with_a_mistake_is_refused_by_name(open_folder, config, text):
+    path = open_folder / "freehold.toml"
     path.write_text(config)
     done = subprocess.run(
-        [str(servers.binary()), "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0",
+        [str(servers.binary()), "serve", "--data", str(open_folder / "data"), "--listen", "127.0.0.1:0",
          "--admin-listen", "127.0.0.1:0", "--config", str(path)],
         capture_output=True, text=True, timeout=30)
     assert done.returncode == 2

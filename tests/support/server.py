@@ -4,6 +4,7 @@
 be there: `run/endpoint.json` once the server is ready.
 """
 
+import atexit
 import json
 import os
 import pathlib
@@ -31,17 +32,55 @@ def binary():
     return pathlib.Path(target).resolve() / "release" / "freehold"
 
 
+def make_folder(word):
+    """A folder of the tests that a server which dropped root can reach."""
+    base = os.environ.get("FREEHOLD_TEST_DATA", "/var/tmp")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"freehold-test-{word}-", dir=base))
+    folder.chmod(0o755)
+    return folder
+
+
+class Assembled:
+    """Runtimes and SDKs that one server assembled, linked into each later data folder.
+
+    A first start copies every interpreter of the machine (a gigabyte and some seconds where there
+    are many). Each server still compares all of it with the machine, as at any later start.
+    """
+
+    folder = None
+    words = ""
+
+    @classmethod
+    def link_into(cls, data):
+        if cls.folder is None:
+            cls.folder = make_folder("assembled")
+            atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
+            done = subprocess.run(
+                [str(binary()), "runtimes", "install", "--data", str(cls.folder / "data")],
+                capture_output=True, text=True, timeout=600)
+            cls.words = done.stdout + done.stderr
+            first = Server(assembled=False)
+            first.data = cls.folder / "data"
+            first.start()
+            first.stop()
+            shutil.rmtree(first.folder, ignore_errors=True)
+        data.mkdir(mode=0o755, parents=True)
+        for name in ("runtimes", "sdk"):
+            source = cls.folder / "data" / name
+            if source.is_dir():
+                subprocess.run(["cp", "-al", str(source), str(data / name)], check=True)
+
+
 class NotReady(Exception):
     """The server ended, or was silent for too long, before it was ready."""
 
 
 class Server:
-    def __init__(self, config=None, arguments=()):
-        base = os.environ.get("FREEHOLD_TEST_DATA", "/var/tmp")
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="freehold-test-", dir=base))
-        # A server started by root drops to a user of its own, who must be able to reach its data.
-        self.folder.chmod(0o755)
+    def __init__(self, config=None, arguments=(), assembled=True):
+        self.folder = make_folder("data")
         self.data = self.folder / "data"
+        if assembled:
+            Assembled.link_into(self.data)
         self.log = self.folder / "server.log"
         self.arguments = list(arguments)
         if config is not None:
