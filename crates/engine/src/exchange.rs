@@ -18,6 +18,7 @@ use crate::{
 use bytes::Bytes;
 use failure::Failure;
 use freehold_domain::{
+    BoxFuture,
     body::{Body, BodyError},
     ids::{InstanceId, InvocationId, Qualifier},
     ledger::Ending,
@@ -25,6 +26,7 @@ use freehold_domain::{
     ports::{ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError},
     time::Mono,
 };
+use futures_util::FutureExt;
 use std::{
     future::Future,
     pin::{Pin, pin},
@@ -78,19 +80,12 @@ pub(crate) async fn exchange(
     } = placed;
     let (begun, caller_gone) = (node.parts.clock.now(), pin!(caller_gone));
     match place {
-        Place::Lease(lease) => {
-            run(
-                node,
-                admitted,
-                queue,
-                lease,
-                Begun {
-                    at: begun,
-                    in_init: false,
-                },
-                caller_gone,
-            )
-            .await
+        Place::Lease(lease, exited) => {
+            let begun = Begun {
+                at: begun,
+                in_init: false,
+            };
+            run(node, admitted, queue, lease, exited, begun, caller_gone).await
         }
         Place::FailedInit(failed) => {
             retry_init(node, admitted, queue, *failed, begun, caller_gone).await
@@ -131,7 +126,8 @@ async fn retry_init(
                 at: begun,
                 in_init: true,
             };
-            return run(node, admitted, queue, lease, begun, caller_gone).await;
+            let exited = lease.cell().instance.exited();
+            return run(node, admitted, queue, lease, exited, begun, caller_gone).await;
         }
         Some(Err(LaunchFailed::Init(failure, _))) => {
             revision.init_failed_again(node);
@@ -202,6 +198,7 @@ async fn run(
     admitted: Admitted,
     queue: Duration,
     mut lease: Lease,
+    mut exited: BoxFuture<'static, ExitReport>,
     Begun {
         at: begun,
         in_init: is_retry,
@@ -222,25 +219,36 @@ async fn run(
     let cancelled = cell.enter(id);
     lease.begin();
     let deadline = begun + timeout;
-    let ended = {
-        let mut answered = pin!(answer(node, &cell, call(node, &admitted, deadline)));
-        tokio::select! {
-            biased;
-            ended = &mut answered => ended,
-            report = cell.instance.exited() => tokio::select! {
+    let ended = match (&mut exited).now_or_never() {
+        // Looked at before the event goes in: an instance that has ended takes none.
+        Some(report) => Ended::Exited(report),
+        None => {
+            let mut answered = pin!(answer(node, &cell, call(node, &admitted, deadline)));
+            tokio::select! {
                 biased;
                 ended = &mut answered => ended,
-                () = clock.sleep(LAST_WORDS) => Ended::Exited(report),
-            },
-            () = clock.sleep_until(deadline) => Ended::TimedOut,
-            () = cancelled.notified() => Ended::Cancelled,
-            () = caller_gone => Ended::Cancelled,
+                report = &mut exited => {
+                    // No other event goes in while the last words of this one are waited for.
+                    revision.pool.remove(cell.id);
+                    tokio::select! {
+                        biased;
+                        ended = &mut answered => ended,
+                        () = clock.sleep(LAST_WORDS) => Ended::Exited(report),
+                    }
+                }
+                () = clock.sleep_until(deadline) => Ended::TimedOut,
+                () = cancelled.notified() => Ended::Cancelled,
+                () = caller_gone => Ended::Cancelled,
+            }
         }
     };
     let run = clock.now().since(begun);
     let went = match ended {
         Ended::Answer(answer, body) => Ok(answered(answer, body)),
-        other => Err(end_instance(node, &cell, id, timeout, other, &revision).await),
+        other => {
+            revision.pool.remove(cell.id);
+            Err(end_instance(node, &cell, id, timeout, other, &revision).await)
+        }
     };
     cell.leave(id);
     let (start, init) = coming_up.map_or_else(Default::default, |up| (up.start, up.init));
@@ -267,7 +275,7 @@ async fn run(
             lease.finish();
             let usage = cell.instance.usage().await.unwrap_or_default();
             revision.pool.learn_peak(usage.memory_peak_bytes);
-            cell.booking.adjust(usage.memory_peak_bytes);
+            cell.adjust_booking(usage.memory_peak_bytes);
             let cpu_us = cell.cpu_since_seen(usage.cpu_us);
             finished.with(Some(lease), cpu_us, &usage, ending, status, Ok(answer))
         }
@@ -406,6 +414,7 @@ async fn end_instance(
         Ended::Answer(..) => unreachable!("an answer ends no instance"),
     };
     cell.log.read_to_end();
+    cell.release();
     if let Some(event) = failure.line(id, timeout) {
         cell.log.platform(&event);
     }

@@ -36,11 +36,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(parts: EngineParts) -> Self {
-        let capacity = parts.driver.capacity();
         Self {
             routes: Routes::new(),
             admission: Admission::new(parts.limits.account_concurrency),
-            memory: MemoryBook::new(capacity.memory_bytes),
+            memory: MemoryBook::new(),
             counters: Arc::default(),
             draining: AtomicBool::new(false),
             cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),

@@ -8,9 +8,12 @@ use crate::{
     pool::{Asked, FailedInit, Grant, Lease},
 };
 use freehold_domain::{
+    BoxFuture,
     ids::CoreId,
     outcome::{InvokeError, ThrottleReason},
+    ports::ExitReport,
 };
+use futures_util::FutureExt;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -26,7 +29,8 @@ pub(crate) struct Placed {
 
 /// What it runs on.
 pub(crate) enum Place {
-    Lease(Lease),
+    /// A slot, and the end of its instance.
+    Lease(Lease, BoxFuture<'static, ExitReport>),
     /// A failed init that it tries once more.
     FailedInit(Box<FailedInit>),
 }
@@ -35,7 +39,7 @@ impl Placed {
     /// The core that its instance belongs to.
     pub(crate) fn core(&self) -> CoreId {
         match &self.place {
-            Place::Lease(lease) => lease.core(),
+            Place::Lease(lease, _) => lease.core(),
             Place::FailedInit(failed) => failed.core,
         }
     }
@@ -70,12 +74,14 @@ pub(crate) async fn place(
         };
         let place = match grant {
             Grant::Lease(lease) => {
-                if lease.was_frozen && lease.cell().thaw().await.is_err() {
-                    // It ended while it was idle; its caretaker knows. Another, then.
-                    lease.ruin();
+                let mut exited = lease.cell().instance.exited();
+                let has_ended = (&mut exited).now_or_never().is_some();
+                if has_ended || (lease.was_frozen && lease.cell().thaw().await.is_err()) {
+                    // It ended while it was idle, which is nobody's failure. Another, then.
+                    lease.bury();
                     continue;
                 }
-                Place::Lease(lease)
+                Place::Lease(lease, exited)
             }
             Grant::FailedInit(failed) => Place::FailedInit(failed),
             Grant::Replaced => return Err(PlaceError::Replaced(Box::new(admitted))),

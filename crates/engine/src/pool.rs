@@ -311,13 +311,20 @@ impl Revision {
 
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.
     fn pass_on(self: &Arc<Self>, node: &Arc<Node>, cell: Arc<Cell>) {
-        let mut lease = Lease::new(self.clone(), cell, false);
+        let mut lease = Lease::new(self.clone(), cell.clone(), false);
         loop {
             let waiter = {
                 let mut state = self.pool.state.lock();
-                match state.waiters.pop_front() {
-                    Some(waiter) if !state.retired => waiter,
-                    _ => {
+                // An instance that has left the pool meanwhile is for nobody.
+                let is_here = state.seats.contains_key(&cell.id);
+                let waiter = if is_here {
+                    state.waiters.pop_front()
+                } else {
+                    None
+                };
+                match waiter {
+                    Some(waiter) => waiter,
+                    None => {
                         let cell = lease.disarm();
                         return self.put_back(node, state, cell);
                     }

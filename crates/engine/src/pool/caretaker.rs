@@ -42,11 +42,10 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
         tokio::select! {
             _ = &mut exited => {
                 // An invocation that runs on it sees the same end and speaks for itself.
-                if revision.pool.look(cell.id).is_idle()
-                    && let Some(cell) = revision.pool.remove(cell.id)
-                {
-                    cell.log.read_to_end();
-                    cell.log.close();
+                let was_idle = revision.pool.look(cell.id).is_idle();
+                revision.pool.remove(cell.id);
+                if was_idle {
+                    cell.bury();
                 }
                 return;
             }

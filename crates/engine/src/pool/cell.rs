@@ -49,7 +49,6 @@ pub(crate) struct Cell {
     pub(crate) since: Wall,
     pub(crate) since_at: Mono,
     pub(crate) node: Weak<Node>,
-    pub(crate) booking: Booking,
     /// Invocations so far.
     pub(crate) invocations: AtomicU64,
     /// The caretaker sleeps on this while the instance is frozen.
@@ -60,6 +59,12 @@ pub(crate) struct Cell {
     pub(super) cpu_seen_us: AtomicU64,
     /// One freeze or thaw at a time.
     pub(super) power: tokio::sync::Mutex<()>,
+    pub(super) held: Mutex<Option<Held>>,
+}
+
+/// What an instance holds of the node until its end is confirmed.
+pub(super) struct Held {
+    pub(super) booking: Booking,
     pub(super) _platform: Box<dyn Send + Sync>,
     pub(super) _credentials: Credentials,
 }
@@ -103,11 +108,30 @@ impl Cell {
         cpu_us.saturating_sub(self.cpu_seen_us.swap(cpu_us, Ordering::Relaxed))
     }
 
+    /// Learns what the instance uses.
+    pub(crate) fn adjust_booking(&self, bytes: u64) {
+        if let Some(held) = &*self.held.lock() {
+            held.booking.adjust(bytes);
+        }
+    }
+
+    /// The instance has ended: its memory, its credentials and its endpoint go with it.
+    pub(crate) fn release(&self) {
+        let held = self.held.lock().take();
+        drop(held);
+    }
+
+    /// Keeps the last lines of an instance that has ended, and releases what it held.
+    pub(crate) fn bury(&self) {
+        self.log.read_to_end();
+        self.log.close();
+        self.release();
+    }
+
     /// Destroys the instance, confirmed, and keeps every line that it wrote until then.
     pub(crate) async fn end(&self) -> ExitReport {
         let report = self.instance.destroy().await;
-        self.log.read_to_end();
-        self.log.close();
+        self.bury();
         report
     }
 

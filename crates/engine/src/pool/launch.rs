@@ -6,7 +6,7 @@
 
 use super::{
     Booking, Cell,
-    cell::{ComingUp, Credentials},
+    cell::{ComingUp, Credentials, Held},
 };
 use crate::{
     environment,
@@ -191,15 +191,17 @@ pub(crate) async fn launch(
         since: clock.wall(),
         since_at: up,
         node: Arc::downgrade(node),
-        booking,
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
         coming_up: Mutex::new(Some(ComingUp { start, init: took })),
         running: Mutex::default(),
         cpu_seen_us: AtomicU64::new(0),
         power: tokio::sync::Mutex::default(),
-        _platform: platform,
-        _credentials: credentials,
+        held: Mutex::new(Some(Held {
+            booking,
+            _platform: platform,
+            _credentials: credentials,
+        })),
     })
 }
 

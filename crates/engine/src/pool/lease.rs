@@ -52,6 +52,13 @@ impl Lease {
         }
     }
 
+    /// The same for an instance that ended while nobody looked.
+    pub(crate) fn bury(self) {
+        let cell = self.cell().clone();
+        self.ruin();
+        cell.bury();
+    }
+
     pub(super) fn disarm(mut self) -> Arc<Cell> {
         self.inner
             .take()

@@ -25,7 +25,6 @@ pub(crate) struct MemoryBook {
 }
 
 struct Shared {
-    capacity_bytes: u64,
     booked_bytes: AtomicU64,
     instances: AtomicU64,
     changed: Notify,
@@ -65,10 +64,9 @@ impl Drop for Booking {
 }
 
 impl MemoryBook {
-    pub(crate) fn new(capacity_bytes: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                capacity_bytes,
                 booked_bytes: AtomicU64::new(0),
                 instances: AtomicU64::new(0),
                 changed: Notify::new(),
@@ -93,7 +91,7 @@ impl MemoryBook {
         let before = shared.booked_bytes.fetch_add(bytes, Ordering::AcqRel);
         // One instance is always tried: a machine that cannot hold the first tells so itself.
         let fits = instances == 0
-            || (before + bytes <= shared.capacity_bytes
+            || (before + bytes <= capacity.memory_bytes
                 && bytes <= capacity.memory_available_bytes
                 && instances < u64::from(capacity.instances));
         if fits {

@@ -10,8 +10,7 @@ use super::{
     launch::{Attempt, LaunchFailed, Phase, launch},
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
-use freehold_domain::time::Mono;
-use freehold_domain::{ids::CoreId, outcome::InvokeError};
+use freehold_domain::{ids::CoreId, outcome::InvokeError, time::Mono};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
