@@ -3,10 +3,8 @@
 import pathlib
 import platform
 import shutil
-import socket
 import subprocess
 import sys
-import uuid
 
 import pytest
 
@@ -14,6 +12,7 @@ from support.functions import PYTHON, java_runtime, zip_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from escape_list import FOLDER, EscapeList  # noqa: E402
+from hostile_host import hostile_host  # noqa: E402
 
 # The list fills /tmp and uses up every process it may have.
 FIELDS = {"Timeout": 120, "MemorySize": 256, "EphemeralStorage": {"Size": 512}}
@@ -21,17 +20,8 @@ FIELDS = {"Timeout": 120, "MemorySize": 256, "EphemeralStorage": {"Size": 512}}
 
 @pytest.fixture(scope="module")
 def host():
-    """What an instance must not reach: a listener, an abstract socket, shared memory."""
-    abstract = f"freehold-escape-{uuid.uuid4()}"
-    with socket.create_server(("127.0.0.1", 0)) as listener, \
-            socket.socket(socket.AF_UNIX) as local:
-        local.bind("\0" + abstract)
-        local.listen()
-        made = subprocess.run(["ipcmk", "-M", "4096"], capture_output=True, text=True, check=True)
-        try:
-            yield {"host_port": listener.getsockname()[1], "host_abstract": abstract}
-        finally:
-            subprocess.run(["ipcrm", "-m", made.stdout.split()[-1]], check=True)
+    with hostile_host() as reachable:
+        yield reachable
 
 
 def check(functions, listed, files, executable=(), **fields):

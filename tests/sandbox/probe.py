@@ -34,7 +34,7 @@ def syscall(number, *arguments):
 
 def call(name, number, *arguments):
     answer = syscall(number, *arguments)
-    if name == "clone" and answer == 0:
+    if name.startswith("clone") and answer == 0:
         os._exit(0)
     return str(answer)
 

@@ -1,5 +1,5 @@
-//! One sandbox with one step of its isolation left out, and what the escape list's probe sees in
-//! it: `escape FOLDER [STEP]`, or `escape --steps` for their names; driven by `tests/sandbox/mutation_test.py`.
+//! Two sandboxes, one after the other, with one step of their isolation left out, and what the
+//! escape list's probe sees in the second (what the first did to the spawner included): `escape FOLDER [STEP]`, or `escape --steps` for their names; driven by `tests/sandbox/mutation_test.py`.
 //!
 //! `FOLDER` belongs to root and holds `tree` (an empty root) and `package` (`bootstrap` and
 //! `lines.tsv`). The probe's lines come out on standard output, as they are. Leaving a step out
@@ -24,9 +24,12 @@ use std::{
 use tokio::io::AsyncReadExt;
 
 /// Long enough for a probe on a loaded machine; a sandbox that hangs is a failure.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// An id of the right shape; the sandbox only logs it.
-const INSTANCE: &str = r#""0190b5a0-0000-7000-8000-000000000001""#;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Ids of the right shape; the sandbox only logs them.
+const INSTANCES: [&str; 2] = [
+    r#""0190b5a0-0000-7000-8000-000000000001""#,
+    r#""0190b5a0-0000-7000-8000-000000000002""#,
+];
 const O_PATH: i32 = 0o10000000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -87,33 +90,39 @@ fn leave_out(_: &str) -> Result<(), Box<dyn Error>> {
 /// Runs the package once and returns what it printed.
 async fn probe(handle: SupervisorHandle, package: &Path) -> Result<String, Box<dyn Error>> {
     let clock = Arc::new(MonotonicClock(Instant::now()));
-    let deadline = clock.now() + PATIENCE;
-    let pool = SandboxPool::connect(handle, clock);
+    let pool = SandboxPool::connect(handle, Arc::clone(&clock) as Arc<dyn Clock>);
     pool.register(CoreId(0));
     let package = File::options()
         .read(true)
         .custom_flags(O_PATH)
         .open(package)?;
-    let spec = InstanceSpec {
-        instance: serde_json::from_str::<InstanceId>(INSTANCE)?,
-        core: CoreId(0),
-        runtime: 1,
-        package: Arc::new(package.into()),
-        args: Vec::new(),
-        env: Vec::new(),
-        memory: Mebibytes(256),
-        tmp: Mebibytes(512),
-        pids: 128,
-        descriptors: 1024,
-        cpu: CpuShare {
-            weight: 1024,
-            quota_us: None,
-        },
-    };
-    let seen = match pool.start(spec, deadline).await {
-        Ok(instance) => tokio::time::timeout(PATIENCE, output(instance)).await?,
-        Err(refused) => Err(refused.into()),
-    };
+    let package = Arc::new(package.into());
+    let mut seen = Ok(String::new());
+    for instance in INSTANCES {
+        let spec = InstanceSpec {
+            instance: serde_json::from_str::<InstanceId>(instance)?,
+            core: CoreId(0),
+            runtime: 1,
+            package: Arc::clone(&package),
+            args: Vec::new(),
+            env: Vec::new(),
+            memory: Mebibytes(256),
+            tmp: Mebibytes(512),
+            pids: 128,
+            descriptors: 1024,
+            cpu: CpuShare {
+                weight: 1024,
+                quota_us: None,
+            },
+        };
+        seen = match pool.start(spec, clock.now() + PATIENCE).await {
+            Ok(instance) => tokio::time::timeout(PATIENCE, output(instance)).await?,
+            Err(refused) => Err(refused.into()),
+        };
+        if seen.is_err() {
+            break;
+        }
+    }
     pool.shutdown(PATIENCE).await?;
     seen
 }

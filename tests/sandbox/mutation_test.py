@@ -1,0 +1,133 @@
+"""Each isolation step left out in turn: the escape list must notice, or nothing may start.
+
+Runs the custom probe in sandboxes of the crate itself, built with the feature `mutation`, which no
+shipped binary has. They run in their own uts, pid and mount namespaces, since a sandbox without its
+own would work on the machine's.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from escape_list import FOLDER, EscapeList  # noqa: E402
+from hostile_host import hostile_host  # noqa: E402
+
+REPOSITORY = FOLDER.parents[1]
+HOST_NAME = "the-host"
+RENAMED = "the machine was renamed"
+# What stands for the machine: a name, and pids too high for a namespace that was just made. The
+# shell stays as its pid 1 and takes along what is left over.
+SCRIPT = f"""
+hostname {HOST_NAME}
+echo 20000 > /proc/sys/kernel/ns_last_pid
+"$@"
+code=$?
+test "$(hostname)" = {HOST_NAME} || echo "{RENAMED}" >&2
+exit $code
+"""
+# Groups that a sandbox would inherit if it did not clear them.
+GROUPS = [4, 27]
+TIMEOUT = 300
+
+# Steps that the list notices from inside, or without which no sandbox starts.
+NOTICED = [
+    "namespace_pid", "namespace_mount", "namespace_net", "namespace_ipc", "namespace_uts",
+    "join_cgroups", "namespace_cgroup", "loopback", "listeners", "mount_proc",
+    "keep_mount_namespace", "offer_to_oom_killer", "read_only_proc", "mount_shm", "pivot_root",
+    "host_name", "descriptors", "session", "signals", "resources", "bounding_set", "groups", "ids",
+    "no_new_privileges", "filter",
+]
+# The others, each with what makes it invisible from inside and what shows it instead.
+UNSEEN = {
+    "die_with_spawner": "only a dying spawner shows it: the crate's platform test kills one",
+    "capabilities": "the change of ids before it clears them too; both stay",
+    "not_dumpable": "exec undoes it: it guards the parked process, which runs no tenant code",
+}
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes of this test need root")
+
+
+@pytest.fixture(scope="module")
+def program():
+    """The example that runs a probe in a sandbox, with or without a step."""
+    built = subprocess.run(
+        ["cargo", "build", "--quiet", "--package", "freehold-sandbox", "--features", "mutation",
+         "--example", "escape", "--message-format", "json"],
+        cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    messages = map(json.loads, built.stdout.splitlines())
+    return next(message["executable"] for message in messages
+                if message.get("executable") and message["target"]["name"] == "escape")
+
+
+@pytest.fixture(scope="module")
+def listed():
+    with hostile_host() as host:
+        yield EscapeList("custom", **host, host_name=HOST_NAME)
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory):
+    built = tmp_path_factory.mktemp("probe") / "bootstrap"
+    subprocess.run(["rustc", "--edition", "2024", "-O", "-C", "target-feature=+crt-static",
+                    "-o", str(built), str(FOLDER / "probe.rs")], check=True)
+    return built
+
+
+@pytest.fixture(scope="module")
+def run(program, listed, probe):
+    """What the list finds with a step left out; None when no sandbox started."""
+    found = {}
+
+    def once(step=None):
+        if step not in found:
+            found[step] = _run(program, listed, probe, step)
+        return found[step]
+
+    return once
+
+
+def _run(program, listed, probe, step):
+    with tempfile.TemporaryDirectory(prefix="freehold-escape-", dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        for inside in ("proc", "dev", "tmp", "var/task", "etc", "usr"):
+            (folder / "tree" / inside).mkdir(parents=True)
+        (folder / "tree/etc/passwd").write_text("root:x:0:0::/:/\n")
+        (folder / "package").mkdir()
+        shutil.copy(probe, folder / "package" / "bootstrap")
+        (folder / "package/lines.tsv").write_text(listed.rendered())
+        arguments = [program, str(folder)] + ([step] if step else [])
+        done = subprocess.run(
+            ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child",
+             "sh", "-c", SCRIPT, "sh", *arguments],
+            extra_groups=GROUPS, capture_output=True, text=True, timeout=TIMEOUT)
+        seen = [json.loads(line) for line in done.stdout.splitlines()]
+        if len(seen) != len(listed.lines):
+            assert step is not None and done.returncode != 0, (len(seen), done.stderr)
+            return None
+        renamed = [RENAMED] if RENAMED in done.stderr else []
+        return listed.failures(seen) + renamed
+
+
+def test_every_step_is_accounted_for(program):
+    steps = subprocess.run([program, "--steps"], check=True, capture_output=True, text=True)
+    assert sorted(steps.stdout.split()) == sorted([*NOTICED, *UNSEEN])
+
+
+def test_with_every_step_nothing_gets_out(run):
+    assert run() == []
+
+
+@pytest.mark.parametrize("step", NOTICED)
+def test_a_step_left_out_is_noticed(run, step):
+    found = run(step)
+    if found is None:
+        return  # refused to start, which lets nobody out
+    assert set(found) - set(run()), f"without {step} the list sees nothing new"
