@@ -69,7 +69,13 @@ impl Front {
                     let _ = stream.set_nodelay(true);
                     let front = self.clone();
                     let stop = stop.clone();
-                    tokio::spawn(front.connection(stream, peer.ip(), port, stop));
+                    let running = self.api.running.clone();
+                    tokio::spawn(running.track_future(front.connection(
+                        stream,
+                        peer.ip(),
+                        port,
+                        stop,
+                    )));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

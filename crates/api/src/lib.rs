@@ -79,6 +79,7 @@ pub struct Api {
     pub(crate) engine: Arc<dyn own::EngineView>,
     pub(crate) in_flight: body::BytesInFlight,
     pub(crate) running: TaskTracker,
+    closing: tokio_util::sync::CancellationToken,
     pub(crate) code_links: lambda::CodeLinks,
     pub(crate) url_cache: Arc<urls::UrlCache>,
     _url_watch: Box<dyn Send + Sync>,
@@ -104,6 +105,7 @@ impl Api {
             port: Default::default(),
             engine: parts.engine,
             running: TaskTracker::new(),
+            closing: Default::default(),
             code_links: lambda::CodeLinks::new(),
             url_cache,
             _url_watch: watch,
@@ -115,10 +117,22 @@ impl Api {
         self.port.store(port, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Waits until every call that runs has ended. Front ends must have stopped before.
+    /// Waits until every call that runs and every connection has ended. Front ends must have been
+    /// told to stop before.
     pub async fn drained(&self) {
         self.running.close();
         self.running.wait().await;
+    }
+
+    /// Tells the threads of the cores that their runtimes may end: nothing of theirs is needed any
+    /// more.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Resolves after [`Api::close`].
+    pub async fn closed(&self) {
+        self.closing.cancelled().await;
     }
 
     /// Whether a request that came out of an instance was signed by it.

@@ -8,7 +8,7 @@
 
 use crate::{Api, auth::authenticate, request::Request};
 use bytes::Bytes;
-use freehold_domain::{Principal, Region, TenantId};
+use freehold_domain::{BoxFuture, Principal, Region, TenantId};
 use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
 use freehold_wire::{ApiError, Service, common};
 use http::{HeaderValue, Method, Response, header};
@@ -41,7 +41,7 @@ pub struct InstanceRow {
 /// What the front ends show of the engine.
 pub trait EngineView: Send + Sync {
     /// The live instances of a tenant in a region.
-    fn instances(&self, tenant: &TenantId, region: &Region) -> Vec<InstanceRow>;
+    fn instances(&self, tenant: &TenantId, region: &Region) -> BoxFuture<'_, Vec<InstanceRow>>;
 }
 
 #[derive(Deserialize)]
@@ -104,7 +104,7 @@ async fn answer(api: &Api, request: &Request, operation: &str) -> Result<Vec<u8>
     match operation {
         "ListInstances" => {
             let Nothing {} = read(&request.body)?;
-            let rows = api.engine.instances(&tenant, &signer.region);
+            let rows = api.engine.instances(&tenant, &signer.region).await;
             Ok(write(&serde_json::json!({ "Instances": rows })))
         }
         _ => usage(api, who, &tenant, &signer.region, read(&request.body)?).await,

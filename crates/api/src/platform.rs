@@ -13,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 /// Connections of one instance at once.
 const CONNECTIONS_MAX: usize = 64;
 
-/// Serves instances; the engine's invoker of a core is set once that core stands.
+/// Gives the engine's invoker of the core that asks.
+pub type InvokerOfCore = Box<dyn Fn() -> Arc<dyn Invoke> + Send + Sync>;
+
+/// Serves instances; the way to the engine is set once the engine stands.
 pub struct InstanceEndpoint {
     api: Arc<crate::Api>,
-    invoker: std::sync::OnceLock<Arc<dyn Invoke>>,
+    invoker: std::sync::OnceLock<InvokerOfCore>,
 }
 
 impl InstanceEndpoint {
@@ -29,7 +32,7 @@ impl InstanceEndpoint {
     }
 
     /// Sets the engine that guests' calls go to. Only the first call counts.
-    pub fn set_invoker(&self, invoker: Arc<dyn Invoke>) {
+    pub fn set_invoker(&self, invoker: InvokerOfCore) {
         let _ = self.invoker.set(invoker);
     }
 }
@@ -50,7 +53,7 @@ impl PlatformEndpoint for InstanceEndpoint {
         instance: InstanceId,
     ) -> Box<dyn Send + Sync> {
         let stop = CancellationToken::new();
-        let Some(invoker) = self.invoker.get().cloned() else {
+        let Some(invoker) = self.invoker.get().map(|of_core| of_core()) else {
             tracing::error!("an instance started before the engine stood");
             return Box::new(Guard(stop));
         };

@@ -1,0 +1,329 @@
+//! `freehold.toml`: read once, here, and handed down as values.
+//!
+//! Unknown keys are refused. Flags go over the file. Sizes and times carry their unit in the value:
+//! `"64MiB"`, `"2h"`.
+
+use figment::{
+    Figment,
+    providers::{Format, Toml},
+};
+use freehold_domain::limits::Limits;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses and names.
+    pub server: ServerConfig,
+    /// Ceilings.
+    pub limits: LimitsConfig,
+    /// Interpreters.
+    pub runtimes: RuntimesConfig,
+    /// Instances.
+    pub instances: InstancesConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address of all APIs.
+    pub listen: Option<String>,
+    /// Address of metrics and health.
+    pub admin_listen: Option<String>,
+    /// The account of the first start.
+    pub account: Option<String>,
+    /// The region; the first of several is the default.
+    pub region: Option<String>,
+    /// Further regions.
+    pub regions: Vec<String>,
+    /// The domain of function URLs.
+    pub url_domain: Option<String>,
+    /// Serving cores; all of the machine unless given.
+    pub cores: Option<u16>,
+    /// Serve off loopback in clear.
+    pub insecure: bool,
+    /// The user id that the server drops to when it is started as root.
+    pub uid: Option<u32>,
+    /// Longest wait for running calls at shutdown.
+    pub drain_timeout: Option<Span>,
+}
+
+/// `[runtimes]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimesConfig {
+    /// Let the nearest version serve a name that has no interpreter.
+    pub substitute: bool,
+    /// Name to interpreter.
+    pub paths: BTreeMap<String, PathBuf>,
+}
+
+/// `[instances]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstancesConfig {
+    /// How long an idle instance stays.
+    pub idle_timeout: Option<Span>,
+    /// `burst` or `lambda`.
+    pub cpu: Option<Cpu>,
+    /// Instances at once.
+    pub max: Option<u32>,
+    /// Sandboxes parked ahead.
+    pub parked: Option<usize>,
+    /// Memory of all instances together.
+    pub memory: Option<Size>,
+    /// Waits between the attempts at an asynchronous event; AWS's are one and two minutes.
+    pub retry_delays: Option<Vec<Span>>,
+}
+
+/// How processor time is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cpu {
+    /// A burst up to a whole processor.
+    Burst,
+    /// Lambda's exact share.
+    Lambda,
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $key:ident : $kind:ty => $($field:ident)|+ ($set:expr);)*) => {
+        /// `[limits]`: what is left out keeps AWS's number.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct LimitsConfig {
+            $($(#[$doc])* pub $key: Option<$kind>,)*
+        }
+        impl LimitsConfig {
+            /// The defaults with what was given over them.
+            pub fn over_defaults(&self) -> Limits {
+                let mut limits = Limits::default();
+                $(if let Some(value) = &self.$key {
+                    let set: fn(&$kind) -> _ = $set;
+                    $(limits.$field = set(value);)+
+                })*
+                limits
+            }
+        }
+    };
+}
+
+limits! {
+    /// Event and answer of a synchronous call.
+    sync_payload: Size => sync_payload_bytes (|size| size.0);
+    /// Event of an asynchronous call.
+    async_payload: Size => async_payload_bytes (|size| size.0);
+    /// Longest run.
+    function_timeout: Span => function_timeout_s (|span| seconds(span));
+    /// Most memory.
+    memory_max: Size => memory_max_mib (|size| mebibytes(size));
+    /// Largest `/tmp`.
+    tmp_max: Size => tmp_max_mib (|size| mebibytes(size));
+    /// Names and values of an environment.
+    environment: Size => environment_bytes (|size| size.0);
+    /// A package in the request.
+    package_zip: Size => package_zip_bytes (|size| size.0);
+    /// A package unpacked.
+    package_unpacked: Size => package_unpacked_bytes (|size| size.0);
+    /// Entries of a package.
+    package_entries: u64 => package_entries (|n| *n);
+    /// All packages of a tenant.
+    code_storage: Size => code_storage_bytes (|size| size.0);
+    /// Invocations of a tenant in flight.
+    account_concurrency: u32 => account_concurrency (|n| *n);
+    /// What must stay unreserved of it.
+    unreserved_concurrency_min: u32 => unreserved_concurrency_min (|n| *n);
+    /// Init of a function.
+    init_timeout: Span => init_timeout_s (|span| seconds(span));
+    /// Processes and threads of an instance.
+    instance_pids: u32 => instance_pids (|n| *n);
+    /// Open descriptors of an instance.
+    instance_descriptors: u32 => instance_descriptors (|n| *n);
+    /// Longest line of a log that is kept whole.
+    log_line: Size => log_line_bytes (|size| small(size));
+    /// Log bytes of one instance per second.
+    log_rate: Size => log_bytes_per_s (|size| size.0);
+    /// Attempts at an asynchronous event.
+    async_attempts: u32 => async_attempts (|n| *n);
+    /// Age at which an asynchronous event is given up.
+    async_event_age: Span => async_event_age_s (|span| seconds(span));
+    /// Body bytes that all requests may hold at once.
+    bytes_in_flight: Size => bytes_in_flight (|size| size.0);
+    /// Header bytes of one request.
+    header: Size => header_bytes (|size| small(size));
+}
+
+fn seconds(span: &Span) -> u32 {
+    u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)
+}
+fn mebibytes(size: &Size) -> u32 {
+    small(&Size(size.0 >> 20))
+}
+fn small(size: &Size) -> u32 {
+    u32::try_from(size.0).unwrap_or(u32::MAX)
+}
+
+/// A time: `"500ms"`, `"90s"`, `"15m"`, `"2h"`, `"7d"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A number of bytes: `"512"`, `"64KiB"`, `"6MiB"`, `"2GiB"`, or a bare number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, text[end..].trim()))
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is not a time; write it as \"500ms\", \"90s\", \"15m\", \"2h\" or \"7d\""
+            )
+        };
+        let (number, unit) = number_and_unit(text.trim()).ok_or_else(wrong)?;
+        let ms: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        number
+            .checked_mul(ms)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(wrong)
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is not a size; write it as \"64KiB\", \"6MiB\" or \"2GiB\"");
+        let (number, unit) = number_and_unit(text.trim()).ok_or_else(wrong)?;
+        let shift = match unit {
+            "" | "B" => 0,
+            "KiB" | "K" => 10,
+            "MiB" | "M" => 20,
+            "GiB" | "G" => 30,
+            _ => return Err(wrong()),
+        };
+        let bytes = number
+            .checked_shl(shift)
+            .filter(|bytes| bytes >> shift == number);
+        bytes.map(Self).ok_or_else(wrong)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Number(u64),
+            Text(String),
+        }
+        match Given::deserialize(from)? {
+            Given::Number(bytes) => Ok(Self(bytes)),
+            Given::Text(text) => text.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It was named and is not there.
+    #[error("the configuration file {} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// It does not read.
+    #[error("the configuration file {} is not valid: {reason}", path.display())]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// Key and reason.
+        reason: String,
+    },
+}
+
+/// Reads `path`; without one, `freehold.toml` in the data folder where there is one.
+pub fn load(path: Option<&Path>, data: &Path) -> Result<Config, ConfigError> {
+    let path = match path {
+        Some(path) if !path.exists() => return Err(ConfigError::Missing(path.to_owned())),
+        Some(path) => path.to_owned(),
+        None => data.join("freehold.toml"),
+    };
+    if !path.exists() {
+        return Ok(Config::default());
+    }
+    Figment::from(Toml::file_exact(&path))
+        .extract()
+        .map_err(|error| ConfigError::Invalid {
+            path,
+            reason: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        Figment::from(Toml::string(text))
+            .extract()
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ceilings_are_raised_by_name_and_unit() {
+        let config = read(
+            "[limits]\nfunction_timeout = \"2h\"\nsync_payload = \"20MiB\"\nbytes_in_flight = 1024",
+        )
+        .unwrap();
+        let limits = config.limits.over_defaults();
+        assert_eq!(limits.function_timeout_s, 7200);
+        assert_eq!(limits.sync_payload_bytes, 20 << 20);
+        assert_eq!(limits.bytes_in_flight, 1024);
+        assert_eq!(limits.memory_max_mib, Limits::default().memory_max_mib);
+    }
+
+    #[test]
+    fn what_is_not_known_or_not_well_formed_is_refused_by_name() {
+        for (text, names) in [
+            ("[limits]\nfunction_timeot = \"2h\"", "function_timeot"),
+            (
+                "[limits]\nfunction_timeout = \"2 fortnights\"",
+                "2 fortnights",
+            ),
+            (
+                "[limits]\nsync_payload = \"99999999999GiB\"",
+                "99999999999GiB",
+            ),
+            ("[sever]\nlisten = \"x\"", "sever"),
+            ("[instances]\ncpu = \"fast\"", "fast"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(names), "{error}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `freehold doctor`: line by line, what this machine enforces, and what to do about the rest.
+
+use crate::serve::default_data_dir;
+use clap::Args;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Arguments of `freehold doctor`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  sudo freehold doctor")]
+pub struct DoctorArgs {
+    /// Data folder of the server
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print an object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+struct Line {
+    what: String,
+    fine: bool,
+    detail: String,
+    remedy: String,
+}
+
+/// Looks at this machine and says what it finds. Ends with 4 when something is not enforced.
+pub fn run(args: DoctorArgs) -> ExitCode {
+    let data = args.data.unwrap_or_else(default_data_dir);
+    let mut lines: Vec<Line> = freehold_sandbox::probe()
+        .into_iter()
+        .map(|found| Line {
+            what: found.line.to_owned(),
+            fine: found.enforced,
+            detail: found.detail,
+            remedy: found.remedy.to_owned(),
+        })
+        .collect();
+    lines.extend(runtimes(&data));
+    let all_fine = lines.iter().all(|line| line.fine);
+    if args.json {
+        let rows: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                serde_json::json!({
+                    "what": line.what, "enforced": line.fine,
+                    "detail": line.detail, "remedy": line.remedy,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "findings": rows }));
+    } else {
+        for line in &lines {
+            let mark = if line.fine { "ok " } else { "NO " };
+            println!("{mark} {:<28} {}", line.what, line.detail);
+            if !line.fine && !line.remedy.is_empty() {
+                println!("    {:<28} remedy: {}", "", line.remedy);
+            }
+        }
+    }
+    if all_fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(crate::cli::EXIT_REFUSED)
+    }
+}
+
+/// Whether the trees are what they were when they were assembled.
+fn runtimes(data: &std::path::Path) -> Vec<Line> {
+    if !data.join("runtimes/table.json").exists() {
+        return vec![Line {
+            what: "runtimes".into(),
+            fine: false,
+            detail: format!("none assembled in {}", data.display()),
+            remedy: format!("freehold runtimes install --data {}", data.display()),
+        }];
+    }
+    match freehold_catalog::Catalog::load(data) {
+        Ok(catalog) => {
+            let problems = catalog.verify();
+            let mut lines = vec![Line {
+                what: "runtimes".into(),
+                fine: problems.is_empty(),
+                detail: format!("{} assembled, digests checked", catalog.rows().len()),
+                remedy: String::new(),
+            }];
+            lines.extend(problems.into_iter().map(|problem| Line {
+                what: format!("runtime {}", problem.about),
+                fine: false,
+                detail: problem.reason,
+                remedy: problem.remedy,
+            }));
+            lines
+        }
+        Err(error) => vec![Line {
+            what: "runtimes".into(),
+            fine: false,
+            detail: error.to_string(),
+            remedy: "start the server once as root".into(),
+        }],
+    }
+}

@@ -1,0 +1,116 @@
+//! `freehold runtimes`: which interpreters were found, and the SDKs that functions expect.
+
+use crate::{
+    config,
+    serve::{default_data_dir, discover_options},
+};
+use clap::{Args, Subcommand};
+use freehold_catalog::{Catalog, assemble, discover, install_sdks};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Arguments of `freehold runtimes`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  freehold runtimes\n  sudo freehold runtimes install")]
+pub struct RuntimesArgs {
+    /// What to do; lists without one
+    #[command(subcommand)]
+    pub action: Option<RuntimesAction>,
+    /// Data folder of the server
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: freehold.toml in the data folder]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Print an object instead of lines
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with runtimes.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RuntimesAction {
+    /// List what was found, with digests
+    List,
+    /// Fetch the pinned boto3 and AWS SDK for JavaScript, and assemble every runtime
+    Install,
+}
+
+/// Lists or installs.
+pub fn run(args: RuntimesArgs) -> ExitCode {
+    let data = args.data.clone().unwrap_or_else(default_data_dir);
+    match work(&args, &data) {
+        Ok(code) => code,
+        Err(text) => {
+            eprintln!("freehold: {text}");
+            ExitCode::from(crate::cli::EXIT_REFUSED)
+        }
+    }
+}
+
+fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String> {
+    let config = config::load(args.config.as_deref(), data).map_err(|error| error.to_string())?;
+    let found = discover(&discover_options(&config.runtimes));
+    let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
+    let mut missing = Vec::new();
+    if matches!(args.action, Some(RuntimesAction::Install)) {
+        std::fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
+        let report = install_sdks(&found, data).map_err(|error| fail(&error))?;
+        for folder in &report.installed {
+            println!("installed {}", folder.display());
+        }
+        for folder in &report.present {
+            println!("present   {}", folder.display());
+        }
+        for problem in &report.problems {
+            eprintln!("missing   {}: {}", problem.about, problem.reason);
+            eprintln!(
+                "  remedy: {}; until then functions start without it",
+                problem.remedy
+            );
+        }
+        missing = report.problems;
+        assemble(&found, data).map_err(|error| fail(&error))?;
+    }
+    let catalog = if data.join("runtimes/table.json").exists() {
+        Catalog::load(data).map_err(|error| fail(&error))?
+    } else {
+        return Err(format!(
+            "no runtimes are assembled in {}: run `freehold runtimes install --data {}`",
+            data.display(),
+            data.display()
+        ));
+    };
+    if args.json {
+        let rows: Vec<_> = catalog
+            .rows()
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "name": row.name, "version": row.version, "digest": row.digest,
+                    "root": row.root, "argv": row.argv,
+                })
+            })
+            .collect();
+        let problems: Vec<_> = catalog.problems().iter().chain(&missing).collect();
+        println!(
+            "{}",
+            serde_json::json!({ "runtimes": rows, "problems": problems })
+        );
+    } else {
+        for row in catalog.rows() {
+            println!(
+                "{:<18} {:<12} sha256:{}",
+                row.name.to_string(),
+                row.version,
+                row.digest
+            );
+        }
+        for problem in catalog.problems() {
+            println!(
+                "{:<18} not usable: {}; {}",
+                problem.about, problem.reason, problem.remedy
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

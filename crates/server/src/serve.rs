@@ -1,0 +1,233 @@
+//! `freehold serve`: from one root process to a serving platform, and back to nothing.
+//!
+//! ```text
+//!  prepare (root)          folders, runtimes, listeners
+//!  launch  (root)          fork supervisor and spawners: before any thread, before any secret
+//!  keys    (root)          read the sealing keys, then drop to a uid of our own for good
+//!  node                    storage, identity, control, engine, one thread per core
+//!  signal                  stop admitting, finish what runs, end everything
+//! ```
+
+mod clock;
+mod endpoint;
+mod folder;
+mod keys;
+mod listeners;
+mod node;
+mod runtimes;
+mod wiring;
+
+pub use endpoint::{EnvArgs, env};
+pub use runtimes::discover_options;
+
+use crate::config::{self, Config};
+use clap::Args;
+use freehold_domain::{Region, TenantId};
+use freehold_sandbox::LaunchOptions;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// Where data lies unless told otherwise: of the machine as root, else of the user.
+pub fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/freehold");
+    }
+    let home = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    home.unwrap_or_else(|| PathBuf::from(".")).join("freehold")
+}
+
+/// Arguments of `freehold serve`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  freehold serve --data /var/lib/freehold\n  eval \"$(freehold env --data /var/lib/freehold)\""
+)]
+pub struct ServeArgs {
+    /// Folder of all data; one server per folder
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address of all APIs [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Address of metrics and health [default: 127.0.0.1:7071]
+    #[arg(long, value_name = "ADDR")]
+    pub admin_listen: Option<String>,
+    /// The account that the first start makes, 12 digits
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Region [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Configuration file [default: freehold.toml in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve off loopback in clear: passwords and code cross the network readable
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// What flags and file say together.
+pub(crate) struct Settings {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) account: Option<TenantId>,
+    pub(crate) regions: Vec<Region>,
+    pub(crate) cores: u16,
+    pub(crate) config: Config,
+}
+
+/// Why the server did not start, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct StartFailure {
+    what: String,
+    remedy: String,
+}
+
+pub(crate) fn failure(what: impl std::fmt::Display, remedy: impl Into<String>) -> StartFailure {
+    StartFailure {
+        what: what.to_string(),
+        remedy: remedy.into(),
+    }
+}
+
+/// An error with its sources, for one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+/// Serves until a signal. The process must have one thread yet.
+pub fn run(args: ServeArgs) -> ExitCode {
+    match settings(&args).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("freehold: {}", failure.what);
+            if !failure.remedy.is_empty() {
+                eprintln!("  remedy: {}", failure.remedy);
+            }
+            ExitCode::from(crate::cli::EXIT_REFUSED)
+        }
+    }
+}
+
+/// The body of the hidden `__unpack`: a process without privileges that unpacks one archive.
+pub fn unpack_child() -> ExitCode {
+    if let Err(error) = confine_unpacker() {
+        eprintln!("freehold: the unpacking process could not be confined: {error}");
+        return ExitCode::FAILURE;
+    }
+    freehold_control::archive::child_main()
+}
+
+/// The few calls that unpacking needs, and no way to gain more.
+fn confine_unpacker() -> Result<(), Box<dyn std::error::Error>> {
+    let program = freehold_sandbox::seccomp::Embedded::Unpack.program()?;
+    freehold_sandbox::sys::identity::no_new_privileges()?;
+    freehold_sandbox::sys::filter::install(&program)?;
+    Ok(())
+}
+
+fn settings(args: &ServeArgs) -> Result<Settings, StartFailure> {
+    let data = args.data.clone().unwrap_or_else(default_data_dir);
+    let data = std::path::absolute(&data).map_err(|error| {
+        failure(
+            format!("{}: {error}", data.display()),
+            "choose another --data",
+        )
+    })?;
+    let config = config::load(args.config.as_deref(), &data)
+        .map_err(|error| failure(error, "mend the file, or name another by --config"))?;
+    let server = &config.server;
+    let address = |flag: &Option<String>, file: &Option<String>, default: &str| {
+        let text = flag
+            .clone()
+            .or_else(|| file.clone())
+            .unwrap_or_else(|| default.to_owned());
+        text.parse::<SocketAddr>().map_err(|_| {
+            failure(
+                format!("{text:?} is not an address"),
+                "write it as 127.0.0.1:7070",
+            )
+        })
+    };
+    let listen = address(&args.listen, &server.listen, "127.0.0.1:7070")?;
+    let admin_listen = address(&args.admin_listen, &server.admin_listen, "127.0.0.1:7071")?;
+    for (name, address) in [("listen", listen), ("admin-listen", admin_listen)] {
+        if !address.ip().is_loopback() && !args.insecure && !server.insecure {
+            return Err(failure(
+                format!("--{name} {address} is off loopback, and Freehold does not serve TLS yet"),
+                "listen on 127.0.0.1 behind a TLS proxy, or accept clear text by --insecure",
+            ));
+        }
+    }
+    let named = |what: &str, error: freehold_domain::NameError| {
+        failure(error, format!("give --{what} in the right form"))
+    };
+    let account = args.account.clone().or_else(|| server.account.clone());
+    let account = account
+        .map(|id| id.parse())
+        .transpose()
+        .map_err(|e| named("account", e))?;
+    let first = args.region.clone().or_else(|| server.region.clone());
+    let first = first.unwrap_or_else(|| "us-east-1".to_owned());
+    let mut regions: Vec<Region> = Vec::new();
+    for text in std::iter::once(&first).chain(&server.regions) {
+        let region: Region = text.parse().map_err(|e| named("region", e))?;
+        if !regions.contains(&region) {
+            regions.push(region);
+        }
+    }
+    let machine = std::thread::available_parallelism().map_or(1, |n| n.get().min(64) as u16);
+    let cores = server.cores.unwrap_or(machine).max(1);
+    Ok(Settings {
+        data,
+        listen,
+        admin_listen,
+        account,
+        regions,
+        cores,
+        config,
+    })
+}
+
+fn serve(settings: Settings) -> Result<(), StartFailure> {
+    let folder = folder::prepare(&settings)?;
+    let listeners = listeners::bind(&settings)?;
+    let catalog = runtimes::assemble(&settings, &folder)?;
+    let credentials = endpoint::CredentialsFile::open(&folder)?;
+    let mut options = LaunchOptions::new(settings.cores, folder.runtime_table(), folder.state());
+    options.server_uid = folder.uid;
+    options.server_gid = folder.gid;
+    options.package_dir = Some(folder.packages());
+    let instances = &settings.config.instances;
+    options.instances_max = instances.max.unwrap_or(options.instances_max);
+    options.park_target = instances.parked.unwrap_or(options.park_target);
+    options.guests_memory_bytes = instances.memory.map(|size| size.0);
+    let supervisor = freehold_sandbox::launch(options).map_err(|error| {
+        failure(
+            chain(&error),
+            "`freehold doctor` says what this machine lacks",
+        )
+    })?;
+    // Secrets come into memory only now, and root goes away right after.
+    let sealing_keys = keys::load_or_make(&folder)?;
+    freehold_sandbox::drop_privileges(folder.uid, folder.gid)
+        .map_err(|error| failure(chain(&error), ""))?;
+    node::run(node::NodeParts {
+        settings,
+        folder,
+        listeners,
+        catalog,
+        credentials,
+        supervisor,
+        sealing_keys,
+    })
+}

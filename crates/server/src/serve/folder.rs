@@ -1,0 +1,145 @@
+//! The data folder: what root keeps, what the server may write.
+//!
+//! ```text
+//! DATA/              root's; everybody may pass through
+//!   root-key         0600: the root access key, for `freehold env`
+//!   keys/            0700: sealing keys, read before root is given up
+//!   runtimes/ sdk/   interpreters' trees and their table, SDKs
+//!   state/           0700: the spawners' own
+//!   store/           the server's: records, queue, blobs, ledger, logs
+//!   packages/        the server's: unpacked packages, read by guests
+//!   run/             the server's: endpoint.json while it serves
+//! ```
+
+use super::{Settings, StartFailure, failure};
+use rustix::fs::{Gid, Uid, chown};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The uid that the server drops to, unless told otherwise: far above what distributions hand out
+/// and below what the spawners give to guests.
+const SERVER_UID: u32 = 64_700;
+
+/// The folder, prepared.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    root: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
+    }
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.root.join("packages")
+    }
+    pub(crate) fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+    pub(crate) fn runtime_table(&self) -> PathBuf {
+        self.root.join("runtimes/table.json")
+    }
+}
+
+/// Makes what is missing and gives each folder to whom it belongs.
+pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
+    let root = settings.data.clone();
+    let is_root = rustix::process::geteuid().is_root();
+    let uid = match (is_root, settings.config.server.uid) {
+        (true, Some(0)) => {
+            return Err(failure("server.uid is 0", "choose an unprivileged user id"));
+        }
+        (true, given) => given.unwrap_or(SERVER_UID),
+        (false, _) => rustix::process::geteuid().as_raw(),
+    };
+    let gid = if is_root {
+        uid
+    } else {
+        rustix::process::getegid().as_raw()
+    };
+    let folder = Folder {
+        root: root.clone(),
+        uid,
+        gid,
+    };
+    let doing = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| {
+            failure(
+                format!(
+                    "the data folder {} cannot be prepared: {error}",
+                    path.display()
+                ),
+                "choose a folder of yours by --data",
+            )
+        }
+    };
+    fs::create_dir_all(&root).map_err(doing(&root))?;
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(doing(&root))?;
+    if is_root {
+        can_be_entered(&root)?;
+    }
+    for (path, mode, servers) in [
+        (folder.keys(), 0o700, false),
+        (folder.state(), 0o700, false),
+        (folder.store(), 0o700, true),
+        (folder.packages(), 0o711, true),
+        (folder.run(), 0o755, true),
+    ] {
+        fs::create_dir_all(&path).map_err(doing(&path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(doing(&path))?;
+        if servers && is_root {
+            give(&path, uid, gid).map_err(doing(&path))?;
+        }
+    }
+    Ok(folder)
+}
+
+/// Gives a folder and, where it had another owner, everything below it.
+fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    if fs::metadata(path)?.uid() == uid {
+        return Ok(());
+    }
+    for entry in walkdir::WalkDir::new(path).follow_links(false) {
+        let entry = entry.map_err(io::Error::from)?;
+        if !entry.path_is_symlink() {
+            chown(
+                entry.path(),
+                Some(Uid::from_raw(uid)),
+                Some(Gid::from_raw(gid)),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The server is nobody in particular once it has dropped root: it must be let through.
+fn can_be_entered(root: &Path) -> Result<(), StartFailure> {
+    for parent in root.ancestors().skip(1) {
+        let mode = fs::metadata(parent).map_or(0, |facts| facts.mode());
+        if mode & 0o001 == 0 {
+            return Err(failure(
+                format!(
+                    "the data folder lies below {}, which only its owner may enter",
+                    parent.display()
+                ),
+                format!("choose another --data, or `chmod o+x {}`", parent.display()),
+            ));
+        }
+    }
+    Ok(())
+}

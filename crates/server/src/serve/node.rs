@@ -1,0 +1,469 @@
+//! The node: everything wired, one thread per core, until a signal.
+
+use super::{
+    Settings, StartFailure, chain,
+    clock::{SystemClock, SystemIds},
+    endpoint::{self, CredentialsFile},
+    failure,
+    folder::Folder,
+    listeners::Listeners,
+    runtimes::Check,
+    wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
+};
+use crate::config::Cpu;
+use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
+use freehold_catalog::Catalog;
+use freehold_contracts::lambda_runtime::{LambdaRuntime, RuntimeLimits};
+use freehold_control::{
+    Control, ControlParts,
+    archive::SubprocessUnpacker,
+    bootstrap::{Keys, Started},
+    packages::{PackageParts, PackageStore},
+};
+use freehold_domain::{
+    CoreId,
+    ports::{
+        Clock, Commit, Contract, Ids, InstanceCredentials, Invoke, Ledger, Packages,
+        PlatformEndpoint, Records, SandboxDriver, Sealer, Storage,
+    },
+    runtime::RuntimeFamily,
+};
+use freehold_engine::{CpuPolicy, Engine, EngineConfig, EngineParts};
+use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
+use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
+use freehold_sandbox::{SandboxPool, SupervisorHandle};
+use freehold_storage::{OpenOptions, SqliteStorage};
+use std::{
+    cell::Cell, collections::HashMap, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Longest wait for running calls at shutdown, unless told otherwise.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for the privileged side to end everything.
+const DESTROY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause between rounds of housekeeping.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// The serving core that this thread is; `usize::MAX` elsewhere.
+    pub(crate) static CORE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// What was made while the process was root.
+pub(crate) struct NodeParts {
+    pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
+    pub(crate) listeners: Listeners,
+    pub(crate) catalog: Catalog,
+    pub(crate) credentials: CredentialsFile,
+    pub(crate) supervisor: SupervisorHandle,
+    pub(crate) sealing_keys: Vec<[u8; 32]>,
+}
+
+/// Serves until SIGTERM, SIGINT, or the end of the privileged side.
+pub(crate) fn run(parts: NodeParts) -> Result<(), StartFailure> {
+    tell_events();
+    let runtime = core_runtime().map_err(|error| failure(chain(&error), ""))?;
+    runtime.block_on(serve(parts))
+}
+
+/// Events go to standard error; `FREEHOLD_LOG` says which, JSON lines with `FREEHOLD_LOG_FORMAT=json`.
+fn tell_events() {
+    let filter = EnvFilter::try_from_env("FREEHOLD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let writer = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let json = std::env::var("FREEHOLD_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let told = if json {
+        writer.json().try_init()
+    } else {
+        writer.with_ansi(colours).try_init()
+    };
+    if let Err(error) = told {
+        eprintln!("freehold: events are not told: {error}");
+    }
+}
+
+fn core_runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Everything that stands while the node serves.
+struct Node {
+    clock: Arc<dyn Clock>,
+    storage: Arc<SqliteStorage>,
+    control: Arc<Control>,
+    api: Arc<Api>,
+    engine: Arc<Engine>,
+    events: Arc<EventQueueWorker>,
+    driver: Arc<SandboxPool>,
+    started: Started,
+    /// Watches that must outlive the node's parts.
+    _guards: Vec<Box<dyn Send + Sync>>,
+}
+
+async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
+    let NodeParts {
+        settings,
+        folder,
+        listeners,
+        catalog,
+        mut credentials,
+        supervisor,
+        sealing_keys,
+    } = parts;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| failure(chain(&e), ""))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failure(chain(&e), ""))?;
+    let node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
+    credentials
+        .write(&node.started.key)
+        .map_err(|error| failure(format!("the root key cannot be written: {error}"), ""))?;
+    node.api.set_port(listeners.address.port());
+
+    let stop = CancellationToken::new();
+    let threads = start_cores(&node, listeners.cores, &stop).await?;
+    let admin = TcpListener::from_std(listeners.admin).map_err(|e| failure(chain(&e), ""))?;
+    let numbers = Arc::new(Numbers {
+        engine: node.engine.clone(),
+        store: node.storage.clone(),
+        draining: stop.clone(),
+    });
+    let admin_stop = CancellationToken::new();
+    tokio::spawn(freehold_api::metrics::serve(
+        admin,
+        numbers,
+        admin_stop.clone(),
+    ));
+    let events = node.events.clone();
+    let queue = tokio::spawn(async move { events.run().await });
+    let housekeeping = tokio::spawn(housekeep(node.control.clone()));
+    endpoint::announce(
+        &folder,
+        listeners.address,
+        listeners.admin_address,
+        &settings.regions[0],
+    )
+    .map_err(|error| failure(format!("run/endpoint.json cannot be written: {error}"), ""))?;
+    greet(&settings, &listeners.address.to_string(), &node.started);
+
+    let lost = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = node.driver.supervisor_lost() => true,
+    };
+    endpoint::withdraw(&folder);
+    if lost {
+        // Every instance is gone already; whoever waits for one has been told.
+        return Err(failure(
+            "the supervisor died, and every instance with it",
+            "start the server again",
+        ));
+    }
+    tracing::info!("stopping: no new calls, those that run may finish");
+    stop.cancel();
+    housekeeping.abort();
+    let drain = settings
+        .config
+        .server
+        .drain_timeout
+        .map_or(DRAIN_TIMEOUT, |span| span.0);
+    let deadline = node.clock.now() + drain;
+    node.events.begin_drain();
+    tokio::select! {
+        () = async { node.api.drained().await; let _ = queue.await; } => {}
+        () = node.clock.sleep_until(deadline) => tracing::warn!("calls still run after {drain:?}; they end now"),
+    }
+    node.engine.shutdown(deadline).await;
+    admin_stop.cancel();
+    let destroyed = node.driver.shutdown(DESTROY_TIMEOUT).await;
+    node.api.close();
+    drop(node);
+    for thread in threads {
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("a core's thread panicked");
+        }
+    }
+    destroyed.map_err(|error| {
+        failure(
+            format!("instances may be left: {error}"),
+            "the next start removes them",
+        )
+    })
+}
+
+async fn wire(
+    settings: &Settings,
+    folder: &Folder,
+    catalog: Catalog,
+    supervisor: SupervisorHandle,
+    sealing_keys: &[[u8; 32]],
+) -> Result<Node, StartFailure> {
+    let failed = |error: &dyn std::error::Error| failure(chain(error), "");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+    let limits = settings.config.limits.over_defaults();
+    let sealer: Arc<dyn Sealer> = Arc::new(NodeSealer::new(sealing_keys));
+    let storage =
+        SqliteStorage::open(OpenOptions::new(folder.store(), clock.clone())).map_err(|error| {
+            failure(
+                chain(&error),
+                "stop the other server, or choose another --data",
+            )
+        })?;
+    let store: Arc<dyn Storage> = storage.clone();
+    let started = Keys::new(store.clone(), sealer.clone(), clock.clone())
+        .start(settings.account.as_ref(), &settings.regions[0])
+        .await
+        .map_err(|error| failed(&error))?;
+    let (keyring, key_watch) = KeyRing::load(&*storage, sealer.clone())
+        .await
+        .map_err(|error| failed(&error))?;
+    let sessions = Arc::new(Sessions::new(clock.clone(), keyring));
+    let keys: Arc<dyn KeySource> = sessions.clone();
+    let credentials: Arc<dyn InstanceCredentials> = sessions;
+    let verifier = Verifier::new(keys, clock.clone(), settings.regions.clone());
+
+    let packages = PackageStore::open(PackageParts {
+        dir: folder.packages(),
+        storage: store.clone(),
+        unpacker: Arc::new(SubprocessUnpacker::new(
+            PathBuf::from("/proc/self/exe"),
+            clock.clone(),
+        )),
+        limits: limits.clone(),
+        clock: clock.clone(),
+    })
+    .map_err(|error| failed(&error))?;
+    let runtimes = catalog.rows().to_vec();
+    let substitute = settings.config.runtimes.substitute;
+    let control = Control::new(ControlParts {
+        storage: store.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        sealer: sealer.clone(),
+        limits: limits.clone(),
+        runtimes: Arc::new(Check {
+            catalog,
+            substitute,
+        }),
+        packages: packages.clone(),
+        architecture: if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "x86_64"
+        },
+    });
+
+    let driver = SandboxPool::connect(supervisor, clock.clone());
+    let late = Arc::new(LateEngine::default());
+    // The queue runs functions through the engine, the engine serves guests through the API, and
+    // the API hands events to the queue: the last of the three arrows is tied by a cell.
+    let invoke = Arc::new(LateInvoke::default());
+    let deps = QueueDeps {
+        queue: storage.clone(),
+        commit: storage.clone(),
+        invoke: invoke.clone(),
+        clock: clock.clone(),
+    };
+    let events = EventQueueWorker::new(deps, queue_policy(settings));
+    let api = Api::new(ApiParts {
+        control: control.clone(),
+        events: Arc::new(QueueSink(events.clone())),
+        storage: store.clone(),
+        verifier,
+        clock: clock.clone(),
+        ids: ids.clone(),
+        limits: limits.clone(),
+        url_domain: settings
+            .config
+            .server
+            .url_domain
+            .clone()
+            .unwrap_or_else(|| "localhost".into()),
+        engine: late.clone(),
+    });
+    let guests = InstanceEndpoint::new(api.clone());
+    let logs = KnownGroups::new(
+        storage.clone(),
+        control.clone(),
+        tokio::runtime::Handle::current(),
+    );
+    let group_watch = storage.watch(logs.clone());
+    let lambda: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(RuntimeLimits::for_payload(
+        limits.sync_payload_bytes,
+    )));
+    let families = [
+        RuntimeFamily::Python,
+        RuntimeFamily::Node,
+        RuntimeFamily::Java,
+        RuntimeFamily::Provided,
+    ];
+    let contracts: HashMap<_, _> = families.map(|family| (family, lambda.clone())).into();
+    let engine = Engine::new(EngineParts {
+        records: storage.clone() as Arc<dyn Records>,
+        commit: storage.clone() as Arc<dyn Commit>,
+        ledger: storage.clone() as Arc<dyn Ledger>,
+        logs,
+        packages: packages as Arc<dyn Packages>,
+        driver: driver.clone() as Arc<dyn SandboxDriver>,
+        contracts,
+        runtimes,
+        clock: clock.clone(),
+        ids,
+        sealer,
+        credentials,
+        platform: guests.clone() as Arc<dyn PlatformEndpoint>,
+        limits,
+        config: engine_config(settings),
+        cores: settings.cores,
+    });
+    late.set(engine.clone());
+    let invokers: Vec<Arc<dyn Invoke>> = (0..settings.cores)
+        .map(|core| engine.invoker(CoreId(core)))
+        .collect();
+    invoke.set(invokers[0].clone());
+    guests.set_invoker(Box::new(move || invoker_here(&invokers)));
+    let guards = vec![key_watch, group_watch];
+    Ok(Node {
+        clock,
+        storage,
+        control,
+        api,
+        engine,
+        events,
+        driver,
+        started,
+        _guards: guards,
+    })
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
+    let given = &settings.config.instances;
+    let mut config = EngineConfig::default();
+    if let Some(span) = given.idle_timeout {
+        config.idle_timeout = span.0;
+    }
+    if given.cpu == Some(Cpu::Lambda) {
+        config.cpu = CpuPolicy::Lambda;
+    }
+    config
+}
+
+fn queue_policy(settings: &Settings) -> QueuePolicy {
+    let mut policy = QueuePolicy::from_limits(&settings.config.limits.over_defaults());
+    if let Some(delays) = &settings.config.instances.retry_delays {
+        policy.retry_delays = delays.iter().map(|span| span.0).collect();
+    }
+    if let Some(span) = settings.config.server.drain_timeout {
+        policy.drain_grace = span.0;
+    }
+    policy
+}
+
+/// One thread, runtime, listener and lane per core. Resolves once all of them serve.
+async fn start_cores(
+    node: &Node,
+    listeners: Vec<std::net::TcpListener>,
+    stop: &CancellationToken,
+) -> Result<Vec<JoinHandle<()>>, StartFailure> {
+    let mut threads = Vec::new();
+    let mut go = Vec::new();
+    for (at, listener) in listeners.into_iter().enumerate() {
+        let core = CoreId(at as u16);
+        let (registered, is_registered) = oneshot::channel::<Result<(), String>>();
+        let (begin, may_begin) = oneshot::channel::<()>();
+        let (engine, driver) = (node.engine.clone(), node.driver.clone());
+        let front = Front {
+            api: node.api.clone(),
+            invoker: node.engine.invoker(core),
+            audience: Audience::Everybody,
+        };
+        let stop = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("core-{at}"))
+            .spawn(move || {
+                CORE.set(at);
+                let runtime = match core_runtime() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(registered.send(Err(error.to_string()))),
+                };
+                runtime.block_on(async move {
+                    engine.on_core(core);
+                    driver.register(core);
+                    let started = if at == 0 {
+                        engine.start().await
+                    } else {
+                        Ok(())
+                    };
+                    drop(registered.send(started));
+                    if may_begin.await.is_err() {
+                        return;
+                    }
+                    match TcpListener::from_std(listener) {
+                        Ok(listener) => {
+                            let ended = stop.clone();
+                            let api = front.api.clone();
+                            front.serve(listener, stop).await;
+                            ended.cancelled().await;
+                            api.closed().await;
+                        }
+                        Err(error) => tracing::error!(%error, "a core cannot listen"),
+                    }
+                });
+            });
+        threads.push(thread.map_err(|error| failure(chain(&error), ""))?);
+        go.push(begin);
+        is_registered
+            .await
+            .unwrap_or_else(|_| Err("its thread ended".to_owned()))
+            .map_err(|error| failure(format!("core {at} did not start: {error}"), ""))?;
+    }
+    for begin in go {
+        let _ = begin.send(());
+    }
+    Ok(threads)
+}
+
+/// Rolls up usage, removes expired logs and packages that nothing refers to.
+async fn housekeep(control: Arc<Control>) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+        if let Err(error) = control.usage_roll_up().await {
+            tracing::error!(error = chain(&error), "usage could not be rolled up");
+        }
+        if let Err(error) = control.log_groups_expire().await {
+            tracing::error!(error = chain(&error), "expired logs could not be removed");
+        }
+        if let Err(error) = control.packages().collect().await {
+            tracing::error!(
+                error = chain(&error),
+                "unused packages could not be removed"
+            );
+        }
+    }
+}
+
+fn greet(settings: &Settings, address: &str, started: &Started) {
+    let data = settings.data.display();
+    println!("Freehold serves on http://{address}");
+    println!(
+        "  account  {}   region {}",
+        started.tenant.id, settings.regions[0]
+    );
+    println!("  data     {data}");
+    println!("  use it   eval \"$(freehold env --data {data})\"");
+    println!("           aws lambda list-functions   or   freehold deploy DIR");
+    if started.first {
+        println!("  the root key is new and lies in {data}/root-key, readable by you alone");
+    }
+}

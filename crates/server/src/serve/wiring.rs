@@ -1,0 +1,418 @@
+//! Small pieces that let crates meet which do not know each other.
+
+use super::node::CORE;
+use freehold_api::{
+    EngineView, InstanceRow,
+    metrics::{Family, MetricsSource, Sample},
+};
+use freehold_control::{Control, Place};
+use freehold_domain::{
+    BoxFuture, Invocation, InvokeError, Outcome, Principal, Region, TenantId, Wall,
+    logs::{LogGroupName, LogLine, LogStreamName},
+    ports::{
+        CommitError, EventQueue, Invoke, LogPage, LogQuery, LogStore, LogStreamInfo, ReadError,
+        Sink, SinkError, Stored, Watcher,
+    },
+    record::{Key, Kind},
+};
+use freehold_engine::{Engine, InstanceState};
+use freehold_flow::queue::{EnqueueError, EventQueueWorker, NewEvent};
+use freehold_storage::SqliteStorage;
+use parking_lot::Mutex;
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
+
+/// The engine, for parts that are made before it.
+#[derive(Default)]
+pub(crate) struct LateEngine(OnceLock<Arc<Engine>>);
+
+impl LateEngine {
+    pub(crate) fn set(&self, engine: Arc<Engine>) {
+        let _ = self.0.set(engine);
+    }
+}
+
+impl EngineView for LateEngine {
+    fn instances(&self, tenant: &TenantId, region: &Region) -> BoxFuture<'_, Vec<InstanceRow>> {
+        let (tenant, region) = (tenant.clone(), region.clone());
+        Box::pin(async move {
+            let Some(engine) = self.0.get() else {
+                return Vec::new();
+            };
+            let all = engine.instances().await.into_iter();
+            let own =
+                all.filter(|one| one.function.tenant == tenant && one.function.region == region);
+            own.map(|one| InstanceRow {
+                instance_id: one.id.to_string(),
+                function_name: one.function.name.to_string(),
+                version: one.revision.to_string(),
+                state: match one.state {
+                    InstanceState::Busy => "busy",
+                    InstanceState::Idle => "idle",
+                    InstanceState::Frozen => "frozen",
+                }
+                .to_owned(),
+                age_ms: u64::try_from(one.age.as_millis()).unwrap_or(u64::MAX),
+                memory_bytes: one.memory_bytes,
+                memory_limit_bytes: one.memory_limit_bytes,
+                cpu_us: one.cpu_us,
+                invocations: one.invocations,
+            })
+            .collect()
+        })
+    }
+}
+
+/// Runs events once the engine is set: the queue is made before it.
+#[derive(Default)]
+pub(crate) struct LateInvoke(OnceLock<Arc<dyn Invoke>>);
+
+impl LateInvoke {
+    pub(crate) fn set(&self, engine: Arc<dyn Invoke>) {
+        let _ = self.0.set(engine);
+    }
+}
+
+impl Invoke for LateInvoke {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+        match self.0.get() {
+            Some(engine) => engine.invoke(invocation),
+            None => Box::pin(std::future::ready(Err(InvokeError::Draining))),
+        }
+    }
+}
+
+/// The durable queue as the front ends see it.
+pub(crate) struct QueueSink(pub(crate) Arc<EventQueueWorker>);
+
+impl Sink for QueueSink {
+    fn accept(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            // The front end has read the event whole, within this limit.
+            let (body, _) =
+                invocation
+                    .body
+                    .collect(u64::MAX)
+                    .await
+                    .map_err(|error| SinkError::Failed {
+                        reason: error.to_string(),
+                    })?;
+            let event = NewEvent {
+                id: invocation.id,
+                function: invocation.function,
+                qualifier: invocation.qualifier,
+                trace: invocation.trace,
+                hops: invocation.hops,
+                client_context: invocation.client_context,
+            };
+            let taken = self.0.enqueue(&invocation.principal, event, body).await;
+            taken.map(drop).map_err(|error| match error {
+                EnqueueError::TooLarge { limit_bytes, .. } => SinkError::TooLarge { limit_bytes },
+                EnqueueError::DiskFull => SinkError::DiskFull,
+                EnqueueError::LoopDetected { .. } | EnqueueError::Denied { .. } => {
+                    SinkError::Unavailable {
+                        reason: error.to_string(),
+                    }
+                }
+                EnqueueError::Failed { reason } => SinkError::Failed { reason },
+            })
+        })
+    }
+}
+
+/// The engine's way in on the core that asks; off the cores, the first one's.
+pub(crate) fn invoker_here(invokers: &[Arc<dyn Invoke>]) -> Arc<dyn Invoke> {
+    invokers[CORE.get().min(invokers.len() - 1)].clone()
+}
+
+/// The log store, with a group made known by its first line.
+pub(crate) struct KnownGroups {
+    store: Arc<SqliteStorage>,
+    control: Arc<Control>,
+    known: Mutex<HashSet<LogGroupName>>,
+    tasks: tokio::runtime::Handle,
+}
+
+impl KnownGroups {
+    /// Groups are recorded by tasks on `tasks`.
+    pub(crate) fn new(
+        store: Arc<SqliteStorage>,
+        control: Arc<Control>,
+        tasks: tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            control,
+            known: Mutex::default(),
+            tasks,
+        })
+    }
+
+    fn make_known(&self, group: &LogGroupName) {
+        if !self.known.lock().insert(group.clone()) {
+            return;
+        }
+        let (control, group) = (self.control.clone(), group.clone());
+        self.tasks.spawn(async move {
+            let place = Place {
+                tenant: group.tenant,
+                region: group.region,
+            };
+            let who = Principal::platform("logs");
+            if let Err(error) = control.log_group_ensure(&who, &place, &group.group).await {
+                tracing::warn!(%error, group = group.group, "a log group could not be recorded");
+            }
+        });
+    }
+}
+
+impl Watcher for KnownGroups {
+    fn changed(&self, changes: &[(Key, Option<Stored>)]) {
+        for (key, _) in changes
+            .iter()
+            .filter(|(key, now)| key.kind() == Kind::LogGroup && now.is_none())
+        {
+            self.known.lock().remove(&LogGroupName {
+                tenant: key.tenant().clone(),
+                region: key.region().clone(),
+                group: key.name()[0].clone(),
+            });
+        }
+    }
+}
+
+impl LogStore for KnownGroups {
+    fn append(&self, stream: &LogStreamName, lines: &[LogLine]) -> Result<(), CommitError> {
+        self.make_known(&stream.group);
+        LogStore::append(&*self.store, stream, lines)
+    }
+    fn close(&self, stream: &LogStreamName) {
+        LogStore::close(&*self.store, stream);
+    }
+    fn streams(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<LogStreamInfo>, ReadError>> {
+        self.store.streams(who, group, prefix, after, limit)
+    }
+    fn read(
+        &self,
+        who: &Principal,
+        stream: &LogStreamName,
+        query: LogQuery,
+    ) -> BoxFuture<'_, Result<LogPage, ReadError>> {
+        LogStore::read(&*self.store, who, stream, query)
+    }
+    fn remove_group(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.store.remove_group(who, group)
+    }
+    fn expire(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+        before: Wall,
+    ) -> BoxFuture<'_, Result<u64, CommitError>> {
+        self.store.expire(who, group, before)
+    }
+}
+
+/// The node's numbers.
+pub(crate) struct Numbers {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) store: Arc<SqliteStorage>,
+    pub(crate) draining: tokio_util::sync::CancellationToken,
+}
+
+impl MetricsSource for Numbers {
+    fn ready(&self) -> bool {
+        !self.draining.is_cancelled()
+    }
+
+    fn families(&self) -> BoxFuture<'_, Vec<Family>> {
+        Box::pin(async move {
+            let stats = self.engine.stats();
+            let seconds = |us: u64| us as f64 / 1e6;
+            let counter = |name, help, value: f64| Family::single(name, help, true, value);
+            let gauge = |name, help, value: f64| Family::single(name, help, false, value);
+            let mut families = vec![
+                Family {
+                    name: "freehold_invocations",
+                    help: "Invocations that reached an instance, by how they ended",
+                    is_counter: true,
+                    samples: stats
+                        .endings
+                        .iter()
+                        .map(|(ending, n)| sample("ending", ending, *n))
+                        .collect(),
+                },
+                Family {
+                    name: "freehold_throttles",
+                    help: "Invocations that were turned away, by the limit that they met",
+                    is_counter: true,
+                    samples: stats
+                        .throttles
+                        .iter()
+                        .map(|(reason, n)| sample("reason", reason, *n))
+                        .collect(),
+                },
+                counter(
+                    "freehold_cold_starts",
+                    "Invocations that waited for a new instance",
+                    stats.cold_starts as f64,
+                ),
+                counter(
+                    "freehold_sandboxes_started",
+                    "Sandboxes that became instances",
+                    stats.sandboxes_started as f64,
+                ),
+                counter(
+                    "freehold_init_failures",
+                    "Inits that failed",
+                    stats.init_failures as f64,
+                ),
+                counter(
+                    "freehold_contract_breaches",
+                    "Instances retired for breaking their contract",
+                    stats.contract_breaches as f64,
+                ),
+                counter(
+                    "freehold_evictions",
+                    "Idle instances removed for want of memory",
+                    stats.evictions as f64,
+                ),
+                counter(
+                    "freehold_queue_seconds",
+                    "Time that invocations waited for a slot",
+                    seconds(stats.queue_us),
+                ),
+                counter(
+                    "freehold_init_seconds",
+                    "Time of inits",
+                    seconds(stats.init_us),
+                ),
+                counter(
+                    "freehold_run_seconds",
+                    "Time of runs",
+                    seconds(stats.run_us),
+                ),
+                counter(
+                    "freehold_billed_milliseconds",
+                    "Billed time",
+                    stats.billed_ms as f64,
+                ),
+                counter(
+                    "freehold_cpu_seconds",
+                    "Processor time of functions",
+                    seconds(stats.cpu_us),
+                ),
+                counter(
+                    "freehold_received_bytes",
+                    "Event bytes",
+                    stats.bytes_in as f64,
+                ),
+                counter(
+                    "freehold_sent_bytes",
+                    "Answer bytes",
+                    stats.bytes_out as f64,
+                ),
+                counter(
+                    "freehold_log_lines",
+                    "Log lines stored",
+                    stats.log_lines as f64,
+                ),
+                counter(
+                    "freehold_log_lines_lost",
+                    "Log lines counted lost",
+                    stats.log_lines_lost as f64,
+                ),
+                gauge(
+                    "freehold_invocations_in_flight",
+                    "Invocations that run or wait",
+                    stats.in_flight as f64,
+                ),
+                gauge(
+                    "freehold_concurrency",
+                    "Concurrency in use",
+                    stats.concurrency as f64,
+                ),
+                gauge(
+                    "freehold_instances",
+                    "Live instances",
+                    stats.instances as f64,
+                ),
+                gauge(
+                    "freehold_instances_frozen",
+                    "Frozen instances",
+                    stats.instances_frozen as f64,
+                ),
+                gauge(
+                    "freehold_starts_in_flight",
+                    "Instances that are being started",
+                    stats.starting as f64,
+                ),
+                gauge(
+                    "freehold_waiting",
+                    "Invocations that wait for a slot",
+                    stats.waiting as f64,
+                ),
+                gauge(
+                    "freehold_memory_booked_bytes",
+                    "Memory that instances are booked with",
+                    stats.memory_booked_bytes as f64,
+                ),
+            ];
+            if let Ok(counts) =
+                EventQueue::counts(&*self.store, &Principal::platform("metrics")).await
+            {
+                families.push(counter(
+                    "freehold_events_accepted",
+                    "Asynchronous events accepted",
+                    counts.accepted as f64,
+                ));
+                families.push(Family {
+                    name: "freehold_events",
+                    help: "Asynchronous events by state; the states sum to those accepted",
+                    is_counter: false,
+                    samples: [
+                        ("waiting", counts.waiting),
+                        ("running", counts.running),
+                        ("done", counts.done),
+                        ("dead", counts.dead),
+                    ]
+                    .into_iter()
+                    .map(|(state, n)| Sample {
+                        labels: vec![("state", state.to_owned())],
+                        value: n as f64,
+                    })
+                    .collect(),
+                });
+            }
+            families
+        })
+    }
+}
+
+/// A series for one variant of an enum of ours, in snake case.
+fn sample(label: &'static str, variant: &impl std::fmt::Debug, value: u64) -> Sample {
+    let mut text = String::new();
+    for c in format!("{variant:?}").chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    Sample {
+        labels: vec![(label, text)],
+        value: value as f64,
+    }
+}
