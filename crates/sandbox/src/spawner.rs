@@ -14,6 +14,7 @@
 //! reading.
 
 mod accept;
+mod keeper;
 mod lane;
 mod pool;
 mod sandbox;

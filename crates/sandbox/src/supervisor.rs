@@ -27,7 +27,7 @@ use crate::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -91,6 +91,15 @@ struct Supervisor {
 
 /// The whole life of the supervisor.
 pub fn run_supervisor(options: SupervisorOptions) -> ! {
+    // Locks, logs and sockets that the server opened before it forked us stay the server's.
+    let own = [
+        0,
+        1,
+        2,
+        options.socket.as_raw_fd(),
+        options.host.as_raw_fd(),
+    ];
+    let _ = processes::close_all_but(&own);
     let socket = options.socket.try_clone();
     match Supervisor::set_up(options) {
         Ok((mut supervisor, children)) => {
@@ -117,6 +126,7 @@ impl Supervisor {
         let at = |step: u16| move |error| (step, error);
         identity::set_name("freehold-super");
         identity::new_session().map_err(at(0))?;
+        identity::ignore_termination();
         identity::not_dumpable().map_err(at(0))?;
         identity::become_subreaper().map_err(at(0))?;
         identity::raise_descriptor_limit().map_err(at(0))?;
@@ -209,7 +219,6 @@ impl Supervisor {
     /// A spawner must not hold the supervisor's end of the server's socket: the server would not
     /// notice the supervisor's end.
     fn forget_in_child(&self) {
-        use std::os::fd::AsRawFd;
         processes::close_one(self.options.socket.as_raw_fd());
     }
 
@@ -295,6 +304,12 @@ impl Supervisor {
             while let Some((pid, _)) = processes::reap_any() {
                 self.lanes.retain(|slot| slot.pid != pid);
             }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Their keepers end after them, and take a moment to unmount.
+        let until = Instant::now() + Duration::from_millis(1500);
+        while processes::has_children() && Instant::now() < until {
+            while processes::reap_any().is_some() {}
             std::thread::sleep(Duration::from_millis(1));
         }
         let _ = self.base.remove();

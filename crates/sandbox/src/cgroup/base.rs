@@ -143,7 +143,7 @@ impl Base {
                 let _ = fs::write(platform.join("../../cgroup.procs"), pid);
             }
         }
-        self.clear(Duration::from_secs(5), |root| sweep::end_root(root))
+        self.clear(Duration::from_secs(5), sweep::end_root)
     }
 
     fn clear(

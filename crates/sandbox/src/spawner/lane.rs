@@ -2,6 +2,7 @@
 
 use super::{
     accept::{Expected, examine},
+    keeper::Volumes,
     pool::Demand,
     sandbox::{Sandbox, State, Waiting, Workshop},
     uids::Uids,
@@ -16,7 +17,7 @@ use crate::{
         processes, sockets,
     },
     table::read_table,
-    volumes::{VolumeOptions, VolumePool},
+    volumes::VolumeOptions,
 };
 use freehold_domain::{ids::Mebibytes, runtime::RuntimeRow};
 use rustix::event::{
@@ -86,6 +87,8 @@ const CAPABILITIES: [u32; 11] = [
     cap::MKNOD,
 ];
 
+/// Descriptors that the spawner holds for one sandbox, at most.
+const DESCRIPTORS_EACH: u64 = 16;
 /// Answers that may wait for the server to read them, before its requests wait in turn.
 const OUT_MAX: usize = 4096;
 /// Packets read in one go.
@@ -139,7 +142,6 @@ struct Lane {
     greeted: bool,
     refused: u64,
     rest_until: Instant,
-    volumes_missing: bool,
 }
 
 impl Lane {
@@ -147,7 +149,9 @@ impl Lane {
         let at = |step: u16| move |error| (step, error);
         identity::set_name("freehold-spawn");
         identity::not_dumpable().map_err(at(0))?;
-        identity::raise_descriptor_limit().map_err(at(0))?;
+        let descriptors = identity::raise_descriptor_limit().map_err(at(0))?;
+        let by_descriptors = (descriptors.saturating_sub(256) / DESCRIPTORS_EACH) as u32;
+        let instances_max = options.instances_max.min(by_descriptors);
         if options.privilege == Privilege::Root {
             identity::bound_capabilities(&CAPABILITIES).map_err(at(1))?;
             identity::set_capabilities(&CAPABILITIES).map_err(at(1))?;
@@ -162,7 +166,7 @@ impl Lane {
         };
         let (guest_filter, init_filter) =
             (compiled(Embedded::Instance)?, compiled(Embedded::Init)?);
-        let volumes = VolumePool::open(options.volumes);
+        let volumes = Volumes::fork(options.volumes).map_err(at(4))?;
         let runtimes = Runtimes::assemble(rows, &options.scratch, options.privilege, options.host)
             .map_err(at(4))?;
         for refused in &runtimes.refused {
@@ -180,7 +184,7 @@ impl Lane {
                 uids: Uids::new(
                     processes::parent().unsigned_abs(),
                     options.lane,
-                    options.instances_max + options.parked as u32,
+                    instances_max,
                 ),
                 prefix: format!("{}.{}.", options.lane, options.generation),
             },
@@ -192,13 +196,12 @@ impl Lane {
             ending: Vec::new(),
             demand: Demand::new(options.parked, Instant::now()),
             next: 1,
-            instances_max: options.instances_max,
+            instances_max,
             out: VecDeque::new(),
             writable: true,
             greeted: false,
             refused: 0,
             rest_until: Instant::now(),
-            volumes_missing: true,
         };
         epoll::add(
             &lane.epoll,
@@ -207,10 +210,19 @@ impl Lane {
             EventFlags::IN,
         )
         .map_err(|e| (5, e.into()))?;
+        epoll::add(
+            &lane.epoll,
+            lane.workshop.volumes.socket(),
+            EventData::new_u64(SERVER << 1 | CONTROL),
+            EventFlags::IN,
+        )
+        .map_err(|e| (5, e.into()))?;
+        let mut lane = lane;
+        lane.workshop.volumes.refill().map_err(at(5))?;
         let welcome = Reply::Welcome {
             version: VERSION,
             lane: options.lane,
-            instances_max: options.instances_max,
+            instances_max,
         };
         sockets::send(lane.socket.as_fd(), &welcome.encode(), &[]).map_err(at(5))?;
         Ok(lane)
@@ -235,9 +247,15 @@ impl Lane {
             if events.is_empty() {
                 self.idle();
             }
+            let _ = self.workshop.volumes.refill();
             for event in &events {
                 let (number, kind) = (event.data.u64() >> 1, event.data.u64() & 1);
                 match (number, kind) {
+                    (SERVER, CONTROL) => {
+                        if self.workshop.volumes.arrived().is_err() {
+                            return self.end_all();
+                        }
+                    }
                     (SERVER, _) => {
                         if !self.on_server(event.flags) {
                             return self.end_all();
@@ -259,7 +277,7 @@ impl Lane {
         if now < self.rest_until {
             return Some(self.rest_until - now);
         }
-        if self.volumes_missing || self.shortage(now).is_some() {
+        if self.shortage(now).is_some() {
             return Some(QUIET);
         }
         if self.surplus(now).is_some() {
@@ -280,10 +298,6 @@ impl Lane {
             if self.make(&row, None).is_err() {
                 self.rest_until = now + REST;
             }
-        } else if self.volumes_missing {
-            let volumes = &mut self.workshop.volumes;
-            let more = self.workshop.runtimes.on_host(|| volumes.make_ready());
-            self.volumes_missing = matches!(more, Ok(Ok(true)));
         } else if let Some(number) = self.surplus(now) {
             self.unpark(number);
             if let Some(sandbox) = self.sandboxes.get_mut(&number) {

@@ -1,6 +1,6 @@
 //! One sandbox from the spawner's side: made, specialised, ended.
 
-use super::uids::Uids;
+use super::{keeper::Volumes, uids::Uids};
 use crate::{
     cgroup::{Group, GroupLimits, Guests},
     isolate::{self, Plan, Privilege, Runtimes, run_init},
@@ -12,7 +12,6 @@ use crate::{
         processes::{self, Fork},
         sockets,
     },
-    volumes::{VolumeKeeper, VolumePool},
 };
 use freehold_domain::{ids::Mebibytes, ports::InstanceUsage, runtime::RuntimeRow};
 use std::{
@@ -73,7 +72,7 @@ pub struct Sandbox {
     pub failed: Option<(u16, i32)>,
     uid: u32,
     status: OwnedFd,
-    volume: Option<VolumeKeeper>,
+    volume: Option<u64>,
 }
 
 /// What all sandboxes of a lane are made from.
@@ -89,7 +88,7 @@ pub struct Workshop {
     /// Pid 1's filter.
     pub init_filter: Rc<Program>,
     /// `/tmp`s.
-    pub volumes: VolumePool,
+    pub volumes: Volumes,
     /// Free uids.
     pub uids: Uids,
     /// First part of the groups' names, `LANE.GENERATION.`.
@@ -188,14 +187,12 @@ impl Workshop {
             .group
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
-        let volumes = &mut self.volumes;
-        let volume = self
-            .runtimes
-            .on_host(|| volumes.take(Mebibytes(start.tmp_mib)))
-            .map_err(|error| ("volume", error))?
-            .map_err(|error| ("volume", volume_error(&error)))?;
-        let (tmp, keeper) = volume.split();
-        sandbox.volume = Some(keeper);
+        let kept = self
+            .volumes
+            .take(Mebibytes(start.tmp_mib))
+            .map_err(|error| ("volume", error))?;
+        sandbox.volume = Some(kept.id);
+        let tmp = kept.mount;
         let namespace = sandbox.mount_namespace.take();
         let namespace = namespace.ok_or(("package", io::Error::from_raw_os_error(libc::EPROTO)))?;
         // No tenant code has run in there yet, so a path resolves to what we put there.
@@ -243,7 +240,7 @@ impl Workshop {
         let end = sandbox.end(&usage);
         sandbox.group.remove(&self.guests)?;
         if let Some(volume) = sandbox.volume.take() {
-            volume.discard();
+            self.volumes.end(volume);
         }
         self.uids.give_back(sandbox.uid);
         Ok((end.0, end.1, usage))
@@ -270,17 +267,6 @@ impl Sandbox {
         } else {
             (Cause::Signaled, signal)
         }
-    }
-}
-
-fn volume_error(error: &crate::volumes::VolumeError) -> io::Error {
-    match error {
-        crate::volumes::VolumeError::Kernel { source, .. } => {
-            io::Error::from_raw_os_error(source.raw_os_error().unwrap_or(libc::EIO))
-        }
-        crate::volumes::VolumeError::Size { .. } => io::Error::from_raw_os_error(libc::EINVAL),
-        crate::volumes::VolumeError::Devices { .. } => io::Error::from_raw_os_error(libc::EBUSY),
-        _ => io::Error::from_raw_os_error(libc::EIO),
     }
 }
 

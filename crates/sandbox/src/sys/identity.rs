@@ -166,6 +166,15 @@ pub fn default_signals() -> io::Result<()> {
     }
 }
 
+/// Orderly ends are the server's to begin: a SIGTERM or Ctrl-C for the whole group must not end
+/// the privileged side before it.
+pub fn ignore_termination() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: no handler, so no code of ours runs.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// The caller's effective user id.
 pub fn effective_uid() -> u32 {
     // SAFETY: no arguments, cannot fail.

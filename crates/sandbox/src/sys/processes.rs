@@ -151,6 +151,34 @@ pub fn close_one(number: RawFd) {
     unsafe { libc::close(number) };
 }
 
+/// Closes every descriptor but these, in a process that will never use the owners of the others.
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept
+        .iter()
+        .filter_map(|fd| u32::try_from(*fd).ok())
+        .collect();
+    kept.sort_unstable();
+    let mut first = 0;
+    for number in kept {
+        if number > first {
+            // SAFETY: the caller's promise: nobody uses what lies between.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) })?;
+        }
+        first = number + 1;
+    }
+    close_from(first)
+}
+
+/// Whether any child is left, dead or alive.
+pub fn has_children() -> bool {
+    // SAFETY: a structure of ours; WNOWAIT leaves the child as it is.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        libc::waitid(libc::P_ALL, 0, &raw mut info, flags) == 0
+    }
+}
+
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: for processes about to end or exec: whoever still owns one of these descriptors

@@ -129,6 +129,24 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], wait: bool) -> io::Res
     }
 }
 
+/// Waits until something can be received; [`io::ErrorKind::TimedOut`] after `within`.
+pub fn wait_readable(socket: BorrowedFd<'_>, within: std::time::Duration) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let span = Timespec {
+        tv_sec: within.as_secs() as i64,
+        tv_nsec: within.subsec_nanos().into(),
+    };
+    loop {
+        let mut one = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+        match poll(&mut one, Some(&span)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Raises `lo` in the network namespace of the caller.
 pub fn raise_loopback() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketType, socket};

@@ -483,7 +483,7 @@ fn start_latency() {
     platform(SERVER, async |pool| {
         let mut parked = Vec::new();
         for _ in 0..60 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
             let began = Instant::now();
             let (instance, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
             let started = began.elapsed();
@@ -500,6 +500,7 @@ fn start_latency() {
         let mut ends = Vec::new();
         for _ in 0..30 {
             let (instance, _io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
             let began = Instant::now();
             instance.destroy().await;
             ends.push(began.elapsed());
