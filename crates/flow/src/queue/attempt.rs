@@ -1,0 +1,123 @@
+//! One attempt at one event, from the claim to what is written of it.
+
+use super::{Counters, EventQueueWorker, policy::Came, settle::settle};
+use freehold_domain::{
+    Body, Frame, FunctionRef, Invocation, Mode, Outcome, OutcomeKind, Source, Wall,
+    record::ClaimedEvent,
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Counts an attempt in flight for as long as it lives.
+struct InFlight<'a>(&'a AtomicU64);
+
+impl<'a> InFlight<'a> {
+    fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Runs and settles a claimed event; `room` says whether its function may run once more now.
+/// Resolves with the function, whose place is free again.
+pub(super) async fn attempt(
+    worker: &EventQueueWorker,
+    claimed: ClaimedEvent,
+    room: bool,
+) -> FunctionRef {
+    let clock = &worker.deps.clock;
+    let leased_until = clock.now() + worker.policy.lease;
+    let ClaimedEvent { event, body, epoch } = claimed;
+    let verdict = match worker.policy.before(&event, clock.wall()) {
+        Some(verdict) => verdict,
+        None => {
+            let came = if room {
+                let _in_flight = InFlight::new(&worker.counters.in_flight);
+                let wait = worker
+                    .policy
+                    .start_wait
+                    .min(until(clock.wall(), event.expires));
+                let invocation = Invocation {
+                    id: event.id,
+                    principal: event.principal.clone(),
+                    function: event.function.clone(),
+                    qualifier: event.qualifier.clone(),
+                    attempt: event.attempts,
+                    deadline: clock.now() + wait,
+                    mode: Mode::Event,
+                    trace: event.trace.clone(),
+                    hops: event.hops,
+                    source: Source::Queue,
+                    client_context: event.client_context.clone().map(Into::into),
+                    log_tail: false,
+                    body: body.into(),
+                };
+                worker.counters.attempts.fetch_add(1, Relaxed);
+                let answer = worker.deps.invoke.invoke(invocation).await;
+                match answer {
+                    Ok(outcome) => read(outcome, worker.policy.error_bytes_max).await,
+                    Err(error) => Came::Not(error),
+                }
+            } else {
+                Came::NoRoom
+            };
+            count(&worker.counters, &came);
+            worker.policy.after(&event, epoch, came, clock.wall())
+        }
+    };
+    settle(worker, event.id, epoch, verdict, leased_until).await;
+    event.function
+}
+
+fn until(now: Wall, then: Wall) -> Duration {
+    Duration::from_micros(u64::try_from(then.0.saturating_sub(now.0)).unwrap_or(0))
+}
+
+fn count(counters: &Counters, came: &Came) {
+    let counter = match came {
+        Came::Success => &counters.successes,
+        Came::FunctionError(_) => &counters.function_errors,
+        Came::Not(_) | Came::NoRoom => &counters.deferred,
+    };
+    counter.fetch_add(1, Relaxed);
+}
+
+/// Reads an answer to its end: nobody waits for it, but it may still turn into a failure.
+async fn read(outcome: Outcome, keep: usize) -> Came {
+    let failed = matches!(outcome.head.kind, OutcomeKind::FunctionError(_));
+    let mut body: Body = outcome.body;
+    let mut start = Vec::new();
+    while let Some(frame) = body.next().await {
+        match frame {
+            Ok(Frame::Data(data)) if failed => {
+                let room = keep.saturating_sub(start.len()).min(data.len());
+                start.extend_from_slice(&data[..room]);
+            }
+            Ok(Frame::Data(_)) => {}
+            Ok(Frame::End(trailer)) => {
+                if let Some(late) = trailer.late_error {
+                    let body = &late.body[..late.body.len().min(keep)];
+                    return Came::FunctionError(format!(
+                        "{}: {}",
+                        late.error_type,
+                        String::from_utf8_lossy(body)
+                    ));
+                }
+            }
+            // The answer had begun: an attempt that counts, or it could go on for hours.
+            Err(error) => return Came::FunctionError(error.to_string()),
+        }
+    }
+    if failed {
+        return Came::FunctionError(String::from_utf8_lossy(&start).into_owned());
+    }
+    Came::Success
+}

@@ -1,0 +1,147 @@
+//! The loop: claim what there is room for, run it, wait for whatever comes first.
+
+use super::{EventQueueWorker, attempt::attempt, held::Held, platform, settle::give_back};
+use freehold_domain::{
+    FunctionRef, InvocationId,
+    ports::{Claim, Clock},
+    record::ClaimedEvent,
+};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{join_all, pending},
+    stream::FuturesUnordered,
+};
+use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
+
+/// Longest sleep while something waits: bounds what a step of the wall clock can do.
+const NAP_MAX: Duration = Duration::from_secs(60);
+/// Wait after a claim that failed, or that found nothing though something is due.
+const NAP_MIN: Duration = Duration::from_secs(1);
+
+/// What a claim led to.
+enum Claimed {
+    /// As many as were asked for: there may be more.
+    Full,
+    /// Fewer; look again after this long, or when something happens.
+    Short(Option<Duration>),
+}
+
+impl EventQueueWorker {
+    /// Works the queue off until [`EventQueueWorker::begin_drain`]; the caller keeps it on a task
+    /// that it joins at shutdown. One call at a time.
+    ///
+    /// Dropping the future is a crash: what ran stays claimed until its lease ends or the store is
+    /// opened again.
+    pub async fn run(&self) {
+        let mut held = Held::default();
+        let mut epochs: HashMap<InvocationId, u64> = HashMap::new();
+        let mut running = FuturesUnordered::new();
+        while !self.draining.load(Relaxed) {
+            let mut nap = None;
+            let free = self.policy.in_flight_max.saturating_sub(held.all());
+            if free > 0 {
+                let (events, claimed) = self.claim(&held, free).await;
+                for event in events {
+                    let (id, epoch) = (event.event.id, event.epoch);
+                    let room = self.has_room(&held, &event);
+                    held.take(&event.event.function);
+                    epochs.insert(id, epoch);
+                    running.push(attempt(self, event, room).map(move |of| (id, epoch, of)));
+                }
+                match claimed {
+                    // Gives what was just claimed its first turn, then goes on claiming.
+                    Claimed::Full => nap = Some(Duration::ZERO),
+                    Claimed::Short(wait) => nap = wait,
+                }
+            }
+            let idle = running.is_empty();
+            tokio::select! {
+                biased;
+                () = self.drain.notified() => {}
+                Some(ended) = running.next(), if !idle => {
+                    settled(&mut held, &mut epochs, ended);
+                    // Everything else that ended by now, before the next claim.
+                    while let Some(Some(ended)) = running.next().now_or_never() {
+                        settled(&mut held, &mut epochs, ended);
+                    }
+                }
+                () = self.wake.notified() => {}
+                () = self.nap(nap) => {}
+            }
+        }
+        let grace = self.deps.clock.sleep(self.policy.drain_grace);
+        let all = async {
+            while let Some(ended) = running.next().await {
+                settled(&mut held, &mut epochs, ended);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all => {}
+            () = grace => {}
+        }
+        // Cancels what the grace was too short for, before it is offered to anybody else.
+        drop(running);
+        let left = epochs
+            .iter()
+            .map(|(id, epoch)| give_back(self, *id, *epoch));
+        join_all(left).await;
+    }
+
+    fn has_room(&self, held: &Held, claimed: &ClaimedEvent) -> bool {
+        held.of_function(&claimed.event.function) < self.policy.in_flight_per_function
+    }
+
+    async fn claim(&self, held: &Held, free: usize) -> (Vec<ClaimedEvent>, Claimed) {
+        let clock = &self.deps.clock;
+        let limit = free.min(self.policy.claim_max);
+        let claim = Claim {
+            per_tenant: self.policy.in_flight_per_tenant,
+            held: held.by_tenant(),
+            ..Claim::new(clock.wall(), self.policy.lease, limit)
+        };
+        let events = match self.deps.queue.claim(&platform(), claim).await {
+            Ok(events) if events.len() == limit => return (events, Claimed::Full),
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(%error, "the queue could not be claimed from");
+                return (Vec::new(), Claimed::Short(Some(NAP_MIN)));
+            }
+        };
+        let nap = match self.deps.queue.next_due(&platform()).await {
+            Ok(None) => None,
+            Ok(Some(due)) => {
+                let wait = due.0.saturating_sub(clock.wall().0);
+                // Due and not taken: its tenant is at its bound, and an end will wake the loop.
+                let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+                Some(if wait.is_zero() { NAP_MIN } else { wait })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the queue could not be read");
+                Some(NAP_MIN)
+            }
+        };
+        (events, Claimed::Short(nap))
+    }
+
+    async fn nap(&self, nap: Option<Duration>) {
+        let clock: &dyn Clock = &*self.deps.clock;
+        match nap {
+            None => pending().await,
+            Some(Duration::ZERO) => tokio::task::yield_now().await,
+            Some(nap) => clock.sleep(nap.min(NAP_MAX)).await,
+        }
+    }
+}
+
+fn settled(
+    held: &mut Held,
+    epochs: &mut HashMap<InvocationId, u64>,
+    (id, epoch, function): (InvocationId, u64, FunctionRef),
+) {
+    held.give_back(&function);
+    // A second claim of the same event, after its lease, has an epoch of its own.
+    if epochs.get(&id) == Some(&epoch) {
+        epochs.remove(&id);
+    }
+}

@@ -1,0 +1,582 @@
+//! The queue against a fake engine, a store in memory and a clock that outruns the wall.
+
+use bytes::Bytes;
+use freehold_domain::{
+    Body, BoxFuture, FunctionErrorKind, FunctionRef, Invocation, InvocationId, InvokeError, Mode,
+    Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, Source, TenantId, ThrottleReason,
+    TraceHeader, Wall,
+    ports::{Clock, CommitError, EventQueue, EventState, Ids, Invoke},
+    record::EventEnd,
+};
+use freehold_flow::queue::{EnqueueError, EventQueueWorker, NewEvent, QueueDeps, QueuePolicy};
+use freehold_testkit::{
+    sim::{SimClock, SimIds},
+    storage::MemoryStorage,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+/// What the fake engine does with one attempt: how long it takes and how it ends.
+type Script =
+    Box<dyn Fn(&Invocation) -> (Duration, Result<OutcomeKind, InvokeError>) + Send + Sync>;
+
+/// One attempt as the fake engine saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    id: InvocationId,
+    attempt: u32,
+    at: Duration,
+    ended: bool,
+}
+
+struct FakeEngine {
+    clock: Arc<SimClock>,
+    start: freehold_domain::Mono,
+    script: Script,
+    seen: Mutex<Vec<Seen>>,
+    running: Mutex<HashMap<TenantId, (usize, usize)>>,
+}
+
+struct Running<'a>(&'a FakeEngine, TenantId);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut running = self.0.running.lock();
+        running.get_mut(&self.1).expect("was counted").0 -= 1;
+    }
+}
+
+impl Invoke for FakeEngine {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+        assert_eq!(
+            (invocation.mode, &invocation.source),
+            (Mode::Event, &Source::Queue)
+        );
+        let tenant = invocation.function.tenant.clone();
+        let number = {
+            let mut running = self.running.lock();
+            let (now, most) = running.entry(tenant.clone()).or_default();
+            *now += 1;
+            *most = (*most).max(*now);
+            let mut seen = self.seen.lock();
+            seen.push(Seen {
+                id: invocation.id,
+                attempt: invocation.attempt,
+                at: self.clock.now().since(self.start),
+                ended: false,
+            });
+            seen.len() - 1
+        };
+        let guard = Running(self, tenant);
+        let (span, result) = (self.script)(&invocation);
+        let sleep = self.clock.sleep(span);
+        Box::pin(async move {
+            let _guard = guard;
+            sleep.await;
+            self.seen.lock()[number].ended = true;
+            result.map(|kind| Outcome {
+                head: OutcomeHead {
+                    kind,
+                    executed: Qualifier::Latest,
+                    content_type: None,
+                    log_tail: None,
+                },
+                body: Body::full("{\"errorMessage\":\"boom\"}"),
+            })
+        })
+    }
+}
+
+const FAILED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
+const QUICK: Duration = Duration::from_millis(20);
+
+struct World {
+    clock: Arc<SimClock>,
+    store: Arc<MemoryStorage>,
+    engine: Arc<FakeEngine>,
+    ids: Arc<SimIds>,
+    policy: QueuePolicy,
+}
+
+impl World {
+    fn new(
+        seed: u64,
+        script: impl Fn(&Invocation) -> (Duration, Result<OutcomeKind, InvokeError>)
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let clock = SimClock::new(Wall(1_700_000_000_000_000));
+        let engine = FakeEngine {
+            start: clock.now(),
+            clock: clock.clone(),
+            script: Box::new(script),
+            seen: Mutex::default(),
+            running: Mutex::default(),
+        };
+        Self {
+            store: MemoryStorage::new(clock.clone()),
+            engine: Arc::new(engine),
+            ids: SimIds::new(seed),
+            policy: QueuePolicy::default(),
+            clock,
+        }
+    }
+
+    fn worker(&self) -> Arc<EventQueueWorker> {
+        let deps = QueueDeps {
+            queue: self.store.clone(),
+            commit: self.store.clone(),
+            invoke: self.engine.clone(),
+            clock: self.clock.clone(),
+        };
+        EventQueueWorker::new(deps, self.policy.clone())
+    }
+
+    fn event(&self, tenant: &TenantId) -> NewEvent {
+        let id = self.ids.invocation();
+        NewEvent {
+            id,
+            function: FunctionRef {
+                tenant: tenant.clone(),
+                region: "us-east-1".parse().expect("a region"),
+                name: "f".parse().expect("a name"),
+            },
+            qualifier: Qualifier::Latest,
+            trace: TraceHeader::new_root(id.0),
+            hops: 1,
+            client_context: None,
+        }
+    }
+
+    async fn enqueue(&self, worker: &EventQueueWorker, owner: u64) -> InvocationId {
+        let tenant = tenant(owner);
+        let event = self.event(&tenant);
+        let accepted = worker.enqueue(&root(&tenant), event, "{}".into()).await;
+        accepted.expect("accepted")
+    }
+
+    async fn state(&self, id: InvocationId) -> EventState {
+        let who = Principal::platform("test");
+        let state = EventQueue::state(&*self.store, &who, id).await;
+        state.expect("reads").expect("was accepted")
+    }
+
+    fn attempts(&self, id: InvocationId) -> Vec<(u32, u64)> {
+        let seen = self.engine.seen.lock();
+        let of = seen.iter().filter(|seen| seen.id == id);
+        of.map(|seen| (seen.attempt, seen.at.as_secs())).collect()
+    }
+
+    /// Runs `worker` for a span of simulated time.
+    async fn run_for(&self, worker: &EventQueueWorker, span: Duration) {
+        tokio::select! {
+            () = worker.run() => panic!("nobody drained it"),
+            () = self.clock.sleep(span) => {}
+        }
+    }
+}
+
+fn tenant(number: u64) -> TenantId {
+    format!("{number:012}").parse().expect("12 digits")
+}
+
+fn root(tenant: &TenantId) -> Principal {
+    Principal::Root {
+        tenant: tenant.clone(),
+        key: "AKIA".to_owned(),
+    }
+}
+
+fn dead(state: EventState) -> (String, Option<String>) {
+    match state {
+        EventState::Ended {
+            end: EventEnd::Dead { reason, last_error },
+            ..
+        } => (reason, last_error),
+        other => panic!("not dead: {other:?}"),
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_succeeds_is_done_after_one_attempt() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, Duration::from_secs(1)).await;
+    assert_eq!(world.attempts(id), [(1, 0)]);
+    let state = world.state(id).await;
+    assert!(
+        matches!(
+            state,
+            EventState::Ended {
+                end: EventEnd::Done,
+                attempts: 1,
+                ..
+            }
+        ),
+        "{state:?}"
+    );
+    assert_eq!(worker.counts().await.expect("reads").done, 1);
+    let work = worker.work_counts();
+    assert_eq!((work.attempts, work.successes, work.in_flight), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worker_runs_on_a_task_of_its_own_until_it_is_drained() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    world.enqueue(&worker, 1).await;
+    let task = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.run().await }
+    });
+    world.clock.sleep(Duration::from_secs(1)).await;
+    worker.begin_drain();
+    task.await.expect("ends by itself");
+    assert_eq!(worker.counts().await.expect("reads").done, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_while_the_worker_sleeps_wakes_it() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    let later = async {
+        world.clock.sleep(HOUR).await;
+        let id = world.enqueue(&worker, 1).await;
+        world.clock.sleep(Duration::from_secs(1)).await;
+        id
+    };
+    let id = tokio::select! {
+        () = worker.run() => panic!("nobody drained it"),
+        id = later => id,
+    };
+    assert_eq!(world.attempts(id), [(1, 3600)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_fails_is_tried_three_times_with_one_id() {
+    let world = World::new(1, |_| (QUICK, Ok(FAILED)));
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, HOUR).await;
+    assert_eq!(world.attempts(id), [(1, 0), (2, 60), (3, 180)]);
+    let (reason, error) = dead(world.state(id).await);
+    assert_eq!(reason, "RetriesExhausted");
+    assert_eq!(error.as_deref(), Some("{\"errorMessage\":\"boom\"}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttles_do_not_count_and_end_with_the_events_age() {
+    let throttled = || InvokeError::Throttled {
+        reason: ThrottleReason::ReservedConcurrency,
+        retry_after: None,
+    };
+    let mut world = World::new(1, move |_| (Duration::ZERO, Err(throttled())));
+    world.policy.event_age_max = HOUR;
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, 2 * HOUR).await;
+    let attempts = world.attempts(id);
+    assert!(
+        attempts.iter().all(|(number, _)| *number == 1),
+        "{attempts:?}"
+    );
+    let times: Vec<_> = attempts.iter().take(6).map(|(_, at)| *at).collect();
+    assert_eq!(times, [0, 1, 3, 7, 15, 31], "doubling");
+    assert!((15..25).contains(&attempts.len()), "{attempts:?}");
+    assert_eq!(dead(world.state(id).await).0, "EventAgeExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_deleted_function_ends_at_once() {
+    let gone = || InvokeError::NotFound {
+        function: "f".to_owned(),
+        qualifier: Qualifier::Latest,
+    };
+    let world = World::new(1, move |_| (Duration::ZERO, Err(gone())));
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, HOUR).await;
+    assert_eq!(world.attempts(id), [(1, 0)]);
+    assert_eq!(dead(world.state(id).await).0, "FunctionDeleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_accepted_is_refused_by_name_and_not_kept() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    let owner = tenant(1);
+    let enqueue = |who: Principal, bytes: usize, hops: u8| {
+        let event = NewEvent {
+            hops,
+            ..world.event(&owner)
+        };
+        let worker = worker.clone();
+        async move {
+            worker
+                .enqueue(&who, event, Bytes::from(vec![b'x'; bytes]))
+                .await
+                .err()
+        }
+    };
+    let limit = 1 << 20;
+    let too_large = EnqueueError::TooLarge {
+        limit_bytes: limit,
+        sent_bytes: limit + 1,
+    };
+    assert_eq!(
+        enqueue(root(&owner), limit as usize + 1, 1).await,
+        Some(too_large)
+    );
+    assert_eq!(
+        enqueue(root(&owner), 1, 17).await,
+        Some(EnqueueError::LoopDetected { hops: 17 })
+    );
+    assert_eq!(
+        enqueue(root(&tenant(2)), 1, 1).await,
+        Some(EnqueueError::Denied {
+            tenant: owner.clone()
+        })
+    );
+    world.store.set_failure(Some(CommitError::DiskFull));
+    assert_eq!(
+        enqueue(root(&owner), 1, 1).await,
+        Some(EnqueueError::DiskFull)
+    );
+    world.store.set_failure(None);
+    assert_eq!(worker.counts().await.expect("reads").accepted, 0);
+    assert_eq!(
+        enqueue(root(&owner), limit as usize, 16).await,
+        None,
+        "at the limits"
+    );
+    assert_eq!(worker.counts().await.expect("reads").accepted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_backlog_holds_up_nobody_else_and_keeps_its_bound() {
+    let mut world = World::new(1, |_| (Duration::from_secs(10), Ok(OutcomeKind::Success)));
+    world.policy.in_flight_max = 20;
+    world.policy.in_flight_per_tenant = 12;
+    world.policy.in_flight_per_function = 20;
+    let worker = world.worker();
+    for _ in 0..500 {
+        world.enqueue(&worker, 1).await;
+    }
+    let small = world.enqueue(&worker, 2).await;
+    world.run_for(&worker, HOUR).await;
+    let (_, started) = world.attempts(small)[0];
+    assert_eq!(started, 0, "the small tenant is served in the first round");
+    let running = world.engine.running.lock().clone();
+    assert_eq!(
+        running[&tenant(1)],
+        (0, 12),
+        "at its bound and never past it"
+    );
+    assert_eq!(worker.counts().await.expect("reads").done, 501);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_past_its_bound_waits_without_losing_an_attempt() {
+    let mut world = World::new(1, |_| (Duration::from_secs(10), Ok(OutcomeKind::Success)));
+    world.policy.in_flight_per_function = 2;
+    let worker = world.worker();
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(world.enqueue(&worker, 1).await);
+    }
+    world.run_for(&worker, HOUR).await;
+    for id in ids {
+        let attempts = world.attempts(id);
+        assert_eq!(attempts.len(), 1);
+        assert_eq!(attempts[0].0, 1);
+    }
+    assert_eq!(world.engine.running.lock()[&tenant(1)].1, 2);
+    assert_eq!(worker.counts().await.expect("reads").done, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_what_runs_and_gives_back_what_takes_too_long() {
+    let slow = InvocationId(SimIds::new(1).uuid());
+    let world = World::new(1, move |invocation| {
+        let secs = if invocation.id == slow { 600 } else { 10 };
+        (Duration::from_secs(secs), Ok(OutcomeKind::Success))
+    });
+    let worker = world.worker();
+    assert_eq!(
+        world.enqueue(&worker, 1).await,
+        slow,
+        "the first id of the seed"
+    );
+    let quick = world.enqueue(&worker, 1).await;
+    let stop = async {
+        world.clock.sleep(Duration::from_secs(1)).await;
+        worker.begin_drain();
+        let late = world.enqueue(&worker, 1).await;
+        std::future::pending::<()>().await;
+        late
+    };
+    tokio::select! {
+        () = worker.run() => {}
+        _ = stop => {}
+    }
+    let drained = world.clock.now().since(world.engine.start);
+    assert_eq!(drained.as_secs(), 31, "one second, then the grace");
+    assert!(matches!(
+        world.state(quick).await,
+        EventState::Ended {
+            end: EventEnd::Done,
+            ..
+        }
+    ));
+    let given_back = world.state(slow).await;
+    assert!(
+        matches!(given_back, EventState::Waiting { attempts: 0, .. }),
+        "{given_back:?}"
+    );
+    let counts = worker.counts().await.expect("reads");
+    assert_eq!(
+        (counts.waiting, counts.running, counts.done),
+        (2, 0, 1),
+        "late is kept too"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_cannot_be_written_yet_is_not_run_again() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    let disk = async {
+        world.clock.sleep(QUICK / 2).await;
+        world.store.set_failure(Some(CommitError::DiskFull));
+        world.clock.sleep(Duration::from_secs(120)).await;
+        world.store.set_failure(None);
+        world.clock.sleep(HOUR).await;
+    };
+    tokio::select! {
+        () = worker.run() => panic!("nobody drained it"),
+        () = disk => {}
+    }
+    assert_eq!(world.attempts(id).len(), 1);
+    assert!(matches!(
+        world.state(id).await,
+        EventState::Ended {
+            end: EventEnd::Done,
+            ..
+        }
+    ));
+}
+
+/// Polls `worker.run()` until it has been polled `polls` times, then drops it: a crash.
+async fn run_then_crash(worker: &EventQueueWorker, polls: u64) {
+    let mut run = pin!(worker.run());
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        assert!(run.as_mut().poll(cx).is_pending(), "nobody drained it");
+        // The next poll comes from a timer or from a finished attempt, as in life.
+        if left == 0 {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Events with random outcomes and durations, a store that fails at times, and a crash after every
+/// few polls: every event ends once, and is not tried more often than policy and crashes explain.
+async fn crashes(seed: u64) -> u32 {
+    let random = Mutex::new(fastrand::Rng::with_seed(seed));
+    let mut world = World::new(seed, move |_| {
+        let mut random = random.lock();
+        let span = Duration::from_millis(random.u64(0..90_000));
+        let result = match random.u8(0..10) {
+            0..4 => Ok(FAILED),
+            4 => Err(InvokeError::Draining),
+            5 => Err(InvokeError::InstanceLost {
+                reason: "spawner 1 died".to_owned(),
+            }),
+            _ => Ok(OutcomeKind::Success),
+        };
+        (span, result)
+    });
+    world.policy.in_flight_max = 8;
+    world.policy.claim_max = 3;
+    let mut random = fastrand::Rng::with_seed(seed ^ 0xfeed);
+    let mut ids = Vec::new();
+    let mut crashes = 0;
+    for round in 0..40 {
+        let worker = world.worker();
+        if round < 20 {
+            ids.push(world.enqueue(&worker, random.u64(1..4)).await);
+        }
+        if random.u8(0..4) == 0 {
+            world.store.set_failure(Some(CommitError::DiskFull));
+        }
+        // An empty queue has nothing to be polled for: then time ends the round.
+        let quiet = world.clock.sleep(Duration::from_secs(random.u64(1..400)));
+        tokio::select! {
+            () = run_then_crash(&worker, random.u64(1..12)) => {}
+            () = quiet => {}
+        }
+        world.store.set_failure(None);
+        crashes += 1;
+    }
+    let worker = world.worker();
+    world.run_for(&worker, 12 * HOUR).await;
+    let counts = worker.counts().await.expect("reads");
+    assert_eq!(counts.accepted, ids.len() as u64, "seed {seed}");
+    assert_eq!(
+        counts.done + counts.dead,
+        counts.accepted,
+        "seed {seed}: {counts:?}"
+    );
+    let mut ended: BTreeMap<InvocationId, (u32, u32)> = BTreeMap::new();
+    for seen in world.engine.seen.lock().iter() {
+        let allowed = 1..=world.policy.attempts_max;
+        assert!(allowed.contains(&seen.attempt), "seed {seed}: {seen:?}");
+        let (ended, cut): &mut (u32, u32) = ended.entry(seen.id).or_default();
+        *(if seen.ended { ended } else { cut }) += 1;
+    }
+    for id in ids {
+        let EventState::Ended { end, attempts, .. } = world.state(id).await else {
+            panic!("seed {seed}: {id} did not end");
+        };
+        // A claim that only wrote the end, and was cut short too, counted as well.
+        let most = world.policy.attempts_max + crashes;
+        assert!(attempts <= most, "seed {seed}: {attempts}");
+        let (_, cut) = ended.get(&id).copied().unwrap_or_default();
+        assert!(cut <= crashes, "seed {seed}");
+        match end {
+            EventEnd::Done => assert!(ended.contains_key(&id), "seed {seed}: done without a run"),
+            EventEnd::Dead { reason, .. } => assert!(
+                ["RetriesExhausted", "EventAgeExceeded"].contains(&reason.as_str()),
+                "seed {seed}: {reason}"
+            ),
+        }
+    }
+    ended.values().map(|(_, cut)| cut).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_crash_loses_an_event_or_ends_it_twice() {
+    let mut cut = 0;
+    for seed in 0..60 {
+        cut += crashes(seed).await;
+    }
+    assert!(cut > 100, "the crashes cut attempts short: {cut}");
+}
