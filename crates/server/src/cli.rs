@@ -1,0 +1,162 @@
+//! The commands that are clients: what they share.
+//!
+//! Each command is a file below `cli/`: it resolves a [`Client`], asks, prints. Exit codes are
+//! part of the interface and stand in [`EXIT_CODES`]. Output for machines goes to stdout and is
+//! whole JSON; progress, hints and errors go to stderr. Colours and progress need a terminal and
+//! no `NO_COLOR`.
+
+mod deploy;
+mod describe;
+mod failure;
+mod invoke;
+mod logs;
+mod ls;
+mod ps;
+mod rm;
+mod table;
+mod text;
+mod usage;
+
+pub use failure::Failure;
+
+use crate::client::{Choice, Client, Environment, resolve};
+use clap::{Args, Subcommand};
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// The function (or its build) failed.
+pub const EXIT_FUNCTION: u8 = 1;
+/// The command line does not read.
+pub const EXIT_USAGE: u8 = 2;
+/// What was named does not exist.
+pub const EXIT_NOT_FOUND: u8 = 3;
+/// It was understood, and refused.
+pub const EXIT_REFUSED: u8 = 4;
+/// No server answered, or none that could.
+pub const EXIT_UNREACHABLE: u8 = 5;
+
+/// The exit codes, for the help.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  fine
+  1  the function failed, or its build did
+  2  usage: the command line does not read
+  3  not found
+  4  refused
+  5  unreachable: no server answered";
+
+/// Options of every client command.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Server to talk to, such as http://host:7070 [default: AWS_ENDPOINT_URL, the profile's, or the one of this machine]
+    #[arg(long, value_name = "URL", global = true, help_heading = "Connection")]
+    endpoint: Option<String>,
+    /// Region [default: AWS_REGION, the profile's, or the server's]
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Connection")]
+    region: Option<String>,
+    /// Profile of ~/.aws to take keys, region and endpoint from
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Connection")]
+    profile: Option<String>,
+    /// Data folder of the server of this machine, when nothing else names a server
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Connection")]
+    data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Connection")]
+    json: bool,
+}
+
+/// The client commands.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Build, package and deploy a folder as a function
+    Deploy(Box<deploy::DeployArgs>),
+    /// Run a function and print its answer
+    Invoke(invoke::InvokeArgs),
+    /// List functions
+    Ls(ls::LsArgs),
+    /// Show everything about a function
+    Describe(describe::DescribeArgs),
+    /// Show or follow a function's log
+    Logs(logs::LogsArgs),
+    /// List running instances
+    Ps(ps::PsArgs),
+    /// Show what was used, by function and day
+    Usage(usage::UsageArgs),
+    /// Remove functions
+    Rm(rm::RmArgs),
+}
+
+/// Runs one client command to its exit code. This is where their runtime begins and ends.
+pub fn run(command: ClientCommand) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("freehold: no event loop could be made: {error}");
+            return ExitCode::from(EXIT_REFUSED);
+        }
+    };
+    let done = runtime.block_on(async {
+        match command {
+            ClientCommand::Deploy(args) => deploy::run(*args).await,
+            ClientCommand::Invoke(args) => invoke::run(args).await,
+            ClientCommand::Ls(args) => ls::run(args).await,
+            ClientCommand::Describe(args) => describe::run(args).await,
+            ClientCommand::Logs(args) => logs::run(args).await,
+            ClientCommand::Ps(args) => ps::run(args).await,
+            ClientCommand::Usage(args) => usage::run(args).await,
+            ClientCommand::Rm(args) => rm::run(args).await,
+        }
+    });
+    // A read of stdin may still be under way on a helper thread; it must not hold the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Common {
+    fn client(&self) -> Result<Client, Failure> {
+        let choice = Choice {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            profile: self.profile.clone(),
+            data: self.data.clone(),
+        };
+        Ok(resolve(&choice, &Environment::of_process())?)
+    }
+}
+
+/// Whether stdout may carry colours.
+fn colours() -> bool {
+    std::io::stdout().is_terminal() && no_color_is_unset()
+}
+
+/// Whether progress may be drawn on stderr.
+fn progress() -> bool {
+    std::io::stderr().is_terminal() && no_color_is_unset()
+}
+
+fn no_color_is_unset() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes to stdout; a reader that went away (`| head`) ends the command quietly.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Failure::Output)
+}
+
+/// Prints a value as JSON, indented.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    print(&format!("{text}\n"))
+}

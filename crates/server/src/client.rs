@@ -1,0 +1,21 @@
+//! The client side of the command line: one signed HTTP request at a time, as any SDK sends them.
+//!
+//! It knows the endpoint, the keys and the region, and how an error answer reads. It never touches
+//! the server's storage: whatever it can do, a program on another machine can do with the same key.
+//! It speaks plain HTTP, which is all that this release serves; an `https` endpoint is refused by
+//! name instead of being called without its certificate checked.
+
+mod connection;
+mod error;
+pub mod lambda;
+mod local;
+pub mod logs;
+pub mod own;
+mod profile;
+mod settings;
+mod sts;
+
+use connection::Call;
+pub use connection::{Client, Endpoint};
+pub use error::ClientError;
+pub use settings::{Choice, Environment, resolve};

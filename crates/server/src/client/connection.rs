@@ -1,0 +1,277 @@
+//! One request, signed and sent, and its answer: bounded in time and in size.
+
+use super::ClientError;
+use bytes::Bytes;
+use freehold_identity::sigv4::{Credentials, Timestamp, sign};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header, uri::Authority};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{net::TcpStream, time::timeout};
+
+/// How long a connection may take to open.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long any call but an invocation may take; a package may be on its way up.
+pub const CALL_LIMIT: Duration = Duration::from_secs(120);
+/// Largest answer, bytes; the server's own ceilings are far below.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Where a server is: `http://host:port`, perhaps with a path before every other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    authority: Authority,
+    prefix: String,
+}
+
+impl Endpoint {
+    /// Reads a URL.
+    ///
+    /// Errors: not a URL, or not plain HTTP.
+    pub fn parse(text: &str) -> Result<Self, ClientError> {
+        let wrong = |reason: &str| ClientError::Setting {
+            what: format!("the endpoint {text:?}"),
+            reason: reason.to_owned(),
+        };
+        let uri: Uri = text.trim().parse().map_err(|_| wrong("it is not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong(
+                    "this release speaks plain HTTP; use http://, through a tunnel where the network is not yours",
+                ));
+            }
+            _ => return Err(wrong("it must begin with http://")),
+        }
+        let authority = uri.authority().cloned();
+        let authority = authority.ok_or_else(|| wrong("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(ClientError::Setting {
+                what: "the endpoint".into(),
+                reason: "it carries a user name; keys belong into the environment".into(),
+            });
+        }
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { authority, prefix })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}
+
+/// A request before it is signed.
+#[derive(Debug)]
+pub struct Call {
+    /// The operation's name, for errors.
+    pub operation: &'static str,
+    /// The service that the signature is scoped to.
+    pub service: &'static str,
+    /// The method.
+    pub method: Method,
+    /// Path and query, percent-encoded.
+    pub path: String,
+    /// Headers beyond those that every call has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+    /// How long the answer may take.
+    pub limit: Duration,
+}
+
+impl Call {
+    /// A call without headers of its own.
+    pub fn new(
+        operation: &'static str,
+        service: &'static str,
+        method: Method,
+        path: String,
+    ) -> Self {
+        Self {
+            operation,
+            service,
+            method,
+            path,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            limit: CALL_LIMIT,
+        }
+    }
+
+    /// With a JSON body.
+    pub fn json(mut self, body: &serde_json::Value) -> Self {
+        self.body = Bytes::from(body.to_string());
+        let json = HeaderValue::from_static("application/json");
+        self.headers.push((header::CONTENT_TYPE, json));
+        self
+    }
+}
+
+/// What came back with a status below 300.
+#[derive(Debug)]
+pub struct Answer {
+    /// Headers.
+    pub headers: http::HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Whom to ask, and as whom.
+#[derive(Clone)]
+pub struct Client {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// The key.
+    pub credentials: Credentials,
+    /// The region that requests are scoped to.
+    pub region: String,
+}
+
+impl Client {
+    /// Signs and sends one request on a connection of its own.
+    ///
+    /// Errors: [`ClientError::Unreachable`] when nothing answers in time,
+    /// [`ClientError::Service`] for every status from 300 on.
+    pub async fn call(&self, call: Call) -> Result<Answer, ClientError> {
+        let (operation, limit) = (call.operation, call.limit);
+        let request = self.request(call)?;
+        let response = match timeout(limit, self.exchange(request)).await {
+            Ok(done) => done.map_err(|reason| self.unreachable(reason))?,
+            Err(_) => {
+                return Err(self.unreachable(format!("no answer within {} s", limit.as_secs())));
+            }
+        };
+        let (parts, body) = response.into_parts();
+        if parts.status.as_u16() < 300 {
+            return Ok(Answer {
+                headers: parts.headers,
+                body,
+            });
+        }
+        let code = parts.headers.get("x-amzn-errortype");
+        Err(ClientError::from_answer(
+            operation,
+            parts.status.as_u16(),
+            code.and_then(|value| value.to_str().ok()),
+            &body,
+        ))
+    }
+
+    /// [`Client::call`], its body read as JSON.
+    pub async fn json<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+        let operation = call.operation;
+        let answer = self.call(call).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| ClientError::Garbled {
+            endpoint: self.endpoint.to_string(),
+            operation,
+            reason: error.to_string(),
+        })
+    }
+
+    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, ClientError> {
+        let wrong = |what: &str, reason: String| ClientError::Setting {
+            what: what.to_owned(),
+            reason,
+        };
+        let uri: Uri = format!("{}{}", self.endpoint.prefix, call.path)
+            .parse()
+            .map_err(|error| wrong("the request's path", format!("{error}")))?;
+        let host = HeaderValue::from_str(self.endpoint.authority.as_str())
+            .map_err(|error| wrong("the endpoint", error.to_string()))?;
+        let mut request = Request::new(());
+        *request.method_mut() = call.method;
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(header::HOST, host);
+        for (name, value) in call.headers {
+            request.headers_mut().insert(name, value);
+        }
+        let (mut parts, ()) = request.into_parts();
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as i64);
+        sign(
+            &mut parts,
+            &call.body,
+            &self.credentials,
+            &self.region,
+            call.service,
+            &Timestamp::from_seconds(seconds),
+        )
+        .map_err(|_| wrong("the access key", "it cannot stand in a header".to_owned()))?;
+        let agent = HeaderValue::from_static(concat!("freehold/", env!("CARGO_PKG_VERSION")));
+        parts.headers.insert(header::USER_AGENT, agent);
+        Ok(Request::from_parts(parts, Full::new(call.body)))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<http::Response<Bytes>, String> {
+        let authority = &self.endpoint.authority;
+        let host = authority.host().trim_matches(['[', ']']);
+        let port = authority.port_u16().unwrap_or(80);
+        let stream = timeout(CONNECT_LIMIT, TcpStream::connect((host, port)))
+            .await
+            .map_err(|_| "the connection did not open in 5 s".to_owned())?
+            .map_err(|error| error.to_string())?;
+        // Small requests with nothing behind them; waiting to fill a packet only costs time.
+        let _ = stream.set_nodelay(true);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+                .await
+                .map_err(|error| error.to_string())?;
+        let driver = tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| chain(&error))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        driver.abort();
+        let body = body.map_err(|error| chain(error.as_ref()))?.to_bytes();
+        Ok(http::Response::from_parts(parts, body))
+    }
+
+    fn unreachable(&self, reason: String) -> ClientError {
+        ClientError::Unreachable {
+            endpoint: self.endpoint.to_string(),
+            reason,
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_plain_http_url_without_a_user() {
+        let shown = |text: &str| Endpoint::parse(text).map(|endpoint| endpoint.to_string());
+        assert_eq!(shown("http://h:7070/").unwrap(), "http://h:7070");
+        assert_eq!(
+            shown("http://[::1]:7070/a/").unwrap(),
+            "http://[::1]:7070/a"
+        );
+        for bad in ["https://h", "h:7070", "ftp://h", "", "http://", "http:///x"] {
+            assert!(shown(bad).is_err(), "{bad}");
+        }
+        let error = shown("http://user:sesame@h").unwrap_err().to_string();
+        assert!(!error.contains("sesame"), "{error}");
+    }
+}
