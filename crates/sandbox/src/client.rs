@@ -92,10 +92,10 @@ impl SandboxPool {
     ///
     /// Errors: when that took longer than `within`.
     pub async fn shutdown(&self, within: Duration) -> io::Result<()> {
+        sockets::send(self.supervisor.as_fd(), &SHUTDOWN, &[])?;
         for lane in &self.lanes {
             lane.close("the platform is shutting down");
         }
-        sockets::send(self.supervisor.as_fd(), &SHUTDOWN, &[])?;
         let pidfd = Arc::clone(&self.supervisor_pid);
         tokio::task::spawn_blocking(move || wait_gone(&pidfd, within))
             .await

@@ -327,12 +327,12 @@ impl SupervisorHandle {
     /// Ends everything and waits until nothing is left. Blocks; for a server without instances,
     /// or from a thread that may block.
     pub fn shutdown(mut self, within: Duration) -> Result<(), LaunchError> {
-        self.lanes.clear();
         let kernel = |source| LaunchError::Kernel {
             action: "end the supervisor",
             source,
         };
         let _ = sockets::send(self.socket.as_fd(), &SHUTDOWN, &[]);
+        self.lanes.clear();
         wait_gone(&self.pidfd, within).map_err(kernel)
     }
 

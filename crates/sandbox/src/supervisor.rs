@@ -77,8 +77,8 @@ pub const SETUP_STEPS: [&str; 6] = [
 const SHORT_LIFE: Duration = Duration::from_millis(500);
 
 struct LaneSlot {
-    pid: i32,
-    pidfd: OwnedFd,
+    /// Pid and descriptor, while it lives.
+    live: Option<(i32, OwnedFd)>,
     generation: u32,
     born: Instant,
 }
@@ -207,8 +207,7 @@ impl Supervisor {
                     &[outer.as_fd()],
                 )?;
                 Ok(LaneSlot {
-                    pid,
-                    pidfd,
+                    live: Some((pid, pidfd)),
                     generation,
                     born: Instant::now(),
                 })
@@ -229,17 +228,17 @@ impl Supervisor {
                 PollFd::new(&self.options.socket, PollFlags::IN),
                 PollFd::new(children, PollFlags::IN),
             ];
-            match poll(&mut watched, None) {
+            let soon = Timespec {
+                tv_sec: 0,
+                tv_nsec: 200_000_000,
+            };
+            let missing = self.lanes.iter().any(|slot| slot.live.is_none());
+            match poll(&mut watched, missing.then_some(&soon)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
-            let (server, child) = (watched[0].revents(), watched[1].revents());
-            if !child.is_empty() {
-                let mut sink = [0u8; 1024];
-                let _ = rustix::io::read(children, &mut sink);
-                self.reap();
-            }
-            if !server.is_empty() {
+            // The server first: when it ends, spawners end too, and are not to be replaced.
+            if !watched[0].revents().is_empty() {
                 let mut packet = [0u8; 8];
                 match sockets::receive(self.options.socket.as_fd(), &mut packet, false) {
                     Ok(received) if received.len == 0 || packet[..received.len] == SHUTDOWN => {
@@ -249,33 +248,39 @@ impl Supervisor {
                     _ => {}
                 }
             }
+            let mut sink = [0u8; 1024];
+            let _ = rustix::io::read(children, &mut sink);
+            self.reap();
+            for place in 0..self.lanes.len() {
+                self.replace(place);
+            }
         }
     }
 
+    /// Reaps whoever ended. Of a spawner's end the server hears once its lane is cleared.
     fn reap(&mut self) {
         while let Some((pid, _)) = processes::reap_any() {
-            let Some(place) = self.lanes.iter().position(|slot| slot.pid == pid) else {
-                continue;
-            };
-            self.replace(place);
+            let of = |slot: &LaneSlot| slot.live.as_ref().is_some_and(|(live, _)| *live == pid);
+            if let Some(place) = self.lanes.iter().position(of) {
+                self.lanes[place].live = None;
+                let (lane, generation) = (place as u16, self.lanes[place].generation);
+                let _ = self.base.clear_lane(lane);
+                let lost = Notice::LaneLost { lane, generation };
+                let _ = sockets::send(self.options.socket.as_fd(), &lost.encode(), &[]);
+            }
         }
     }
 
-    /// A spawner died: its lane is cleared, the server told, a new one forked.
+    /// Forks a new spawner where one is missing, unless the last one was born just now.
     fn replace(&mut self, place: usize) {
-        let lane = place as u16;
-        let generation = self.lanes[place].generation;
-        let _ = self.base.clear_lane(lane);
-        let lost = Notice::LaneLost { lane, generation };
-        let _ = sockets::send(self.options.socket.as_fd(), &lost.encode(), &[]);
-        if self.lanes[place].born.elapsed() < SHORT_LIFE {
-            std::thread::sleep(SHORT_LIFE);
-        }
-        if self.server_is_gone() {
+        let slot = &self.lanes[place];
+        if slot.live.is_some() || slot.born.elapsed() < SHORT_LIFE || self.server_is_gone() {
             return;
         }
-        if let Ok(slot) = self.fork_lane(lane, generation + 1) {
-            self.lanes[place] = slot;
+        let generation = slot.generation + 1;
+        match self.fork_lane(place as u16, generation) {
+            Ok(slot) => self.lanes[place] = slot,
+            Err(_) => self.lanes[place].born = Instant::now(),
         }
     }
 
@@ -293,26 +298,25 @@ impl Supervisor {
 
     /// Nothing is left after this: no process, no group, no mount.
     fn end(&mut self) {
-        // The server closed the spawners' sockets or is gone, so they are ending already.
-        let until = Instant::now() + Duration::from_millis(500);
-        while !self.lanes.is_empty() {
-            if Instant::now() > until {
-                for slot in &self.lanes {
-                    let _ = processes::kill(slot.pidfd.as_fd());
+        // The server closed the spawners' sockets or is gone, so they are ending already; their
+        // keepers end after them, and take a moment to unmount.
+        let began = Instant::now();
+        while processes::has_children() && began.elapsed() < Duration::from_secs(2) {
+            while let Some((pid, _)) = processes::reap_any() {
+                for slot in &mut self.lanes {
+                    slot.live.take_if(|(live, _)| *live == pid);
                 }
             }
-            while let Some((pid, _)) = processes::reap_any() {
-                self.lanes.retain(|slot| slot.pid != pid);
+            if began.elapsed() > Duration::from_millis(500) {
+                for (_, pidfd) in self.lanes.iter().filter_map(|slot| slot.live.as_ref()) {
+                    let _ = processes::kill(pidfd.as_fd());
+                }
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        // Their keepers end after them, and take a moment to unmount.
-        let until = Instant::now() + Duration::from_millis(1500);
-        while processes::has_children() && Instant::now() < until {
-            while processes::reap_any().is_some() {}
-            std::thread::sleep(Duration::from_millis(1));
+        if let Err(error) = self.base.remove() {
+            eprintln!("freehold: could not remove its cgroups, the next start will: {error}");
         }
-        let _ = self.base.remove();
         let _ = sockets::send(self.options.socket.as_fd(), &Notice::Gone.encode(), &[]);
     }
 }

@@ -131,18 +131,8 @@ impl Base {
         })
     }
 
-    /// Kills every guest and removes the roots. The platform's own processes go back to where
-    /// groups were before: the hierarchy's folder.
+    /// Kills every guest and removes the roots.
     pub fn remove(&self) -> io::Result<()> {
-        for (_, root) in self.roots() {
-            let platform = root.join("platform");
-            let procs = fs::read_to_string(platform.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines() {
-                // A v2 folder with controlled groups takes no process; they then stay and the
-                // next start removes the empty root.
-                let _ = fs::write(platform.join("../../cgroup.procs"), pid);
-            }
-        }
         self.clear(Duration::from_secs(5), sweep::end_root)
     }
 
@@ -163,7 +153,6 @@ impl Base {
             if Instant::now() > until {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            while processes::reap_any().is_some() {}
             std::thread::sleep(Duration::from_millis(2));
         }
     }

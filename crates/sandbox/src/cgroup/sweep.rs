@@ -50,7 +50,14 @@ pub(super) fn end_root(root: &Path) -> io::Result<bool> {
     if !end_groups(&root.join("guests"), |_| true)? {
         return Ok(false);
     }
-    for folder in [root.join("guests"), root.join("platform"), root.to_owned()] {
+    // Processes of the platform are not guests: they go back to where groups were before. A v2
+    // folder with controlled groups takes none; the root then waits for their end.
+    let platform = root.join("platform");
+    let procs = fs::read_to_string(platform.join("cgroup.procs")).unwrap_or_default();
+    for pid in procs.lines() {
+        let _ = fs::write(platform.join("../../cgroup.procs"), pid);
+    }
+    for folder in [root.join("guests"), platform, root.to_owned()] {
         match fs::remove_dir(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             _ => {}

@@ -117,6 +117,8 @@ fn heap(mib: usize) {
         "held {}",
         all.iter().map(Vec::len).sum::<usize>() >> 20
     ));
+    // Held until it is killed.
+    std::mem::forget(all);
 }
 
 fn fill_tmp() {

@@ -50,7 +50,7 @@ impl Leftovers {
                 let pid = name
                     .strip_prefix("freehold-")
                     .and_then(|rest| rest.split('-').nth(1));
-                if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                if pid.is_some_and(|pid| !lives(pid)) {
                     found
                         .groups
                         .insert(group.path().to_string_lossy().into_owned());
@@ -111,4 +111,11 @@ impl Leftovers {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// A dead process that nobody has reaped yet is dead.
+fn lives(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
