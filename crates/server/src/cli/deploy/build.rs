@@ -103,6 +103,10 @@ pub fn build(
                 node(&out)?;
             }
         }
+        // Built already: classes, or jars below lib/.
+        Language::Java if !folder.join("pom.xml").is_file() => {
+            copy(folder, &out, &Ignore::read(folder, &[])?)?;
+        }
         Language::Java => java(folder, scratch, &out)?,
         Language::Rust => rust(folder, architecture, &out)?,
         Language::Go => go(folder, architecture, &out)?,

@@ -253,7 +253,10 @@ mod tests {
 
     fn names(zip: &[u8]) -> Vec<String> {
         let archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
-        archive.file_names().map(str::to_owned).collect()
+        archive
+            .file_names()
+            .map(|name| name.unwrap().into_owned())
+            .collect()
     }
 
     #[test]
