@@ -103,6 +103,7 @@ impl Engine {
                 tracing::warn!(running = node.running(), "shutdown goes on over running invocations");
             }
         }
+        node.stop();
         loop {
             let revisions = node.revisions();
             let cells: Vec<_> = revisions.iter().flat_map(|r| r.pool.cells()).collect();

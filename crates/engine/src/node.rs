@@ -18,7 +18,11 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 pub(crate) struct Node {
     pub(crate) parts: EngineParts,
@@ -30,6 +34,7 @@ pub(crate) struct Node {
     pub(crate) draining: AtomicBool,
     cores: Vec<OnceLock<Handle>>,
     revisions: Mutex<Vec<Weak<Revision>>>,
+    stop: watch::Sender<bool>,
     running: AtomicUsize,
     quiet: Notify,
 }
@@ -44,6 +49,7 @@ impl Node {
             draining: AtomicBool::new(false),
             cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),
             revisions: Mutex::default(),
+            stop: watch::Sender::new(false),
             running: AtomicUsize::new(0),
             quiet: Notify::new(),
             parts,
@@ -93,6 +99,22 @@ impl Node {
 
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Acquire)
+    }
+
+    /// Ends what still comes up: shutdown has waited long enough.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Resolves once [`Node::stop`] was called.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives in `self`, so the wait ends with the word alone.
+        let _ = stop.wait_for(|stopped| *stopped).await;
     }
 
     /// Resolves when nothing runs.

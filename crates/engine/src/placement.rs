@@ -76,7 +76,7 @@ pub(crate) async fn place(
             Grant::Lease(lease) => {
                 let mut exited = lease.cell().instance.exited();
                 let has_ended = (&mut exited).now_or_never().is_some();
-                if has_ended || (lease.was_frozen && lease.cell().thaw().await.is_err()) {
+                if has_ended || (lease.cell().is_frozen() && lease.cell().thaw().await.is_err()) {
                     // It ended while it was idle, which is nobody's failure. Another, then.
                     lease.bury();
                     continue;

@@ -71,7 +71,6 @@ struct State {
 struct Seat {
     cell: Arc<Cell>,
     busy: u16,
-    frozen: bool,
     /// Grows with every use, so that the caretaker sees one that it slept through.
     uses: u64,
     idle_since: Mono,
@@ -162,7 +161,11 @@ impl Pool {
     /// Instances, those frozen, starts under way and waiters.
     pub(crate) fn counts(&self) -> (usize, usize, usize, usize) {
         let state = self.state.lock();
-        let frozen = state.seats.values().filter(|seat| seat.frozen).count();
+        let frozen = state
+            .seats
+            .values()
+            .filter(|seat| seat.cell.is_frozen())
+            .count();
         (
             state.seats.len(),
             frozen,
@@ -177,7 +180,7 @@ impl Pool {
         state
             .seats
             .values()
-            .map(|seat| (seat.cell.clone(), seat.busy, seat.frozen))
+            .map(|seat| (seat.cell.clone(), seat.busy, seat.cell.is_frozen()))
             .collect()
     }
 
@@ -186,15 +189,10 @@ impl Pool {
         match self.state.lock().seats.get(&id) {
             None => Found::Gone,
             Some(seat) if seat.busy > 0 => Found::Busy,
-            Some(Seat {
-                uses,
-                idle_since,
-                frozen,
-                ..
-            }) => Found::Idle {
-                uses: *uses,
-                since: *idle_since,
-                frozen: *frozen,
+            Some(seat) => Found::Idle {
+                uses: seat.uses,
+                since: seat.idle_since,
+                frozen: seat.cell.is_frozen(),
             },
         }
     }
@@ -203,7 +201,7 @@ impl Pool {
     pub(crate) fn mark_frozen(&self, id: InstanceId, uses_seen: u64) -> bool {
         match self.state.lock().seats.get_mut(&id) {
             Some(seat) if seat.busy == 0 && seat.uses == uses_seen => {
-                seat.frozen = true;
+                seat.cell.set_frozen(true);
                 true
             }
             _ => false,
@@ -239,7 +237,7 @@ impl State {
     }
 
     /// Takes a free slot: of this core's instances first, then of the core with most.
-    fn take_slot(&mut self, here: CoreId) -> Option<(Arc<Cell>, bool)> {
+    fn take_slot(&mut self, here: CoreId) -> Option<Arc<Cell>> {
         let own = core_index(here);
         let from = if self.free.get(own).is_some_and(|free| !free.is_empty()) {
             own
@@ -250,12 +248,11 @@ impl State {
         let seat = self.seats.get_mut(&id).expect("a free instance has a seat");
         seat.busy += 1;
         seat.uses += 1;
-        let was_frozen = std::mem::take(&mut seat.frozen);
         let cell = seat.cell.clone();
         if seat.busy >= cell.slots {
             self.free[from].pop();
         }
-        Some((cell, was_frozen))
+        Some(cell)
     }
 
     /// Instances that the waiting events still ask for.
@@ -279,9 +276,9 @@ impl Revision {
         if state.retired {
             return Asked::Now(Grant::Replaced);
         }
-        if let Some((cell, was_frozen)) = state.take_slot(here) {
+        if let Some(cell) = state.take_slot(here) {
             drop(state);
-            return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell, was_frozen)));
+            return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell)));
         }
         let backs_off = state.failures >= node.parts.config.init_failures;
         if backs_off && now < state.backoff_until {
@@ -311,7 +308,7 @@ impl Revision {
 
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.
     fn pass_on(self: &Arc<Self>, node: &Arc<Node>, cell: Arc<Cell>) {
-        let mut lease = Lease::new(self.clone(), cell.clone(), false);
+        let mut lease = Lease::new(self.clone(), cell.clone());
         loop {
             let waiter = {
                 let mut state = self.pool.state.lock();

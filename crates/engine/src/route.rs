@@ -85,8 +85,21 @@ pub(crate) async fn again(
     node: &Arc<Node>,
     mut admitted: Admitted,
 ) -> Result<Admitted, InvokeError> {
+    if node.is_stopped() {
+        return Err(InvokeError::Draining);
+    }
     let invocation = &admitted.invocation;
-    admitted.revision = resolve(node, &invocation.function, &invocation.qualifier).await?;
+    let revision = resolve(node, &invocation.function, &invocation.qualifier).await?;
+    if Arc::ptr_eq(&revision, &admitted.revision) {
+        // The cache points at its successor before a revision is retired; going round for the
+        // same one would never end.
+        let reason = "a revision that was replaced is still routed to".to_owned();
+        return Err(InvokeError::Internal {
+            component: "engine",
+            reason,
+        });
+    }
+    admitted.revision = revision;
     Ok(admitted)
 }
 

@@ -339,8 +339,16 @@ async fn nothing_is_lost_whatever_is_dropped_cancelled_or_broken() {
             if rng.u8(0..4) == 0 {
                 sim.sleep(rng.u64(0..30)).await;
             }
-            if n % 500 == 499 {
+            if n % 100 == 99 {
+                // Everything freezes; then many come at once, some of them to go at once.
                 sim.sleep(20_000).await;
+                for _ in 0..20 {
+                    let call = sim.spawn(rng.u16(0..CORES), sim.event("f", "sleep 1"));
+                    if rng.bool() {
+                        sim.sleep_us(rng.u64(0..300)).await;
+                        call.abort();
+                    }
+                }
             }
         }
         for call in calls {
@@ -388,6 +396,24 @@ async fn shutdown_lets_what_runs_finish_and_ends_the_rest() {
     );
     down.await.unwrap();
     assert_eq!((sim.world.live(), sim.ledger().await.len()), (0, 2));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_wait_for_an_init_that_hangs() {
+    let sim = Sim::with(|parts| parts.limits.init_timeout_s = 600).await;
+    sim.deploy("f", |record| record.head.timeout_s = 900).await;
+    sim.world.set_init(Init::Hangs);
+    let first = sim.spawn(0, sim.event("f", "x"));
+    sim.sleep(650_000).await;
+    let mut patient = sim.event("f", "x");
+    patient.deadline = sim.clock.now() + Duration::from_secs(1000);
+    let second = sim.spawn(0, patient);
+    sim.sleep(1_000).await;
+    let begun = sim.clock.now();
+    sim.engine.shutdown(begun + Duration::from_secs(5)).await;
+    assert!(sim.clock.now().since(begun) < Duration::from_secs(10));
+    assert!(first.await.unwrap().is_err() && second.await.unwrap().is_err());
     sim.ends_clean().await;
 }
 

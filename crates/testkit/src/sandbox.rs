@@ -23,8 +23,12 @@ use std::{
     io::{PipeWriter, Write},
     os::fd::AsRawFd,
     sync::{Arc, Weak},
+    time::Duration,
 };
 use tokio::sync::watch;
+
+/// What freezing and thawing take: long enough that somebody can come in between.
+const SWITCH: Duration = Duration::from_micros(200);
 
 /// Makes instances of a world.
 #[derive(Debug)]
@@ -170,6 +174,7 @@ impl Instance for FakeInstance {
 
     fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
         Box::pin(async move {
+            tokio::time::sleep(SWITCH).await;
             let mut state = self.state.lock();
             state.frozen = true;
             if state.running > 0
@@ -187,6 +192,7 @@ impl Instance for FakeInstance {
 
     fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
         Box::pin(async move {
+            tokio::time::sleep(SWITCH).await;
             self.state.lock().frozen = false;
             if self.has_ended() {
                 Err(InstanceGone)

@@ -213,7 +213,10 @@ mod tests {
     use super::*;
 
     fn payload(failure: Failure) -> (String, String) {
-        let body = failure.answer.ok().expect("the function's fault").body;
+        let body = match failure.answer {
+            Ok(answer) => answer.body,
+            Err(error) => panic!("not the function's fault: {error}"),
+        };
         let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let text = |name: &str| json[name].as_str().unwrap().to_owned();
         (text("errorType"), text("errorMessage"))

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,7 @@ pub(crate) struct Cell {
     pub(super) coming_up: Mutex<Option<ComingUp>>,
     pub(super) running: Mutex<Vec<(InvocationId, Arc<Notify>)>>,
     pub(super) cpu_seen_us: AtomicU64,
+    pub(super) frozen: AtomicBool,
     /// One freeze or thaw at a time.
     pub(super) power: tokio::sync::Mutex<()>,
     pub(super) held: Mutex<Option<Held>>,
@@ -70,11 +71,25 @@ pub(super) struct Held {
 }
 
 impl Cell {
-    /// Lets the instance run again; waits for a freeze that is under way.
+    /// Whether the instance is frozen, or about to be: it has to be thawed before it is used.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Lets the instance run again; waits for a freeze or thaw that is under way. Until it has
+    /// resolved the instance counts as frozen, for its other slots and after a caller that went
+    /// away in the middle.
     pub(crate) async fn thaw(&self) -> Result<(), InstanceGone> {
         let _one_at_a_time = self.power.lock().await;
-        self.instance.thaw().await?;
-        self.thawed.notify_one();
+        if self.is_frozen() {
+            self.instance.thaw().await?;
+            self.set_frozen(false);
+            self.thawed.notify_one();
+        }
         Ok(())
     }
 

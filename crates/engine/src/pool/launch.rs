@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -139,11 +139,17 @@ pub(crate) async fn launch(
                 }
             }
             () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
+            () = node.stopped() => Opened::Stopped,
         }
     };
     let took = clock.now().since(up);
     let link = match opened {
         Opened::Link(link) => link,
+        Opened::Stopped => {
+            instance.destroy().await;
+            attempt.log.read_to_end();
+            return Err(LaunchFailed::Platform(InvokeError::Draining));
+        }
         failed => {
             let (kind, report) = failed.end(&*instance).await;
             attempt.log.read_to_end();
@@ -196,6 +202,7 @@ pub(crate) async fn launch(
         coming_up: Mutex::new(Some(ComingUp { start, init: took })),
         running: Mutex::default(),
         cpu_seen_us: AtomicU64::new(0),
+        frozen: AtomicBool::new(false),
         power: tokio::sync::Mutex::default(),
         held: Mutex::new(Some(Held {
             booking,
@@ -211,6 +218,8 @@ enum Opened {
     Failed(OpenError),
     Exited(ExitReport),
     TimedOut,
+    /// The node shuts down.
+    Stopped,
 }
 
 impl From<Result<Arc<dyn Link>, OpenError>> for Opened {
@@ -229,7 +238,7 @@ impl Opened {
             }
             Self::Failed(OpenError::Broken { reason }) => InitFailureKind::Broken { reason },
             Self::Exited(report) => InitFailureKind::Exited(report.cause),
-            Self::TimedOut | Self::Link(_) => InitFailureKind::TimedOut,
+            Self::TimedOut | Self::Stopped | Self::Link(_) => InitFailureKind::TimedOut,
         };
         (kind, report)
     }

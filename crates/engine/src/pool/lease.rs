@@ -9,16 +9,13 @@ use std::sync::{Arc, Weak};
 /// and no answer came out: nobody knows what such an instance does next.
 pub(crate) struct Lease {
     inner: Option<(Arc<Revision>, Arc<Cell>)>,
-    /// Whether the instance has to be thawed before it is used.
-    pub(crate) was_frozen: bool,
     dirty: bool,
 }
 
 impl Lease {
-    pub(super) fn new(revision: Arc<Revision>, cell: Arc<Cell>, was_frozen: bool) -> Self {
+    pub(super) fn new(revision: Arc<Revision>, cell: Arc<Cell>) -> Self {
         Self {
             inner: Some((revision, cell)),
-            was_frozen,
             dirty: false,
         }
     }

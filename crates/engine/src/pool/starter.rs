@@ -82,7 +82,7 @@ impl Revision {
         for _ in 1..cell.slots {
             self.pass_on(node, cell.clone());
         }
-        Lease::new(self.clone(), cell, false)
+        Lease::new(self.clone(), cell)
     }
 
     /// Gives an instance its seat, every slot held by the caller; `None` when its revision was
@@ -102,7 +102,6 @@ impl Revision {
             let seat = Seat {
                 cell: cell.clone(),
                 busy: cell.slots.max(1),
-                frozen: false,
                 uses: 0,
                 idle_since: now,
             };

@@ -293,6 +293,10 @@ impl Sim {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
+    pub async fn sleep_us(&self, us: u64) {
+        tokio::time::sleep(Duration::from_micros(us)).await;
+    }
+
     /// Every entry of the ledger.
     pub async fn ledger(&self) -> Vec<LedgerEntry> {
         let mut entries = Vec::new();
