@@ -40,6 +40,7 @@ pub struct Sim {
     pub credentials: Arc<FakeCredentials>,
     pub platform: Arc<FakePlatform>,
     invokers: Vec<Arc<dyn Invoke>>,
+    cores: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
 pub fn tenant() -> TenantId {
@@ -66,6 +67,18 @@ impl Sim {
 
     /// A started engine; `adjust` changes its parts first.
     pub async fn with(adjust: impl FnOnce(&mut EngineParts)) -> Sim {
+        Self::on_cores(adjust, |engine, core| {
+            engine.on_core(core);
+            tokio::sync::oneshot::channel().0
+        })
+        .await
+    }
+
+    /// The same with cores that the test makes.
+    pub async fn on_cores(
+        adjust: impl FnOnce(&mut EngineParts),
+        core: impl Fn(Arc<Engine>, CoreId) -> tokio::sync::oneshot::Sender<()>,
+    ) -> Sim {
         let seed = freehold_testkit::sim::seed();
         println!("FREEHOLD_SEED={seed}");
         let world = FakeWorld::new(seed);
@@ -108,9 +121,9 @@ impl Sim {
         };
         adjust(&mut parts);
         let engine = Engine::new(parts);
-        for core in 0..CORES {
-            engine.on_core(CoreId(core));
-        }
+        let cores = (0..CORES)
+            .map(|at| core(engine.clone(), CoreId(at)))
+            .collect();
         engine.start().await.unwrap();
         let invokers = (0..CORES)
             .map(|core| engine.invoker(CoreId(core)))
@@ -126,6 +139,7 @@ impl Sim {
             credentials,
             platform,
             invokers,
+            cores,
         }
     }
 
