@@ -169,6 +169,11 @@ pub fn launch(options: LaunchOptions) -> Result<SupervisorHandle, LaunchError> {
     } else {
         Privilege::UserNamespace
     };
+    if privilege == Privilege::UserNamespace {
+        identity::enter_user_namespace().map_err(kernel(
+            "make a user namespace, which this machine may forbid to others than root",
+        ))?;
+    }
     read_table(&options.runtime_table, owner)?;
     let state_dir = state_dir(&options.state_dir)?;
     let discovery = cgroup::discover(privilege == Privilege::UserNamespace)
@@ -399,12 +404,14 @@ fn receive_until(socket: &OwnedFd, until: Instant) -> Result<Option<Packet>, Lau
 /// way to gain.
 pub fn drop_privileges(uid: u32, gid: u32) -> Result<(), LaunchError> {
     let kernel = |action| move |source| LaunchError::Kernel { action, source };
-    if identity::effective_uid() == 0 {
+    let root = identity::effective_uid() == 0;
+    if root {
         identity::bound_capabilities(&[]).map_err(kernel("empty the bounding set"))?;
         identity::clear_groups().map_err(kernel("leave all groups"))?;
         identity::set_ids(uid, gid).map_err(kernel("change the user id"))?;
-        identity::set_capabilities(&[]).map_err(kernel("drop the capabilities"))?;
     }
+    // Without root these are what the user namespace gave.
+    identity::set_capabilities(&[]).map_err(kernel("drop the capabilities"))?;
     identity::no_new_privileges().map_err(kernel("set no-new-privileges"))?;
     identity::not_dumpable().map_err(kernel("forbid core dumps"))
 }

@@ -127,7 +127,10 @@ impl Supervisor {
         identity::set_name("freehold-super");
         identity::new_session().map_err(at(0))?;
         identity::ignore_termination();
-        identity::not_dumpable().map_err(at(0))?;
+        // Without root, /proc/self of what is forked from here would belong to nobody's uid.
+        if options.privilege == Privilege::Root {
+            identity::not_dumpable().map_err(at(0))?;
+        }
         identity::become_subreaper().map_err(at(0))?;
         identity::raise_descriptor_limit().map_err(at(0))?;
         for folder in ["fast", "mnt", "volumes"] {

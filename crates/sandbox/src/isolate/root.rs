@@ -69,6 +69,12 @@ impl Runtimes {
         let devices = scratch.join("dev");
         fs::create_dir(&devices)?;
         make_devices(&devices, privilege)?;
+        if privilege == Privilege::UserNamespace {
+            // A sandbox's own proc may be mounted only while a fully visible one is in sight; it
+            // goes with the old root.
+            fs::create_dir(scratch.join("proc"))?;
+            mounts::bind_all(Path::new("/proc"), &scratch.join("proc"))?;
+        }
         let mut kept = Vec::new();
         let mut refused = Vec::new();
         for row in rows {

@@ -148,14 +148,15 @@ impl Lane {
     fn set_up(options: LaneOptions) -> Result<Lane, (u16, io::Error)> {
         let at = |step: u16| move |error| (step, error);
         identity::set_name("freehold-spawn");
-        identity::not_dumpable().map_err(at(0))?;
+        // Without root, /proc/self of what is forked from here would belong to nobody's uid.
+        if options.privilege == Privilege::Root {
+            identity::not_dumpable().map_err(at(0))?;
+        }
         let descriptors = identity::raise_descriptor_limit().map_err(at(0))?;
         let by_descriptors = (descriptors.saturating_sub(256) / DESCRIPTORS_EACH) as u32;
         let instances_max = options.instances_max.min(by_descriptors);
-        if options.privilege == Privilege::Root {
-            identity::bound_capabilities(&CAPABILITIES).map_err(at(1))?;
-            identity::set_capabilities(&CAPABILITIES).map_err(at(1))?;
-        }
+        identity::bound_capabilities(&CAPABILITIES).map_err(at(1))?;
+        identity::set_capabilities(&CAPABILITIES).map_err(at(1))?;
         let rows = read_table(&options.table.0, options.table.1)
             .map_err(|error| (2, io::Error::other(error)))?;
         let compiled = |policy: Embedded| {

@@ -113,6 +113,17 @@ pub fn no_new_privileges() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Moves this process into a user namespace in which it may do what a sandbox needs, and into a
+/// mount namespace of that one. Its own ids stay what they are, the only ones that exist there.
+pub fn enter_user_namespace() -> io::Result<()> {
+    let (uid, gid) = (effective_uid(), rustix::process::getegid().as_raw());
+    super::mounts::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    // Without this the group map of an unprivileged writer is refused.
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
 /// Not traceable, no core dump, `/proc/PID` owned by root.
 pub fn not_dumpable() -> io::Result<()> {
     // SAFETY: plain numbers.

@@ -35,6 +35,7 @@ pub const ALL: &[Scenario] = &[
         "everything_killed_is_swept_by_the_next_start",
         everything_killed,
     ),
+    ("without_root_in_a_user_namespace", without_root),
     ("start_latency", start_latency),
 ];
 
@@ -476,6 +477,62 @@ fn everything_killed() {
         .expect("the next start comes up")
         .shutdown(Duration::from_secs(5))
         .expect("ends");
+}
+
+fn without_root() {
+    use std::os::unix::fs::chown;
+    let folder = tempfile::Builder::new()
+        .prefix("freehold-rootless-")
+        .tempdir()
+        .expect("a folder");
+    let table = folder.path().join("table.json");
+    std::fs::copy(tree::path().join("table.json"), &table).expect("a table");
+    for path in [folder.path(), &table] {
+        chown(path, Some(SERVER), Some(SERVER)).expect("chown");
+    }
+    freehold_sandbox::sys::identity::clear_groups().expect("no groups");
+    freehold_sandbox::sys::identity::set_ids(SERVER, SERVER).expect("not root");
+    // As after an exec: the change of ids has made /proc/self root's.
+    let as_started = rustix::process::DumpableBehavior::Dumpable;
+    rustix::process::set_dumpable_behavior(as_started).expect("dumpable");
+    let mut options = options();
+    options.runtime_table = table;
+    options.state_dir = folder.path().join("state");
+    (options.server_uid, options.server_gid) = (SERVER, SERVER);
+    let handle = match launch(options) {
+        Err(freehold_sandbox::LaunchError::Kernel { action, source })
+            if action.contains("user namespace") =>
+        {
+            println!("skipped: {action}: {source}");
+            return;
+        }
+        other => other.expect("the platform comes up"),
+    };
+    drop_privileges(SERVER, SERVER).expect("capabilities are given up");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let pool = SandboxPool::connect(handle, Arc::new(TestClock(Instant::now())));
+        pool.register(CoreId(0));
+        pool.register(CoreId(1));
+        let (instance, io) = start(&pool, spec(SERVER, 0, &["facts"])).await;
+        let said = read_until(&io.stdout, "end\n").await;
+        for line in [
+            "pid 2",
+            "CapPrm: 0000000000000000",
+            "Seccomp: 2",
+            "write root Err(Some(30))",
+            "processes 1",
+        ] {
+            assert!(said.lines().any(|l| l == line), "{line} not in\n{said}");
+        }
+        assert_eq!(instance.destroy().await.cause, ExitCause::Destroyed);
+        pool.shutdown(Duration::from_secs(5))
+            .await
+            .expect("all is gone in time");
+    });
 }
 
 /// Not a test of time: prints what a start costs, parked and not.
