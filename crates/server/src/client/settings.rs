@@ -31,9 +31,11 @@ pub struct Choice {
     pub data: Option<PathBuf>,
 }
 
+type Variables = Box<dyn Fn(&str) -> Option<String>>;
+
 /// The process's environment, as a value so that tests have their own.
 pub struct Environment {
-    variables: Box<dyn Fn(&str) -> Option<String>>,
+    variables: Variables,
 }
 
 impl Environment {

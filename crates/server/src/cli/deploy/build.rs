@@ -225,7 +225,7 @@ fn java(folder: &Path, scratch: &Path, out: &Path) -> Result<(), Failure> {
     fs::create_dir(&source).map_err(file("make", &source))?;
     copy(folder, &source, &Ignore::read(folder, &["target"])?)?;
     let mut maven = tool("mvn", &source);
-    maven.args(["-q", "-B", "-DskipTests", "package"]);
+    maven.args(["-q", "-B", "-Dstyle.color=never", "-DskipTests", "package"]);
     run(
         maven,
         "mvn package",
@@ -240,6 +240,7 @@ fn java(folder: &Path, scratch: &Path, out: &Path) -> Result<(), Failure> {
     maven.args([
         "-q",
         "-B",
+        "-Dstyle.color=never",
         "dependency:copy-dependencies",
         "-DincludeScope=runtime",
     ]);
