@@ -97,6 +97,7 @@ pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
   PYTHONDONTWRITEBYTECODE=1 FREEHOLD_NODE_MODULES=$CACHE/node/node_modules FREEHOLD_CACHE=$CACHE \
+    FREEHOLD_TEST_ASSEMBLED=$CACHE/test-assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
     --quiet -rsfE --junitxml="$report" "$@"
   status=$?

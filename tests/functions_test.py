@@ -104,13 +104,15 @@ ARGUMENTS = {
 
 
 def name_cases():
+    found = []
     for case, answers in NAMES.items():
         arguments, operation = case.split("[")[1].rstrip("]").rsplit("-", 1)
         # CreateFunction has no qualifier of its own: the recorder put it behind the name, in ways
         # that the recording does not say.
         if arguments in ARGUMENTS and answers and not (
                 operation == "create_function" and ARGUMENTS[arguments][1]):
-            yield pytest.param(arguments, operation, answers, id=f"{arguments}-{operation}")
+            found.append(pytest.param(arguments, operation, answers, id=f"{arguments}-{operation}"))
+    return found
 
 
 @pytest.mark.parametrize("arguments, operation, answers", name_cases())

@@ -45,30 +45,34 @@ class Assembled:
 
     A first start copies every interpreter of the machine (a gigabyte and some seconds where there
     are many). Each server still compares all of it with the machine, as at any later start.
+    FREEHOLD_TEST_ASSEMBLED names a folder that is kept for the next run.
     """
 
     folder = None
-    words = ""
 
     @classmethod
     def link_into(cls, data):
         if cls.folder is None:
-            cls.folder = make_folder("assembled")
-            atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
-            done = subprocess.run(
-                [str(binary()), "runtimes", "install", "--data", str(cls.folder / "data")],
-                capture_output=True, text=True, timeout=600)
-            cls.words = done.stdout + done.stderr
-            first = Server(assembled=False)
-            first.data = cls.folder / "data"
-            first.start()
-            first.stop()
-            shutil.rmtree(first.folder, ignore_errors=True)
+            cls.folder = cls._prepare()
         data.mkdir(mode=0o755, parents=True)
         for name in ("runtimes", "sdk"):
             source = cls.folder / "data" / name
             if source.is_dir():
-                subprocess.run(["cp", "-al", str(source), str(data / name)], check=True)
+                linked = subprocess.run(["cp", "-al", str(source), str(data / name)], capture_output=True)
+                if linked.returncode != 0:  # Another file system.
+                    shutil.rmtree(data / name, ignore_errors=True)
+                    subprocess.run(["cp", "-a", str(source), str(data / name)], check=True)
+
+    @staticmethod
+    def _prepare():
+        kept = os.environ.get("FREEHOLD_TEST_ASSEMBLED")
+        folder = pathlib.Path(kept) if kept else make_folder("assembled")
+        if not kept:
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        # Says so and goes on without network: functions then start without the SDKs.
+        subprocess.run([str(binary()), "runtimes", "install", "--data", str(folder / "data")],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
+        return folder
 
 
 class NotReady(Exception):
@@ -76,11 +80,10 @@ class NotReady(Exception):
 
 
 class Server:
-    def __init__(self, config=None, arguments=(), assembled=True):
+    def __init__(self, config=None, arguments=()):
         self.folder = make_folder("data")
         self.data = self.folder / "data"
-        if assembled:
-            Assembled.link_into(self.data)
+        Assembled.link_into(self.data)
         self.log = self.folder / "server.log"
         self.arguments = list(arguments)
         if config is not None:
