@@ -180,6 +180,10 @@ impl FakeWorld {
     pub fn rules_broken(&self) -> Vec<String> {
         self.state.lock().broken.clone()
     }
+    /// A live instance.
+    pub fn instance(&self, id: InstanceId) -> Option<Arc<FakeInstance>> {
+        self.state.lock().live.get(&id)?.upgrade()
+    }
     /// The environment of an instance.
     pub fn environment(&self, id: InstanceId) -> Option<Vec<(String, String)>> {
         self.state.lock().environments.get(&id).cloned()
