@@ -72,7 +72,6 @@ pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: Runtim
             let _ = http1::Builder::new()
                 .title_case_headers(true)
                 .half_close(false)
-                .pipeline_flush(true)
                 .max_buf_size(limits.header_bytes.max(8 << 10))
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
