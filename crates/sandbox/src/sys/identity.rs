@@ -161,12 +161,22 @@ pub fn new_session() -> io::Result<()> {
 /// Every signal back to its default and none blocked: an ignored SIGPIPE, as Rust has it, would
 /// go through exec into the guest.
 pub fn default_signals() -> io::Result<()> {
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            continue;
-        }
-        // SAFETY: resets a handler to the default; no code of ours runs.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own call: libc's refuses 32 and 33, which it keeps for its threads, and which a
+    // parent may have ignored.
+    let default = [0u64; 5];
+    for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: a zeroed kernel sigaction (handler, flags, restorer, mask: at most 40 bytes) is
+        // the default; nothing is written back; 8 is the size of the kernel's signal set.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8usize,
+            )
+        };
+        check(answer)?;
     }
     // SAFETY: an empty set on our own stack.
     unsafe {

@@ -18,6 +18,7 @@ pub fn run(args: &[String]) -> ExitCode {
         "hello" => say("hello"),
         "exit" => return ExitCode::from(number(1) as u8),
         "facts" => facts(),
+        "walls" => walls(&args[1..]),
         "heap" => heap(number(1)),
         "tmp" => fill_tmp(),
         "spin" => {
@@ -105,6 +106,75 @@ fn facts() {
     for (name, value) in std::env::vars() {
         say(&format!("env {name}={value}"));
     }
+    say("end");
+}
+
+/// What the walls look like from inside, in words that are the same in every run.
+/// `host`: the namespaces outside, as `/proc/self/ns` names them.
+fn walls(host: &[String]) {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_else(|e| format!("{e}"));
+    for name in ["pid", "mnt", "net", "ipc", "uts", "cgroup"] {
+        let own = fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
+        let shared = host
+            .iter()
+            .any(|outside| own.to_string_lossy() == outside.as_str());
+        say(&format!("namespace {name} shared: {shared}"));
+    }
+    let status = read("/proc/self/status");
+    let keys = [
+        "Groups:",
+        "CapPrm:",
+        "CapBnd:",
+        "NoNewPrivs:",
+        "Seccomp:",
+        "SigIgn:",
+        "SigBlk:",
+    ];
+    for line in status
+        .lines()
+        .filter(|line| keys.iter().any(|key| line.starts_with(key)))
+    {
+        say(line);
+    }
+    let root = status
+        .lines()
+        .any(|l| l.starts_with("Uid:\t0") || l.starts_with("Gid:\t0"));
+    say(&format!("root: {root}"));
+    for line in read("/proc/self/limits")
+        .lines()
+        .filter(|l| l.contains("core") || l.contains("queue"))
+    {
+        say(line);
+    }
+    say(&format!("oom {}", read("/proc/self/oom_score_adj").trim()));
+    say(&format!(
+        "host name {}",
+        read("/proc/sys/kernel/hostname").trim()
+    ));
+    let session = read("/proc/self/stat").split(' ').nth(5).map(str::to_owned);
+    say(&format!("session {session:?}"));
+    let table = read("/proc/self/mountinfo");
+    let mut mounts: Vec<String> = table
+        .lines()
+        .map(|line| {
+            line.split(' ')
+                .skip(4)
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    // Newer kernels list them in another order.
+    mounts.sort();
+    for mount in mounts {
+        say(&format!("mount {mount}"));
+    }
+    say(&format!(
+        "connect {:?}",
+        TcpStream::connect("127.0.0.1:9001")
+            .map(drop)
+            .map_err(|e| e.kind())
+    ));
     say("end");
 }
 

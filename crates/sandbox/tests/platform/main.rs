@@ -6,19 +6,30 @@
 
 mod guest;
 mod hostile;
+#[cfg(not(feature = "mutation"))]
 mod leftovers;
+#[cfg(feature = "mutation")]
+mod mutation;
 mod scenarios;
 mod tree;
 
+#[cfg(not(feature = "mutation"))]
 use leftovers::Leftovers;
+use std::process::ExitCode;
+#[cfg(not(feature = "mutation"))]
 use std::{
-    process::{Command, ExitCode},
+    process::Command,
     time::{Duration, Instant},
 };
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
+        #[cfg(feature = "mutation")]
+        Some("walls") => {
+            mutation::print_walls();
+            ExitCode::SUCCESS
+        }
         Some("guest") => guest::run(&args[2..]),
         Some("scenario") => {
             let name = &args[2];
@@ -47,6 +58,17 @@ fn orchestrate(filter: Option<&str>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let tree = tree::build();
+    #[cfg(feature = "mutation")]
+    return {
+        let _ = filter;
+        mutation::every_step_left_out_is_noticed(tree.path())
+    };
+    #[cfg(not(feature = "mutation"))]
+    run_all(filter, &tree)
+}
+
+#[cfg(not(feature = "mutation"))]
+fn run_all(filter: Option<&str>, tree: &tempfile::TempDir) -> ExitCode {
     let mut failed = Vec::new();
     for (name, _) in scenarios::ALL.iter().chain(hostile::ALL) {
         if filter.is_some_and(|filter| !name.contains(filter)) {

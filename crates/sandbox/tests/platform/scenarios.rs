@@ -35,6 +35,7 @@ pub const ALL: &[Scenario] = &[
         "everything_killed_is_swept_by_the_next_start",
         everything_killed,
     ),
+    ("random_kills_end_in_a_serving_platform", random_kills),
     ("without_root_in_a_user_namespace", without_root),
     ("start_latency", start_latency),
 ];
@@ -62,7 +63,7 @@ pub fn options() -> LaunchOptions {
 }
 
 /// A platform below this process; `uid` 0 to stay root.
-fn platform(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
+pub fn platform(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
     let mut options = options();
     options.server_uid = uid;
     options.server_gid = uid;
@@ -118,14 +119,14 @@ fn uuid_of(n: u16) -> uuid::Uuid {
 
 const SOON: Mono = Mono(u64::MAX / 4);
 
-async fn start(pool: &SandboxPool, spec: InstanceSpec) -> (Arc<dyn Instance>, InstanceIo) {
+pub async fn start(pool: &SandboxPool, spec: InstanceSpec) -> (Arc<dyn Instance>, InstanceIo) {
     let instance = pool.start(spec, SOON).await.expect("the instance starts");
     let io = instance.take_io().expect("its descriptors");
     (instance, io)
 }
 
 /// Reads the guest's output until it holds `until`.
-async fn read_until(pipe: &OwnedFd, until: &str) -> String {
+pub async fn read_until(pipe: &OwnedFd, until: &str) -> String {
     let pipe = watched(pipe);
     let mut text = String::new();
     let reading = async {
@@ -472,11 +473,68 @@ fn everything_killed() {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         server.wait().expect("reaped");
+        // A process takes a moment to die, and the next start leaves alone what still lives.
+        while freehold_sandbox::sys::processes::start_time(supervisor).is_some() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     launch(options())
         .expect("the next start comes up")
         .shutdown(Duration::from_secs(5))
         .expect("ends");
+}
+
+/// Spawners and keepers of volumes die at random moments under load: every start ends in an
+/// instance or a reason, every instance in a report, and the platform serves afterwards.
+fn random_kills() {
+    platform(0, async |pool| {
+        let supervisor = supervisor_of(std::process::id() as i32);
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        for round in 0..60u16 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let asked: Vec<_> = (0..4)
+                .map(|n| {
+                    let pool = Arc::clone(&pool);
+                    tokio::spawn(async move { pool.start(spec(0, n % 2, &["hello"]), SOON).await })
+                })
+                .collect();
+            let kills = async {
+                tokio::time::sleep(Duration::from_micros(seed >> 50)).await;
+                let spawners = children(supervisor);
+                let mut victims = spawners.clone();
+                if round % 3 == 0 {
+                    victims.extend(spawners.iter().flat_map(|spawner| children(*spawner)));
+                }
+                if round % 4 == 0 && !victims.is_empty() {
+                    let victim = victims[(seed >> 33) as usize % victims.len()];
+                    let victim = rustix::process::Pid::from_raw(victim).expect("a pid");
+                    let _ = rustix::process::kill_process(victim, rustix::process::Signal::KILL);
+                }
+            };
+            let starts = async {
+                for start in asked {
+                    match start.await.expect("no panic") {
+                        Ok(instance) => {
+                            instance.destroy().await;
+                        }
+                        Err(StartError::SpawnerLost { .. } | StartError::Step { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            };
+            let both = async { tokio::join!(kills, starts) };
+            tokio::time::timeout(Duration::from_secs(20), both)
+                .await
+                .expect("all of it ends");
+        }
+        for core in [0, 1] {
+            let until = Instant::now() + Duration::from_secs(10);
+            while let Err(error) = pool.start(spec(0, core, &["hello"]), SOON).await {
+                assert!(Instant::now() < until, "{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
 }
 
 fn without_root() {
