@@ -18,6 +18,11 @@ pub fn run(args: &[String]) -> ExitCode {
         "hello" => say("hello"),
         "exit" => return ExitCode::from(number(1) as u8),
         "facts" => facts(),
+        "mount-namespace" => {
+            say(&fs::read_link("/proc/self/ns/mnt")
+                .unwrap_or_default()
+                .to_string_lossy());
+        }
         "walls" => walls(&args[1..]),
         "heap" => heap(number(1)),
         "tmp" => fill_tmp(),

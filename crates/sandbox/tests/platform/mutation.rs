@@ -84,6 +84,9 @@ pub fn print_walls() {
     if let Ok(step) = std::env::var("FREEHOLD_LEAVE_OUT") {
         isolate::leave_out(&step);
     }
+    // A missing step must not change the machine: its host name is then this process's own.
+    freehold_sandbox::sys::mounts::unshare(libc::CLONE_NEWUTS).expect("a namespace");
+    freehold_sandbox::sys::identity::set_host_name("outside").expect("a name");
     // So that there is something to give up.
     let group = rustix::process::Gid::from_raw(4343);
     rustix::thread::set_thread_groups(&[group]).expect("a group");
@@ -98,6 +101,15 @@ pub fn print_walls() {
         print!("{}", read_until(&io.stdout, "end\n").await);
         let usage = instance.usage().await.expect("usage");
         println!("counted: {} {}", usage.memory_bytes > 0, usage.pids);
-        instance.destroy().await;
+        let (other, other_io) = start(&pool, spec(SERVER, 0, &["mount-namespace"])).await;
+        let theirs = read_until(&other_io.stdout, "\n").await;
+        let (third, third_io) = start(&pool, spec(SERVER, 0, &["mount-namespace"])).await;
+        println!(
+            "siblings share mounts: {}",
+            read_until(&third_io.stdout, "\n").await == theirs
+        );
+        for instance in [instance, other, third] {
+            instance.destroy().await;
+        }
     });
 }
