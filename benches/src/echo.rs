@@ -1,0 +1,67 @@
+//! The bare echo: the least that an HTTP answer costs on this machine, with the same libraries.
+
+use crate::{Failure, client::Target};
+use axum::{Router, body::Bytes, routing::any};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+use tokio::net::TcpListener;
+
+/// Serves until killed; the first line of output is the address.
+pub async fn serve() -> Result<(), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let app = Router::new().fallback(any(|body: Bytes| async { body }));
+    axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        }),
+        app,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The echo as a process of its own.
+pub struct Echo {
+    child: Child,
+    /// Where it answers.
+    pub target: Target,
+}
+
+impl Echo {
+    /// Starts this program again as the echo.
+    pub fn start() -> Result<Self, Failure> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("echo")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("the echo has no output")?)
+            .read_line(&mut line)?;
+        let address = line.trim().parse()?;
+        Ok(Self {
+            child,
+            target: Target {
+                address,
+                host: address.to_string(),
+                path: "/".to_owned(),
+            },
+        })
+    }
+}
+
+impl Echo {
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,135 @@
+//! Hello in four languages, as folders that `freehold deploy` takes.
+
+use crate::{
+    Failure,
+    client::{Answer, Target},
+    server::Server,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The answer of each of them.
+pub const ANSWER: &str = r#"{"hello":"world"}"#;
+
+/// Refuses an answer that is not hello's: a fast error is no figure. Python writes a space.
+pub fn check(answer: &Answer) -> Result<(), Failure> {
+    let compact: Vec<u8> = answer
+        .body
+        .iter()
+        .copied()
+        .filter(|&byte| byte != b' ')
+        .collect();
+    if answer.status == 200 && compact == ANSWER.as_bytes() {
+        return Ok(());
+    }
+    Err(format!("{}: {:?}", answer.status, answer.body).into())
+}
+
+/// A language to write hello in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    /// The machine's `python3`.
+    Python,
+    /// The machine's `node`.
+    Node,
+    /// The machine's JDK.
+    Java,
+    /// A static binary on `provided.al2023`.
+    Rust,
+}
+
+impl Language {
+    /// In the order of the table.
+    pub const ALL: [Self; 4] = [Self::Python, Self::Node, Self::Java, Self::Rust];
+
+    /// As `--only` and the table name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Java => "java",
+            Self::Rust => "rust",
+        }
+    }
+}
+
+/// Writes hello in `language` below the server's sources, builds it where that is needed, deploys
+/// it with 128 MB.
+pub fn deploy(server: &Server, language: Language) -> Result<Target, Failure> {
+    let folder = server.sources().join(format!("hello-{}", language.name()));
+    fs::create_dir_all(&folder)?;
+    let (mut runtime, mut handler) = (String::new(), "");
+    match language {
+        Language::Python => write(&folder, "app.py", include_str!("../functions/app.py"))?,
+        Language::Node => write(&folder, "index.js", include_str!("../functions/index.js"))?,
+        Language::Java => {
+            runtime = java(&server.sources(), &folder)?;
+            handler = "Hello::handle";
+        }
+        Language::Rust => rust(&server.sources(), &folder)?,
+    }
+    let mut options = vec!["--memory", "128"];
+    if !runtime.is_empty() {
+        options.extend(["--runtime", &runtime, "--handler", handler]);
+    }
+    server.deploy(&folder, &options)
+}
+
+/// The function of `hangups`.
+pub fn deploy_soak(server: &Server) -> Result<Target, Failure> {
+    let folder = server.sources().join("soak");
+    fs::create_dir_all(&folder)?;
+    write(&folder, "app.py", include_str!("../functions/soak.py"))?;
+    server.deploy(&folder, &["--memory", "128", "--timeout", "1"])
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    Ok(fs::write(folder.join(name), text)?)
+}
+
+/// Compiles into `folder` and names the runtime of the compiler's release.
+fn java(sources: &Path, folder: &Path) -> Result<String, Failure> {
+    let source = sources.join("Hello.java");
+    fs::write(&source, include_str!("../functions/Hello.java"))?;
+    let told = Command::new("javac").arg("-version").output()?;
+    let told = String::from_utf8(told.stdout)? + &String::from_utf8(told.stderr)?;
+    let release = told
+        .split([' ', '.'])
+        .nth(1)
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    run(Command::new("javac").arg("-d").arg(folder).arg(source))?;
+    Ok(format!("java{release}"))
+}
+
+/// Links statically for the host's own target: no toolchain beyond rustc is needed.
+fn rust(sources: &Path, folder: &Path) -> Result<(), Failure> {
+    let source = sources.join("hello.rs");
+    fs::write(&source, include_str!("../functions/hello.rs"))?;
+    let output: PathBuf = folder.join("bootstrap");
+    run(Command::new("rustc")
+        .args([
+            "--edition",
+            "2021",
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "strip=symbols",
+        ])
+        .args(["-C", "panic=abort", "-o"])
+        .arg(output)
+        .arg(source))
+}
+
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+}

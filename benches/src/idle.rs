@@ -1,0 +1,86 @@
+//! Idle: what a server with 100 functions costs while nobody calls.
+
+use crate::{
+    Failure,
+    client::Connection,
+    echo::Echo,
+    functions::{self, Language},
+    processes,
+    server::Server,
+};
+use std::{path::Path, time::Duration};
+
+/// Resident memory of the server, MiB.
+const GOAL_MIB: f64 = 40.0;
+const CONFIG: &str = "[instances]\nidle_timeout = \"1s\"\n";
+
+/// Measures and prints.
+pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+    let (count, watched, settle) = if smoke {
+        (3, Duration::from_secs(2), Duration::from_secs(1))
+    } else {
+        (100, Duration::from_secs(60), Duration::from_secs(70))
+    };
+    let server = Server::start(bin, CONFIG)?;
+    let echo = Echo::start()?;
+    let first = functions::deploy(&server, Language::Python)?;
+    let folder = server.sources().join("hello-python");
+    let folder = folder.to_str().ok_or("the path of a source is not text")?;
+    for n in 1..count {
+        server.cli(&[
+            "deploy",
+            folder,
+            "--name",
+            &format!("hello-{n}"),
+            "--memory",
+            "128",
+            "--no-url",
+        ])?;
+    }
+    // Some have run before: an idle server is one that has worked.
+    for n in 1..count {
+        server.cli(&["invoke", &format!("hello-{n}"), "--payload", "{}"])?;
+    }
+    Connection::open(&first).await?.post(b"{}").await?;
+    server.empty().await?;
+    tokio::time::sleep(settle).await;
+
+    let tree = processes::tree(server.pid());
+    let cpu = |pids: &[i32]| pids.iter().map(|pid| processes::cpu_ns(*pid)).sum::<u64>();
+    let before: Vec<u64> = tree.iter().map(|pid| processes::cpu_ns(*pid)).collect();
+    tokio::time::sleep(watched).await;
+    let after = cpu(&tree);
+    let spent_ms = (after.saturating_sub(before.iter().sum())) as f64 / 1e6;
+    let own_ms = cpu(&tree[..1]).saturating_sub(before[0]) as f64 / 1e6;
+    let percent = |ms: f64| ms / watched.as_secs_f64() / 10.0;
+    let mib = |pid: i32, file: &str, field: &str| processes::kib(pid, file, field) as f64 / 1024.0;
+    let resident = mib(server.pid(), "status", "VmRSS");
+    let bare = mib(echo.pid(), "status", "VmRSS");
+    let whole: f64 = tree
+        .iter()
+        .map(|pid| mib(*pid, "smaps_rollup", "Pss"))
+        .sum();
+
+    println!(
+        "idle server with {count} functions, all instances gone, {} s",
+        watched.as_secs()
+    );
+    println!(
+        "  server resident         {resident:>8.1} MiB   (goal ≤ {GOAL_MIB} MiB; echo {bare:.1} MiB, {:.1}x)",
+        resident / bare
+    );
+    println!(
+        "  of it without files     {:>8.1} MiB",
+        mib(server.pid(), "status", "RssAnon")
+    );
+    println!(
+        "  server processor time   {own_ms:>8.1} ms    ({:.3} %)",
+        percent(own_ms)
+    );
+    println!("  all {:>3} processes, PSS  {whole:>8.1} MiB", tree.len());
+    println!(
+        "  their processor time    {spent_ms:>8.1} ms    ({:.3} %; goal 0.0 %)",
+        percent(spent_ms)
+    );
+    server.stop()
+}

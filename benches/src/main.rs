@@ -1,0 +1,89 @@
+//! The numbers of SPECIFICATION.md, each measured beside a bare axum echo in the same run.
+//!
+//! It starts the real binary in a folder of its own, deploys hello functions through the binary's
+//! own command line and calls them by function URL. It asserts no time: a machine that is slow
+//! today fails nothing. What it does assert, by its exit code, is that every answer was right and,
+//! for `hangups`, that nothing is left.
+
+mod client;
+mod cold;
+mod cores;
+mod echo;
+mod figures;
+mod functions;
+mod hangups;
+mod idle;
+mod processes;
+mod server;
+mod warm;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// What a bench may fail with; it is printed and the run ends.
+pub type Failure = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(about = "Measures Freehold beside a bare axum echo")]
+struct Args {
+    /// The binary to measure
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FREEHOLD_BIN",
+        default_value = "target/release/freehold"
+    )]
+    bin: PathBuf,
+    /// A few samples only: shows that the bench works, not how fast anything is
+    #[arg(long, global = true)]
+    smoke: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Time that a warm function URL adds to the echo: one connection, a core for each side
+    Warm,
+    /// First byte of a function that has no process
+    Cold {
+        /// Only these: python, node, java, rust
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+    /// Memory and processor time of a server with 100 functions that nobody calls
+    Idle,
+    /// 10,000 invocations with hang-ups, timeouts and crashes, and what is left of them
+    Hangups {
+        /// Repeats an earlier run's choices
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// The echo; started by the others
+    #[command(hide = true)]
+    Echo,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime of one thread needs a descriptor or two");
+    let ended = runtime.block_on(async {
+        match &args.what {
+            What::Warm => warm::run(&args.bin, args.smoke).await,
+            What::Cold { only } => cold::run(&args.bin, args.smoke, only).await,
+            What::Idle => idle::run(&args.bin, args.smoke).await,
+            What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
+            What::Echo => echo::serve().await,
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What `/proc` says of a process and of everything that it started.
+
+use std::{collections::HashMap, fs};
+
+/// `pid` and every living descendant of it.
+pub fn tree(pid: i32) -> Vec<i32> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let parent = stat(pid).and_then(|(state, rest)| {
+            (!matches!(state.as_str(), "Z" | "X")).then(|| rest[0].parse().ok())?
+        });
+        if let Some(parent) = parent {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut todo) = (Vec::new(), vec![pid]);
+    while let Some(pid) = todo.pop() {
+        found.push(pid);
+        todo.extend(children.remove(&pid).unwrap_or_default());
+    }
+    found
+}
+
+/// State, and the fields after it. The name before it may hold anything, so it is cut at the end.
+fn stat(pid: i32) -> Option<(String, Vec<String>)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = text.rsplit_once(") ")?;
+    let mut fields = after.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.collect()))
+}
+
+/// Processor time of all threads of a process, nanoseconds.
+pub fn cpu_ns(pid: i32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// A field of `/proc/PID/FILE` in KiB.
+pub fn kib(pid: i32, file: &str, field: &str) -> u64 {
+    fs::read_to_string(format!("/proc/{pid}/{file}"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Open descriptors.
+pub fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// The namespace of one kind, as the kernel names it.
+pub fn namespace(pid: i32, kind: &str) -> Option<String> {
+    Some(
+        fs::read_link(format!("/proc/{pid}/ns/{kind}"))
+            .ok()?
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
+/// The program's name.
+pub fn name(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}

@@ -1,0 +1,247 @@
+//! The real binary in a folder of its own, from start to stop.
+
+use crate::{
+    Failure,
+    client::{Connection, Target},
+    processes,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The first start copies the machine's interpreters into trees.
+const START_LIMIT: Duration = Duration::from_secs(180);
+/// Drain and destroy have bounds of their own, 30 and 20 s.
+const STOP_LIMIT: Duration = Duration::from_secs(70);
+/// Longest wait for instances to be removed.
+const EMPTY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A server that runs.
+pub struct Server {
+    child: Child,
+    bin: PathBuf,
+    folder: TempDir,
+    address: SocketAddr,
+    admin: SocketAddr,
+    environment: Vec<(&'static str, String)>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    listen: String,
+    admin: String,
+    region: String,
+}
+
+#[derive(Deserialize)]
+struct RootKey {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl Server {
+    /// Starts `bin` with `config` as its `freehold.toml` and waits until it serves.
+    pub fn start(bin: &Path, config: &str) -> Result<Self, Failure> {
+        let bin = fs::canonicalize(bin)
+            .map_err(|error| format!("{}: {error}; build it first", bin.display()))?;
+        let folder = tempfile::Builder::new()
+            .prefix("freehold-bench-")
+            .tempdir()?;
+        // The server gives root up, and must still be able to pass.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let (data, file) = (
+            folder.path().join("data"),
+            folder.path().join("freehold.toml"),
+        );
+        fs::write(&file, config)?;
+        let told = fs::File::create(folder.path().join("server.log"))?;
+        let child = Command::new(&bin)
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+            ])
+            .arg("--data")
+            .arg(&data)
+            .arg("--config")
+            .arg(&file)
+            .env("FREEHOLD_LOG", "warn")
+            .stdout(told.try_clone()?)
+            .stderr(told)
+            .spawn()?;
+        let mut server = Self {
+            child,
+            bin,
+            folder,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            environment: Vec::new(),
+        };
+        let begun = Instant::now();
+        let endpoint: Endpoint = loop {
+            if let Ok(text) = fs::read(data.join("run/endpoint.json")) {
+                break serde_json::from_slice(&text)?;
+            }
+            if let Some(status) = server.child.try_wait()? {
+                return Err(format!("the server ended, {status}: {}", server.log()).into());
+            }
+            if begun.elapsed() > START_LIMIT {
+                return Err(format!("not serving after {START_LIMIT:?}: {}", server.log()).into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let key: RootKey = serde_json::from_slice(&fs::read(data.join("root-key"))?)?;
+        let address = |url: &str| url.trim_start_matches("http://").parse::<SocketAddr>();
+        server.address = address(&endpoint.listen)?;
+        server.admin = address(&endpoint.admin)?;
+        server.environment = vec![
+            ("AWS_ENDPOINT_URL", endpoint.listen),
+            ("AWS_REGION", endpoint.region),
+            ("AWS_ACCESS_KEY_ID", key.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
+        ];
+        Ok(server)
+    }
+
+    /// Of the server itself; it never forks after its start.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// What it said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// A folder for sources, gone with the server.
+    pub fn sources(&self) -> PathBuf {
+        self.folder.path().join("sources")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Runs a command of the binary as its user would, and returns its JSON.
+    pub fn cli(&self, args: &[&str]) -> Result<Value, Failure> {
+        let output = Command::new(&self.bin)
+            .args(args)
+            .arg("--json")
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .env_remove("AWS_PROFILE")
+            .stdin(Stdio::null())
+            .output()?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("freehold {}: {told}", args.join(" ")).into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Deploys a folder with a public URL and says where to call it, by host as on AWS.
+    pub fn deploy(&self, folder: &Path, options: &[&str]) -> Result<Target, Failure> {
+        let folder = folder.to_str().ok_or("the path of a source is not text")?;
+        let mut args = vec!["deploy", folder, "--public"];
+        args.extend(options);
+        let deployed = self.cli(&args)?;
+        let url = deployed["url"].as_str().ok_or("deploy printed no URL")?;
+        let host = url.split('/').nth(2).ok_or("the URL has no host")?;
+        Ok(Target {
+            address: self.address,
+            host: host.to_owned(),
+            path: "/".to_owned(),
+        })
+    }
+
+    /// Sums of the metrics by name, labels aside.
+    pub async fn metrics(&self) -> Result<BTreeMap<String, f64>, Failure> {
+        let target = Target {
+            address: self.admin,
+            host: self.admin.to_string(),
+            path: "/metrics".to_owned(),
+        };
+        let answer = Connection::open(&target).await?.get().await?;
+        let mut sums = BTreeMap::new();
+        for line in std::str::from_utf8(&answer.body)?.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
+            if line.starts_with('#') {
+                continue;
+            }
+            let name = series.split('{').next().unwrap_or(series);
+            *sums.entry(name.to_owned()).or_default() += value.parse::<f64>()?;
+        }
+        Ok(sums)
+    }
+
+    /// Waits until no instance of any function is left.
+    pub async fn empty(&self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let metrics = self.metrics().await?;
+            let live = metrics
+                .get("freehold_instances")
+                .ok_or("no metric of instances")?;
+            if *live == 0.0 {
+                return Ok(());
+            }
+            if begun.elapsed() > EMPTY_LIMIT {
+                return Err(format!("{live} instances are left after {EMPTY_LIMIT:?}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops it in good order; an error says what did not end.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        let platform = processes::tree(self.pid());
+        self.terminate()?;
+        let left: Vec<i32> = platform
+            .into_iter()
+            .filter(|pid| processes::name(*pid).starts_with("freehold"))
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(format!("processes outlived the server: {left:?}").into())
+    }
+
+    fn terminate(&mut self) -> Result<(), Failure> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() > STOP_LIMIT {
+                self.child.kill()?;
+                self.child.wait()?;
+                return Err(format!("the server did not stop within {STOP_LIMIT:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(failure) = self.terminate() {
+            eprintln!("bench: {failure}");
+        }
+    }
+}
