@@ -6,10 +6,12 @@ use std::fmt::Write;
 
 /// Characters of a line that fit; what is longer ends in an ellipsis.
 const LINE_CHARS: usize = 34;
+/// The same for the title, which is larger.
+const TITLE_CHARS: usize = 28;
 const BARS: u32 = 44;
 
 pub fn render(ticket: &Ticket, token: &str) -> String {
-    let line = |text: &str| escape(&shorten(text));
+    let line = |text: &str| escape(&shorten(text, LINE_CHARS));
     let (day, time) = when(&ticket.starts);
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 280" width="760" height="280" role="img" aria-label="Ticket {booking}">
@@ -30,7 +32,7 @@ pub fn render(ticket: &Ticket, token: &str) -> String {
 </svg>
 "##,
         booking = line(&ticket.booking),
-        title = line(&ticket.title),
+        title = escape(&shorten(&ticket.title, TITLE_CHARS)),
         venue = line(&ticket.venue),
         day = line(day),
         time = line(&time),
@@ -65,11 +67,11 @@ fn bars(token: &str) -> String {
     out
 }
 
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= LINE_CHARS {
+fn shorten(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(LINE_CHARS - 1).collect();
+    let kept: String = text.chars().take(chars - 1).collect();
     format!("{}…", kept.trim_end())
 }
 
@@ -110,8 +112,8 @@ mod tests {
 
     #[test]
     fn long_lines_are_cut_between_characters() {
-        assert_eq!(shorten(&"é".repeat(34)), "é".repeat(34));
-        assert_eq!(shorten(&"é".repeat(35)), format!("{}…", "é".repeat(33)));
+        assert_eq!(shorten(&"é".repeat(34), 34), "é".repeat(34));
+        assert_eq!(shorten(&"é".repeat(35), 34), format!("{}…", "é".repeat(33)));
     }
 
     #[test]
