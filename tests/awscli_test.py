@@ -43,7 +43,7 @@ def test_a_function_from_create_to_delete(aws, package, tmp_path):
     name, account = unique("cli"), aws("sts", "get-caller-identity")["Account"]
     made = aws("lambda", "create-function", "--function-name", name, "--runtime", PYTHON,
                "--handler", "index.handler", "--role", f"arn:aws:iam::{account}:role/tests",
-               "--zip-file", f"fileb://{package}", "--environment", "Variables={A=1,B=2}",
+               "--zip-file", f"fileb://{package}", "--environment", "Variables={ONE=1,TWO=2}",
                "--tags", "team=core", "--timeout", "5")
     assert made["State"] == "Pending"
     aws("lambda", "wait", "function-active-v2", "--function-name", name)

@@ -104,7 +104,7 @@ def test_off_loopback_it_wants_insecure(open_folder):
 def test_a_restart_keeps_everything(start_server):
     server = start_server()
     functions = Functions(server)
-    name = functions.create(Environment={"Variables": {"A": "1"}}, Tags={"t": "1"})
+    name = functions.create(Environment={"Variables": {"NAME": "1"}}, Tags={"t": "1"})
     functions.client.publish_version(FunctionName=name)
     url = functions.public_url(name)
     functions.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=5)
@@ -185,7 +185,7 @@ def test_kill_of_the_server_ends_every_process(start_server):
     server.kill()
     thread.join()
     # "Within a second" is the promise; a loaded machine is given more, none may stay.
-    left = leaks.wait_for_nothing(server.before, server.data, server.processes, seconds=5)
+    left = server.left_behind(seconds=5)
     assert [one for one in left if one.startswith("process")] == []
     server.start()
     assert Functions(server).call(name, 0) == "done"
@@ -202,7 +202,7 @@ def test_kill_of_the_supervisor_ends_every_process(start_server):
     server.note_processes()
     os.kill(pids[0], signal.SIGKILL)
     assert server.process.wait(10) != 0
-    left = leaks.wait_for_nothing(server.before, server.data, server.processes, seconds=5)
+    left = server.left_behind(seconds=5)
     assert [one for one in left if one.startswith("process")] == []
     server.start()
     assert Functions(server).call(name, 1) == 1

@@ -105,7 +105,7 @@ def test_lowered_ceilings_take_effect(start_server):
     with pytest.raises(ClientError) as caught:
         functions.call(name, "x" * 1000)
     assert caught.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
-    for fields in ({"MemorySize": 257}, {"Environment": {"Variables": {"A": "x" * 100}}}):
+    for fields in ({"MemorySize": 257}, {"Environment": {"Variables": {"NAME": "x" * 100}}}):
         with pytest.raises(ClientError) as caught:
             functions.create_response(**fields)
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400

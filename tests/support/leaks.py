@@ -1,8 +1,8 @@
 """What a stopped server may have left on the machine: nothing.
 
 A snapshot before the start and one after the stop; the difference is the leak. Only what can be
-traced to Freehold counts, since other programs live on the machine too: cgroups below a folder that
-bears the name, mounts and loop devices on the server's own data, network namespaces held by its
+traced to this server counts, since others live on the machine too: the cgroup trees that its
+processes lived in, mounts and loop devices on the server's own data, network namespaces held by its
 processes, temporary files with its prefix, and every process that it ever started.
 """
 
@@ -53,24 +53,35 @@ def descendants(pid):
     return found
 
 
-def cgroups():
+def cgroup_roots(pids):
+    """The folders of the cgroup trees that these processes live in and that bear our name."""
     found = set()
-    for root, folders, _ in os.walk("/sys/fs/cgroup"):
-        inside = PREFIX in root
-        found.update(os.path.join(root, f) for f in folders if inside or f.startswith(PREFIX))
+    for pid in pids:
+        for row in _read(f"/proc/{pid}/cgroup").splitlines():
+            parts = row.split(":", 2)[2].split("/")
+            found.update(part for part in parts if part.startswith(PREFIX))
+    return found
+
+
+def cgroups(roots):
+    """Every cgroup of those trees. Another server on the machine has a tree of its own."""
+    found = set()
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        inside = any(part in roots for part in folder.split("/"))
+        found.update(os.path.join(folder, name) for name in names if inside or name in roots)
     return found
 
 
 def mounts(data):
     rows = _read("/proc/self/mountinfo").splitlines()
-    return {row.split(" ", 3)[3] for row in rows if str(data) in row or f"/{PREFIX}" in row}
+    return {row.split(" ", 3)[3] for row in rows if str(data) in row}
 
 
 def loop_devices(data):
     found = set()
     for path in glob.glob("/sys/block/loop*/loop/backing_file"):
         backing = _read(path).strip()
-        if str(data) in backing or PREFIX in backing:
+        if str(data) in backing:
             found.add(f"{path.split('/')[3]} on {backing}")
     return found
 
@@ -79,23 +90,24 @@ def named_network_namespaces():
     return {p for p in glob.glob("/run/netns/*") if os.path.basename(p).startswith(PREFIX)}
 
 
-def temporary_files():
-    patterns = [f"{folder}/{PREFIX}*" for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run")]
-    own = "freehold-test-"  # Folders of these tests, whose end is theirs to see to.
-    found = {path for pattern in patterns for path in glob.glob(pattern)}
-    return {path for path in found if not os.path.basename(path).startswith(own)}
+def temporary_files(own):
+    """What lies in the server's own TMPDIR, and under our name where TMPDIR has no say."""
+    found = set(glob.glob(f"{own}/*"))
+    for folder in ("/dev/shm", "/run"):
+        found.update(glob.glob(f"{folder}/{PREFIX}*"))
+    return found
 
 
 class Snapshot:
     """The state of the machine as far as a server with this data folder could change it."""
 
-    def __init__(self, data):
+    def __init__(self, data, roots=()):
         self.parts = {
-            "cgroup": cgroups(),
+            "cgroup": cgroups(roots),
             "mount": mounts(data),
             "loop device": loop_devices(data),
             "network namespace": named_network_namespaces(),
-            "temporary file": temporary_files(),
+            "temporary file": temporary_files(data.parent / "tmp"),
         }
 
     def leaks_since(self, before):
@@ -106,13 +118,13 @@ class Snapshot:
         ]
 
 
-def wait_for_nothing(before, data, processes, seconds=10):
+def wait_for_nothing(before, data, processes, roots, seconds=10):
     """Waits until nothing is left, and returns what still is after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         left = [f"process {pid}: {_read(f'/proc/{pid}/comm').strip()}"
                 for pid, start in processes.items() if is_running(pid, start)]
-        left += Snapshot(data).leaks_since(before)
+        left += Snapshot(data, roots).leaks_since(before)
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.1)

@@ -83,6 +83,9 @@ class Server:
     def __init__(self, config=None, arguments=()):
         self.folder = make_folder("data")
         self.data = self.folder / "data"
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
+        self.temporary.chmod(0o1777)
         Assembled.link_into(self.data)
         self.log = self.folder / "server.log"
         self.arguments = list(arguments)
@@ -91,7 +94,7 @@ class Server:
             path.write_text(config)
             self.arguments += ["--config", str(path)]
         self.process = None
-        self.processes = {}
+        self.processes, self.roots = {}, set()
         self.before = leaks.Snapshot(self.data)
         self._keys = None
 
@@ -104,7 +107,8 @@ class Server:
             self.process = subprocess.Popen(
                 [str(binary()), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0",
                  "--admin-listen", "127.0.0.1:0", *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "TMPDIR": str(self.temporary)})
         end = time.monotonic() + READY_SECONDS
         while True:
             try:
@@ -126,7 +130,9 @@ class Server:
     def note_processes(self):
         """Remembers every process of the platform, so that none outlives it unseen."""
         if self.process is not None:
-            self.processes.update(leaks.descendants(self.process.pid))
+            now = leaks.descendants(self.process.pid)
+            self.processes.update(now)
+            self.roots |= leaks.cgroup_roots(now)
         return self.processes
 
     def stop(self):
@@ -154,8 +160,8 @@ class Server:
             self.stop()
         return self.start()
 
-    def left_behind(self):
-        return leaks.wait_for_nothing(self.before, self.data, self.processes)
+    def left_behind(self, seconds=10):
+        return leaks.wait_for_nothing(self.before, self.data, self.processes, self.roots, seconds)
 
     def close(self):
         """Stops what still runs, checks that nothing is left, removes the folder."""
