@@ -3,11 +3,15 @@
 use std::{path::Path, process::ExitCode};
 
 mod codegen;
+mod errors;
 mod layering;
+mod served;
 
 const USAGE: &str = "usage: cargo xtask NAME
 
   codegen    write the AWS protocols from their models (--check: only compare)
+  errors     write docs/errors from errors.toml (--check: only compare)
+  served     write the table of operations in the book (--check: only compare)
   layering   check the arrows between crates and the words that only some may say";
 
 fn main() -> ExitCode {
@@ -17,6 +21,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("codegen") => codegen::run(root, &args[1..]),
+        Some("errors") => errors::run(root, &args[1..]),
+        Some("served") => served::run(root, &args[1..]),
         Some("layering") => layering::run(root),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
