@@ -197,7 +197,6 @@ impl Left {
             .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok())
             .map(|text| text.lines().count())
             .sum();
-        let data = server.data();
         Ok(Self {
             processes: tree.len(),
             descriptors: tree.iter().map(|pid| processes::descriptors(*pid)).sum(),
@@ -208,8 +207,8 @@ impl Left {
             mounts,
             mount_namespaces: namespaces("mnt"),
             network_namespaces: namespaces("net"),
-            loop_devices: loop_devices(&data),
-            temporary_files: temporary_files(&data),
+            loop_devices: loop_devices(&server.data()),
+            temporary_files: temporary_files(server),
             resident_kib: processes::kib(server.pid(), "status", "VmRSS") as usize,
         })
     }
@@ -266,23 +265,12 @@ fn loop_devices(data: &Path) -> usize {
         .count()
 }
 
-/// Files with our prefix in the folders for such, and what lies in the data folder outside the
-/// store, which grows by what was asked to be kept.
-fn temporary_files(data: &Path) -> usize {
-    let named = ["/tmp", "/var/tmp", "/dev/shm", "/run"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
-        .filter(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            name.starts_with("freehold") && !name.starts_with("freehold-bench-")
-        })
-        .count();
-    named
-        + ["state", "packages", "run"]
-            .iter()
-            .map(|part| files(&data.join(part)))
-            .sum::<usize>()
+/// Files in the folder for temporary ones, and in the data folder outside of the store, which grows
+/// by what was asked to be kept.
+fn temporary_files(server: &Server) -> usize {
+    let data = server.data();
+    let parts = ["state", "packages", "run"].map(|part| data.join(part));
+    parts.iter().map(|part| files(part)).sum::<usize>() + files(&server.temporary())
 }
 
 fn files(folder: &Path) -> usize {

@@ -64,6 +64,10 @@ impl Server {
             folder.path().join("freehold.toml"),
         );
         fs::write(&file, config)?;
+        // Its temporary files are counted, so they are nobody else's.
+        let temporary = folder.path().join("tmp");
+        fs::create_dir(&temporary)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))?;
         let told = fs::File::create(folder.path().join("server.log"))?;
         let child = Command::new(&bin)
             .args([
@@ -78,6 +82,7 @@ impl Server {
             .arg("--config")
             .arg(&file)
             .env("FREEHOLD_LOG", "warn")
+            .env("TMPDIR", &temporary)
             .stdout(told.try_clone()?)
             .stderr(told)
             .spawn()?;
@@ -128,6 +133,11 @@ impl Server {
     /// A folder for sources, gone with the server.
     pub fn sources(&self) -> PathBuf {
         self.folder.path().join("sources")
+    }
+
+    /// The server's folder for temporary files.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.path().join("tmp")
     }
 
     /// The data folder.
