@@ -68,13 +68,16 @@ def test_code_location_gives_the_package(functions, client):
         assert reply.read() == package
 
 
-def test_code_location_is_not_for_others(functions, client):
+@pytest.mark.parametrize("part", range(-1, -5, -1))
+def test_a_code_location_that_was_changed_opens_nothing(functions, client, part):
     name = functions.create()
     location = client.get_function(FunctionName=name)["Code"]["Location"]
-    bare = location.split("?", 1)[0]
+    parts = location.split("/")
+    digit = parts[part][-1]
+    parts[part] = parts[part][:-1] + ("1" if digit != "1" else "2")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(bare, timeout=30)
-    assert caught.value.code in (401, 403)
+        urllib.request.urlopen("/".join(parts), timeout=30)
+    assert caught.value.code in (401, 403, 404)
 
 
 # Names
