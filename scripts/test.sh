@@ -96,8 +96,12 @@ rust_tests() {
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
+  # Reached by the user that a server drops to, so not below root's closed home.
+  local assembled=$CACHE/test-assembled
+  ! is_root || assembled=/var/cache/freehold/test-assembled
+  mkdir -p "$assembled"
   PYTHONDONTWRITEBYTECODE=1 FREEHOLD_NODE_MODULES=$CACHE/node/node_modules FREEHOLD_CACHE=$CACHE \
-    FREEHOLD_TEST_ASSEMBLED=$CACHE/test-assembled \
+    FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
     --quiet -rsfE --junitxml="$report" "$@"
   status=$?

@@ -101,13 +101,13 @@ def temporary_files(own):
 class Snapshot:
     """The state of the machine as far as a server with this data folder could change it."""
 
-    def __init__(self, data, roots=()):
+    def __init__(self, data, temporary, roots=()):
         self.parts = {
             "cgroup": cgroups(roots),
             "mount": mounts(data),
             "loop device": loop_devices(data),
             "network namespace": named_network_namespaces(),
-            "temporary file": temporary_files(data.parent / "tmp"),
+            "temporary file": temporary_files(temporary),
         }
 
     def leaks_since(self, before):
@@ -118,13 +118,13 @@ class Snapshot:
         ]
 
 
-def wait_for_nothing(before, data, processes, roots, seconds=10):
+def wait_for_nothing(before, data, temporary, processes, roots, seconds=10):
     """Waits until nothing is left, and returns what still is after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         left = [f"process {pid}: {_read(f'/proc/{pid}/comm').strip()}"
                 for pid, start in processes.items() if is_running(pid, start)]
-        left += Snapshot(data, roots).leaks_since(before)
+        left += Snapshot(data, temporary, roots).leaks_since(before)
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.1)

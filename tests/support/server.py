@@ -5,6 +5,7 @@ be there: `run/endpoint.json` once the server is ready.
 """
 
 import atexit
+import fcntl
 import json
 import os
 import pathlib
@@ -40,39 +41,51 @@ def make_folder(word):
     return folder
 
 
-class Assembled:
-    """Runtimes and SDKs that one server assembled, linked into each later data folder.
+class DataFolders:
+    """Data folders that keep their assembled runtimes and SDKs, and nothing else, between servers.
 
-    A first start copies every interpreter of the machine (a gigabyte and some seconds where there
-    are many). Each server still compares all of it with the machine, as at any later start.
-    FREEHOLD_TEST_ASSEMBLED names a folder that is kept for the next run.
+    A first start copies every interpreter of the machine: a gigabyte and some seconds where there
+    are many. What a folder keeps is what `freehold runtimes install` made there; each server
+    compares it with the machine, as at any start. A folder has one user at a time, also among test
+    runs side by side. FREEHOLD_TEST_ASSEMBLED names the place where they stay for the next run.
     """
 
-    folder = None
+    KEPT = ("runtimes", "sdk")
+    place = None
+    installed = set()
 
     @classmethod
-    def link_into(cls, data):
-        if cls.folder is None:
-            cls.folder = cls._prepare()
-        data.mkdir(mode=0o755, parents=True)
-        for name in ("runtimes", "sdk"):
-            source = cls.folder / "data" / name
-            if source.is_dir():
-                linked = subprocess.run(["cp", "-al", str(source), str(data / name)], capture_output=True)
-                if linked.returncode != 0:  # Another file system.
-                    shutil.rmtree(data / name, ignore_errors=True)
-                    subprocess.run(["cp", "-a", str(source), str(data / name)], check=True)
+    def take(cls):
+        """A folder without data, locked for the caller, as (path, lock)."""
+        if cls.place is None:
+            kept = os.environ.get("FREEHOLD_TEST_ASSEMBLED")
+            cls.place = pathlib.Path(kept) if kept else make_folder("assembled")
+            cls.place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not kept:
+                atexit.register(shutil.rmtree, cls.place, ignore_errors=True)
+        for number in range(100):
+            lock = (cls.place / f"lock-{number}").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            data = cls.place / f"data-{number}"
+            data.mkdir(mode=0o755, exist_ok=True)
+            cls.empty(data)
+            if data not in cls.installed:
+                cls.installed.add(data)
+                # Says so and goes on without network: functions then start without the SDKs.
+                subprocess.run([str(binary()), "runtimes", "install", "--data", str(data)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
+            return data, lock
+        raise AssertionError(f"a hundred servers at once below {cls.place}")
 
-    @staticmethod
-    def _prepare():
-        kept = os.environ.get("FREEHOLD_TEST_ASSEMBLED")
-        folder = pathlib.Path(kept) if kept else make_folder("assembled")
-        if not kept:
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        # Says so and goes on without network: functions then start without the SDKs.
-        subprocess.run([str(binary()), "runtimes", "install", "--data", str(folder / "data")],
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
-        return folder
+    @classmethod
+    def empty(cls, data):
+        for path in data.iterdir():
+            if path.name not in cls.KEPT:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 class NotReady(Exception):
@@ -82,11 +95,10 @@ class NotReady(Exception):
 class Server:
     def __init__(self, config=None, arguments=()):
         self.folder = make_folder("data")
-        self.data = self.folder / "data"
         self.temporary = self.folder / "tmp"
         self.temporary.mkdir()
         self.temporary.chmod(0o1777)
-        Assembled.link_into(self.data)
+        self.data, self.lock = DataFolders.take()
         self.log = self.folder / "server.log"
         self.arguments = list(arguments)
         if config is not None:
@@ -95,7 +107,7 @@ class Server:
             self.arguments += ["--config", str(path)]
         self.process = None
         self.processes, self.roots = {}, set()
-        self.before = leaks.Snapshot(self.data)
+        self.before = leaks.Snapshot(self.data, self.temporary)
         self._keys = None
 
     # Life
@@ -161,7 +173,8 @@ class Server:
         return self.start()
 
     def left_behind(self, seconds=10):
-        return leaks.wait_for_nothing(self.before, self.data, self.processes, self.roots, seconds)
+        return leaks.wait_for_nothing(
+            self.before, self.data, self.temporary, self.processes, self.roots, seconds)
 
     def close(self):
         """Stops what still runs, checks that nothing is left, removes the folder."""
@@ -169,6 +182,8 @@ class Server:
             self.stop()
         left = self.left_behind()
         shutil.rmtree(self.folder, ignore_errors=True)
+        DataFolders.empty(self.data)
+        self.lock.close()
         assert left == [], f"left behind: {left}"
 
     def output(self):
