@@ -374,3 +374,18 @@ def test_a_pending_function_is_called_once_it_is_ready(functions):
     except ClientError as error:
         assert error.response["Error"]["Code"] == "ResourceConflictException"
         assert "is currently in the following state: Pending" in error.response["Error"]["Message"]
+
+
+USER = ["sbx_user1051", "/home/sbx_user1051"]
+
+
+def test_the_user_has_lambdas_name_in_python(functions):
+    body = "import getpass, os\ndef handler(e, c):\n    return [getpass.getuser(), os.path.expanduser('~')]\n"
+    assert functions.run(body).payload == USER
+
+
+@needs_node
+def test_the_user_has_lambdas_name_in_node(functions):
+    body = "const os = require('os');\nexports.handler = async () => [os.userInfo().username, os.homedir()];\n"
+    name = functions.create(zip_of({"index.js": body}), Runtime=node_runtime())
+    assert functions.call(name) == USER

@@ -46,6 +46,7 @@ NOTICED = [
 ]
 # The others, each with what makes it invisible from inside and what shows it instead.
 UNSEEN = {
+    "name_user": "it names the uid and holds nothing in or out: tests/functions_test.py asks for the name",
     "die_with_spawner": "only a dying spawner shows it: the crate's platform test kills one",
     "capabilities": "the change of ids before it clears them too; both stay",
     "not_dumpable": "exec undoes it: it guards the parked process, which runs no tenant code",

@@ -107,9 +107,6 @@ const FOLDERS: &[&str] = &[
     "/var/runtime",
 ];
 
-const PASSWD: &str =
-    "root:x:0:0:root:/:/bin/sh\nsbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\nsbx_user1051:x:990:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 const RESOLVER: &str = "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n";
 const NAME_SWITCH: &str =
@@ -149,8 +146,6 @@ pub fn add(plan: &mut Plan) -> io::Result<()> {
 
 fn add_etc(plan: &mut Plan) -> io::Result<()> {
     let ours = [
-        ("passwd", PASSWD),
-        ("group", GROUP),
         ("hosts", HOSTS),
         ("resolv.conf", RESOLVER),
         ("nsswitch.conf", NAME_SWITCH),
@@ -160,6 +155,13 @@ fn add_etc(plan: &mut Plan) -> io::Result<()> {
     ];
     for (name, content) in ours {
         plan.own(&format!("/etc/{name}"), content, false);
+    }
+    // Written into each sandbox, since every instance has a uid of its own.
+    for name in ["passwd", "group"] {
+        plan.put(
+            &format!("/etc/{name}"),
+            Entry::Link(format!("../run/{name}")),
+        );
     }
     plan.put(
         "/etc/localtime",

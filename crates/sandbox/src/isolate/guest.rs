@@ -165,7 +165,9 @@ fn arrange(plan: &mut Plan) -> io::Result<()> {
 
 fn limit_resources(_: &mut Plan) -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    identity::limit_resource(libc::RLIMIT_CORE, 0)?;
+    // 1, not 0: a host whose core_pattern is a pipe ignores 0 and would run its handler, as root,
+    // on a guest's crash; of 1 the kernel makes no core at all then.
+    identity::limit_resource(libc::RLIMIT_CORE, 1)?;
     identity::limit_resource(libc::RLIMIT_MEMLOCK, 8 << 20)?;
     identity::limit_resource(libc::RLIMIT_MSGQUEUE, 819_200)?;
     identity::limit_resource(libc::RLIMIT_SIGPENDING, 4096)

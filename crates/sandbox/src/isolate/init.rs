@@ -63,7 +63,7 @@ pub fn namespace_flags() -> u64 {
     wanted.fold(0, |flags, (_, flag)| flags | *flag as u64)
 }
 
-pub(super) const INIT_STEPS: [Step<Plan>; 12] = [
+pub(super) const INIT_STEPS: [Step<Plan>; 13] = [
     Step {
         name: "die_with_spawner",
         run: |_| identity::die_with_parent(),
@@ -107,6 +107,10 @@ pub(super) const INIT_STEPS: [Step<Plan>; 12] = [
     Step {
         name: "mount_shm",
         run: mount_shm,
+    },
+    Step {
+        name: "name_user",
+        run: name_user,
     },
     Step {
         name: "pivot_root",
@@ -218,6 +222,28 @@ fn mount_shm(plan: &mut Plan) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     let options = "size=64m,nr_inodes=4096,mode=1777";
     mounts::mount("shm", &plan.root.join("dev/shm"), "tmpfs", flags, options)
+}
+
+/// The instance's uid has Lambda's name: the tree's `/etc/passwd` and `/etc/group` are links to
+/// here. Node's `os.homedir()` and Python's `getpass.getuser()` fail for a uid without an entry.
+fn name_user(plan: &mut Plan) -> io::Result<()> {
+    let at = plan.root.join("run");
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    mounts::mount("run", &at, "tmpfs", flags, "size=16k,nr_inodes=8,mode=755")?;
+    let id = match plan.privilege {
+        Privilege::Root => plan.guest_id,
+        Privilege::UserNamespace => identity::effective_uid(),
+    };
+    let user = format!("sbx_user1051:x:{id}:{id}::/home/sbx_user1051:/sbin/nologin");
+    std::fs::write(
+        at.join("passwd"),
+        format!("root:x:0:0:root:/:/bin/sh\n{user}\n"),
+    )?;
+    std::fs::write(
+        at.join("group"),
+        format!("root:x:0:\nsbx_user1051:x:{id}:\n"),
+    )?;
+    mounts::restrict(&at, Attributes::READ_ONLY)
 }
 
 /// The whole life of pid 1.

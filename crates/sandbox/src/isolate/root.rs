@@ -137,7 +137,7 @@ fn assemble_one(
     fs::create_dir(root).map_err(action("make the root's folder"))?;
     mounts::bind(&row.root, root).map_err(action("bind the tree"))?;
     mounts::restrict(root, SEALED).map_err(action("make the tree read-only"))?;
-    for point in ["proc", "dev", "tmp", "var/task"] {
+    for point in ["proc", "dev", "run", "tmp", "var/task"] {
         let folder = root.join(point);
         let there = fs::symlink_metadata(&folder).map_err(action("find the mount points"))?;
         if !there.is_dir() {

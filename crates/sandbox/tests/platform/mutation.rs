@@ -12,7 +12,8 @@ use std::{
 };
 
 /// Steps whose absence cannot be seen from inside a running guest, and why that is so.
-const UNSEEN: [(&str, &str); 3] = [
+const UNSEEN: [(&str, &str); 4] = [
+    ("name_user", "it names the uid and holds nothing in or out"),
     (
         "die_with_spawner",
         "the change of ids clears it and it is set again after that",

@@ -21,7 +21,9 @@ pub fn build() -> tempfile::TempDir {
         .expect("a folder");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let root = dir.path().join("root");
-    for folder in ["dev", "proc", "tmp", "var/task", "opt", "lib64", "etc"] {
+    for folder in [
+        "dev", "proc", "run", "tmp", "var/task", "opt", "lib64", "etc",
+    ] {
         fs::create_dir_all(root.join(folder)).expect("mkdir");
     }
     let own = std::env::current_exe().expect("own path");
