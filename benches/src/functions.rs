@@ -83,7 +83,7 @@ pub fn deploy_soak(server: &Server) -> Result<Target, Failure> {
     let folder = server.sources().join("soak");
     fs::create_dir_all(&folder)?;
     write(&folder, "app.py", include_str!("../functions/soak.py"))?;
-    server.deploy(&folder, &["--memory", "128", "--timeout", "1"])
+    server.deploy(&folder, &["--memory", "128", "--timeout", "2"])
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {

@@ -49,6 +49,22 @@ struct RootKey {
     secret_access_key: String,
 }
 
+/// Spawns the server over what lies in `folder`.
+fn serve(bin: &Path, folder: &Path) -> std::io::Result<Child> {
+    let told = fs::File::create(folder.join("server.log"))?;
+    let mut command = Command::new(bin);
+    command
+        .arg("serve")
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .arg("--data")
+        .arg(folder.join("data"))
+        .arg("--config")
+        .arg(folder.join("freehold.toml"))
+        .env("FREEHOLD_LOG", "warn")
+        .env("TMPDIR", folder.join("tmp"));
+    command.stdout(told.try_clone()?).stderr(told).spawn()
+}
+
 impl Server {
     /// Starts `bin` with `config` as its `freehold.toml` and waits until it serves.
     pub fn start(bin: &Path, config: &str) -> Result<Self, Failure> {
@@ -59,65 +75,57 @@ impl Server {
             .tempdir()?;
         // The server gives root up, and must still be able to pass.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let (data, file) = (
-            folder.path().join("data"),
-            folder.path().join("freehold.toml"),
-        );
-        fs::write(&file, config)?;
+        fs::write(folder.path().join("freehold.toml"), config)?;
         // Its temporary files are counted, so they are nobody else's.
         let temporary = folder.path().join("tmp");
         fs::create_dir(&temporary)?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))?;
-        let told = fs::File::create(folder.path().join("server.log"))?;
-        let child = Command::new(&bin)
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
-            .arg("--data")
-            .arg(&data)
-            .arg("--config")
-            .arg(&file)
-            .env("FREEHOLD_LOG", "warn")
-            .env("TMPDIR", &temporary)
-            .stdout(told.try_clone()?)
-            .stderr(told)
-            .spawn()?;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
-            child,
+            child: serve(&bin, folder.path())?,
             bin,
             folder,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: nowhere,
+            admin: nowhere,
             environment: Vec::new(),
         };
-        let begun = Instant::now();
+        server.greeted()?;
+        Ok(server)
+    }
+
+    /// Stops it and starts it again over the same data.
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        self.terminate()?;
+        self.child = serve(&self.bin, self.folder.path())?;
+        self.greeted()
+    }
+
+    /// Waits until it serves and learns where.
+    fn greeted(&mut self) -> Result<(), Failure> {
+        let (data, begun) = (self.data(), Instant::now());
         let endpoint: Endpoint = loop {
             if let Ok(text) = fs::read(data.join("run/endpoint.json")) {
                 break serde_json::from_slice(&text)?;
             }
-            if let Some(status) = server.child.try_wait()? {
-                return Err(format!("the server ended, {status}: {}", server.log()).into());
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the server ended, {status}: {}", self.log()).into());
             }
             if begun.elapsed() > START_LIMIT {
-                return Err(format!("not serving after {START_LIMIT:?}: {}", server.log()).into());
+                return Err(format!("not serving after {START_LIMIT:?}: {}", self.log()).into());
             }
             std::thread::sleep(Duration::from_millis(50));
         };
         let key: RootKey = serde_json::from_slice(&fs::read(data.join("root-key"))?)?;
         let address = |url: &str| url.trim_start_matches("http://").parse::<SocketAddr>();
-        server.address = address(&endpoint.listen)?;
-        server.admin = address(&endpoint.admin)?;
-        server.environment = vec![
+        self.address = address(&endpoint.listen)?;
+        self.admin = address(&endpoint.admin)?;
+        self.environment = vec![
             ("AWS_ENDPOINT_URL", endpoint.listen),
             ("AWS_REGION", endpoint.region),
             ("AWS_ACCESS_KEY_ID", key.access_key_id),
             ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
         ];
-        Ok(server)
+        Ok(())
     }
 
     /// Of the server itself; it never forks after its start.
@@ -176,7 +184,7 @@ impl Server {
         })
     }
 
-    /// Sums of the metrics by name, labels aside.
+    /// The metrics by series, and their sums by name alone.
     pub async fn metrics(&self) -> Result<BTreeMap<String, f64>, Failure> {
         let target = Target {
             address: self.admin,
@@ -192,8 +200,12 @@ impl Server {
             if line.starts_with('#') {
                 continue;
             }
+            let value = value.parse::<f64>()?;
             let name = series.split('{').next().unwrap_or(series);
-            *sums.entry(name.to_owned()).or_default() += value.parse::<f64>()?;
+            *sums.entry(name.to_owned()).or_default() += value;
+            if name != series {
+                sums.insert(series.to_owned(), value);
+            }
         }
         Ok(sums)
     }
