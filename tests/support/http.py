@@ -31,7 +31,11 @@ def send(base, method, path, headers=None, body=b"", timeout=60):
         for name, value in headers.items():
             for one in value if isinstance(value, list) else [value]:
                 connection.putheader(name, one)
-        connection.endheaders(body or None)
+        connection.endheaders()
+        try:
+            connection.send(body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # Refused before its end: the answer may be there all the same.
         return Reply(connection.getresponse())
     finally:
         connection.close()
