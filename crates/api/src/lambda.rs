@@ -110,8 +110,8 @@ async fn answer(
 }
 
 /// Decodes, carries out, encodes.
-async fn call<'a, C: Call, F>(
-    request: &'a Request,
+async fn call<C: Call, F>(
+    request: &Request,
     labels: Labels,
     run: impl FnOnce(C::Request) -> F,
 ) -> Result<Response<Bytes>, ApiError>

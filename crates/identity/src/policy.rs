@@ -73,7 +73,10 @@ pub fn decide_url(
     auth_type: &str,
     statements: &[StatementV1],
 ) -> Decision {
-    let context = ResourceContext { url_auth_type: Some(auth_type), via_url: true };
+    let context = ResourceContext {
+        url_auth_type: Some(auth_type),
+        via_url: true,
+    };
     decide(who, owner, INVOKE_FUNCTION_URL, statements, &context)
 }
 

@@ -106,8 +106,7 @@ macro_rules! limits {
             pub fn over_defaults(&self) -> Limits {
                 let mut limits = Limits::default();
                 $(if let Some(value) = &self.$key {
-                    let set: fn(&$kind) -> _ = $set;
-                    $(limits.$field = set(value);)+
+                    $(limits.$field = measured(value, $set);)+
                 })*
                 limits
             }
@@ -121,11 +120,11 @@ limits! {
     /// Event of an asynchronous call.
     async_payload: Size => async_payload_bytes (|size| size.0);
     /// Longest run.
-    function_timeout: Span => function_timeout_s (|span| seconds(span));
+    function_timeout: Span => function_timeout_s (seconds);
     /// Most memory.
-    memory_max: Size => memory_max_mib (|size| mebibytes(size));
+    memory_max: Size => memory_max_mib (mebibytes);
     /// Largest `/tmp`.
-    tmp_max: Size => tmp_max_mib (|size| mebibytes(size));
+    tmp_max: Size => tmp_max_mib (mebibytes);
     /// Names and values of an environment.
     environment: Size => environment_bytes (|size| size.0);
     /// A package in the request.
@@ -141,23 +140,28 @@ limits! {
     /// What must stay unreserved of it.
     unreserved_concurrency_min: u32 => unreserved_concurrency_min (|n| *n);
     /// Init of a function.
-    init_timeout: Span => init_timeout_s (|span| seconds(span));
+    init_timeout: Span => init_timeout_s (seconds);
     /// Processes and threads of an instance.
     instance_pids: u32 => instance_pids (|n| *n);
     /// Open descriptors of an instance.
     instance_descriptors: u32 => instance_descriptors (|n| *n);
     /// Longest line of a log that is kept whole.
-    log_line: Size => log_line_bytes (|size| small(size));
+    log_line: Size => log_line_bytes (small);
     /// Log bytes of one instance per second.
     log_rate: Size => log_bytes_per_s (|size| size.0);
     /// Attempts at an asynchronous event.
     async_attempts: u32 => async_attempts (|n| *n);
     /// Age at which an asynchronous event is given up.
-    async_event_age: Span => async_event_age_s (|span| seconds(span));
+    async_event_age: Span => async_event_age_s (seconds);
     /// Body bytes that all requests may hold at once.
     bytes_in_flight: Size => bytes_in_flight (|size| size.0);
     /// Header bytes of one request.
-    header: Size => header_bytes (|size| small(size));
+    header: Size => header_bytes (small);
+}
+
+/// A value of the file in the unit of its ceiling.
+fn measured<T, U>(value: &T, in_unit: fn(&T) -> U) -> U {
+    in_unit(value)
 }
 
 fn seconds(span: &Span) -> u32 {

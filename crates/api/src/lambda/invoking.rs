@@ -9,18 +9,22 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use freehold_control::Described;
-use freehold_domain::{InvokeError, Mode, OutcomeKind, Qualifier, Source, ports::Invoke};
+use freehold_domain::{
+    InvocationId, InvokeError, Mode, OutcomeKind, Qualifier, Source, TraceHeader, ports::Invoke,
+};
 use freehold_identity::policy::{Decision, INVOKE_FUNCTION, ResourceContext, decide};
 use freehold_wire::{
     ApiError, Call as WireCall, Labels, Service, common,
     lambda::{self, error},
 };
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use serde::Deserialize;
 use std::sync::Arc;
 
 /// Client context, decoded, at the most. Source: Invoke's documentation.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
+
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 pub(super) async fn invoke(
     ctx: &Ctx<'_>,
@@ -55,6 +59,7 @@ pub(super) async fn invoke(
         .as_deref()
         .map(client_context)
         .transpose()?;
+    let trace = trace(request.header(TRACE.as_str()), id);
     let call = Call {
         id,
         principal: ctx.who.clone(),
@@ -66,7 +71,7 @@ pub(super) async fn invoke(
             Mode::RequestResponse
         },
         source: Source::Api,
-        trace: request.header("x-amzn-trace-id").map(str::to_owned),
+        trace: Some(trace.to_string()),
         client_context,
         log_tail: asked.log_type.as_deref() == Some("Tail"),
         // A function that is called without a payload gets an empty object, as on AWS.
@@ -95,7 +100,18 @@ pub(super) async fn invoke(
             from_outcome(done.map_err(|fault| refused(fault, &arn))?)
         }
     };
-    Ok(lambda::Invoke::encode(answer, &id.to_string()))
+    let mut response = lambda::Invoke::encode(answer, &id.to_string());
+    if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+        response.headers_mut().insert(TRACE, value);
+    }
+    Ok(response)
+}
+
+/// The caller's trace continued, or a new one begun: the caller hears which, as on AWS.
+fn trace(header: Option<&str>, id: InvocationId) -> TraceHeader {
+    header
+        .and_then(TraceHeader::parse)
+        .unwrap_or_else(|| TraceHeader::new_root(id.0))
 }
 
 /// Its own tenant's principals may; another tenant needs a statement of the function's policy.

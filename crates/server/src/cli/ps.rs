@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 /// Arguments of `freehold ps`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  freehold ps\n  freehold ps hello --json")]
+#[command(
+    after_help = "Example:\n  freehold ps\n  freehold ps hello --json | jq .Instances[].State"
+)]
 pub struct PsArgs {
     /// Only instances of this function
     #[arg(value_name = "NAME")]
@@ -35,19 +37,8 @@ pub async fn run(args: PsArgs) -> Result<ExitCode, Failure> {
         ))
     });
     if args.common.json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "instance": row.instance_id, "function": row.function_name,
-                    "revision": row.version, "state": row.state, "age_ms": row.age_ms,
-                    "memory_bytes": row.memory_bytes,
-                    "memory_limit_bytes": row.memory_limit_bytes,
-                    "cpu_us": row.cpu_us, "invocations": row.invocations,
-                })
-            })
-            .collect();
-        print_json(&rows)?;
+        // As the operation answers, so that a script may ask either.
+        print_json(&json!({ "Instances": rows }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
