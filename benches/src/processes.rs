@@ -32,6 +32,13 @@ fn stat(pid: i32) -> Option<(String, Vec<String>)> {
     Some((fields.next()?, fields.collect()))
 }
 
+/// When a process began, in ticks since the boot; `None` once it has ended.
+pub fn begun(pid: i32) -> Option<String> {
+    let (state, rest) = stat(pid)?;
+    // Field 22 of the line; the state is field 3.
+    (!matches!(state.as_str(), "Z" | "X")).then(|| rest.get(18).cloned())?
+}
+
 /// Processor time of all threads of a process, nanoseconds.
 pub fn cpu_ns(pid: i32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))

@@ -23,6 +23,8 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// Drain and destroy have bounds of their own, 30 and 20 s.
 const STOP_LIMIT: Duration = Duration::from_secs(70);
+/// The platform's other processes may end a moment after the server.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for instances to be removed.
 const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -231,15 +233,27 @@ impl Server {
     /// Stops it in good order; an error says what did not end.
     pub fn stop(mut self) -> Result<(), Failure> {
         let platform = processes::tree(self.pid());
+        let begun: Vec<_> = platform.iter().map(|pid| processes::begun(*pid)).collect();
         self.terminate()?;
-        let left: Vec<i32> = platform
-            .into_iter()
-            .filter(|pid| processes::name(*pid).starts_with("freehold"))
-            .collect();
-        if left.is_empty() {
+        // A pid alone proves nothing: another process may have it by now.
+        let left = || {
+            let same = |(pid, begun): &(&i32, &Option<String>)| processes::begun(**pid) == **begun;
+            let both = platform
+                .iter()
+                .zip(&begun)
+                .filter(|(_, begun)| begun.is_some());
+            let left = both.filter(same).map(|(pid, _)| *pid);
+            left.map(|pid| format!("{} ({pid})", processes::name(pid)))
+                .collect::<Vec<_>>()
+        };
+        let waited = Instant::now();
+        while !left().is_empty() && waited.elapsed() < GONE_LIMIT {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if left().is_empty() {
             return Ok(());
         }
-        Err(format!("processes outlived the server: {left:?}").into())
+        Err(format!("outlived the server by {GONE_LIMIT:?}: {:?}", left()).into())
     }
 
     fn terminate(&mut self) -> Result<(), Failure> {
