@@ -80,7 +80,8 @@ def test_too_many_header_bytes_are_refused(server, headers):
 def test_odd_paths_get_an_answer(server, path):
     try:
         reply = send(server.url, "GET", path)
-        assert 400 <= reply.status < 500
+        # 501 is what an API answers that is not served: S3, to which all other paths belong.
+        assert 400 <= reply.status < 500 or reply.status == 501
     except ConnectionError:
         pass
     assert send(server.url, "GET", "/2015-03-31/functions/").status == 403

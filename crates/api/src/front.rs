@@ -128,6 +128,9 @@ impl Front {
         let target = route_api(&parts, &self.api.url_domain);
         let expect = parts.headers.contains_key(header::EXPECT);
         tracing::trace!(method = %parts.method, uri = %parts.uri, ?target, expect, "a request");
+        if head_bytes(&parts) > u64::from(self.api.limits.header_bytes) {
+            return refuse_head(&target, &id.to_string());
+        }
         let limit = body_limit(&self.api, &target, &parts);
         let (body, held) = match read_body(body, limit, &self.api.in_flight).await {
             Ok(read) => read,
@@ -187,6 +190,31 @@ fn body_limit(api: &Api, target: &Target, parts: &http::request::Parts) -> u64 {
     }
 }
 
+/// What a head takes. The connection's buffer bounds it too, but only to about twice the limit:
+/// its size is looked at between reads.
+fn head_bytes(parts: &http::request::Parts) -> u64 {
+    let headers = parts.headers.iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    (headers + target) as u64
+}
+
+fn refuse_head(target: &Target, id: &str) -> Response<Bytes> {
+    let text = "The request's line and headers are too long.";
+    let mut response =
+        ApiError::new("RequestHeaderFieldsTooLarge", 431, text).encode(service_of(target), id);
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 fn refuse_body(
     error: &ReadBodyError,
     target: &Target,
@@ -195,7 +223,11 @@ fn refuse_body(
 ) -> Response<Bytes> {
     let answer = match error {
         ReadBodyError::TooLarge { limit_bytes } => {
-            let operation = crate::lambda::operation_name(parts).unwrap_or("requested");
+            // Lambda's own name for Invoke, which its model does not have.
+            let operation = match crate::lambda::operation_name(parts) {
+                Some("Invoke") => "InvokeFunction",
+                other => other.unwrap_or("requested"),
+            };
             common::request_too_large(format!(
                 "Request must be smaller than {limit_bytes} bytes for the {operation} operation"
             ))

@@ -124,12 +124,17 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
     }
 }
 
+/// What Lambda says of an asynchronous event over its limit, which it words unlike all others.
+pub(super) fn event_too_large(length: u64, limit: u64) -> ApiError {
+    common::request_too_large(format!(
+        "{length} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+    ))
+}
+
 /// An event that the queue did not take.
-pub(super) fn not_taken(fault: &SinkError) -> ApiError {
+pub(super) fn not_taken(fault: &SinkError, length: u64) -> ApiError {
     match fault {
-        SinkError::TooLarge { limit_bytes } => common::request_too_large(format!(
-            "Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
-        )),
+        SinkError::TooLarge { limit_bytes } => event_too_large(length, *limit_bytes),
         SinkError::DiskFull | SinkError::Unavailable { .. } => {
             common::service_unavailable(fault.to_string()).with_retry_after_s(1)
         }

@@ -144,13 +144,12 @@ async fn permit(
 }
 
 fn check_payload(ctx: &Ctx<'_>, kind: &str, payload: &Bytes) -> Result<(), ApiError> {
-    let limits = &ctx.api.limits;
-    let limit = if kind == "Event" {
-        limits.async_payload_bytes
-    } else {
-        limits.sync_payload_bytes
-    };
-    if payload.len() as u64 > limit {
+    let (limits, length) = (&ctx.api.limits, payload.len() as u64);
+    if kind == "Event" && length > limits.async_payload_bytes {
+        return Err(explain::event_too_large(length, limits.async_payload_bytes));
+    }
+    if length > limits.sync_payload_bytes {
+        let limit = limits.sync_payload_bytes;
         return Err(common::request_too_large(format!(
             "Request must be smaller than {limit} bytes for the InvokeFunction operation"
         )));
@@ -200,10 +199,11 @@ async fn exists(ctx: &Ctx<'_>, call: &Call) -> Result<Described, ApiError> {
 /// Durable before it is accepted.
 async fn accept(ctx: &Ctx<'_>, call: Call) -> Result<lambda::InvocationResponse, ApiError> {
     exists(ctx, &call).await?;
+    let length = call.body.len() as u64;
     let (invocation, held) = invocation(ctx.api, call);
     let accepted = ctx.api.events.accept(invocation).await;
     drop(held);
-    accepted.map_err(|fault| explain::not_taken(&fault))?;
+    accepted.map_err(|fault| explain::not_taken(&fault, length))?;
     Ok(lambda::InvocationResponse {
         status_code: Some(202),
         ..Default::default()
