@@ -85,6 +85,16 @@ pub(crate) struct StartFailure {
     remedy: String,
 }
 
+impl StartFailure {
+    fn exit(self, code: u8) -> ExitCode {
+        eprintln!("freehold: {}", self.what);
+        if !self.remedy.is_empty() {
+            eprintln!("  remedy: {}", self.remedy);
+        }
+        ExitCode::from(code)
+    }
+}
+
 pub(crate) fn failure(what: impl std::fmt::Display, remedy: impl Into<String>) -> StartFailure {
     StartFailure {
         what: what.to_string(),
@@ -106,15 +116,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Serves until a signal. The process must have one thread yet.
 pub fn run(args: ServeArgs) -> ExitCode {
-    match settings(&args).and_then(serve) {
+    // Wrong flags and a wrong file are misuse; what the machine then refuses is not.
+    let settings = match settings(&args) {
+        Ok(settings) => settings,
+        Err(failure) => return failure.exit(crate::cli::EXIT_USAGE),
+    };
+    match serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("freehold: {}", failure.what);
-            if !failure.remedy.is_empty() {
-                eprintln!("  remedy: {}", failure.remedy);
-            }
-            ExitCode::from(crate::cli::EXIT_REFUSED)
-        }
+        Err(failure) => failure.exit(crate::cli::EXIT_REFUSED),
     }
 }
 
