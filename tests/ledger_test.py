@@ -21,11 +21,10 @@ def handler(event, context):
 
 def usage(server, name):
     """The totals of one function over all days, None if it has none."""
-    document = json.loads(server.cli("usage", "--json").stdout)
-    rows = [row for row in document["Usage"] if row["FunctionName"] == name]
+    rows = [row for row in json.loads(server.cli("usage", "--json").stdout) if row["function"] == name]
     if not rows:
         return None
-    return {field: sum(row[field] for row in rows) for field in ("Invocations", "Errors", "BilledMs")}
+    return {field: sum(row[field] for row in rows) for field in ("invocations", "errors", "billed_ms")}
 
 
 def reports(server, name):
@@ -45,9 +44,9 @@ def test_usage_is_the_sum_of_the_reports(functions, server, events):
     lines = reports(server, name)
     assert sorted(request_id for request_id, _ in lines) == sorted(ids)
     total = usage(server, name)
-    assert total["Invocations"] == len(events)
-    assert total["Errors"] == sum(1 for event in events if isinstance(event, str))
-    assert total["BilledMs"] == sum(billed for _, billed in lines)
+    assert total["invocations"] == len(events)
+    assert total["errors"] == sum(1 for event in events if isinstance(event, str))
+    assert total["billed_ms"] == sum(billed for _, billed in lines)
 
 
 def test_what_was_refused_is_not_billed(functions, client, server):
@@ -83,7 +82,7 @@ def test_a_kill_loses_no_answered_invocation(start_server):
     for thread in threads:
         thread.join()
     server.start()
-    counted = usage(server, name)["Invocations"]
+    counted = usage(server, name)["invocations"]
     # What was settled but not yet answered may be there too, one for each call under way.
     assert answered[0] <= counted <= answered[0] + len(threads)
 

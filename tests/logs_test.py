@@ -1,6 +1,8 @@
 """CloudWatch Logs of functions: every line once, with its request id, and no line that is not one."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import time
@@ -89,13 +91,16 @@ def test_filters(functions, logs):
 
 
 def test_a_printed_report_fools_nobody(functions, logs, server):
-    forged = "REPORT RequestId: forged\tDuration: 1.00 ms\tBilled Duration: 1 ms\tMemory Size: 128 MB\t"
-    name = functions.create(python(f"def handler(e, c):\n    print({forged!r})\n    print('END RequestId: forged')\n"))
-    functions.call(name)
-    rows = [json.loads(line) for line in server.cli("logs", name, "--json").stdout.splitlines()]
-    kinds = {row["message"].split(" ")[0]: row["kind"] for row in rows if "forged" in row["message"]}
-    assert kinds == {"REPORT": "function", "END": "function"}
-    assert [row["kind"] for row in rows if row["message"].startswith("REPORT") and "forged" not in row["message"]] == ["platform"]
+    """A function can print anything; what is billed is what the platform measured."""
+    forged = "REPORT RequestId: {}\\tDuration: 1.00 ms\\tBilled Duration: 987654 ms\\tMemory Size: 128 MB\\t"
+    name = functions.create(python(
+        f"def handler(e, c):\n    print('{forged}'.format(c.aws_request_id))\n    print('END RequestId: x')\n"))
+    request_id = functions.invoke(name).request_id
+    reports = [line for line in messages(logs, name) if line.startswith(f"REPORT RequestId: {request_id}")]
+    assert len(reports) == 2 and "987654" in reports[0]
+    real = int(re.search(r"Billed Duration: (\d+) ms", reports[1])[1])
+    rows = [row for row in json.loads(server.cli("usage", "--json").stdout) if row["function"] == name]
+    assert [(row["invocations"], row["billed_ms"]) for row in rows] == [(1, real)]
 
 
 def test_json_format(functions, logs):
@@ -130,8 +135,8 @@ import os
 def handler(e, c):
     os.write(1, b'nul:\x00:end\n')
     os.write(1, b'bad utf-8:\xff\xfe:end\n')
-    os.write(2, 'to stderr ü\n'.encode())
     os.write(1, b'\x1b[31mred\x1b[0m\n')
+    os.write(2, 'to stderr ü'.encode())
     os.write(1, b'no newline at the end')
 """
     name = functions.create(python(body))
@@ -139,11 +144,27 @@ def handler(e, c):
     lines = messages(logs, name)[2:-2]
     assert lines[0].replace("\u2400", "\0") == "nul:\0:end"
     assert lines[1] == "bad utf-8:\ufffd\ufffd:end"
-    assert lines[2] == "to stderr ü"
-    assert lines[3] == "\x1b[31mred\x1b[0m"
-    assert lines[4] == "no newline at the end"
-    shown = functions.server.cli("logs", name).stdout
-    assert "\x1b" not in shown and "red" in shown
+    assert lines[2] == "\x1b[31mred\x1b[0m"
+    # Two pipes have no order between them.
+    assert sorted(lines[3:]) == ["no newline at the end", "to stderr ü"]
+
+
+def test_control_characters_are_escaped_on_a_terminal(functions, server):
+    name = functions.create(python("def handler(e, c): print('\\x1b[31mred\\x1b[0m \\x07 bell')\n"))
+    functions.call(name)
+    terminal, inside = pty.openpty()
+    shown = b""
+    try:
+        process = subprocess.Popen([str(servers.binary()), "logs", name], stdout=inside,
+                                   env={**server.environment(), "NO_COLOR": "1"})
+        os.close(inside)
+        while b"REPORT" not in shown:
+            shown += os.read(terminal, 65536)
+    finally:
+        process.wait(30)
+        os.close(terminal)
+    assert b"\x1b[31m" not in shown and b"\x07" not in shown
+    assert b"red" in shown and b"bell" in shown
 
 
 def test_a_flood_is_counted_to_the_line(functions, logs):
