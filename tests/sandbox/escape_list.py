@@ -63,6 +63,8 @@ def _fault(line, one, host_name):
     if isinstance(name, int) and name:
         name = errno.errorcode.get(name, str(name))
     value = one["value"]
+    if line["do"][0] == "list" and not name and not value:
+        return None  # A mount point of the runtime's own root: what is empty shows nothing.
     if "errno" in line:
         return None if name in line["errno"] else f"wanted {line['errno']}, saw {name or value!r}"
     if "signal" in line:

@@ -14,8 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from escape_list import FOLDER, EscapeList  # noqa: E402
 from hostile_host import hostile_host  # noqa: E402
 
-# The list fills /tmp and uses up every process it may have.
-FIELDS = {"Timeout": 120, "MemorySize": 256, "EphemeralStorage": {"Size": 512}}
+# The list fills /tmp and uses up every process it may have, each with memory of its own.
+FIELDS = {"Timeout": 120, "MemorySize": 1024, "EphemeralStorage": {"Size": 512}}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,6 @@ def test_the_list_itself_notices_an_open_door(host):
         listed = EscapeList(probe, **host)
         open_door = [
             {"line": at, "errno": 0, "signal": "none",
-             "value": platform.node() if "not_host" in line else "loop 0 - sysfs \n" * 200}
+             "value": platform.node() if "not_host" in line else "loop 0 - sysfs / /tmp \n" * 200}
             for at, line in enumerate(listed.lines)]
         assert len(listed.failures(open_door)) == len(listed.lines), probe
