@@ -1,6 +1,7 @@
 """The life of the server: SIGTERM under load, kill -9 of each of its processes, and starting again."""
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -239,8 +240,10 @@ def test_kill_of_a_spawner_ends_its_instances_alone(start_server):
         thread.join()
     assert len(outcomes) == 8
     for error, payload in outcomes:
-        # Each call has its answer: what it returned, or why it ended.
-        assert (error, payload) == (None, "done") or error in ("Unhandled", "ClientError"), (error, payload)
+        # Each call has its answer: what it returned, or why it ended. That is the platform's fault,
+        # so an error of the service and none of the function.
+        assert (error, payload) == (None, "done") or (
+            error == "ServiceException" and re.search(r"spawner \d+ died", payload)), (error, payload)
     if len(spawners) > 1:
         assert (None, "done") in outcomes, "an instance of another spawner ended too"
     assert functions.call(name, 0) == "done"
