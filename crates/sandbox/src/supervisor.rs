@@ -124,7 +124,7 @@ pub fn run_supervisor(options: SupervisorOptions) -> ! {
 impl Supervisor {
     fn set_up(options: SupervisorOptions) -> Result<(Supervisor, OwnedFd), (u16, io::Error)> {
         let at = |step: u16| move |error| (step, error);
-        identity::set_name("freehold-super");
+        identity::set_name("fh-supervisor");
         identity::new_session().map_err(at(0))?;
         identity::ignore_termination();
         // Without root, /proc/self of what is forked from here would belong to nobody's uid.

@@ -59,7 +59,7 @@ impl Volumes {
         match processes::fork_into(0)? {
             Fork::Child => {
                 let _ = processes::close_all_but(&[0, 1, 2, inner.as_raw_fd()]);
-                identity::set_name("freehold-tmp");
+                identity::set_name("fh-volumes");
                 keep(
                     &inner,
                     VolumePool::open(VolumeOptions {

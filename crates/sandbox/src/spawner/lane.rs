@@ -147,7 +147,7 @@ struct Lane {
 impl Lane {
     fn set_up(options: LaneOptions) -> Result<Lane, (u16, io::Error)> {
         let at = |step: u16| move |error| (step, error);
-        identity::set_name("freehold-spawn");
+        identity::set_name(&format!("fh-spawner-{}", options.lane));
         // Without root, /proc/self of what is forked from here would belong to nobody's uid.
         if options.privilege == Privilege::Root {
             identity::not_dumpable().map_err(at(0))?;
