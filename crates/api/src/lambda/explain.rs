@@ -152,6 +152,7 @@ fn bad_archive(fault: &ArchiveError) -> ApiError {
         ArchiveError::TooLarge { limit_bytes } => {
             format!("Unzipped size must be smaller than {limit_bytes} bytes")
         }
+        ArchiveError::Empty => "Uploaded file must be a non-empty zip".to_owned(),
         ArchiveError::NotAnArchive { .. } => CANNOT.to_owned(),
         other => format!("{CANNOT} ({other})"),
     })

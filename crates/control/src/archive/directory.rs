@@ -106,6 +106,9 @@ pub fn read(
     limits: &UnpackLimits,
 ) -> Result<Vec<Entry>, ArchiveError> {
     let end = find_end(source)?;
+    if end.entries == 0 && end.size == 0 {
+        return Err(ArchiveError::Empty);
+    }
     if end.entries > limits.entries {
         return Err(ArchiveError::TooManyEntries {
             limit: limits.entries,

@@ -11,6 +11,9 @@ pub enum ArchiveError {
         /// What was missing or wrong.
         reason: String,
     },
+    /// It holds nothing.
+    #[error("the archive has no entries")]
+    Empty,
     /// Records that say the same thing twice disagree.
     #[error("the archive contradicts itself: {reason}")]
     Contradiction {
