@@ -168,6 +168,7 @@ fn init_failed(node: &Node, admitted: &Admitted, failure: InitFailure) -> Failur
         InitFailureKind::Exited(cause) => {
             Failure::exited(id, &ExitReport { cause, usage }, spec.memory)
         }
+        InitFailureKind::NoProgram => Failure::no_program(id, usage),
         InitFailureKind::TimedOut => Failure::timed_out(id, admitted.revision.timeout(), usage),
         InitFailureKind::Broken { reason } => {
             tracing::info!(function = %admitted.revision.function.name, %reason, "init failed");

@@ -88,6 +88,12 @@ pub enum StartError {
         /// Why, with the errno's name.
         reason: String,
     },
+    /// The program that the instance is to run is not there or cannot be run.
+    #[error("the instance's program cannot be run: {reason}")]
+    Program {
+        /// Why, with the errno's name.
+        reason: String,
+    },
     /// The deadline passed first; nothing of the instance is left.
     #[error("the sandbox was not ready before its deadline")]
     Deadline,

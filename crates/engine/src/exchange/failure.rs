@@ -46,6 +46,16 @@ impl Failure {
         }
     }
 
+    /// A `provided` package without a bootstrap. Source: the text that Lambda logs and answers.
+    pub(super) fn no_program(id: InvocationId, usage: InstanceUsage) -> Self {
+        let message = format!(
+            "RequestId: {id} Error: Couldn't find valid bootstrap(s): \
+             [/var/task/bootstrap /opt/bootstrap]"
+        );
+        let error_type = "Runtime.InvalidEntrypoint";
+        Self::new(Ending::FunctionError, error_type, message, usage)
+    }
+
     pub(super) fn timed_out(id: InvocationId, timeout: Duration, usage: InstanceUsage) -> Self {
         let seconds = timeout.as_secs_f64();
         let message = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");

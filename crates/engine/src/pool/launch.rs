@@ -22,6 +22,7 @@ use freehold_domain::{
         ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
         PackageError, StartError,
     },
+    runtime::RuntimeFamily,
     time::Mono,
 };
 use parking_lot::Mutex;
@@ -68,6 +69,8 @@ pub(crate) enum InitFailureKind {
     Reported { error_type: String, body: Bytes },
     /// Its process ended.
     Exited(ExitCause),
+    /// The package has no program that could be run.
+    NoProgram,
     /// Its time was over.
     TimedOut,
     /// It broke its contract.
@@ -100,9 +103,21 @@ pub(crate) async fn launch(
         instance: attempt.instance,
     };
     let env = environment::of_instance(revision, &attempt.log, &key);
-    let instance = start_sandbox(node, revision, core, attempt.instance, env, begun)
-        .await
-        .map_err(LaunchFailed::Platform)?;
+    let started = start_sandbox(node, revision, core, attempt.instance, env, begun).await;
+    let Some(instance) = started.map_err(LaunchFailed::Platform)? else {
+        let failure = InitFailure {
+            kind: InitFailureKind::NoProgram,
+            start: clock.now().since(begun),
+            usage: InstanceUsage::default(),
+        };
+        attempt.log.platform(&PlatformEvent::InitReport {
+            phase,
+            took: Duration::ZERO,
+            status: &failure.status(),
+        });
+        attempt.log.flush();
+        return Err(LaunchFailed::Init(failure, attempt));
+    };
     node.counters.started();
     let Some(io) = instance.take_io() else {
         return Err(LaunchFailed::Platform(internal(
@@ -252,12 +267,14 @@ impl InitFailure {
             InitFailureKind::Exited(cause) => {
                 Status::Error(crate::exchange::exit_error_type(cause).to_owned())
             }
+            InitFailureKind::NoProgram => Status::Error("Runtime.InvalidEntrypoint".to_owned()),
             InitFailureKind::Broken { .. } => Status::Error("Runtime.Unknown".to_owned()),
             InitFailureKind::TimedOut => Status::Timeout,
         }
     }
 }
 
+/// `None` when the package has no program to run, which is its author's to mend.
 async fn start_sandbox(
     node: &Arc<Node>,
     revision: &Revision,
@@ -265,7 +282,7 @@ async fn start_sandbox(
     instance: InstanceId,
     env: Vec<(String, String)>,
     begun: Mono,
-) -> Result<Arc<dyn Instance>, InvokeError> {
+) -> Result<Option<Arc<dyn Instance>>, InvokeError> {
     let (parts, spec) = (&node.parts, &revision.spec);
     let package = parts
         .packages
@@ -289,7 +306,13 @@ async fn start_sandbox(
     };
     loop {
         match parts.driver.start(spec.clone(), deadline).await {
-            Ok(instance) => return Ok(instance),
+            Ok(instance) => return Ok(Some(instance)),
+            // Any other runtime's program is ours.
+            Err(StartError::Program { .. })
+                if revision.runtime.family == RuntimeFamily::Provided =>
+            {
+                return Ok(None);
+            }
             Err(StartError::SpawnerLost { .. } | StartError::Exhausted { .. })
                 if parts.clock.now() + SPAWNER_RETRY < deadline
                     && !node.draining.load(Ordering::Acquire) =>

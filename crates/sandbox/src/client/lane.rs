@@ -469,6 +469,9 @@ fn start_error(runtime: u32, refusal: Refusal, detail: u16, errno: i32) -> Start
             step: "block".into(),
             reason: "arguments and environment must be sealed and within their bound".into(),
         },
+        Refusal::Step if step_name(detail) == "exec" => StartError::Program {
+            reason: errno_name(errno),
+        },
         Refusal::Step => StartError::Step {
             step: step_name(detail).into(),
             reason: errno_name(errno),
