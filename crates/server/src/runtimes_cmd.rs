@@ -31,6 +31,9 @@ pub struct RuntimesArgs {
 pub enum RuntimesAction {
     /// List what was found, with digests
     List,
+    /// Assemble every runtime that was found; the server does so at each start
+    #[command(hide = true)]
+    Assemble,
     /// Fetch the pinned boto3 and AWS SDK for JavaScript, and assemble every runtime
     Install,
 }
@@ -52,6 +55,10 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
     let found = discover(&discover_options(&config.runtimes));
     let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
     let mut missing = Vec::new();
+    if matches!(args.action, Some(RuntimesAction::Assemble)) {
+        assemble(&found, data).map_err(|error| fail(&error))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if matches!(args.action, Some(RuntimesAction::Install)) {
         std::fs::create_dir_all(data).map_err(|error| format!("{}: {error}", data.display()))?;
         let report = install_sdks(&found, data).map_err(|error| fail(&error))?;

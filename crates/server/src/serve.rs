@@ -75,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) regions: Vec<Region>,
     pub(crate) cores: u16,
     pub(crate) config: Config,
+    pub(crate) config_file: Option<PathBuf>,
 }
 
 /// Why the server did not start, with what to do about it.
@@ -204,6 +205,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, StartFailure> {
         regions,
         cores,
         config,
+        config_file: args.config.clone(),
     })
 }
 
