@@ -93,7 +93,12 @@ impl Presented {
     ///
     /// Errors: [`AuthError::Incomplete`] and [`AuthError::BadDate`], which name what is wrong.
     pub fn read(parts: &Parts) -> Result<Option<Self>, AuthError> {
-        if let Some(value) = parts.headers.get(http::header::AUTHORIZATION) {
+        let mut given = parts.headers.get_all(http::header::AUTHORIZATION).iter();
+        if let Some(value) = given.next() {
+            // Which of two would count is a guess that somebody in between may make otherwise.
+            if given.next().is_some() {
+                return Err(incomplete("more than one Authorization header"));
+            }
             let value = value
                 .to_str()
                 .map_err(|_| incomplete("Authorization is not text"))?;
