@@ -36,7 +36,7 @@ impl Control {
         if qualifier == Some(&Qualifier::Latest) {
             return Err(ControlError::invalid(
                 Field::Qualifier,
-                "policies for $LATEST are not supported",
+                "We currently do not support adding policies for $LATEST.",
             ));
         }
         check(&statement)?;
@@ -180,7 +180,8 @@ fn check(statement: &StatementV1) -> Result<(), ControlError> {
         return Err(ControlError::invalid(Field::PermissionAction, reason));
     }
     if !is_principal(&statement.principal) {
-        let reason = format!("{:?} is no principal", cut(&statement.principal));
+        let reason =
+            "The provided principal was invalid. Please check the principal and try again.";
         return Err(ControlError::invalid(Field::PermissionPrincipal, reason));
     }
     if let Some(auth) = &statement.url_auth_type {
