@@ -13,15 +13,29 @@ pub struct Named {
     pub qualifier: Option<Qualifier>,
 }
 
+/// How an answer writes a function that cannot exist, since its name or qualifier is none; the
+/// operations differ. Source: the recordings, `test_function_name_and_qualifier_validation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// With the qualifier that was given.
+    AsGiven,
+    /// Without one.
+    Bare,
+    /// With the qualifier that was given, or the head's.
+    WithLatest,
+}
+
 /// Reads `text`, which has passed the model's pattern, for a caller of `tenant` in `region`, with
 /// the separate qualifier where the operation has one.
 ///
-/// Errors: another region is not reachable; the two qualifiers must not differ.
+/// Errors: another region is not reachable; the two qualifiers must not differ; a name or qualifier
+/// that none can have is not found.
 pub fn named(
     text: &str,
     qualifier: Option<&str>,
     tenant: &TenantId,
     region: &Region,
+    absent: Absent,
 ) -> Result<Named, ApiError> {
     let parts = split(text);
     if let Some(other) = parts.region
@@ -40,15 +54,21 @@ pub fn named(
         }
         (derived, given) => given.or(derived),
     };
-    let malformed = |error: freehold_domain::NameError| {
-        lambda::error::invalid_parameter_value(error.to_string())
+    let account = parts.account.unwrap_or(tenant.as_str());
+    let not_found = |_| {
+        let suffix = match (absent, qualifier) {
+            (Absent::Bare, _) | (Absent::AsGiven, None) => String::new(),
+            (Absent::WithLatest, None) => ":$LATEST".to_owned(),
+            (_, Some(given)) => format!(":{given}"),
+        };
+        lambda::error::resource_not_found(format!(
+            "Function not found: arn:aws:lambda:{region}:{account}:function:{}{suffix}",
+            parts.name
+        ))
     };
-    let name: FunctionName = parts.name.parse().map_err(malformed)?;
-    let tenant = match parts.account {
-        Some(account) => account.parse().map_err(malformed)?,
-        None => tenant.clone(),
-    };
-    let qualifier = qualifier.map(str::parse).transpose().map_err(malformed)?;
+    let name: FunctionName = parts.name.parse().map_err(not_found)?;
+    let tenant = account.parse().map_err(not_found)?;
+    let qualifier = qualifier.map(str::parse).transpose().map_err(not_found)?;
     Ok(Named {
         function: FunctionRef {
             tenant,
@@ -146,7 +166,14 @@ mod tests {
 
     fn check(text: &str, tenant: &str, name: &str, qualifier: Option<&str>) {
         let me = "111111111111".parse().unwrap();
-        let found = named(text, None, &me, &"us-east-1".parse().unwrap()).unwrap();
+        let found = named(
+            text,
+            None,
+            &me,
+            &"us-east-1".parse().unwrap(),
+            Absent::AsGiven,
+        )
+        .unwrap();
         assert_eq!(found.function.tenant.as_str(), tenant, "{text}");
         assert_eq!(found.function.name.as_str(), name, "{text}");
         assert_eq!(
@@ -191,15 +218,18 @@ mod tests {
             None,
             &me,
             &here,
+            Absent::AsGiven,
         )
         .unwrap_err();
         assert_eq!(
             error.message,
             "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"
         );
-        assert!(named("f:1", Some("2"), &me, &here).is_err());
+        assert!(named("f:1", Some("2"), &me, &here, Absent::AsGiven).is_err());
         assert_eq!(
-            named("f:1", Some("1"), &me, &here).unwrap().qualifier,
+            named("f:1", Some("1"), &me, &here, Absent::AsGiven)
+                .unwrap()
+                .qualifier,
             Some(Qualifier::Revision(1))
         );
     }

@@ -262,6 +262,7 @@ async fn events(
 }
 
 async fn remove(ctx: &Ctx<'_>, asked: logs::DeleteLogGroupRequest) -> Result<(), ApiError> {
+    must_exist(ctx, &asked.log_group_name).await?;
     let done = ctx
         .api
         .control
@@ -271,6 +272,7 @@ async fn remove(ctx: &Ctx<'_>, asked: logs::DeleteLogGroupRequest) -> Result<(),
 }
 
 async fn retention(ctx: &Ctx<'_>, asked: logs::PutRetentionPolicyRequest) -> Result<(), ApiError> {
+    must_exist(ctx, &asked.log_group_name).await?;
     let days = u32::try_from(asked.retention_in_days).ok();
     let done = ctx
         .api
@@ -309,16 +311,43 @@ async fn group_of(
             ));
         }
     };
-    ctx.api
-        .control
-        .log_group_get(&ctx.who, &ctx.place, &group)
-        .await
-        .map_err(explain)?;
-    Ok(LogGroupName {
+    must_exist(ctx, &group).await?;
+    Ok(name_of(ctx, &group))
+}
+
+fn name_of(ctx: &Ctx<'_>, group: &str) -> LogGroupName {
+    LogGroupName {
         tenant: ctx.place.tenant.clone(),
         region: ctx.place.region.clone(),
-        group,
-    })
+        group: group.to_owned(),
+    }
+}
+
+/// Whether a group exists. Its first lines may be stored a moment before its record is: then it is
+/// recorded here.
+async fn must_exist(ctx: &Ctx<'_>, group: &str) -> Result<(), ApiError> {
+    let found = ctx
+        .api
+        .control
+        .log_group_get(&ctx.who, &ctx.place, group)
+        .await;
+    let Err(ControlError::NotFound { .. }) = &found else {
+        return found.map(drop).map_err(explain);
+    };
+    let lines = ctx
+        .api
+        .storage
+        .streams(&ctx.who, &name_of(ctx, group), "", None, 1)
+        .await;
+    if lines.map_err(|fault| explain(fault.into()))?.is_empty() {
+        return found.map(drop).map_err(explain);
+    }
+    let made = ctx
+        .api
+        .control
+        .log_group_ensure(&ctx.who, &ctx.place, group)
+        .await;
+    made.map_err(explain)
 }
 
 async fn all_streams(

@@ -113,7 +113,7 @@ async fn answer(
             Ok(who) => who,
             Err(error) => {
                 tracing::debug!(%error, "a signed URL call was refused");
-                return plain(StatusCode::FORBIDDEN, FORBIDDEN, &request);
+                return forbidden(&request);
             }
         }
     } else {
@@ -121,7 +121,7 @@ async fn answer(
     };
     let statements = &resolved.policy.statements;
     if decide_url(&who, &resolved.function.tenant, auth_type, statements) == Decision::Deny {
-        return plain(StatusCode::FORBIDDEN, FORBIDDEN, &request);
+        return forbidden(&request);
     }
     let limit_bytes = api.limits.sync_payload_bytes;
     let event = event::build(api, &request, &target, resolved, &who);
@@ -151,6 +151,13 @@ async fn answer(
         Err(error) => from_error(&error),
     };
     with_request_id(response, &id.to_string())
+}
+
+fn forbidden(request: &Request) -> Response<Bytes> {
+    let mut response = plain(StatusCode::FORBIDDEN, FORBIDDEN, request);
+    let kind = HeaderValue::from_static("AccessDeniedException");
+    response.headers_mut().insert("x-amzn-errortype", kind);
+    response
 }
 
 fn from_error(error: &InvokeError) -> Response<Bytes> {

@@ -528,12 +528,13 @@ impl Control {
             rules::environment(variables, limits)?;
             // Sealing takes a new nonce: equal variables keep their seal, or every update would
             // look like a change.
-            let same = self.environment(of, head) == Environment::Variables(variables.clone());
+            // Given but empty is kept apart from not given: AWS shows the one and not the other.
+            let same = head.environment.is_some()
+                && self.environment(of, head) == Environment::Variables(variables.clone());
             if !same {
-                head.environment = (!variables.is_empty()).then(|| {
-                    let plain = serde_json::to_vec(variables).expect("a map of strings serializes");
-                    self.sealer.seal(&plain, &environment_context(of))
-                });
+                let plain = serde_json::to_vec(variables).expect("a map of strings serializes");
+                let sealed = self.sealer.seal(&plain, &environment_context(of));
+                head.environment = Some(sealed);
             }
         }
         if let Some(change) = &settings.logging {

@@ -1,7 +1,7 @@
 //! Who may call which operation on what.
 
 use super::Ctx;
-use crate::arn::{Named, denied, function_arn, named};
+use crate::arn::{Absent, Named, denied, function_arn, named};
 use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
 use freehold_wire::{ApiError, common};
 
@@ -24,7 +24,23 @@ pub(super) fn check_management(ctx: &Ctx<'_>, operation: &'static str) -> Result
 /// The function that a management operation names; one of another account is out of reach, whether
 /// it is there or not.
 pub(super) fn own(ctx: &Ctx<'_>, text: &str, qualifier: Option<&str>) -> Result<Named, ApiError> {
-    let named = named(text, qualifier, &ctx.place.tenant, &ctx.place.region)?;
+    own_or(ctx, text, qualifier, Absent::AsGiven)
+}
+
+/// As [`own`], with the way in which the operation writes what cannot exist.
+pub(super) fn own_or(
+    ctx: &Ctx<'_>,
+    text: &str,
+    qualifier: Option<&str>,
+    absent: Absent,
+) -> Result<Named, ApiError> {
+    let named = named(
+        text,
+        qualifier,
+        &ctx.place.tenant,
+        &ctx.place.region,
+        absent,
+    )?;
     if named.function.tenant == ctx.place.tenant {
         return Ok(named);
     }

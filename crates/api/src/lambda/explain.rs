@@ -8,6 +8,37 @@ use freehold_wire::{
     lambda::{self, error},
 };
 
+/// Names that AWS takes no more; one whose interpreter the machine has is served all the same.
+/// Source: Lambda developer guide, "Deprecated runtimes".
+const DEPRECATED: [&str; 26] = [
+    "nodejs",
+    "nodejs4.3",
+    "nodejs4.3-edge",
+    "nodejs6.10",
+    "nodejs8.10",
+    "nodejs10.x",
+    "nodejs12.x",
+    "nodejs14.x",
+    "nodejs16.x",
+    "python2.7",
+    "python3.6",
+    "python3.7",
+    "python3.8",
+    "java8",
+    "dotnetcore1.0",
+    "dotnetcore2.0",
+    "dotnetcore2.1",
+    "dotnetcore3.1",
+    "dotnet5.0",
+    "dotnet6",
+    "dotnet7",
+    "ruby2.5",
+    "ruby2.7",
+    "go1.x",
+    "provided",
+    "ruby3.2",
+];
+
 /// With the function that was asked for, which most texts name.
 pub(super) fn about(fault: ControlError, asked: &Named) -> ApiError {
     let arn = function_arn(&asked.function);
@@ -108,6 +139,11 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         )),
         ControlError::BadArchive { source } => bad_archive(&source),
         ControlError::LimitExceeded { limit, max } => limit_exceeded(limit, max),
+        ControlError::UnknownRuntime { name, .. } if DEPRECATED.contains(&name.as_str()) => {
+            error::invalid_parameter_value(format!(
+                "The runtime parameter of {name} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions."
+            ))
+        }
         ControlError::UnknownRuntime { name, remedy } => error::invalid_parameter_value(format!(
             "Value {name} at 'runtime' cannot be served: {remedy}"
         )),

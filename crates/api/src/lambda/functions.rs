@@ -2,11 +2,11 @@
 
 use super::{
     Ctx,
-    access::own,
+    access::{own, own_or},
     explain::{self, about},
     render,
 };
-use crate::arn::Named;
+use crate::arn::{Absent, Named};
 use bytes::Bytes;
 use freehold_control::{
     CodeChange, ConfigurationChange, LoggingChange, NewFunction, Settings, WithoutEffect,
@@ -282,7 +282,12 @@ pub(super) async fn delete(
     ctx: &Ctx<'_>,
     asked: lambda::DeleteFunctionRequest,
 ) -> Answer<lambda::DeleteFunctionResponse> {
-    let named = own(ctx, &asked.function_name, asked.qualifier.as_deref())?;
+    let named = own_or(
+        ctx,
+        &asked.function_name,
+        asked.qualifier.as_deref(),
+        Absent::Bare,
+    )?;
     let control = &ctx.api.control;
     let done = match &named.qualifier {
         None => control.function_delete(&ctx.who, &named.function).await,

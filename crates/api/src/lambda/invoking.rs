@@ -2,7 +2,7 @@
 
 use super::{Ctx, explain};
 use crate::{
-    arn::{denied, function_arn, named, qualified_arn},
+    arn::{Absent, denied, function_arn, named, qualified_arn},
     invoke::{Call, Collected, invocation, invoke_detached, throttle_reason},
     request::Request,
 };
@@ -40,6 +40,7 @@ pub(super) async fn invoke(
         asked.qualifier.as_deref(),
         &ctx.place.tenant,
         &ctx.place.region,
+        Absent::WithLatest,
     )?;
     permit(ctx, &named.function, named.qualifier.as_ref()).await?;
     if asked.tenant_id.is_some() || asked.durable_execution_name.is_some() {

@@ -40,7 +40,7 @@ pub(super) fn configuration(
     let shown = |text: &str| Some(text.to_owned());
     let spec = described.spec;
     let environment = match described.environment {
-        Environment::Variables(variables) if variables.is_empty() => None,
+        Environment::Variables(_) if spec.environment.is_none() => None,
         Environment::Variables(variables) => Some(lambda::EnvironmentResponse {
             variables: Some(variables),
             error: None,
