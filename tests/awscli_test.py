@@ -49,7 +49,7 @@ def test_a_function_from_create_to_delete(aws, package, tmp_path):
     aws("lambda", "wait", "function-active-v2", "--function-name", name)
     out = tmp_path / "out.json"
     answer = aws("lambda", "invoke", "--function-name", name, "--payload", '{"k": "v"}',
-                 "--cli-binary-format", "raw-in-base64-out", "--log-type", "Tail", out)
+                 "--log-type", "Tail", out)
     assert answer["StatusCode"] == 200
     assert json.loads(out.read_text()) == {"got": {"k": "v"}}
     assert "seen {'k': 'v'}" in base64.b64decode(answer["LogResult"]).decode()
@@ -69,7 +69,7 @@ def test_a_function_from_create_to_delete(aws, package, tmp_path):
 def test_an_asynchronous_call(aws, package, tmp_path, functions):
     name = functions.create(package.read_bytes())
     answer = aws("lambda", "invoke", "--function-name", name, "--invocation-type", "Event",
-                 "--payload", "1", "--cli-binary-format", "raw-in-base64-out", tmp_path / "out")
+                 "--payload", "1", tmp_path / "out")
     assert answer == {"StatusCode": 202}
 
 

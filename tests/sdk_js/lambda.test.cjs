@@ -124,5 +124,6 @@ test('an asynchronous call is accepted', async () => {
   const FunctionName = await create('echo');
   const answer = await client.send(new lambda.InvokeCommand({ FunctionName, InvocationType: 'Event', Payload: '1' }));
   assert.equal(answer.StatusCode, 202);
-  assert.equal(answer.Payload.length, 0);
+  // The SDK gives null or no bytes for an empty body, by its version.
+  assert.equal(answer.Payload?.length ?? 0, 0);
 });

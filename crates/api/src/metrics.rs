@@ -11,7 +11,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -77,6 +77,12 @@ impl Collector for Snapshot {
                 MetricType::Gauge
             };
             let mut descriptor = encoder.encode_descriptor(family.name, family.help, None, kind)?;
+            if let [Sample { labels, value }] = family.samples.as_slice()
+                && labels.is_empty()
+            {
+                encode(family.is_counter, *value, descriptor)?;
+                continue;
+            }
             for sample in &family.samples {
                 let labels: Vec<(&str, &str)> = sample
                     .labels
@@ -84,14 +90,18 @@ impl Collector for Snapshot {
                     .map(|(name, value)| (*name, value.as_str()))
                     .collect();
                 let series = descriptor.encode_family(&labels)?;
-                if family.is_counter {
-                    ConstCounter::new(sample.value).encode(series)?;
-                } else {
-                    ConstGauge::new(sample.value).encode(series)?;
-                }
+                encode(family.is_counter, sample.value, series)?;
             }
         }
         Ok(())
+    }
+}
+
+fn encode(is_counter: bool, value: f64, to: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    if is_counter {
+        ConstCounter::new(value).encode(to)
+    } else {
+        ConstGauge::new(value).encode(to)
     }
 }
 
@@ -193,9 +203,9 @@ mod tests {
                 }],
             },
         ]);
-        assert!(text.contains("freehold_instances 3"), "{text}");
+        assert!(text.contains("freehold_instances 3.0"), "{text}");
         assert!(
-            text.contains("freehold_invocations_total{ending=\"success\"} 7"),
+            text.contains("freehold_invocations_total{ending=\"success\"} 7.0"),
             "{text}"
         );
         assert!(text.ends_with("# EOF\n"), "{text}");

@@ -75,13 +75,13 @@ fn user_namespaces(root: bool) -> Finding {
 fn system_calls() -> Finding {
     match Embedded::Instance.program() {
         Ok(program) => Finding {
-            line: "system call filter",
+            line: "system calls (seccomp)",
             enforced: Path::new("/proc/sys/kernel/seccomp").exists(),
             detail: format!("allow-list, {} instructions", program.instructions().len()),
             remedy: "",
         },
         Err(error) => Finding {
-            line: "system call filter",
+            line: "system calls (seccomp)",
             enforced: false,
             detail: error.to_string(),
             remedy: "run on x86-64 or aarch64",

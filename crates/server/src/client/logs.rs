@@ -79,6 +79,14 @@ impl Client {
                 HeaderValue::from_static("Logs_20140328.FilterLogEvents"),
             ),
         ];
-        self.json(call).await
+        // The service's text names no group.
+        self.json(call).await.map_err(|mut error| {
+            if let ClientError::Service { message, code, .. } = &mut error
+                && code == "ResourceNotFoundException"
+            {
+                *message = format!("{message} ({group})");
+            }
+            error
+        })
     }
 }
