@@ -255,6 +255,16 @@ impl State {
         Some(cell)
     }
 
+    /// Takes out those who wait at a replaced revision without a start under way for them.
+    fn stranded(&mut self) -> Vec<Waiter> {
+        if !self.retired {
+            return Vec::new();
+        }
+        let coming = self.starting * usize::from(self.slots);
+        let kept = coming.min(self.waiters.len());
+        self.waiters.drain(kept..).collect()
+    }
+
     /// Instances that the waiting events still ask for.
     fn starts_wanted(&self) -> usize {
         self.waiters
@@ -368,7 +378,12 @@ impl Revision {
     }
 
     /// Ends every instance that is idle, and the others once they are: the revision was replaced
-    /// or deleted. Those who wait are routed again.
+    /// or deleted.
+    ///
+    /// Those who wait and have a start under way keep it: they came before the change. Were they
+    /// routed again, updates that follow each other faster than a start takes would throw every
+    /// start away and ask for as many new ones, until nothing comes up any more. The others are
+    /// routed again.
     pub(crate) fn retire(self: &Arc<Self>, node: &Arc<Node>) {
         let (idle, waiters) = {
             let mut state = self.pool.state.lock();
@@ -380,7 +395,7 @@ impl Revision {
                 .map(|(id, _)| *id)
                 .collect();
             let idle: Vec<_> = idle.into_iter().filter_map(|id| state.remove(id)).collect();
-            (idle, std::mem::take(&mut state.waiters))
+            (idle, state.stranded())
         };
         for cell in idle {
             cell.end_soon(node);

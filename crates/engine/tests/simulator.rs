@@ -457,3 +457,28 @@ async fn a_stream_of_a_body_is_read_before_anything_is_held() {
     let _ = call.await;
     sim.ends_clean().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn updates_faster_than_a_start_starve_nobody_and_waste_no_starts() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.world.set_timing(Timing {
+        start: (ms(50), ms(50)),
+        ..Timing::default()
+    });
+    let mut calls = Vec::new();
+    for n in 0..200_u16 {
+        calls.push(sim.spawn(n % CORES, sim.event("f", "x")));
+        sim.sleep(10).await;
+        sim.deploy("f", |_| {}).await;
+    }
+    let sent = sim.clock.now();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().0, OutcomeKind::Success);
+    }
+    // The last call waits for its own start, not for the updates to end.
+    assert!(sim.clock.now().since(sent) < ms(500));
+    let started = sim.world.started();
+    assert!(started <= 2 * 200, "{started} starts for 200 calls");
+    sim.ends_clean().await;
+}

@@ -54,7 +54,7 @@ async fn book(node: &Arc<Node>, revision: &Arc<Revision>) -> Option<Booking> {
     let wanted = || {
         let state = pool.state.lock();
         let others = state.starting.saturating_sub(1) * usize::from(state.slots);
-        !state.retired && state.waiters.len() > others
+        state.waiters.len() > others
     };
     let short = |is_short| pool.short_of_memory.store(is_short, Ordering::Release);
     node.memory
@@ -94,7 +94,7 @@ impl Revision {
             state.starting -= usize::from(was_start);
             state.failures = 0;
             state.slots = cell.slots.max(1);
-            if state.retired && was_start {
+            if state.retired && was_start && state.waiters.is_empty() {
                 drop(state);
                 cell.end_soon(node);
                 return None;
@@ -172,6 +172,7 @@ impl Revision {
             let mut state = self.pool.state.lock();
             state.starting -= 1;
             refuse(&mut state, &mut refused);
+            refused.extend(state.stranded().into_iter().map(|w| (w, Grant::Replaced)));
             let wanted = if state.retired {
                 0
             } else {
@@ -190,7 +191,7 @@ impl Revision {
 
     /// Starts what the waiters still ask for, once it is known how much one instance takes.
     fn top_up(self: &Arc<Self>, node: &Arc<Node>, core: CoreId) {
-        let wanted = {
+        let (wanted, stranded) = {
             let mut state = self.pool.state.lock();
             let wanted = if state.retired {
                 0
@@ -198,8 +199,11 @@ impl Revision {
                 state.starts_wanted()
             };
             state.starting += wanted;
-            wanted
+            (wanted, state.stranded())
         };
+        for waiter in stranded {
+            let _ = waiter.grant.send(Grant::Replaced);
+        }
         for _ in 0..wanted {
             start(node, self, core);
         }
