@@ -223,7 +223,7 @@ fn the_shell_and_its_tools_run() {
             "{}",
             row.name
         );
-        assert_eq!(inside(row, &["/bin/sh", "-c", "id -un; TZ=Asia/Tokyo date -d @0 +%H; grep -c BEGIN /etc/pki/tls/certs/ca-bundle.crt > /tmp/../dev/null && echo certs"]).lines().last(), Some("certs"));
+        assert_eq!(inside(row, &["/bin/sh", "-c", "id -u; TZ=Asia/Tokyo date -d @0 +%H; grep -c BEGIN /etc/pki/tls/certs/ca-bundle.crt > /tmp/../dev/null && echo certs"]).lines().last(), Some("certs"));
     }
 }
 

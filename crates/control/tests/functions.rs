@@ -291,7 +291,9 @@ async fn the_environment_is_sealed_and_replaced_whole() {
     assert_eq!(kept.environment, Environment::Variables(variables));
     w.reconcile(&of).await;
     let none = update(Some(BTreeMap::new())).await.unwrap();
-    assert_eq!(none.spec.environment, None);
+    // Given empty is kept apart from never given.
+    assert!(none.spec.environment.is_some());
+    assert_eq!(none.environment, Environment::Variables(BTreeMap::new()));
 }
 
 #[tokio::test]

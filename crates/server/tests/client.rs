@@ -246,8 +246,10 @@ fn instances_and_usage_come_from_our_own_operations() {
     for word in ["$LATEST", "idle", "1m05s", "1.0 MiB", "128.0 MiB"] {
         assert!(table.contains(word), "{table}");
     }
-    assert_eq!(out_json(&fake.run(&["ps", "--json"]))[0]["invocations"], 3);
-    assert_eq!(out_json(&fake.run(&["ps", "other", "--json"])), json!([]));
+    let shown = out_json(&fake.run(&["ps", "--json"]));
+    assert_eq!(shown["Instances"][0]["Invocations"], 3);
+    let shown = out_json(&fake.run(&["ps", "other", "--json"]));
+    assert_eq!(shown, json!({ "Instances": [] }));
     let rows = out_json(&fake.run(&["usage", "--since", "2026-11-01", "--json"]));
     assert_eq!(
         (&rows[0]["function"], &rows[0]["billed_ms"]),

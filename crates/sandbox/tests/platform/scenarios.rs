@@ -280,6 +280,7 @@ fn what_cannot_start_says_why() {
         };
         let step = |error: StartError| match error {
             StartError::Step { step, reason } => format!("{step} {reason}"),
+            StartError::Program { reason } => format!("exec {reason}"),
             other => panic!("{other:?}"),
         };
         assert_eq!(step(fails(|s| s.runtime = 2).await), "exec ENOENT");
