@@ -55,8 +55,8 @@ struct Http<'a> {
     user_agent: Option<&'a str>,
 }
 
-/// The event's JSON text. The path stays percent-encoded, and the function never sees the caller's
-/// signature.
+/// The event's JSON text. The raw path stays percent-encoded, the context's is decoded, and the
+/// function never sees the caller's signature.
 pub(super) fn build(
     api: &Api,
     request: &Request,
@@ -65,7 +65,7 @@ pub(super) fn build(
     who: &Principal,
 ) -> Vec<u8> {
     let id = resolved.url.id.as_str();
-    let path = target.path.as_str();
+    let path = percent_decode_str(&target.path).decode_utf8_lossy();
     let domain = format!(
         "{id}.lambda-url.{}.{}",
         resolved.function.region, api.url_domain
@@ -77,7 +77,7 @@ pub(super) fn build(
     let event = Event {
         version: "2.0",
         route_key: "$default",
-        raw_path: path,
+        raw_path: &target.path,
         raw_query_string: raw_query,
         cookies: cookies(request),
         headers: headers(request, &domain),
@@ -92,7 +92,7 @@ pub(super) fn build(
             domain_prefix: id,
             http: Http {
                 method: request.parts.method.as_str(),
-                path,
+                path: &path,
                 protocol: "HTTP/1.1",
                 source_ip: request.peer.to_string(),
                 user_agent: request.header("user-agent"),
