@@ -98,7 +98,7 @@ def _run(program, listed, probe, step):
     with tempfile.TemporaryDirectory(prefix="freehold-escape-", dir="/var/tmp") as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
-        for inside in ("proc", "dev", "tmp", "var/task", "etc", "usr"):
+        for inside in ("proc", "dev", "run", "tmp", "var/task", "etc", "usr"):
             (folder / "tree" / inside).mkdir(parents=True)
         (folder / "tree/etc/passwd").write_text("root:x:0:0::/:/\n")
         (folder / "package").mkdir()

@@ -323,6 +323,7 @@ async fn start_sandbox(
                 let reason = format!("spawner {core} died");
                 return Err(InvokeError::InstanceLost { reason });
             }
+            Err(StartError::Deadline) => return Err(InvokeError::DeadlinePassed { deadline }),
             Err(error) => return Err(internal("sandbox", &error.to_string())),
         }
     }

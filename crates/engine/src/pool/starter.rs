@@ -44,6 +44,12 @@ pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
                 // Its report is in the log; the caller hears of the second try.
                 revision.init_failed(&node, FailedInit { core, attempt });
             }
+            // A machine that is too busy to make a sandbox in time: no event has been touched, so
+            // whoever waits goes on waiting, for a further start and until its own deadline.
+            Err(LaunchFailed::Platform(InvokeError::DeadlinePassed { .. })) => {
+                tracing::warn!(function = %revision.function.name, "a sandbox was late; another one is made");
+                revision.start_over(&node, core, |_, _| {});
+            }
             Err(LaunchFailed::Platform(error)) => revision.start_failed(&node, core, error),
         }
     });
