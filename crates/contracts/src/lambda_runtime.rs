@@ -130,6 +130,10 @@ impl Link for RuntimeLink {
         1
     }
 
+    fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
+        (!self.line.asks()).then(|| Box::pin(self.line.until_asks()) as BoxFuture<'_, ()>)
+    }
+
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
             let exchange = self.line.offer(call)?;

@@ -102,6 +102,7 @@ pub struct Control {
     pub(crate) runtimes: Arc<dyn RuntimeCheck>,
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
+    pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
 }
 
 impl Control {
@@ -126,6 +127,7 @@ impl Control {
             runtimes,
             packages,
             architecture,
+            groups_coming: Arc::default(),
         })
     }
 

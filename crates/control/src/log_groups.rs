@@ -10,7 +10,9 @@ use freehold_domain::{
     ports::{Expect, LogStore, Op, Records},
     record::{self, Key, KeyPrefix, Kind, LogGroupV1},
 };
-use std::time::Duration;
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// Groups on one page at the most. Source: CloudWatch Logs API reference, DescribeLogGroups.
 pub const GROUPS_PAGE_MAX: usize = 50;
@@ -42,9 +44,68 @@ fn group_name(place: &Place, name: &str) -> LogGroupName {
     }
 }
 
+/// Groups on their way into the store: who looks for one of them waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct GroupsComing(Mutex<HashMap<Key, watch::Receiver<()>>>);
+
+/// A group on its way, until dropped.
+struct Coming {
+    all: Arc<GroupsComing>,
+    key: Key,
+    _done: watch::Sender<()>,
+}
+
+impl GroupsComing {
+    fn begin(self: &Arc<Self>, key: Key) -> Coming {
+        let (done, waits) = watch::channel(());
+        self.0.lock().insert(key.clone(), waits);
+        Coming {
+            all: self.clone(),
+            key,
+            _done: done,
+        }
+    }
+
+    /// Resolves once those that are on their way now have come, or failed to.
+    async fn settled(&self, which: impl Fn(&Key) -> bool) {
+        let found: Vec<_> = {
+            let coming = self.0.lock();
+            let found = coming.iter().filter(|(key, _)| which(key));
+            found.map(|(_, waits)| waits.clone()).collect()
+        };
+        for mut waits in found {
+            // Nothing is ever sent: the sender goes.
+            let _ = waits.changed().await;
+        }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.0.lock().remove(&self.key);
+    }
+}
+
 impl Control {
-    /// Makes a group unless it is there; what the first line of a function asks for.
-    pub async fn log_group_ensure(
+    /// Makes a group unless it is there; what the first line of a function asks for. From this
+    /// call on, not from the first poll, whoever lists or reads groups waits for it.
+    pub fn log_group_ensure(
+        self: &Arc<Self>,
+        who: &Principal,
+        place: &Place,
+        name: &str,
+    ) -> impl Future<Output = Result<(), ControlError>> + Send + use<> {
+        let coming = self.groups_coming.begin(key(place, name));
+        let (control, who) = (self.clone(), who.clone());
+        let (place, name) = (place.clone(), name.to_owned());
+        async move {
+            let made = control.log_group_make(&who, &place, &name).await;
+            drop(coming);
+            made
+        }
+    }
+
+    async fn log_group_make(
         &self,
         who: &Principal,
         place: &Place,
@@ -79,6 +140,8 @@ impl Control {
     ) -> Result<Page<DescribedGroup>, ControlError> {
         Self::reaches(who, &place.tenant)?;
         let limit = limit.unwrap_or(GROUPS_PAGE_MAX).clamp(1, GROUPS_PAGE_MAX);
+        let here = |key: &Key| *key.tenant() == place.tenant && *key.region() == place.region;
+        self.groups_coming.settled(here).await;
         let all = KeyPrefix::kind(&place.tenant, &place.region, Kind::LogGroup);
         let mut after = marker.map(|name| key(place, name));
         let mut items: Vec<DescribedGroup> = Vec::new();
@@ -120,7 +183,9 @@ impl Control {
         place: &Place,
         name: &str,
     ) -> Result<LogGroupV1, ControlError> {
-        let found = self.read::<LogGroupV1>(who, &key(place, name)).await?;
+        let key = key(place, name);
+        self.groups_coming.settled(|coming| *coming == key).await;
+        let found = self.read::<LogGroupV1>(who, &key).await?;
         found
             .map(|group| group.record)
             .ok_or_else(|| ControlError::not_found(Resource::LogGroup, rules::cut(name)))
@@ -142,6 +207,7 @@ impl Control {
             return Err(ControlError::invalid(Field::LogRetention, reason));
         }
         let key = key(place, name);
+        self.groups_coming.settled(|coming| *coming == key).await;
         for _ in 0..CHANGE_ATTEMPTS {
             let Some(present) = self.read::<LogGroupV1>(who, &key).await? else {
                 let name = rules::cut(name);

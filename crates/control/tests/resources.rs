@@ -265,6 +265,16 @@ async fn log_groups_are_made_listed_kept_and_deleted() {
         c.log_group_ensure(&w.who, &w.place, name).await.unwrap();
         c.log_group_ensure(&w.who, &w.place, name).await.unwrap();
     }
+    // One that is on its way is waited for, from the call on.
+    let coming = c.log_group_ensure(&w.who, &w.place, "/late");
+    let listed = tokio::spawn({
+        let (c, who, place) = (c.clone(), w.who.clone(), w.place.clone());
+        async move { c.log_group_list(&who, &place, "/late", None, None).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!listed.is_finished());
+    coming.await.unwrap();
+    assert_eq!(listed.await.unwrap().unwrap().items.len(), 1);
     let page = c
         .log_group_list(&w.who, &w.place, "/aws/", None, Some(1))
         .await

@@ -23,7 +23,7 @@ use freehold_domain::{
     ids::{InstanceId, InvocationId, Qualifier},
     ledger::Ending,
     outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
-    ports::{ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError},
+    ports::{ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError, Spent},
     time::Mono,
 };
 use futures_util::FutureExt;
@@ -274,23 +274,25 @@ async fn run(
             // What it printed before it answered stands before END.
             cell.log.catch_up();
             lease.finish();
-            let usage = cell.instance.usage().await.unwrap_or_default();
-            revision.pool.learn_peak(usage.memory_peak_bytes);
-            cell.adjust_booking(usage.memory_peak_bytes);
-            let cpu_us = cell.cpu_since_seen(usage.cpu_us);
-            finished.with(Some(lease), cpu_us, &usage, ending, status, Ok(answer))
+            let spent = match cell.instance.spent() {
+                Ok(spent) => spent,
+                Err(_) => cell.instance.usage().await.unwrap_or_default().into(),
+            };
+            revision.pool.learn_peak(spent.memory_peak_bytes);
+            cell.adjust_booking(spent.memory_peak_bytes);
+            let spent = cell.spent_since_seen(spent);
+            finished.with(Some(lease), spent, ending, status, Ok(answer))
         }
         Err(failure) => {
             lease.ruin();
-            let cpu_us = cell.cpu_since_seen(failure.usage.cpu_us);
+            let spent = cell.spent_since_seen(failure.usage.into());
             let Failure {
-                usage,
                 ending,
                 status,
                 answer,
                 ..
             } = failure;
-            finished.with(None, cpu_us, &usage, ending, status, answer)
+            finished.with(None, spent, ending, status, answer)
         }
     }
 }
@@ -299,17 +301,15 @@ impl Finished {
     fn with(
         self,
         lease: Option<Lease>,
-        cpu_us: u64,
-        usage: &InstanceUsage,
+        spent: Spent,
         ending: Ending,
         status: Status,
         answer: Result<Answer, InvokeError>,
     ) -> Self {
-        let memory_peak_bytes = usage.memory_peak_bytes;
         Self {
             lease,
-            cpu_us,
-            memory_peak_bytes,
+            cpu_us: spent.cpu_us,
+            memory_peak_bytes: spent.memory_peak_bytes,
             ending,
             status,
             answer,

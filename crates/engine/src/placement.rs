@@ -19,6 +19,10 @@ use std::{
     time::Duration,
 };
 
+/// How long an event waits for an instance that has answered the one before and not asked again.
+/// A runtime asks within microseconds; one that works on is left to it, and another slot is found.
+const ASKS_AGAIN: Duration = Duration::from_millis(50);
+
 /// An invocation with its slot.
 pub(crate) struct Placed {
     pub(crate) admitted: Admitted,
@@ -73,16 +77,11 @@ pub(crate) async fn place(
             }
         };
         let place = match grant {
-            Grant::Lease(lease) => {
-                let mut exited = lease.cell().instance.exited();
-                let has_ended = (&mut exited).now_or_never().is_some();
-                if has_ended || (lease.cell().is_frozen() && lease.cell().thaw().await.is_err()) {
-                    // It ended while it was idle, which is nobody's failure. Another, then.
-                    lease.bury();
-                    continue;
-                }
-                Place::Lease(lease, exited)
-            }
+            Grant::Lease(lease) => match take_up(node, lease).await {
+                Some((lease, exited)) => Place::Lease(lease, exited),
+                // Nobody's failure. Another, then.
+                None => continue,
+            },
             Grant::FailedInit(failed) => Place::FailedInit(failed),
             Grant::Replaced => return Err(PlaceError::Replaced(Box::new(admitted))),
             Grant::Failed(error) => return Err(PlaceError::Refused(error)),
@@ -104,6 +103,58 @@ pub(crate) async fn place(
             queue,
         });
     }
+}
+
+/// Makes a granted slot ready for an event; nothing when its instance has ended meanwhile, or is
+/// not done with the event before.
+async fn take_up(
+    node: &Arc<Node>,
+    lease: Lease,
+) -> Option<(Lease, BoxFuture<'static, ExitReport>)> {
+    let cell = lease.cell().clone();
+    let mut exited = cell.instance.exited();
+    let has_ended = (&mut exited).now_or_never().is_some();
+    if has_ended || (cell.is_frozen() && cell.thaw().await.is_err()) {
+        lease.bury();
+        return None;
+    }
+    let Some(ready) = cell.link.until_ready() else {
+        return Some((lease, exited));
+    };
+    tokio::select! {
+        biased;
+        _ = &mut exited => {
+            lease.bury();
+            None
+        }
+        () = ready => Some((lease, exited)),
+        () = node.parts.clock.sleep(ASKS_AGAIN) => {
+            linger(node, lease, exited);
+            None
+        }
+    }
+}
+
+/// Keeps a slot whose instance has answered and goes on working: until it asks for its next event
+/// or ends, and at most for as long as the function may run.
+///
+/// Source: AWS Lambda developer guide, "Lambda execution environment lifecycle": the invoke phase
+/// ends when the runtime signals that it is done by asking for the next event.
+fn linger(node: &Arc<Node>, mut lease: Lease, mut exited: BoxFuture<'static, ExitReport>) {
+    let (cell, clock) = (lease.cell().clone(), node.parts.clock.clone());
+    let timeout = lease.revision().timeout();
+    node.spawn_on(cell.core, async move {
+        let Some(ready) = cell.link.until_ready() else {
+            return;
+        };
+        tokio::select! {
+            biased;
+            _ = &mut exited => lease.bury(),
+            () = ready => {}
+            // Dropped with an event in it, as it were: the instance is ended.
+            () = clock.sleep(timeout) => lease.begin(),
+        }
+    });
 }
 
 fn too_late(node: &Node, admitted: &Admitted) -> InvokeError {

@@ -241,6 +241,44 @@ async fn inits_that_fail_say_why_and_then_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_gets_its_next_event_when_it_asks() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    // It ends soon after its answer: the next event is not handed to it.
+    sim.call("f", "ends 5").await.unwrap();
+    let (kind, _) = sim.call("f", "x").await.unwrap();
+    assert_eq!((kind, sim.world.started()), (OutcomeKind::Success, 2));
+    // It asks soon: waited for.
+    sim.call("f", "late 20").await.unwrap();
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(sim.world.started(), 2);
+    // It works on for long: another instance serves meanwhile, and it serves again after.
+    sim.call("f", "late 900").await.unwrap();
+    sim.call("f", "x").await.unwrap();
+    assert_eq!((sim.world.started(), sim.world.live()), (3, 2));
+    sim.sleep(1000).await;
+    let both = [0, 1].map(|core| sim.spawn(core, sim.event("f", "sleep 5")));
+    for call in both {
+        assert_eq!(call.await.unwrap().unwrap().0, OutcomeKind::Success);
+    }
+    assert_eq!(sim.world.started(), 3);
+    // Longer than the function may run: it is ended.
+    for _ in 0..2 {
+        sim.call("f", "late 1000000").await.unwrap();
+    }
+    sim.call("f", "x").await.unwrap();
+    sim.sleep(4_000).await;
+    assert_eq!(sim.world.live(), 1);
+    assert!(
+        sim.ledger()
+            .await
+            .iter()
+            .all(|entry| entry.ending == Ending::Success)
+    );
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_states_and_sizes_are_checked() {
     let sim = Sim::new().await;
     assert!(matches!(

@@ -8,8 +8,8 @@
 //!                                 a limit or the platform: 1 s … 5 min, they do not
 //! ```
 //!
-//! Delivery is at least once. An attempt is counted before it begins, so a crash in the middle of
-//! one costs an attempt, never the event. The queue refuses to look into an event, and to run
+//! Delivery is at least once. An attempt that the end of the platform cut short is taken off the
+//! count when the store is opened again: a crash costs no try, and never the event. The queue refuses to look into an event, and to run
 //! anything past its own bounds: a tenant's backlog waits on disk, not here.
 
 mod attempt;

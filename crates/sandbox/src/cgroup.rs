@@ -15,12 +15,15 @@
 mod base;
 mod discover;
 mod favor;
+mod gauges;
 mod group;
 mod sweep;
 
 pub use base::Base;
 pub use discover::{Discovery, Hierarchy, Role, Version, discover};
 pub use favor::{FAST_MOVES, favor_fast_moves};
+pub use gauges::Gauges;
+use group::keyed;
 pub use group::{Group, GroupLimits, Guests};
 pub use sweep::sweep_stale;
 

@@ -8,7 +8,7 @@
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.
@@ -164,7 +164,8 @@ pub enum Reply {
         /// Why.
         errno: i32,
     },
-    /// Runs; carries the two listeners and the read ends of stdout and stderr.
+    /// Runs; carries the two listeners, the read ends of stdout and stderr, and where they can be
+    /// had the two descriptors of [`crate::cgroup::Gauges`].
     Started {
         /// The request.
         token: u64,

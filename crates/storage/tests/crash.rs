@@ -3,7 +3,7 @@
 use freehold_domain::{
     FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader, Wall,
     logs::{LineKind, LogGroupName, LogLine, LogStreamName},
-    ports::{Commit, EventQueue, Expect, Fence, Ledger, LogQuery, LogStore, Op, Records},
+    ports::{Claim, Commit, EventQueue, Expect, Fence, Ledger, LogQuery, LogStore, Op, Records},
     record::{EventV1, Key, KeyPrefix, Kind},
 };
 use freehold_storage::{OpenOptions, SqliteStorage};
@@ -14,6 +14,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 use uuid::Uuid;
 
@@ -346,5 +347,23 @@ fn a_file_cut_anywhere_reads_as_a_prefix_and_goes_on() {
             LogStore::append(&*store, &stream(), &[line(before.len() as u64)]).expect("goes on");
             assert_eq!(lines(&store).await.len(), before.len() + 1, "seed {seed}");
         });
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_a_crash_cuts_short_is_none_of_the_tries() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let who = who();
+    let store = open(dir.path());
+    let added = store.commit(&who, vec![event(1)], Fence::None).await;
+    added.expect("an event");
+    drop(store);
+    for round in 0..5 {
+        let store = open(dir.path());
+        let claim = Claim::new(Wall(10), Duration::from_secs(60), 10);
+        let claimed = EventQueue::claim(&*store, &who, claim).await;
+        let claimed = claimed.expect("a claim");
+        assert_eq!(claimed.len(), 1, "round {round}");
+        assert_eq!(claimed[0].event.attempts, 1, "round {round}");
     }
 }

@@ -5,6 +5,8 @@
 //! | anything else | answers it back after a while |
 //! | `sleep N` | answers after N ms |
 //! | `print TEXT` | prints TEXT and a line feed, then answers |
+//! | `late N` | answers, and asks for its next event N ms later |
+//! | `ends N` | answers, and its process ends N ms later without asking again |
 //! | `error` | reports an error of type `Oops` |
 //! | `exit N` | its process ends with status N |
 //! | `signal N` | its process dies of signal N |
@@ -20,11 +22,13 @@ use freehold_domain::{
     body::Body,
     ports::{Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Wiring},
 };
+use parking_lot::Mutex;
 use std::{
     os::fd::{AsRawFd, OwnedFd},
     sync::{Arc, Weak},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Speaks to the fake instances of a world.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Contract for FakeContract {
                     world: self.0.clone(),
                     instance: Arc::downgrade(&instance),
                     slots: self.0.slots(),
+                    asks_at: Mutex::new(Some(Instant::now())),
                     _listener: listener,
                 }) as Arc<dyn Link>),
                 Init::Fails(error_type) => {
@@ -76,6 +81,8 @@ struct FakeLink {
     world: Arc<FakeWorld>,
     instance: Weak<FakeInstance>,
     slots: u16,
+    /// When it asks for its next event; never, when it ends before.
+    asks_at: Mutex<Option<Instant>>,
     _listener: OwnedFd,
 }
 
@@ -91,6 +98,14 @@ impl Drop for Inside<'_> {
 impl Link for FakeLink {
     fn slots(&self) -> u16 {
         self.slots
+    }
+
+    fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
+        match *self.asks_at.lock() {
+            Some(at) if at <= Instant::now() => None,
+            Some(at) => Some(Box::pin(tokio::time::sleep_until(at))),
+            None => Some(Box::pin(std::future::pending())),
+        }
     }
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
@@ -136,8 +151,18 @@ impl Link for FakeLink {
                         self.world.next_run()
                     };
                     tokio::time::sleep(took).await;
-                    if word == "print" {
-                        instance.print(format!("{rest}\n").as_bytes());
+                    match word {
+                        "print" => instance.print(format!("{rest}\n").as_bytes()),
+                        "late" => *self.asks_at.lock() = Some(Instant::now() + said),
+                        "ends" => {
+                            *self.asks_at.lock() = None;
+                            let instance = instance.clone();
+                            tokio::spawn(async move {
+                                tokio::time::sleep(said).await;
+                                instance.end(ExitCause::Exited(2));
+                            });
+                        }
+                        _ => {}
                     }
                     let (content_type, body) = (None, Body::full(event));
                     return Ok(GuestAnswer::Response { content_type, body });

@@ -15,7 +15,7 @@ use freehold_domain::{
     BoxFuture,
     ports::{
         DriverCapacity, ExitCause, ExitReport, Instance, InstanceGone, InstanceIo, InstanceSpec,
-        InstanceUsage, SandboxDriver, StartError,
+        InstanceUsage, SandboxDriver, Spent, StartError,
     },
     time::Mono,
 };
@@ -206,6 +206,13 @@ impl Instance for FakeInstance {
                 Ok(())
             }
         })
+    }
+
+    fn spent(&self) -> Result<Spent, InstanceGone> {
+        if self.has_ended() {
+            return Err(InstanceGone);
+        }
+        Ok(self.state.lock().usage.into())
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {

@@ -9,8 +9,8 @@ use freehold_domain::{
     ports::{GuestCall, LinkError, OpenError},
 };
 use parking_lot::Mutex;
-use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::{pin::pin, sync::Arc};
+use tokio::sync::{Notify, oneshot};
 
 /// What a guest answered, checked and complete.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) type Poll = oneshot::Receiver<GuestCall>;
 #[derive(Debug)]
 pub(super) struct Line {
     state: Arc<Mutex<State>>,
+    /// Told of every poll, and of the end.
+    asked: Notify,
 }
 
 #[derive(Debug)]
@@ -72,9 +74,29 @@ impl Line {
         (
             Self {
                 state: Arc::new(Mutex::new(state)),
+                asked: Notify::new(),
             },
             hears,
         )
+    }
+
+    /// Whether an event would be taken at once, or refused because the line has closed.
+    pub(super) fn asks(&self) -> bool {
+        let state = self.state.lock();
+        let polls = state.poll.as_ref().is_some_and(|poll| !poll.is_closed());
+        state.closed || polls
+    }
+
+    /// Resolves when [`Line::asks`].
+    pub(super) async fn until_asks(&self) {
+        loop {
+            let mut asked = pin!(self.asked.notified());
+            asked.as_mut().enable();
+            if self.asks() {
+                return;
+            }
+            asked.await;
+        }
     }
 
     /// Hands an event over: to the open poll, or to the next one.
@@ -127,6 +149,7 @@ impl Line {
         } else {
             // A client that reconnects polls again; the older poll's connection hears a 403.
             state.poll = Some(poll);
+            self.asked.notify_waiters();
         }
         if let Some(opened) = state.opened.take() {
             let _ = opened.send(Ok(()));
@@ -167,6 +190,7 @@ impl Line {
         let mut state = self.state.lock();
         state.closed = true;
         (state.poll, state.offered, state.out, state.opened) = (None, None, None, None);
+        self.asked.notify_waiters();
     }
 }
 

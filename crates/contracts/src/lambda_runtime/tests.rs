@@ -177,6 +177,37 @@ async fn an_event_goes_out_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
+async fn a_line_is_ready_while_its_runtime_asks() {
+    let (link, mut client, at) = opened().await;
+    assert!(link.until_ready().is_none(), "it has asked");
+    let answer = handle(&link, call(1, "1"));
+    client.read().await;
+    let path = format!("invocation/{}/response", id(1));
+    client.post(&path, "", "a").await;
+    answer.await.unwrap().unwrap();
+    let waits = link.until_ready().expect("it has answered and not asked");
+    let request = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.send(request).await;
+    waits.await;
+    assert!(link.until_ready().is_none());
+    // A poll whose connection has gone asks for nothing; one on another does.
+    drop(client);
+    while link.until_ready().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let mut other = Client::dial(at).await;
+    other.send(request).await;
+    link.until_ready()
+        .unwrap_or_else(|| Box::pin(async {}))
+        .await;
+    let answer = handle(&link, call(2, "2"));
+    assert_eq!(other.read().await.body, "2");
+    let path = format!("invocation/{}/response", id(2));
+    other.post(&path, "", "b").await;
+    answer.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn an_event_waits_for_the_next_poll() {
     let (link, mut client, at) = opened().await;
     let first = handle(&link, call(1, "1"));

@@ -44,6 +44,14 @@ pub trait Link: Send + Sync {
     /// Events that the instance takes at once.
     fn slots(&self) -> u16;
 
+    /// Nothing when the instance takes an event now; else what resolves once it does.
+    ///
+    /// A runtime that has answered may still work, or be about to end: an event handed over before
+    /// it asks would wait for that, or die with it. Resolves after the line's end, too.
+    fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
     /// Hands one event over and resolves with the answer's head; the body may still stream.
     ///
     /// The caller keeps the deadline. Dropping the future closes the exchange: an answer that comes

@@ -126,6 +126,24 @@ pub struct InstanceUsage {
     pub pids: u32,
 }
 
+/// What an instance has spent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Highest memory so far, bytes.
+    pub memory_peak_bytes: u64,
+    /// Processor time so far, µs.
+    pub cpu_us: u64,
+}
+
+impl From<InstanceUsage> for Spent {
+    fn from(usage: InstanceUsage) -> Self {
+        Self {
+            memory_peak_bytes: usage.memory_peak_bytes,
+            cpu_us: usage.cpu_us,
+        }
+    }
+}
+
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExitReport {
@@ -188,7 +206,11 @@ pub trait Instance: Send + Sync {
     fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
     /// Lets it run again. Idempotent.
     fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
-    /// What it uses.
+    /// What it has spent so far, read on the spot: asked after every invocation.
+    ///
+    /// Errors: [`InstanceGone`] also where nothing can be read so; [`Instance::usage`] may know.
+    fn spent(&self) -> Result<Spent, InstanceGone>;
+    /// What it uses, by asking whoever made it.
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>>;
     /// Kills everything in it and resolves once nothing is left: no process, cgroup, mount.
     /// Idempotent.

@@ -4,7 +4,7 @@ use super::Booking;
 use crate::{logs::InstanceLog, node::Node};
 use freehold_domain::{
     ids::{CoreId, InstanceId, InvocationId},
-    ports::{ExitReport, Instance, InstanceGone, Link},
+    ports::{ExitReport, Instance, InstanceGone, Link, Spent},
     time::{Mono, Wall},
 };
 use parking_lot::Mutex;
@@ -117,10 +117,14 @@ impl Cell {
         found.inspect(|(_, cancel)| cancel.notify_one()).is_some()
     }
 
-    /// Processor time since this was last asked: what was burnt between two invocations is on the
-    /// record of the later one.
-    pub(crate) fn cpu_since_seen(&self, cpu_us: u64) -> u64 {
-        cpu_us.saturating_sub(self.cpu_seen_us.swap(cpu_us, Ordering::Relaxed))
+    /// The same with the processor time since this was last asked: what was burnt between two
+    /// invocations is on the record of the later one.
+    pub(crate) fn spent_since_seen(&self, spent: Spent) -> Spent {
+        let seen_us = self.cpu_seen_us.swap(spent.cpu_us, Ordering::Relaxed);
+        Spent {
+            cpu_us: spent.cpu_us.saturating_sub(seen_us),
+            ..spent
+        }
     }
 
     /// Learns what the instance uses.

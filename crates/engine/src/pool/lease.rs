@@ -28,6 +28,14 @@ impl Lease {
             .1
     }
 
+    pub(crate) fn revision(&self) -> &Revision {
+        &self
+            .inner
+            .as_ref()
+            .expect("a lease holds its slot until it is dropped")
+            .0
+    }
+
     pub(crate) fn core(&self) -> CoreId {
         self.cell().core
     }

@@ -68,7 +68,11 @@ impl Guests {
         Ok(group)
     }
 
-    fn with<'a>(&'a self, group: &'a Group, role: Role) -> Option<(BorrowedFd<'a>, Version)> {
+    pub(super) fn with<'a>(
+        &'a self,
+        group: &'a Group,
+        role: Role,
+    ) -> Option<(BorrowedFd<'a>, Version)> {
         let place = self
             .hierarchies
             .iter()
@@ -237,7 +241,7 @@ impl Group {
 }
 
 /// The number behind `name` in a file of lines "name number".
-fn keyed(text: &str, name: &str) -> Option<u64> {
+pub(super) fn keyed(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(' ')?;
         if key == name {

@@ -1,10 +1,10 @@
 //! A live instance as the server holds it.
 
 use super::lane::{Answer, Lane};
-use crate::protocol::Request;
+use crate::{cgroup::Gauges, protocol::Request};
 use freehold_domain::{
     BoxFuture,
-    ports::{ExitReport, Instance, InstanceGone, InstanceIo, InstanceUsage},
+    ports::{ExitReport, Instance, InstanceGone, InstanceIo, InstanceUsage, Spent},
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ pub(super) struct LiveInstance {
     number: u64,
     shared: Arc<Shared>,
     io: Mutex<Option<InstanceIo>>,
+    gauges: Option<Gauges>,
 }
 
 impl LiveInstance {
@@ -68,6 +69,7 @@ impl LiveInstance {
         number: u64,
         shared: Arc<Shared>,
         io: Option<InstanceIo>,
+        gauges: Option<Gauges>,
     ) -> LiveInstance {
         LiveInstance {
             lane,
@@ -75,6 +77,7 @@ impl LiveInstance {
             number,
             shared,
             io: Mutex::new(io),
+            gauges,
         }
     }
 
@@ -107,6 +110,11 @@ impl Instance for LiveInstance {
                 .await
                 .map(drop)
         })
+    }
+
+    fn spent(&self) -> Result<Spent, InstanceGone> {
+        let gauges = self.gauges.as_ref().ok_or(InstanceGone)?;
+        gauges.read().map_err(|_| InstanceGone)
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {

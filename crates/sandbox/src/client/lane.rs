@@ -2,6 +2,7 @@
 
 use super::instance::{LiveInstance, Shared};
 use crate::{
+    cgroup::Gauges,
     isolate::step_name,
     launch::LaneSocket,
     protocol::{Cause, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
@@ -308,13 +309,9 @@ impl Lane {
                 let given_up = connected.given_up.remove(&token);
                 let waiting = connected.starts.remove(&token);
                 drop(state);
-                let started = LiveInstance::new(
-                    Arc::clone(self),
-                    generation,
-                    number,
-                    shared,
-                    io_of(descriptors),
-                );
+                let (io, gauges) = io_of(descriptors);
+                let started =
+                    LiveInstance::new(Arc::clone(self), generation, number, shared, io, gauges);
                 // A start that was given up has nobody to send to, and dropping destroys.
                 match waiting {
                     Some((_, waiting)) if !given_up => drop(waiting.send(Ok(started))),
@@ -432,14 +429,17 @@ impl Drop for Waiting {
     }
 }
 
-fn io_of(descriptors: Vec<OwnedFd>) -> Option<InstanceIo> {
-    let [runtime_api, platform, stdout, stderr] = <[OwnedFd; 4]>::try_from(descriptors).ok()?;
-    Some(InstanceIo {
+fn io_of(mut descriptors: Vec<OwnedFd>) -> (Option<InstanceIo>, Option<Gauges>) {
+    let gauges = descriptors.split_off(descriptors.len().min(4));
+    let gauges = <[OwnedFd; 2]>::try_from(gauges).ok();
+    let io = <[OwnedFd; 4]>::try_from(descriptors).ok();
+    let io = io.map(|[runtime_api, platform, stdout, stderr]| InstanceIo {
         runtime_api,
         platform,
         stdout,
         stderr,
-    })
+    });
+    (io, gauges.map(Gauges::from_descriptors))
 }
 
 fn exit_cause(cause: Cause, value: i32) -> ExitCause {

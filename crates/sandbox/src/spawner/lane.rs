@@ -8,7 +8,7 @@ use super::{
     uids::Uids,
 };
 use crate::{
-    cgroup::Guests,
+    cgroup::{Gauges, Guests},
     isolate::{Privilege, Ready, Runtimes, step_number},
     protocol::{MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
     seccomp::Embedded,
@@ -611,6 +611,8 @@ impl Lane {
         };
         sandbox.mount_namespace = descriptors.pop();
         descriptors.append(&mut sandbox.io);
+        let gauges = Gauges::of(&sandbox.group, &self.workshop.guests);
+        descriptors.extend(gauges.into_iter().flat_map(Gauges::into_descriptors));
         sandbox.io = descriptors;
         match std::mem::replace(&mut sandbox.state, State::Parked) {
             State::Preparing(Some(waiting)) => self.launch(number, waiting),

@@ -131,7 +131,7 @@ pub(crate) fn invoker_here(invokers: &[Arc<dyn Invoke>]) -> Arc<dyn Invoke> {
 pub(crate) struct KnownGroups {
     store: Arc<SqliteStorage>,
     control: Arc<Control>,
-    known: Mutex<HashSet<LogGroupName>>,
+    known: Arc<Mutex<HashSet<LogGroupName>>>,
     tasks: tokio::runtime::Handle,
 }
 
@@ -145,7 +145,7 @@ impl KnownGroups {
         Arc::new(Self {
             store,
             control,
-            known: Mutex::default(),
+            known: Arc::default(),
             tasks,
         })
     }
@@ -154,15 +154,18 @@ impl KnownGroups {
         if !self.known.lock().insert(group.clone()) {
             return;
         }
-        let (control, group) = (self.control.clone(), group.clone());
+        let place = Place {
+            tenant: group.tenant.clone(),
+            region: group.region.clone(),
+        };
+        let who = Principal::platform("logs");
+        let ensured = self.control.log_group_ensure(&who, &place, &group.group);
+        let (known, group) = (self.known.clone(), group.clone());
         self.tasks.spawn(async move {
-            let place = Place {
-                tenant: group.tenant,
-                region: group.region,
-            };
-            let who = Principal::platform("logs");
-            if let Err(error) = control.log_group_ensure(&who, &place, &group.group).await {
+            if let Err(error) = ensured.await {
                 tracing::warn!(%error, group = group.group, "a log group could not be recorded");
+                // The next line tries again.
+                known.lock().remove(&group);
             }
         });
     }
