@@ -30,6 +30,21 @@ impl Timestamp {
             text: text.to_owned(),
         })
     }
+    /// Reads what may stand in a `Date` header: the basic form, or a date of HTTP,
+    /// `Mon, 09 Sep 2011 23:36:00 GMT`.
+    ///
+    /// Source: AWS General Reference, "Elements of an AWS API request signature": without
+    /// `X-Amz-Date`, the time is that of `Date`.
+    pub fn parse_date(text: &str) -> Option<Self> {
+        if let Some(basic) = Self::parse(text) {
+            return Some(basic);
+        }
+        // The day of the week is decoration and may be wrong: RFC 9110 lets a recipient ignore it.
+        let (_, rest) = text.split_once(", ")?;
+        let parsed = jiff::civil::DateTime::strptime("%d %b %Y %H:%M:%S GMT", rest).ok()?;
+        let at = parsed.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(Self::from_seconds(at.timestamp().as_second()))
+    }
     /// From seconds since the epoch.
     pub fn from_seconds(seconds: i64) -> Self {
         let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
@@ -118,6 +133,12 @@ fn incomplete(reason: impl Into<String>) -> AuthError {
     }
 }
 
+fn bad_date(value: &str) -> AuthError {
+    AuthError::BadDate {
+        value: value.chars().take(64).collect(),
+    }
+}
+
 fn from_header(value: &str, parts: &Parts) -> Result<Presented, AuthError> {
     let (algorithm, fields) = value.split_once(' ').unwrap_or((value, ""));
     if algorithm != ALGORITHM {
@@ -150,25 +171,28 @@ fn from_header(value: &str, parts: &Parts) -> Result<Presented, AuthError> {
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    let date = text_of("x-amz-date").ok_or_else(|| {
-        incomplete(
-            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
-        )
-    })?;
-    let mut presented = claims(credential, signed_headers, signature, date)?;
+    // `X-Amz-Date` counts where both stand, and what counts must be signed.
+    let (date_name, date) = ["x-amz-date", "date"]
+        .into_iter()
+        .find_map(|name| Some((name, text_of(name)?)))
+        .ok_or_else(|| {
+            incomplete(
+                "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+            )
+        })?;
+    let time = match date_name {
+        "date" => Timestamp::parse_date(date),
+        _ => Timestamp::parse(date),
+    };
+    let signed = time.ok_or_else(|| bad_date(date))?;
+    let mut presented = claims(credential, signed_headers, signature, signed)?;
     presented.token = text_of("x-amz-security-token").map(str::to_owned);
-    let token_signed = presented
-        .signed_headers
-        .iter()
-        .any(|name| name == "x-amz-security-token");
-    let date_signed = presented
-        .signed_headers
-        .iter()
-        .any(|name| name == "x-amz-date");
-    if (presented.token.is_some() && !token_signed) || !date_signed {
-        return Err(incomplete(
-            "x-amz-date and x-amz-security-token must be signed headers",
-        ));
+    let is_signed = |name: &str| presented.signed_headers.iter().any(|one| one == name);
+    if !is_signed(date_name) {
+        return Err(incomplete(format!("'{date_name}' must be a signed header")));
+    }
+    if presented.token.is_some() && !is_signed("x-amz-security-token") {
+        return Err(incomplete("'x-amz-security-token' must be a signed header"));
     }
     Ok(presented)
 }
@@ -217,11 +241,12 @@ fn from_query(query: &str) -> Result<Presented, AuthError> {
         .ok()
         .filter(|s| *s <= EXPIRES_MAX_S)
         .ok_or_else(|| incomplete("X-Amz-Expires must be a number of seconds up to a week"))?;
+    let date = need(date, NAMES[2])?;
     let mut presented = claims(
         &need(credential, NAMES[1])?,
         &need(signed_headers, NAMES[4])?,
         &need(signature, NAMES[5])?,
-        &need(date, NAMES[2])?,
+        Timestamp::parse(&date).ok_or_else(|| bad_date(&date))?,
     )?;
     presented.token = token;
     presented.location = Location::Query { expires_s };
@@ -232,7 +257,7 @@ fn claims(
     credential: &str,
     signed_headers: &str,
     signature: &str,
-    date: &str,
+    signed: Timestamp,
 ) -> Result<Presented, AuthError> {
     let scope: Vec<&str> = credential.split('/').collect();
     let [key, day, region, service, "aws4_request"] = scope[..] else {
@@ -255,9 +280,6 @@ fn claims(
     if !names.iter().any(|name| name == "host") {
         return Err(incomplete("'Host' must be a signed header"));
     }
-    let signed = Timestamp::parse(date).ok_or_else(|| AuthError::BadDate {
-        value: date.chars().take(64).collect(),
-    })?;
     Ok(Presented {
         access_key_id: key.to_owned(),
         day: day.to_owned(),
@@ -269,4 +291,69 @@ fn claims(
         token: None,
         location: Location::Header,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    const SCOPE: &str = "AKID/20110909/us-east-1/lambda/aws4_request";
+
+    fn read(signed: &str, headers: &[(&str, &str)]) -> Result<i64, AuthError> {
+        let value = format!("{ALGORITHM} Credential={SCOPE}, SignedHeaders={signed}, Signature=00");
+        let mut request = Request::builder().header("authorization", value);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        Presented::read(&parts).map(|found| found.unwrap().signed.seconds)
+    }
+
+    #[test]
+    fn the_time_is_that_of_x_amz_date_else_of_date() {
+        const BASIC: &str = "20110909T233600Z";
+        const HTTP: &str = "Fri, 09 Sep 2011 23:36:00 GMT";
+        const AT: i64 = 1_315_611_360;
+        let date = |value| read("date;host", &[("date", value)]);
+        assert_eq!(read("host;x-amz-date", &[("x-amz-date", BASIC)]), Ok(AT));
+        assert_eq!((date(BASIC), date(HTTP)), (Ok(AT), Ok(AT)));
+        let both = [
+            ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("x-amz-date", BASIC),
+        ];
+        assert_eq!(read("host;x-amz-date", &both), Ok(AT));
+        for wrong in [
+            "",
+            "2011",
+            "Fri, 09 Sep 2011",
+            "Fri, 09 Sep 2011 23:36:00 +0100",
+        ] {
+            assert!(
+                matches!(date(wrong), Err(AuthError::BadDate { .. })),
+                "{wrong}"
+            );
+        }
+        let http_form = read("host;x-amz-date", &[("x-amz-date", HTTP)]);
+        assert!(matches!(http_form, Err(AuthError::BadDate { .. })));
+    }
+
+    #[test]
+    fn what_gives_the_time_is_signed() {
+        let unsigned = |signed, headers: &[(&str, &str)]| {
+            assert!(
+                matches!(read(signed, headers), Err(AuthError::Incomplete { .. })),
+                "{signed} {headers:?}"
+            );
+        };
+        unsigned("host", &[]);
+        unsigned("host", &[("x-amz-date", "20110909T233600Z")]);
+        unsigned("host", &[("date", "20110909T233600Z")]);
+        // A signed Date does not make an unsigned X-Amz-Date believed.
+        let both = [
+            ("date", "20110909T233600Z"),
+            ("x-amz-date", "20110909T233600Z"),
+        ];
+        unsigned("date;host", &both);
+    }
 }
