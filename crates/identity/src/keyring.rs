@@ -40,12 +40,12 @@ impl KeyEntry {
 /// Finds keys by id. Never waits.
 pub trait KeySource: Send + Sync {
     /// The key, disabled ones included.
-    fn lookup(&self, access_key_id: &str) -> Option<KeyEntry>;
+    fn lookup(&self, access_key_id: &str) -> Option<Arc<KeyEntry>>;
 }
 
 /// Every long-lived access key of the node.
 pub struct KeyRing {
-    entries: RwLock<HashMap<String, KeyEntry>>,
+    entries: RwLock<HashMap<String, Arc<KeyEntry>>>,
     sealer: Arc<dyn Sealer>,
 }
 
@@ -103,12 +103,12 @@ impl KeyRing {
             enabled: record.enabled,
             expires: None,
         };
-        self.entries.write().insert(record.id, entry);
+        self.entries.write().insert(record.id, Arc::new(entry));
     }
 }
 
 impl KeySource for KeyRing {
-    fn lookup(&self, access_key_id: &str) -> Option<KeyEntry> {
+    fn lookup(&self, access_key_id: &str) -> Option<Arc<KeyEntry>> {
         self.entries.read().get(access_key_id).cloned()
     }
 }

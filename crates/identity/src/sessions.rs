@@ -17,7 +17,7 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Default)]
 struct Held {
-    by_key: HashMap<String, KeyEntry>,
+    by_key: HashMap<String, Arc<KeyEntry>>,
     by_instance: HashMap<InstanceId, String>,
 }
 
@@ -89,7 +89,8 @@ impl InstanceCredentials for Sessions {
         {
             held.by_key.remove(&earlier);
         }
-        held.by_key.insert(session.access_key_id.clone(), entry);
+        held.by_key
+            .insert(session.access_key_id.clone(), Arc::new(entry));
         session
     }
 
@@ -102,7 +103,7 @@ impl InstanceCredentials for Sessions {
 }
 
 impl KeySource for Sessions {
-    fn lookup(&self, access_key_id: &str) -> Option<KeyEntry> {
+    fn lookup(&self, access_key_id: &str) -> Option<Arc<KeyEntry>> {
         if access_key_id.starts_with("ASIA") {
             return self.held.read().by_key.get(access_key_id).cloned();
         }

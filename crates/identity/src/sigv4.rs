@@ -12,7 +12,7 @@ mod verify;
 pub use canonical::{PathEncoding, sha256_hex};
 pub use present::{Location, Presented, Timestamp};
 pub use sign::{Credentials, sign};
-pub use verify::{Scope, Verifier};
+pub use verify::{Claim, Scope, Verifier};
 
 /// Hash text that stands for "the payload is not signed".
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";

@@ -24,6 +24,19 @@ pub struct Scope<'a> {
     pub path: PathEncoding,
 }
 
+/// What a head claims of its signer, looked up and not proven yet.
+pub struct Claim {
+    entry: Arc<KeyEntry>,
+}
+
+impl Claim {
+    /// Whom the key signs for that the head names. Whether the sender holds that key only
+    /// [`Verifier::verify`] tells: enough to count bytes by, never to answer by.
+    pub fn principal(&self) -> &Principal {
+        &self.entry.principal
+    }
+}
+
 /// Verifies requests against keys in memory. Never waits.
 pub struct Verifier {
     keys: Arc<dyn KeySource>,
@@ -43,6 +56,44 @@ impl Verifier {
         }
     }
 
+    /// What the head alone tells, so that a body is read only for a key that exists, a scope that
+    /// is served and a time that is now.
+    ///
+    /// Whether a key exists is no secret, here as on AWS: the error's own name tells it.
+    /// Errors: [`AuthError`], each as [`Verifier::verify`] would have it, but that a signature that
+    /// is both too old and wrong is too old.
+    pub fn check_head(
+        &self,
+        parts: &Parts,
+        presented: &Presented,
+        scope: Scope<'_>,
+    ) -> Result<Claim, AuthError> {
+        self.check_scope(presented, scope)?;
+        let entry = self
+            .keys
+            .lookup(&presented.access_key_id)
+            .filter(|entry| self.may_sign(entry, presented))
+            .ok_or(AuthError::UnknownKey)?;
+        match (said_hash(parts), presented.location) {
+            (Some(UNSIGNED_PAYLOAD), Location::Query { .. }) => {}
+            (Some(said), _) if !is_sha256_hex(said) => return Err(AuthError::Mismatch),
+            _ => {}
+        }
+        self.check_time(presented)?;
+        Ok(Claim { entry })
+    }
+
+    /// Whether a key is in force and comes with its token.
+    fn may_sign(&self, entry: &KeyEntry, presented: &Presented) -> bool {
+        let token = match (&entry.token, &presented.token) {
+            (None, None) => true,
+            (Some(held), Some(shown)) => same(held, shown),
+            _ => false,
+        };
+        let live = entry.expires.is_none_or(|end| end > self.clock.wall());
+        entry.enabled && token && live
+    }
+
     /// The principal that signed `parts` with `body`.
     ///
     /// An unknown key takes the same steps as a wrong secret, so that the time taken tells nothing.
@@ -58,7 +109,7 @@ impl Verifier {
         self.check_scope(presented, scope)?;
         let entry = self.keys.lookup(&presented.access_key_id);
         let known = entry.is_some();
-        let entry = entry.unwrap_or_else(KeyEntry::nobody);
+        let entry = entry.unwrap_or_else(|| Arc::new(KeyEntry::nobody()));
         let payload = payload_hash(parts, presented, body)?;
         let canonical = canonical_request(
             parts.method.as_str(),
@@ -80,20 +131,14 @@ impl Verifier {
         let offered = hex::decode(&presented.signature).unwrap_or_default();
         // ring compares in constant time.
         let matches = hmac::verify(&key, text.as_bytes(), &offered).is_ok();
-        let token = match (&entry.token, &presented.token) {
-            (None, None) => true,
-            (Some(held), Some(shown)) => same(held, shown),
-            _ => false,
-        };
-        let live = entry.expires.is_none_or(|end| end > self.clock.wall());
-        if !known || !entry.enabled || !token || !live {
+        if !self.may_sign(&entry, presented) || !known {
             return Err(AuthError::UnknownKey);
         }
         if !matches {
             return Err(AuthError::Mismatch);
         }
         self.check_time(presented)?;
-        Ok(entry.principal)
+        Ok(entry.principal.clone())
     }
 
     fn check_scope(&self, presented: &Presented, scope: Scope<'_>) -> Result<(), AuthError> {
@@ -129,15 +174,15 @@ impl Verifier {
         let now = self.clock.wall().millis() / 1000;
         let signed = presented.signed.seconds;
         let (end, says) = match presented.location {
-            Location::Header => (signed + SKEW_MAX_S, presented.signed.clone()),
+            Location::Header => (signed + SKEW_MAX_S, signed),
             Location::Query { expires_s } => {
                 let end = signed + i64::from(expires_s);
-                (end, Timestamp::from_seconds(end))
+                (end, end)
             }
         };
         if now > end {
             return Err(AuthError::Expired {
-                signed: says,
+                signed: Timestamp::from_seconds(says),
                 now: Timestamp::from_seconds(now),
             });
         }
@@ -182,15 +227,20 @@ fn same(held: &str, shown: &str) -> bool {
     .is_ok()
 }
 
+/// The hash of the body that the head announces.
+fn said_hash(parts: &Parts) -> Option<&str> {
+    parts.headers.get("x-amz-content-sha256")?.to_str().ok()
+}
+
+fn is_sha256_hex(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The hash that the signature must cover: of the body as it arrived. A header that says otherwise
 /// is a changed body; `UNSIGNED-PAYLOAD` is believed in the presigned form alone.
 fn payload_hash(parts: &Parts, presented: &Presented, body: &[u8]) -> Result<String, AuthError> {
     let actual = sha256_hex(body);
-    let said = parts
-        .headers
-        .get("x-amz-content-sha256")
-        .and_then(|value| value.to_str().ok());
-    match (said, presented.location) {
+    match (said_hash(parts), presented.location) {
         (Some(UNSIGNED_PAYLOAD), Location::Query { .. }) => Ok(UNSIGNED_PAYLOAD.to_owned()),
         (Some(said), _) if !said.eq_ignore_ascii_case(&actual) => Err(AuthError::Mismatch),
         _ => Ok(actual),
@@ -219,17 +269,18 @@ mod tests {
 
     struct OneKey;
     impl KeySource for OneKey {
-        fn lookup(&self, id: &str) -> Option<KeyEntry> {
-            (id == "AKIDEXAMPLE").then(|| KeyEntry {
+        fn lookup(&self, id: &str) -> Option<Arc<KeyEntry>> {
+            let entry = |id: &str| KeyEntry {
                 secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
                 principal: Principal::Root {
                     tenant: "111111111111".parse().unwrap(),
                     key: id.to_owned(),
                 },
                 token: None,
-                enabled: true,
+                enabled: id == "AKIDEXAMPLE",
                 expires: None,
-            })
+            };
+            matches!(id, "AKIDEXAMPLE" | "AKIDDISABLED").then(|| Arc::new(entry(id)))
         }
     }
 
@@ -371,6 +422,49 @@ mod tests {
         assert!(matches!(
             outcome(&parts, b"{}", NOW),
             Err(AuthError::WrongService { .. })
+        ));
+    }
+
+    fn head(parts: &Parts, now: i64) -> Result<Principal, AuthError> {
+        let presented = Presented::read(parts)?.ok_or(AuthError::Missing)?;
+        let claim = verifier(now).check_head(parts, &presented, LAMBDA)?;
+        Ok(claim.principal().clone())
+    }
+
+    #[test]
+    fn a_head_tells_all_but_whether_the_signature_matches() {
+        let good = || signed(URI, "AKIDEXAMPLE", SECRET, b"{}");
+        assert_eq!(head(&good(), NOW), outcome(&good(), b"{}", NOW));
+        assert_eq!(head(&request(URI), NOW), Err(AuthError::Missing));
+        let with = |key| head(&signed(URI, key, SECRET, b"{}"), NOW);
+        assert_eq!(with("AKIDNOBODY"), Err(AuthError::UnknownKey));
+        assert_eq!(with("AKIDDISABLED"), Err(AuthError::UnknownKey));
+        let changed = |name: &'static str, from: &str, to: &str| {
+            let mut parts = good();
+            let text = parts.headers[name].to_str().unwrap().replace(from, to);
+            parts.headers.insert(name, text.parse().unwrap());
+            head(&parts, NOW)
+        };
+        assert!(matches!(
+            changed("authorization", "/lambda/", "/s3/"),
+            Err(AuthError::WrongService { .. })
+        ));
+        assert!(matches!(
+            changed("authorization", "us-east-1", "eu-west-1"),
+            Err(AuthError::WrongRegion { .. })
+        ));
+        let hash = crate::sigv4::sha256_hex(b"{}");
+        assert_eq!(
+            changed("x-amz-content-sha256", &hash, UNSIGNED_PAYLOAD),
+            Err(AuthError::Mismatch)
+        );
+        assert!(matches!(
+            head(&good(), NOW + 301),
+            Err(AuthError::Expired { .. })
+        ));
+        assert!(matches!(
+            head(&good(), NOW - 301),
+            Err(AuthError::NotYetCurrent { .. })
         ));
     }
 
