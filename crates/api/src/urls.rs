@@ -186,7 +186,9 @@ fn from_error(error: &InvokeError) -> Response<Bytes> {
             StatusCode::SERVICE_UNAVAILABLE,
             serde_json::json!({ "Message": error.to_string() }).to_string(),
         ),
-        InvokeError::InstanceLost { .. } | InvokeError::Internal { .. } => {
+        InvokeError::InstanceLost { .. }
+        | InvokeError::NotRecorded { .. }
+        | InvokeError::Internal { .. } => {
             tracing::error!(%error, "a function URL call failed");
             let body = serde_json::json!({ "Message": "Internal Server Error" });
             (StatusCode::BAD_GATEWAY, body.to_string())

@@ -158,6 +158,12 @@ pub enum InvokeError {
         /// What happened: "spawner 1 died".
         reason: String,
     },
+    /// The function ran, and what it cost could not be written down: its answer is kept back.
+    #[error("the invocation ran and could not be recorded: {reason}")]
+    NotRecorded {
+        /// Text for the operator; carries no secret.
+        reason: String,
+    },
     /// The platform failed.
     #[error("{component} failed: {reason}")]
     Internal {

@@ -16,10 +16,7 @@ use freehold_domain::{
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 /// An invocation that may run.
@@ -35,34 +32,108 @@ pub(crate) struct Admitted {
 }
 
 /// One unit of concurrency, held until dropped.
-pub(crate) struct Permit(Arc<AtomicU32>);
+pub(crate) struct Permit {
+    account: Arc<Account>,
+    function: FunctionName,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.account.counts.lock().give_back(&self.function);
     }
 }
-
-type Account = (TenantId, Region);
 
 /// The counts of every account, per region as on Lambda.
 pub(crate) struct Admission {
     account_concurrency: u32,
-    accounts: Mutex<HashMap<Account, Arc<AccountCounts>>>,
+    accounts: Mutex<HashMap<(TenantId, Region), Arc<Account>>>,
 }
 
 #[derive(Default)]
-struct AccountCounts {
-    /// Invocations in flight of functions without a reservation.
-    unreserved: Arc<AtomicU32>,
-    /// Sum of all reservations.
-    reserved_sum: AtomicU32,
-    functions: Mutex<HashMap<FunctionName, FunctionCounts>>,
+struct Account {
+    counts: Mutex<Counts>,
 }
 
-struct FunctionCounts {
+/// What is in flight is counted for every function, reserved or not, so that a reservation that
+/// comes or goes finds what runs.
+#[derive(Default)]
+struct Counts {
+    /// Invocations in flight of functions without a reservation.
+    unreserved: u32,
+    /// Sum of all reservations.
     reserved: u32,
-    in_flight: Arc<AtomicU32>,
+    /// Functions that have a reservation or run.
+    functions: HashMap<FunctionName, FunctionCounts>,
+}
+
+#[derive(Default)]
+struct FunctionCounts {
+    reserved: Option<u32>,
+    in_flight: u32,
+}
+
+impl Counts {
+    fn reserve(&mut self, function: &FunctionName, reserved: Option<u32>) {
+        let counts = self.functions.entry(function.clone()).or_default();
+        counts.reserved = reserved;
+        self.functions.retain(|_, counts| !counts.is_empty());
+        (self.unreserved, self.reserved) = (0, 0);
+        for counts in self.functions.values() {
+            match counts.reserved {
+                Some(reserved) => self.reserved = self.reserved.saturating_add(reserved),
+                None => self.unreserved += counts.in_flight,
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        function: &FunctionName,
+        account_concurrency: u32,
+    ) -> Result<(), ThrottleReason> {
+        if let Some(counts) = self.functions.get_mut(function)
+            && let Some(reserved) = counts.reserved
+        {
+            if counts.in_flight >= reserved {
+                return Err(ThrottleReason::ReservedConcurrency);
+            }
+            counts.in_flight += 1;
+            return Ok(());
+        }
+        if self.unreserved >= account_concurrency.saturating_sub(self.reserved) {
+            return Err(ThrottleReason::AccountConcurrency);
+        }
+        self.hold(function);
+        Ok(())
+    }
+
+    fn hold(&mut self, function: &FunctionName) {
+        if !self.functions.contains_key(function) {
+            self.functions
+                .insert(function.clone(), FunctionCounts::default());
+        }
+        if let Some(counts) = self.functions.get_mut(function) {
+            counts.in_flight += 1;
+            self.unreserved += u32::from(counts.reserved.is_none());
+        }
+    }
+
+    fn give_back(&mut self, function: &FunctionName) {
+        let Some(counts) = self.functions.get_mut(function) else {
+            return;
+        };
+        counts.in_flight -= 1;
+        self.unreserved -= u32::from(counts.reserved.is_none());
+        if counts.is_empty() {
+            self.functions.remove(function);
+        }
+    }
+}
+
+impl FunctionCounts {
+    fn is_empty(&self) -> bool {
+        self.reserved.is_none() && self.in_flight == 0
+    }
 }
 
 impl Admission {
@@ -73,40 +144,24 @@ impl Admission {
         }
     }
 
-    fn account(&self, function: &FunctionRef) -> Arc<AccountCounts> {
+    fn account(&self, function: &FunctionRef) -> Arc<Account> {
         let mut accounts = self.accounts.lock();
         let key = (function.tenant.clone(), function.region.clone());
         accounts.entry(key).or_default().clone()
     }
 
-    /// What the function has reserved from now on; `None` once it is deleted, too.
+    /// What the function has reserved from now on; `None` once it is deleted, too. Invocations
+    /// that run count against it.
     pub(crate) fn reserve(&self, function: &FunctionRef, reserved: Option<u32>) {
         let account = self.account(function);
-        let mut functions = account.functions.lock();
-        match reserved {
-            Some(reserved) => {
-                let counts =
-                    functions
-                        .entry(function.name.clone())
-                        .or_insert_with(|| FunctionCounts {
-                            reserved: 0,
-                            in_flight: Arc::default(),
-                        });
-                counts.reserved = reserved;
-            }
-            None => drop(functions.remove(&function.name)),
-        }
-        let sum = functions
-            .values()
-            .fold(0_u32, |sum, counts| sum.saturating_add(counts.reserved));
-        account.reserved_sum.store(sum, Ordering::Release);
+        account.counts.lock().reserve(&function.name, reserved);
     }
 
     /// The sum of what the functions of an account have reserved in a region.
     pub(crate) fn reserved_sum(&self, tenant: &TenantId, region: &Region) -> u32 {
         let accounts = self.accounts.lock();
         let account = accounts.get(&(tenant.clone(), region.clone()));
-        account.map_or(0, |account| account.reserved_sum.load(Ordering::Acquire))
+        account.map_or(0, |account| account.counts.lock().reserved)
     }
 
     /// Reserves one unit of concurrency until the permit is dropped; never waits.
@@ -115,38 +170,34 @@ impl Admission {
     /// both a share that others cannot use and a ceiling; the others share what is left.
     fn take(&self, function: &FunctionRef) -> Result<Permit, ThrottleReason> {
         let account = self.account(function);
-        if let Some(counts) = account.functions.lock().get(&function.name) {
-            return take_below(&counts.in_flight, counts.reserved)
-                .ok_or(ThrottleReason::ReservedConcurrency);
+        let limit = self.account_concurrency;
+        account.counts.lock().take(&function.name, limit)?;
+        Ok(Permit {
+            account,
+            function: function.name.clone(),
+        })
+    }
+
+    /// One unit for what runs on already, whatever the limits say: they turn others away.
+    pub(crate) fn hold(&self, function: &FunctionRef) -> Permit {
+        let account = self.account(function);
+        account.counts.lock().hold(&function.name);
+        Permit {
+            account,
+            function: function.name.clone(),
         }
-        let reserved = account.reserved_sum.load(Ordering::Acquire);
-        take_below(
-            &account.unreserved,
-            self.account_concurrency.saturating_sub(reserved),
-        )
-        .ok_or(ThrottleReason::AccountConcurrency)
     }
 
     /// Permits that are out, for tests and statistics.
     pub(crate) fn in_flight(&self) -> u64 {
         let accounts = self.accounts.lock();
-        let of = |account: &Arc<AccountCounts>| {
-            let functions = account.functions.lock();
-            let reserved = functions
-                .values()
-                .map(|f| u64::from(f.in_flight.load(Ordering::Acquire)));
-            reserved.sum::<u64>() + u64::from(account.unreserved.load(Ordering::Acquire))
+        let of = |account: &Arc<Account>| {
+            let counts = account.counts.lock();
+            let functions = counts.functions.values();
+            functions.map(|f| u64::from(f.in_flight)).sum::<u64>()
         };
         accounts.values().map(of).sum()
     }
-}
-
-fn take_below(count: &Arc<AtomicU32>, limit: u32) -> Option<Permit> {
-    let grown = |now: u32| (now < limit).then(|| now + 1);
-    count
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, grown)
-        .ok()?;
-    Some(Permit(count.clone()))
 }
 
 /// Lets an invocation in, or says which limit turns it away.
@@ -216,6 +267,44 @@ mod tests {
         assert!(admission.take(&function("c")).is_ok());
         drop(held);
         assert_eq!(admission.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_reservation_counts_what_runs_already() {
+        let admission = Admission::new(10);
+        let a = function("a");
+        let mut held: Vec<_> = (0..3).map(|_| admission.take(&a).ok().unwrap()).collect();
+        admission.reserve(&a, Some(3));
+        let reason = Some(ThrottleReason::ReservedConcurrency);
+        assert_eq!(admission.take(&a).err(), reason);
+        held.pop();
+        held.push(admission.take(&a).ok().unwrap());
+        // It goes while they run: they count as unreserved, and reserved once it is back.
+        admission.reserve(&a, None);
+        assert_eq!(admission.in_flight(), 3);
+        let others: Vec<_> = (0..7)
+            .map(|_| admission.take(&function("b")).ok().unwrap())
+            .collect();
+        let reason = Some(ThrottleReason::AccountConcurrency);
+        assert_eq!(admission.take(&function("b")).err(), reason);
+        admission.reserve(&a, Some(2));
+        let reason = Some(ThrottleReason::ReservedConcurrency);
+        assert_eq!(admission.take(&a).err(), reason);
+        assert!(admission.take(&function("b")).is_ok());
+        drop((held, others));
+        assert!(admission.take(&a).is_ok());
+        assert_eq!(admission.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_runs_on_turns_others_away() {
+        let admission = Admission::new(1);
+        let held = admission.hold(&function("a"));
+        let more = admission.hold(&function("a"));
+        let reason = Some(ThrottleReason::AccountConcurrency);
+        assert_eq!(admission.take(&function("b")).err(), reason);
+        drop((held, more));
+        assert!(admission.take(&function("b")).is_ok());
     }
 
     #[test]

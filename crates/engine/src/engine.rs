@@ -17,11 +17,17 @@ use freehold_domain::{
     time::Mono,
 };
 use parking_lot::Mutex;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::mpsc;
+
+/// Time for the destroying of every instance at shutdown.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The data plane of one node.
 ///
@@ -93,7 +99,8 @@ impl Engine {
     }
 
     /// Admits nothing more, lets what runs finish until `deadline`, then destroys every instance.
-    /// Resolves when nothing is left.
+    /// Resolves when nothing is left, or [`ENDS_WITHIN`] later: what a spawner that hangs holds is
+    /// the supervisor's to kill.
     pub async fn shutdown(&self, deadline: Mono) {
         let node = &self.node;
         node.draining.store(true, Ordering::Release);
@@ -104,6 +111,18 @@ impl Engine {
             }
         }
         node.stop();
+        let ends_by = node.parts.clock.now().max(deadline) + ENDS_WITHIN;
+        tokio::select! {
+            () = self.end_all() => {}
+            () = node.parts.clock.sleep_until(ends_by) => {
+                tracing::error!(running = node.running(), "instances do not end; left to the supervisor");
+            }
+        }
+    }
+
+    /// Destroys every instance, those that come up too.
+    async fn end_all(&self) {
+        let node = &self.node;
         loop {
             let revisions = node.revisions();
             let cells: Vec<_> = revisions.iter().flat_map(|r| r.pool.cells()).collect();
@@ -122,10 +141,7 @@ impl Engine {
             }
             if is_starting {
                 revisions.iter().for_each(|revision| revision.retire(node));
-                node.parts
-                    .clock
-                    .sleep(std::time::Duration::from_millis(10))
-                    .await;
+                node.parts.clock.sleep(Duration::from_millis(10)).await;
             }
         }
         node.until_quiet().await;

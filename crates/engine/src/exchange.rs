@@ -67,12 +67,13 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Runs a placed invocation to its end.
+/// Runs a placed invocation to its end, or gives it back untouched: its instance has ended before
+/// the event went in, which is nobody's failure.
 pub(crate) async fn exchange(
     node: &Arc<Node>,
     placed: Placed,
     caller_gone: impl Future<Output = ()>,
-) -> Finished {
+) -> Result<Finished, Box<Admitted>> {
     let Placed {
         admitted,
         place,
@@ -80,15 +81,19 @@ pub(crate) async fn exchange(
     } = placed;
     let (begun, caller_gone) = (node.parts.clock.now(), pin!(caller_gone));
     match place {
-        Place::Lease(lease, exited) => {
+        Place::Lease(lease, mut exited) => {
+            if (&mut exited).now_or_never().is_some() {
+                lease.bury();
+                return Err(Box::new(admitted));
+            }
             let begun = Begun {
                 at: begun,
                 in_init: false,
             };
-            run(node, admitted, queue, lease, exited, begun, caller_gone).await
+            Ok(run(node, admitted, queue, lease, exited, begun, caller_gone).await)
         }
         Place::FailedInit(failed) => {
-            retry_init(node, admitted, queue, *failed, begun, caller_gone).await
+            Ok(retry_init(node, admitted, queue, *failed, begun, caller_gone).await)
         }
     }
 }
@@ -121,11 +126,12 @@ async fn retry_init(
     };
     let (failure, start) = match launched {
         Some(Ok(cell)) => {
-            let lease = revision.adopt(node, cell);
+            // The making of its sandbox is the platform's time, not the invocation's.
             let begun = Begun {
-                at: begun,
+                at: cell.since_at,
                 in_init: true,
             };
+            let lease = revision.adopt(node, cell);
             let exited = lease.cell().instance.exited();
             return run(node, admitted, queue, lease, exited, begun, caller_gone).await;
         }
@@ -148,7 +154,13 @@ async fn retry_init(
         start,
         init: Duration::ZERO,
         is_cold: false,
-        run: node.parts.clock.now().since(begun).min(timeout),
+        run: node
+            .parts
+            .clock
+            .now()
+            .since(begun)
+            .saturating_sub(start)
+            .min(timeout),
         cpu_us: failure.usage.cpu_us,
         memory_peak_bytes: failure.usage.memory_peak_bytes,
         ending: failure.ending,
@@ -221,7 +233,7 @@ async fn run(
     lease.begin();
     let deadline = begun + timeout;
     let ended = match (&mut exited).now_or_never() {
-        // Looked at before the event goes in: an instance that has ended takes none.
+        // One that came up on this invocation's time, and has ended already.
         Some(report) => Ended::Exited(report),
         None => {
             let mut answered = pin!(answer(node, &cell, call(node, &admitted, deadline)));
@@ -254,7 +266,11 @@ async fn run(
     cell.leave(id);
     let (start, init) = coming_up.map_or_else(Default::default, |up| (up.start, up.init));
     let finished = Finished {
-        queue: queue.saturating_sub(start + init),
+        queue: if is_retry {
+            queue
+        } else {
+            queue.saturating_sub(start + init)
+        },
         instance: cell.id,
         log,
         lease: None,

@@ -138,11 +138,16 @@ async fn take_up(
 /// Keeps a slot whose instance has answered and goes on working: until it asks for its next event
 /// or ends, and at most for as long as the function may run.
 ///
+/// It counts as running for as long.
+///
 /// Source: AWS Lambda developer guide, "Lambda execution environment lifecycle": the invoke phase
 /// ends when the runtime signals that it is done by asking for the next event.
 fn linger(node: &Arc<Node>, mut lease: Lease, mut exited: BoxFuture<'static, ExitReport>) {
     let (cell, clock) = (lease.cell().clone(), node.parts.clock.clone());
-    let timeout = lease.revision().timeout();
+    let (timeout, permit) = {
+        let revision = lease.revision();
+        (revision.timeout(), node.admission.hold(&revision.function))
+    };
     node.spawn_on(cell.core, async move {
         let Some(ready) = cell.link.until_ready() else {
             return;
@@ -154,6 +159,7 @@ fn linger(node: &Arc<Node>, mut lease: Lease, mut exited: BoxFuture<'static, Exi
             // Dropped with an event in it, as it were: the instance is ended.
             () = clock.sleep(timeout) => lease.begin(),
         }
+        drop(permit);
     });
 }
 
@@ -163,6 +169,7 @@ fn too_late(node: &Node, admitted: &Admitted) -> InvokeError {
         .pool
         .short_of_memory
         .load(Ordering::Acquire)
+        > 0
     {
         let reason = ThrottleReason::MachineMemory;
         node.counters.throttled(reason);

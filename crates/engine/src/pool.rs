@@ -38,7 +38,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -49,8 +49,8 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     /// What an instance is expected to use, bytes: learned from those that ran.
     expected_bytes: AtomicU64,
-    /// A start of this pool waits for machine memory.
-    pub(crate) short_of_memory: AtomicBool,
+    /// Starts of this pool that wait for machine memory.
+    pub(crate) short_of_memory: AtomicUsize,
 }
 
 struct State {
@@ -142,7 +142,7 @@ impl Pool {
                 backoff_until: Mono(0),
             }),
             expected_bytes: AtomicU64::new(expected_bytes),
-            short_of_memory: AtomicBool::new(false),
+            short_of_memory: AtomicUsize::new(0),
         }
     }
 
@@ -237,22 +237,39 @@ impl State {
     }
 
     /// Takes a free slot: of this core's instances first, then of the core with most.
-    fn take_slot(&mut self, here: CoreId) -> Option<Arc<Cell>> {
+    ///
+    /// Instances that are too old for another event lose their places on the way; those that
+    /// nobody uses are in `worn` then.
+    fn take_slot(
+        &mut self,
+        here: CoreId,
+        now: Mono,
+        worn: &mut Vec<Arc<Cell>>,
+    ) -> Option<Arc<Cell>> {
         let own = core_index(here);
-        let from = if self.free.get(own).is_some_and(|free| !free.is_empty()) {
-            own
-        } else {
-            (0..self.free.len()).max_by_key(|core| self.free[*core].len())?
-        };
-        let id = *self.free[from].last()?;
-        let seat = self.seats.get_mut(&id).expect("a free instance has a seat");
-        seat.busy += 1;
-        seat.uses += 1;
-        let cell = seat.cell.clone();
-        if seat.busy >= cell.slots {
-            self.free[from].pop();
+        loop {
+            let from = if self.free.get(own).is_some_and(|free| !free.is_empty()) {
+                own
+            } else {
+                (0..self.free.len()).max_by_key(|core| self.free[*core].len())?
+            };
+            let id = *self.free[from].last()?;
+            let seat = self.seats.get_mut(&id).expect("a free instance has a seat");
+            let cell = seat.cell.clone();
+            if cell.is_worn(now) {
+                self.free[from].pop();
+                if seat.busy == 0 {
+                    worn.extend(self.remove(id));
+                }
+                continue;
+            }
+            seat.busy += 1;
+            seat.uses += 1;
+            if seat.busy >= cell.slots {
+                self.free[from].pop();
+            }
+            return Some(cell);
         }
-        Some(cell)
     }
 
     /// Takes out those who wait at a replaced revision without a start under way for them.
@@ -286,7 +303,12 @@ impl Revision {
         if state.retired {
             return Asked::Now(Grant::Replaced);
         }
-        if let Some(cell) = state.take_slot(here) {
+        let mut worn = Vec::new();
+        let taken = state.take_slot(here, now, &mut worn);
+        for cell in worn {
+            cell.end_soon(node);
+        }
+        if let Some(cell) = taken {
             drop(state);
             return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell)));
         }
@@ -319,12 +341,14 @@ impl Revision {
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.
     fn pass_on(self: &Arc<Self>, node: &Arc<Node>, cell: Arc<Cell>) {
         let mut lease = Lease::new(self.clone(), cell.clone());
+        let is_worn = cell.is_worn(node.parts.clock.now());
         loop {
             let waiter = {
                 let mut state = self.pool.state.lock();
-                // An instance that has left the pool meanwhile is for nobody.
+                // An instance that has left the pool meanwhile is for nobody, nor is a worn one:
+                // whoever waits has a start under way.
                 let is_here = state.seats.contains_key(&cell.id);
-                let waiter = if is_here {
+                let waiter = if is_here && !is_worn {
                     state.waiters.pop_front()
                 } else {
                     None
@@ -345,7 +369,7 @@ impl Revision {
         }
     }
 
-    /// A slot that nobody waits for: free again, or the end of a replaced instance.
+    /// A slot that nobody waits for: free again, or the end of a replaced or worn instance.
     fn put_back(
         self: &Arc<Self>,
         node: &Arc<Node>,
@@ -361,14 +385,14 @@ impl Revision {
         seat.uses += 1;
         if seat.busy == 0 {
             seat.idle_since = now;
-            if state.retired {
+            if state.retired || cell.is_worn(now) {
                 let ended = state.remove(cell.id);
                 drop(guard);
                 return ended.into_iter().for_each(|cell| cell.end_soon(node));
             }
         }
         let is_idle = seat.busy == 0;
-        if was_full {
+        if was_full && !cell.is_worn(now) {
             state.free[core_index(cell.core)].push(cell.id);
         }
         drop(guard);

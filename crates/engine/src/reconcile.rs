@@ -10,30 +10,37 @@ use freehold_domain::{
     ports::{CommitError, Expect, Fence, Op, PackageError, Stored},
     principal::Principal,
     record::{
-        FunctionStateV1, FunctionV1, Key, Kind, RevisionSpecV1, RevisionV1, UpdateStateV1, decode,
-        encode,
+        FunctionStateV1, FunctionV1, Key, Kind, RecordError, RevisionSpecV1, RevisionV1,
+        UpdateStateV1, decode, encode,
     },
 };
 use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Functions that are made ready at once: unpacking is what takes time and memory.
 const AT_ONCE: usize = 4;
 /// Records read at once at start.
 const PAGE: usize = 256;
-/// How often a report that was overtaken is tried again.
+/// How often a report that was overtaken is tried again at once.
 const REPORT_TRIES: u32 = 16;
-/// Waits before a store that failed is tried again.
-const STORE_RETRY: Duration = Duration::from_millis(200);
+/// First and longest wait before a function that could not be looked after is looked after again:
+/// a full disk is emptied some time, and nobody else would finish what was begun.
+const AGAIN_MIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 
-/// Why a spec cannot be made ready: a code that the wire knows, and text for the caller.
-struct Unready {
-    code: &'static str,
-    reason: String,
+/// Why a spec cannot be made ready.
+enum Unready {
+    /// For good: a code that the wire knows, and text for the caller.
+    Refused { code: &'static str, reason: String },
+    /// For now: the machine failed, not the package.
+    NotYet(Unfinished),
 }
+
+/// Why a record was left as it was; it is looked after again.
+struct Unfinished(String);
 
 /// Reads every function once: reservations are taken over, what is unfinished is queued.
 ///
@@ -83,31 +90,42 @@ pub(crate) async fn work(node: Weak<Node>, mut queue: mpsc::UnboundedReceiver<Ke
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        let Some(node) = node.upgrade() else {
-            return;
-        };
-        tokio::spawn(async move {
-            if let Err(error) = reconcile(&node, &key).await {
-                tracing::error!(%key, %error, "a function was not made ready");
-            }
-            drop(permit);
-        });
+        tokio::spawn(look_after(node.clone(), key, permits.clone(), permit));
     }
 }
 
-async fn reconcile(node: &Node, key: &Key) -> Result<(), CommitError> {
+/// Reconciles until there is nothing left to do; gives its place to others while it waits.
+async fn look_after(
+    node: Weak<Node>,
+    key: Key,
+    permits: Arc<Semaphore>,
+    first: OwnedSemaphorePermit,
+) {
+    let (mut permit, mut wait) = (Some(first), AGAIN_MIN);
+    while let Some(strong) = node.upgrade() {
+        let done = reconcile(&strong, &key).await;
+        drop(permit.take());
+        let Err(Unfinished(reason)) = done else {
+            return;
+        };
+        tracing::warn!(%key, %reason, again_in = ?wait, "a function is not ready yet");
+        let clock = strong.parts.clock.clone();
+        drop(strong);
+        clock.sleep(wait).await;
+        wait = (wait * 2).min(AGAIN_MAX);
+        permit = permits.clone().acquire_owned().await.ok();
+    }
+}
+
+async fn reconcile(node: &Node, key: &Key) -> Result<(), Unfinished> {
     for _ in 0..REPORT_TRIES {
         let who = Principal::platform("reconciler");
         let stored = match node.parts.records.get(&who, key).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::warn!(%key, %error, "a record could not be read; trying again");
-                node.parts.clock.sleep(STORE_RETRY).await;
-                continue;
-            }
+            Err(error) => return Err(Unfinished(error.to_string())),
         };
-        let Some(bytes) = reported(node, key, &stored).await else {
+        let Some(bytes) = reported(node, key, &stored).await? else {
             return Ok(());
         };
         let (key, expect) = (key.clone(), Expect::Version(stored.version));
@@ -116,24 +134,21 @@ async fn reconcile(node: &Node, key: &Key) -> Result<(), CommitError> {
             Ok(_) => return Ok(()),
             // Changed meanwhile: what was made ready may not be what is wanted any more.
             Err(CommitError::Conflict { .. }) => {}
-            Err(error @ CommitError::Failed { .. }) => {
-                tracing::warn!(%error, "a report could not be written; trying again");
-                node.parts.clock.sleep(STORE_RETRY).await;
-            }
-            Err(error) => return Err(error),
+            Err(error) => return Err(Unfinished(error.to_string())),
         }
     }
-    Ok(())
+    Err(Unfinished(format!("overtaken {REPORT_TRIES} times")))
 }
 
 /// The record with its reported part brought up to date; `None` when there is nothing to report.
-async fn reported(node: &Node, key: &Key, stored: &Stored) -> Option<Vec<u8>> {
-    match key.kind() {
+async fn reported(node: &Node, key: &Key, stored: &Stored) -> Result<Option<Vec<u8>>, Unfinished> {
+    let unreadable = |error: RecordError| Unfinished(error.to_string());
+    let bytes = match key.kind() {
         Kind::Function => {
-            let mut record: FunctionV1 = decode(&stored.bytes).ok()?;
+            let mut record: FunctionV1 = decode(&stored.bytes).map_err(unreadable)?;
             let is_pending = record.state == FunctionStateV1::Pending;
             if !is_pending && record.last_update != UpdateStateV1::InProgress {
-                return None;
+                return Ok(None);
             }
             match make_ready(node, key.tenant(), &record.head).await {
                 Ok(()) => {
@@ -141,7 +156,8 @@ async fn reported(node: &Node, key: &Key, stored: &Stored) -> Option<Vec<u8>> {
                     record.state = FunctionStateV1::Active;
                     record.last_update = UpdateStateV1::Successful;
                 }
-                Err(Unready { code, reason }) => {
+                Err(Unready::NotYet(unfinished)) => return Err(unfinished),
+                Err(Unready::Refused { code, reason }) => {
                     let code = code.to_owned();
                     if record.served.is_none() {
                         let (code, reason) = (code.clone(), reason.clone());
@@ -150,31 +166,33 @@ async fn reported(node: &Node, key: &Key, stored: &Stored) -> Option<Vec<u8>> {
                     record.last_update = UpdateStateV1::Failed { code, reason };
                 }
             }
-            Some(encode(&record))
+            encode(&record)
         }
         Kind::Revision => {
-            let mut record: RevisionV1 = decode(&stored.bytes).ok()?;
+            let mut record: RevisionV1 = decode(&stored.bytes).map_err(unreadable)?;
             if record.state != FunctionStateV1::Pending {
-                return None;
+                return Ok(None);
             }
             record.state = match make_ready(node, key.tenant(), &record.spec).await {
                 Ok(()) => FunctionStateV1::Active,
-                Err(Unready { code, reason }) => FunctionStateV1::Failed {
+                Err(Unready::NotYet(unfinished)) => return Err(unfinished),
+                Err(Unready::Refused { code, reason }) => FunctionStateV1::Failed {
                     code: code.to_owned(),
                     reason,
                 },
             };
-            Some(encode(&record))
+            encode(&record)
         }
-        _ => None,
-    }
+        _ => return Ok(None),
+    };
+    Ok(Some(bytes))
 }
 
 async fn make_ready(node: &Node, tenant: &TenantId, spec: &RevisionSpecV1) -> Result<(), Unready> {
     let wanted = spec.substitute.as_ref().unwrap_or(&spec.runtime);
     if !node.parts.runtimes.iter().any(|row| row.name == *wanted) {
         let reason = format!("runtime {wanted} is not on this machine");
-        return Err(Unready {
+        return Err(Unready::Refused {
             code: "InvalidRuntime",
             reason,
         });
@@ -182,14 +200,13 @@ async fn make_ready(node: &Node, tenant: &TenantId, spec: &RevisionSpecV1) -> Re
     match node.parts.packages.open(tenant, spec.package.digest).await {
         Ok(_) => Ok(()),
         Err(error @ (PackageError::Refused { .. } | PackageError::Missing { .. })) => {
-            Err(Unready {
+            Err(Unready::Refused {
                 code: "InvalidZipFileException",
                 reason: error.to_string(),
             })
         }
-        Err(error @ PackageError::Failed { .. }) => Err(Unready {
-            code: "InternalError",
-            reason: error.to_string(),
-        }),
+        Err(error @ PackageError::Failed { .. }) => {
+            Err(Unready::NotYet(Unfinished(error.to_string())))
+        }
     }
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// Settles an invocation.
 ///
-/// Errors: what the platform did wrong; [`InvokeError::Internal`] when the ledger cannot be
-/// written.
+/// Errors: what the platform did wrong; [`InvokeError::NotRecorded`] when the ledger cannot
+/// be written.
 pub(crate) fn settle(
     node: &Node,
     core: CoreId,
@@ -76,10 +76,7 @@ pub(crate) fn settle(
     if let Err(error) = written {
         tracing::error!(%id, %error, "an invocation is not on the ledger");
         let reason = error.to_string();
-        return Err(InvokeError::Internal {
-            component: "ledger",
-            reason,
-        });
+        return Err(InvokeError::NotRecorded { reason });
     }
     let executed = revision.executed.clone();
     drop(admitted);

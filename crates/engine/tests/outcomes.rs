@@ -320,6 +320,74 @@ async fn names_states_and_sizes_are_checked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_on_after_its_answer_counts_as_running() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.reserved_concurrency = Some(1))
+        .await;
+    sim.call("f", "late 1500").await.unwrap();
+    // The one that finds it busy takes another instance, those after it are one too many.
+    sim.call("f", "x").await.unwrap();
+    let reason = ThrottleReason::ReservedConcurrency;
+    let refused = sim.call("f", "x").await.unwrap_err();
+    let retry_after = None;
+    assert_eq!(
+        refused,
+        InvokeError::Throttled {
+            reason,
+            retry_after
+        }
+    );
+    sim.sleep(2_000).await;
+    sim.call("f", "x").await.unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_replaced_before_its_credentials_end() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    let hour = Duration::from_secs(3600);
+    sim.credentials.set_expiry(sim.clock.wall() + hour);
+    // Used all the time: never idle long enough to be removed for that.
+    for minute in 0..=50 {
+        sim.call("f", "x").await.unwrap();
+        assert_eq!(sim.world.started(), 1, "minute {minute}");
+        sim.sleep(60_000).await;
+    }
+    sim.credentials.set_expiry(sim.clock.wall() + hour);
+    for _ in 0..9 {
+        sim.call("f", "x").await.unwrap();
+        sim.sleep(60_000).await;
+    }
+    assert_eq!((sim.world.started(), sim.world.live()), (2, 1));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reconciler_goes_on_once_the_machine_can_again() {
+    let sim = Sim::new().await;
+    let digest = sim.spec(1).package.digest;
+    let failed = freehold_domain::ports::PackageError::Failed {
+        digest,
+        reason: "no space left on device".to_owned(),
+    };
+    sim.packages.fail(digest, failed);
+    sim.put("f", |_| {}).await;
+    sim.sleep(60_000).await;
+    assert_eq!(sim.record("f").await.state, FunctionStateV1::Pending);
+    // The package can be unpacked, and the report cannot be written yet.
+    sim.store
+        .set_failure(Some(freehold_domain::ports::CommitError::DiskFull));
+    sim.packages.mend(digest);
+    sim.sleep(60_000).await;
+    sim.store.set_failure(None);
+    sim.sleep(60_000).await;
+    assert_eq!(sim.record("f").await.state, FunctionStateV1::Active);
+    sim.call("f", "x").await.unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_reconciler_reports_what_cannot_be_made_ready() {
     let sim = Sim::new().await;
     sim.put("g", |record| {

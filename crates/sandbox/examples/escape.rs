@@ -24,7 +24,7 @@ use std::{
 use tokio::io::AsyncReadExt;
 
 /// Long enough for a probe on a loaded machine; a sandbox that hangs is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Ids of the right shape; the sandbox only logs them.
 const INSTANCES: [&str; 2] = [
     r#""0190b5a0-0000-7000-8000-000000000001""#,

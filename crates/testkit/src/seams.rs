@@ -29,6 +29,11 @@ impl FakePackages {
     pub fn fail(&self, digest: Digest, error: PackageError) {
         self.failures.lock().insert(digest, error);
     }
+
+    /// Opening `digest` succeeds again.
+    pub fn mend(&self, digest: Digest) {
+        self.failures.lock().remove(&digest);
+    }
 }
 
 impl Packages for FakePackages {
@@ -85,12 +90,18 @@ impl Sealer for FakeSealer {
 #[derive(Debug, Default)]
 pub struct FakeCredentials {
     live: Mutex<HashSet<InstanceId>>,
+    expires: Mutex<Option<Wall>>,
 }
 
 impl FakeCredentials {
     /// How many are live.
     pub fn live(&self) -> usize {
         self.live.lock().len()
+    }
+
+    /// Those issued from now on end then.
+    pub fn set_expiry(&self, at: Wall) {
+        *self.expires.lock() = Some(at);
     }
 }
 
@@ -101,7 +112,7 @@ impl InstanceCredentials for FakeCredentials {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
             secret: "secret".to_owned(),
             session_token: instance.to_string(),
-            expires: Wall(i64::MAX),
+            expires: self.expires.lock().unwrap_or(Wall(i64::MAX)),
         }
     }
     fn revoke(&self, instance: InstanceId) {

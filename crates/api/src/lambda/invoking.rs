@@ -272,5 +272,9 @@ fn refused(fault: InvokeError, arn: &str) -> ApiError {
             tracing::error!(component, reason, arn, "an invocation failed");
             error::service(format!("{component} failed"))
         }
+        InvokeError::NotRecorded { reason } => {
+            tracing::error!(reason, arn, "an invocation could not be recorded");
+            error::service("The invocation ran and could not be recorded")
+        }
     }
 }

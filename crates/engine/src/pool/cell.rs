@@ -48,6 +48,8 @@ pub(crate) struct Cell {
     pub(crate) log: Arc<InstanceLog>,
     pub(crate) since: Wall,
     pub(crate) since_at: Mono,
+    /// From then on it takes no further event: its credentials would end under it.
+    pub(crate) worn_at: Mono,
     pub(crate) node: Weak<Node>,
     /// Invocations so far.
     pub(crate) invocations: AtomicU64,
@@ -74,6 +76,11 @@ impl Cell {
     /// Whether the instance is frozen, or about to be: it has to be thawed before it is used.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
+    }
+
+    /// Whether it is too old for another event.
+    pub(super) fn is_worn(&self, now: Mono) -> bool {
+        now >= self.worn_at
     }
 
     pub(super) fn set_frozen(&self, frozen: bool) {

@@ -23,7 +23,7 @@ use freehold_domain::{
         PackageError, StartError,
     },
     runtime::RuntimeFamily,
-    time::Mono,
+    time::{Mono, Wall},
 };
 use parking_lot::Mutex;
 use std::{
@@ -39,6 +39,8 @@ use tokio::sync::Notify;
 const SANDBOX_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before a spawner that died is asked again: its successor is on its way.
 const SPAWNER_RETRY: Duration = Duration::from_millis(50);
+/// Between the end of an instance's last run and the end of its credentials.
+const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 
 /// Whose time an init takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +213,7 @@ pub(crate) async fn launch(
         log,
         since: clock.wall(),
         since_at: up,
+        worn_at: worn_at(node, revision, key.expires),
         node: Arc::downgrade(node),
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
@@ -225,6 +228,16 @@ pub(crate) async fn launch(
             _credentials: credentials,
         })),
     })
+}
+
+/// When an instance is too old for another event: the longest run and a margin before its
+/// credentials end, and a minute from now at the least.
+fn worn_at(node: &Node, revision: &Revision, expires: Wall) -> Mono {
+    let clock = &node.parts.clock;
+    let left = expires.0.saturating_sub(clock.wall().0);
+    let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+    let usable = left.saturating_sub(revision.timeout() + CREDENTIALS_MARGIN);
+    clock.now() + usable.max(Duration::from_secs(60))
 }
 
 /// What the opening of the line came to.

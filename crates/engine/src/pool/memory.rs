@@ -1,14 +1,14 @@
 //! The machine's memory, booked by what instances are expected to use, not by their limits.
 //!
 //! When a start does not fit, idle instances go first, the oldest of all functions first; then
-//! starts wait in line. Waiters keep their own deadlines and leave when those pass.
+//! starts wait in line, newcomers behind those that wait already. Waiters keep their own deadlines and leave when those pass.
 
 use crate::node::Node;
 use freehold_domain::time::Mono;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,12 +16,18 @@ use tokio::sync::Notify;
 
 /// How long a waiting start looks away at the most: what other processes give back tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long the first in line keeps the others from what becomes free. Without it small starts
+/// would take every piece that was freed for a large one; for ever, and one that never fits would
+/// stop them all.
+const FIRST_HOLDS: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct MemoryBook {
     shared: Arc<Shared>,
     /// Starts that wait do so one after the other, oldest first.
     line: tokio::sync::Mutex<()>,
+    /// The first in line keeps newcomers in the line behind it.
+    first_holds: AtomicBool,
 }
 
 struct Shared {
@@ -72,6 +78,7 @@ impl MemoryBook {
                 changed: Notify::new(),
             }),
             line: tokio::sync::Mutex::new(()),
+            first_holds: AtomicBool::new(false),
         }
     }
 
@@ -114,7 +121,9 @@ impl MemoryBook {
         wanted: impl Fn() -> bool,
         short: impl Fn(bool),
     ) -> Option<Booking> {
-        if let Some(booking) = self.try_book(node, bytes) {
+        if !self.first_holds.load(Ordering::Acquire)
+            && let Some(booking) = self.try_book(node, bytes)
+        {
             return Some(booking);
         }
         short(true);
@@ -125,7 +134,10 @@ impl MemoryBook {
                 return None;
             }
         };
+        let since = node.parts.clock.now();
         let booking = loop {
+            let holds = node.parts.clock.now().since(since) < FIRST_HOLDS;
+            self.first_holds.store(holds, Ordering::Release);
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
@@ -143,6 +155,7 @@ impl MemoryBook {
                 () = node.parts.clock.sleep(LOOK_AGAIN) => {}
             }
         };
+        self.first_holds.store(false, Ordering::Release);
         drop(line);
         short(false);
         booking

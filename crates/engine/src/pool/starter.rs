@@ -62,7 +62,14 @@ async fn book(node: &Arc<Node>, revision: &Arc<Revision>) -> Option<Booking> {
         let others = state.starting.saturating_sub(1) * usize::from(state.slots);
         state.waiters.len() > others
     };
-    let short = |is_short| pool.short_of_memory.store(is_short, Ordering::Release);
+    let short = |is_short: bool| {
+        let waits = &pool.short_of_memory;
+        if is_short {
+            waits.fetch_add(1, Ordering::AcqRel);
+        } else {
+            waits.fetch_sub(1, Ordering::AcqRel);
+        }
+    };
     node.memory
         .book(node, pool.expected_bytes(), wanted, short)
         .await
