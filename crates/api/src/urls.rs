@@ -7,8 +7,11 @@
 //! "Invoking Lambda function URLs".
 
 mod answer;
+mod cache;
 mod cors;
 mod event;
+
+pub use cache::{ResolvedUrl, UrlCache};
 
 use crate::{
     Api,
@@ -18,27 +21,10 @@ use crate::{
     route::UrlTarget,
 };
 use bytes::Bytes;
-use freehold_domain::{
-    FunctionRef, InvokeError, Mode, Principal, Qualifier, Source,
-    ports::Invoke,
-    record::{Key, PolicyV1, UrlOwnerV1, UrlV1, decode},
-};
+use freehold_domain::{InvokeError, Mode, Principal, Source, ports::Invoke};
 use freehold_identity::policy::{Decision, decide_url};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::sync::Arc;
-
-/// A URL, resolved.
-#[derive(Debug, Clone)]
-pub struct ResolvedUrl {
-    /// Whose it is.
-    pub function: FunctionRef,
-    /// Its function's head or alias.
-    pub qualifier: Qualifier,
-    /// Its settings.
-    pub url: UrlV1,
-    /// The statements of its function's policy.
-    pub policy: PolicyV1,
-}
 
 const FORBIDDEN: &str = "{\"Message\":\"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html\"}";
 
@@ -216,112 +202,4 @@ fn with_request_id(mut response: Response<Bytes>, id: &str) -> Response<Bytes> {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     response
-}
-
-/// URLs and their policies in memory, filled on demand and emptied by the store's watch.
-pub struct UrlCache {
-    records: Arc<dyn freehold_domain::ports::Records>,
-    held: parking_lot::RwLock<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    by_id: std::collections::HashMap<String, Option<Arc<ResolvedUrl>>>,
-    /// Counts invalidations, so that an entry read before one is not kept after it.
-    round: u64,
-}
-
-/// URLs kept in memory; unknown ids are kept too, so that guessing costs no reads.
-const URLS_CACHED_MAX: usize = 100_000;
-
-impl UrlCache {
-    /// An empty cache and the guard of its watch.
-    pub fn new(
-        records: Arc<dyn freehold_domain::ports::Records>,
-    ) -> (Arc<Self>, Box<dyn Send + Sync>) {
-        let cache = Arc::new(Self {
-            records: records.clone(),
-            held: Default::default(),
-        });
-        let guard = records.watch(cache.clone());
-        (cache, guard)
-    }
-
-    async fn resolve(
-        &self,
-        id: &str,
-    ) -> Result<Option<Arc<ResolvedUrl>>, freehold_domain::ports::ReadError> {
-        let round = {
-            let held = self.held.read();
-            if let Some(found) = held.by_id.get(id) {
-                return Ok(found.clone());
-            }
-            held.round
-        };
-        let found = self.load(id).await?.map(Arc::new);
-        let mut held = self.held.write();
-        if held.round == round {
-            if held.by_id.len() >= URLS_CACHED_MAX {
-                held.by_id.clear();
-            }
-            held.by_id.insert(id.to_owned(), found.clone());
-        }
-        Ok(found)
-    }
-
-    async fn load(
-        &self,
-        id: &str,
-    ) -> Result<Option<ResolvedUrl>, freehold_domain::ports::ReadError> {
-        let who = Principal::platform("urls");
-        let failed = |error: freehold_domain::record::RecordError| {
-            freehold_domain::ports::ReadError::Failed {
-                reason: error.to_string(),
-            }
-        };
-        let Some(stored) = self.records.get(&who, &Key::url_owner(id)).await? else {
-            return Ok(None);
-        };
-        let owner: UrlOwnerV1 = decode(&stored.bytes).map_err(failed)?;
-        let FunctionRef {
-            tenant,
-            region,
-            name,
-        } = &owner.function;
-        let key = Key::url(tenant, region, name, &owner.qualifier);
-        let Some(stored) = self.records.get(&who, &key).await? else {
-            return Ok(None);
-        };
-        let url: UrlV1 = decode(&stored.bytes).map_err(failed)?;
-        let key = Key::policy(tenant, region, name, &owner.qualifier);
-        let policy = match self.records.get(&who, &key).await? {
-            Some(stored) => decode(&stored.bytes).map_err(failed)?,
-            None => PolicyV1::default(),
-        };
-        Ok(Some(ResolvedUrl {
-            function: owner.function,
-            qualifier: owner.qualifier,
-            url,
-            policy,
-        }))
-    }
-}
-
-impl freehold_domain::ports::Watcher for UrlCache {
-    fn changed(&self, changes: &[(Key, Option<freehold_domain::ports::Stored>)]) {
-        use freehold_domain::record::Kind;
-        let touches = |key: &Key| matches!(key.kind(), Kind::Url | Kind::UrlOwner | Kind::Policy);
-        for (key, _) in changes.iter().filter(|(key, _)| touches(key)) {
-            let mut held = self.held.write();
-            held.round += 1;
-            held.by_id.retain(|id, found| match (key.kind(), found) {
-                (Kind::UrlOwner, _) => *id != key.name()[0],
-                (_, None) => true,
-                (_, Some(found)) => {
-                    found.function.tenant != *key.tenant()
-                        || found.function.name.as_str() != key.name()[0]
-                }
-            });
-        }
-    }
 }
