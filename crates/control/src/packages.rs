@@ -4,8 +4,8 @@
 //! <data>/packages/boot                              the boot in which the trees were written
 //! <data>/packages/<tenant>/<digest>/tree/…          an unpacked archive
 //! <data>/packages/<tenant>/<digest>/unpacked.json   files and bytes of it
-//! <data>/packages/<tenant>/<digest>.tmp-<n>/…       being unpacked; removed at start
-//! <data>/packages/<tenant>/<digest>.gone-<n>/…      being removed; removed at start
+//! <data>/packages/<tenant>/<digest>.tmp-<n>/…       being unpacked; else removed when met
+//! <data>/packages/<tenant>/<digest>.gone-<n>/…      being removed; else removed when met
 //! ```
 //!
 //! A tree is written aside and renamed whole, so a killed server leaves a complete tree or none. A
@@ -14,6 +14,9 @@
 //! folder is made before its blob is stored, and so names every blob that a crash may have left
 //! unreferenced: [`PackageStore::collect`] needs no list of blobs.
 
+mod aside;
+
+use self::aside::{Aside, Asides};
 use crate::{
     ControlError, Field,
     archive::{UnpackError, UnpackLimits, Unpacked, Unpacker},
@@ -33,10 +36,7 @@ use std::{
     fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::OnceCell;
@@ -68,8 +68,8 @@ pub struct PackageStore {
     trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
     /// Since when no record has referred to a tree that was used in this process.
     unreferred: Mutex<HashMap<(TenantId, Digest), Mono>>,
-    /// Numbers for folders that are on their way in or out.
-    numbers: AtomicU64,
+    /// Folders that are on their way in or out.
+    asides: Arc<Asides>,
 }
 
 /// One digest's tree, opened once however many ask at the same time.
@@ -109,7 +109,7 @@ impl PackageStore {
             clock: parts.clock,
             trees: Mutex::default(),
             unreferred: Mutex::default(),
-            numbers: AtomicU64::new(0),
+            asides: Arc::default(),
         };
         make_folder(&store.dir)?;
         // Without an answer every start counts as a new boot.
@@ -202,12 +202,6 @@ impl PackageStore {
         self.dir.join(tenant.as_str()).join(digest.to_string())
     }
 
-    /// A name beside a digest's folder that nothing else has.
-    fn beside(&self, folder: &Path, why: &str) -> PathBuf {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        folder.with_extension(format!("{why}-{number}"))
-    }
-
     /// Opens a tree that is on disk, or unpacks it from `zip`, or from its blob.
     async fn open_or_unpack(
         &self,
@@ -216,7 +210,8 @@ impl PackageStore {
         zip: Option<Bytes>,
     ) -> Result<Opened, OpenError> {
         let folder = self.folder(tenant, digest);
-        if let Some(opened) = open_tree(&folder) {
+        let there = folder.clone();
+        if let Some(opened) = on_files(move || Ok(open_tree(&there))).await? {
             return Ok(opened);
         }
         let zip = match zip {
@@ -228,48 +223,26 @@ impl PackageStore {
                     .ok_or(OpenError::Missing)?
             }
         };
-        let aside = self.beside(&folder, "tmp");
-        let result = self.unpack_aside(&aside, &folder, zip).await;
-        if result.is_err() {
-            // A failure to clean up is mended at the next start, and hides nothing.
-            let aside = aside.clone();
-            let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(aside)).await;
-        }
-        result?;
-        open_tree(&folder).ok_or_else(|| {
-            OpenError::Io(io::Error::other(
-                "a tree that was just renamed is not there",
-            ))
+        // Goes with this future: a client that hangs up leaves nothing behind.
+        let aside = self.asides.make(&folder, "tmp");
+        let (aside, archive, target) = on_files(move || {
+            let tree = aside.path().join("tree");
+            make_folder(&tree)?;
+            let target = open_folder(&tree, OFlags::RDONLY)?;
+            Ok((aside, sealed_memory(&zip)?, target))
         })
-    }
-
-    async fn unpack_aside(&self, aside: &Path, folder: &Path, zip: Bytes) -> Result<(), OpenError> {
-        let tree = aside.join("tree");
-        make_folder(&tree)?;
-        let archive = {
-            let zip = zip.clone();
-            tokio::task::spawn_blocking(move || sealed_memory(&zip))
-                .await
-                .map_err(io::Error::other)??
-        };
-        let target = open_folder(&tree, OFlags::RDONLY)?;
+        .await?;
         let limits = UnpackLimits::from(&self.limits);
-        let unpacked = self.unpacker.unpack(archive, target, limits).await?;
-        fs::write(
-            aside.join("unpacked.json"),
-            serde_json::to_vec(&unpacked).map_err(io::Error::other)?,
-        )?;
-        // The folder of a tree that an earlier boot left empty makes room.
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        fs::rename(aside, folder)?;
-        // The name must be on disk before the blob is, or nothing would lead to the blob.
-        if let Some(parent) = folder.parent() {
-            fs::File::open(parent)?.sync_all()?;
-        }
-        Ok(())
+        let unpacked = match self.unpacker.unpack(archive, target, limits).await {
+            Ok(unpacked) => unpacked,
+            Err(error) => {
+                // Its client hears once nothing is left; a failure to clean up hides nothing.
+                let _ = on_files(move || aside.remove()).await;
+                return Err(error.into());
+            }
+        };
+        // From here on the folder belongs to a thread, which finishes whoever hangs up.
+        Ok(on_files(move || name_tree(aside, &folder, &unpacked)).await?)
     }
 
     /// Removes trees and blobs to which no record refers; says how many. Spares whatever is being
@@ -277,21 +250,10 @@ impl PackageStore {
     ///
     /// Call it at start and now and then.
     pub async fn collect(&self) -> Result<u64, ControlError> {
-        let io = |error: io::Error| ControlError::internal("collecting packages", error);
-        let mut found = Vec::new();
-        for tenant in folders(&self.dir).map_err(io)? {
-            for folder in folders(&tenant).map_err(io)? {
-                let id = tenant
-                    .file_name()
-                    .and_then(|name| name.to_str()?.parse().ok());
-                let digest = folder
-                    .file_name()
-                    .and_then(|name| name.to_str()?.parse().ok());
-                if let (Some(id), Some(digest)) = (id, digest) {
-                    found.push((id, digest));
-                }
-            }
-        }
+        let (dir, asides) = (self.dir.clone(), self.asides.clone());
+        let found = on_files(move || found_below(&dir, &asides)).await;
+        let mut found =
+            found.map_err(|error| ControlError::internal("collecting packages", error))?;
         let referred = self.referred().await?;
         found.retain(|key| !referred.contains(key));
         self.keep_for_instances(&mut found);
@@ -355,19 +317,14 @@ impl PackageStore {
         let platform = Principal::platform("packages");
         Blobs::remove(&*self.storage, &platform, tenant, *digest).await?;
         let folder = self.folder(tenant, *digest);
-        let gone = self.beside(&folder, "gone");
-        let removed = tokio::task::spawn_blocking(move || {
-            fs::rename(&folder, &gone)?;
-            fs::remove_dir_all(&gone)
-        });
-        match removed
-            .await
-            .map_err(io::Error::other)
-            .and_then(|done| done)
-        {
-            Ok(()) => Ok(true),
-            Err(error) => Err(ControlError::internal("removing a tree", error)),
-        }
+        let gone = self.asides.make(&folder, "gone");
+        on_files(move || {
+            fs::rename(&folder, gone.path())?;
+            gone.remove()
+        })
+        .await
+        .map(|()| true)
+        .map_err(|error| ControlError::internal("removing a tree", error))
     }
 
     /// Every package to which a head, a served head or a revision refers.
@@ -445,6 +402,50 @@ enum OpenError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// Work on files, off the serving cores: they answer everybody's requests.
+async fn on_files<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
+}
+
+/// Gives an unpacked tree its name, and opens it.
+fn name_tree(aside: Aside, folder: &Path, unpacked: &Unpacked) -> io::Result<Opened> {
+    let unpacked = serde_json::to_vec(unpacked).map_err(io::Error::other)?;
+    fs::write(aside.path().join("unpacked.json"), unpacked)?;
+    aside.become_folder(folder)?;
+    // The name must be on disk before the blob is, or nothing would lead to the blob.
+    if let Some(parent) = folder.parent() {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    open_tree(folder).ok_or_else(|| io::Error::other("a tree that was just renamed is not there"))
+}
+
+/// Every digest that has a folder. Removes folders that were on their way in or out, and that
+/// nobody in this process holds.
+fn found_below(dir: &Path, asides: &Asides) -> io::Result<Vec<(TenantId, Digest)>> {
+    let mut found = Vec::new();
+    for tenant in folders(dir)? {
+        for folder in folders(&tenant)? {
+            if folder.extension().is_some() {
+                asides.remove_left(&folder)?;
+                continue;
+            }
+            let id = tenant
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let digest = folder
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            if let (Some(id), Some(digest)) = (id, digest) {
+                found.push((id, digest));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn sha256(bytes: &[u8]) -> Digest {

@@ -6,8 +6,8 @@ mod support;
 use freehold_control::{
     CodeChange, ControlError,
     archive::{
-        ArchiveError, EntryRule, SubprocessUnpacker, UnpackError, UnpackLimits, Unpacked, Unpacker,
-        child::CHILD_ARGUMENT, child_main,
+        ArchiveError, EntryRule, InProcessUnpacker, SubprocessUnpacker, UnpackError, UnpackLimits,
+        Unpacked, Unpacker, child::CHILD_ARGUMENT, child_main,
     },
     packages::{PackageParts, PackageStore},
 };
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         return child_main();
     }
     type Test = fn() -> BoxFuture<'static, ()>;
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("a_tree_is_unpacked_once_for_all_who_ask", || {
             Box::pin(a_tree_is_unpacked_once_for_all_who_ask())
         }),
@@ -51,6 +51,9 @@ fn main() -> ExitCode {
         }),
         ("a_refused_archive_leaves_nothing", || {
             Box::pin(a_refused_archive_leaves_nothing())
+        }),
+        ("whoever_hangs_up_leaves_nothing", || {
+            Box::pin(whoever_hangs_up_leaves_nothing())
         }),
         ("the_child_unpacks_and_reports", || {
             Box::pin(the_child_unpacks_and_reports())
@@ -89,9 +92,7 @@ impl Unpacker for Counting {
         Box::pin(async move {
             self.0.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            freehold_control::archive::InProcessUnpacker
-                .unpack(archive, target, limits)
-                .await
+            InProcessUnpacker.unpack(archive, target, limits).await
         })
     }
 }
@@ -258,6 +259,63 @@ async fn a_refused_archive_leaves_nothing() {
     assert!(matches!(found.err(), Some(ControlError::BadArchive { .. })));
     let tenant = w.dir.path().join("packages").join(w.place.tenant.as_str());
     assert_eq!(names(&tenant), Vec::<String>::new());
+}
+
+/// Unpacks a file, says so, and never ends.
+struct Stuck(tokio::sync::Notify);
+impl Unpacker for Stuck {
+    fn unpack(
+        &self,
+        archive: OwnedFd,
+        target: OwnedFd,
+        limits: UnpackLimits,
+    ) -> BoxFuture<'_, Result<Unpacked, UnpackError>> {
+        Box::pin(async move {
+            let done = InProcessUnpacker.unpack(archive, target, limits).await;
+            done.unwrap();
+            self.0.notify_one();
+            std::future::pending().await
+        })
+    }
+}
+
+async fn whoever_hangs_up_leaves_nothing() {
+    let w = world().await;
+    let stuck = Arc::new(Stuck(tokio::sync::Notify::new()));
+    let packages = reopened(&w, stuck.clone());
+    let tenant = w.dir.path().join("packages").join(w.place.tenant.as_str());
+    let zip = zip_of(&[("app.py", b"half")]);
+    {
+        let admission = packages.admit(&w.who, &w.place.tenant, zip);
+        tokio::select! {
+            _ = admission => panic!("the unpacker never ends"),
+            () = stuck.0.notified() => {}
+        }
+    }
+    // On a thread of its own: without it this waits for ever.
+    while !names(&tenant).is_empty() {
+        tokio::task::yield_now().await;
+    }
+
+    // What nobody holds any more, whatever it was for, is met again.
+    for left in ["tmp-77", "gone-78"] {
+        let folder = tenant.join(format!("{}.{left}", Digest([7; 32])));
+        fs::create_dir_all(folder.join("tree")).unwrap();
+    }
+    let zip = zip_of(&[("app.py", b"other")]);
+    let admission = packages.admit(&w.who, &w.place.tenant, zip);
+    tokio::select! {
+        _ = admission => panic!("the unpacker never ends"),
+        () = async {
+            stuck.0.notified().await;
+            assert_eq!(packages.collect().await.unwrap(), 0);
+        } => {}
+    }
+    let left = names(&tenant);
+    let [held] = &left[..] else {
+        panic!("the one that is being unpacked: {left:?}");
+    };
+    assert!(held.contains(".tmp-"), "{held}");
 }
 
 async fn by_child(
