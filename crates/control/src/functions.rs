@@ -254,10 +254,9 @@ impl Control {
         until: usize,
         items: &mut Vec<Described>,
     ) -> Result<(), ControlError> {
-        for revision in self.revisions_of(who, of).await? {
-            if revision.number > after && items.len() < until {
-                items.push(self.describe_revision(of, function, revision));
-            }
+        let room = until.saturating_sub(items.len());
+        for revision in self.revisions_after(who, of, after, room).await? {
+            items.push(self.describe_revision(of, function, revision));
         }
         Ok(())
     }
@@ -343,8 +342,7 @@ impl Control {
             let mut published = None;
             let mut ops = Vec::new();
             if publish {
-                let latest = self.latest_revision(who, of).await?;
-                match latest.filter(|last| last.spec.generation == function.head.generation) {
+                match self.head_as_published(who, of, &function).await? {
                     Some(last) => published = Some(last),
                     None => {
                         published = Some(self.next_revision(&mut function, None));

@@ -8,7 +8,7 @@ use crate::{
 use freehold_domain::{
     FunctionRef, Principal,
     ports::Op,
-    record::{FunctionStateV1, RevisionV1},
+    record::{FunctionStateV1, FunctionV1, RevisionV1},
 };
 
 /// Revisions on one page at the most. Source: Lambda API reference, ListVersionsByFunction.
@@ -59,9 +59,7 @@ impl Control {
                 });
             }
             Self::settled(&function)?;
-            if let Some(last) = self.latest_revision(who, of).await?
-                && last.spec.generation == head.generation
-            {
+            if let Some(last) = self.head_as_published(who, of, &function).await? {
                 return Ok(self.describe_revision(of, &function, last));
             }
             let mut revision = self.next_revision(&mut function, how.description.clone());
@@ -105,16 +103,12 @@ impl Control {
         if after.is_none() {
             items.push(self.describe_head(of, &function));
         }
+        let room = limit - items.len();
         let mut last = after.unwrap_or(0);
-        let mut more = false;
-        for revision in self.revisions_of(who, of).await? {
-            if revision.number <= after.unwrap_or(0) {
-                continue;
-            }
-            if items.len() == limit {
-                more = true;
-                break;
-            }
+        let mut found = self.revisions_after(who, of, last, room + 1).await?;
+        let more = found.len() > room;
+        found.truncate(room);
+        for revision in found {
             last = revision.number;
             items.push(self.describe_revision(of, &function, revision));
         }
@@ -147,13 +141,18 @@ impl Control {
         Ok(())
     }
 
-    /// The revision with the highest number that is still there.
-    pub(crate) async fn latest_revision(
+    /// The revision as which the head was published, if it did not change since. Generations only
+    /// grow, and a head is published once: it is the last number that was given, or none.
+    pub(crate) async fn head_as_published(
         &self,
         who: &Principal,
         of: &FunctionRef,
+        function: &FunctionV1,
     ) -> Result<Option<RevisionV1>, ControlError> {
-        Ok(self.revisions_of(who, of).await?.pop())
+        let last = revision_key(of, function.next_revision.saturating_sub(1));
+        let last = self.read::<RevisionV1>(who, &last).await?;
+        let last = last.map(|last| last.record);
+        Ok(last.filter(|last| last.spec.generation == function.head.generation))
     }
 }
 

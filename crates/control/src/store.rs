@@ -157,14 +157,17 @@ impl Control {
             .collect()
     }
 
-    /// All published revisions of a function, by number.
-    pub(crate) async fn revisions_of(
+    /// Published revisions of a function with numbers above `after`, by number, at most `limit`.
+    pub(crate) async fn revisions_after(
         &self,
         who: &Principal,
         of: &FunctionRef,
+        after: u64,
+        limit: usize,
     ) -> Result<Vec<RevisionV1>, ControlError> {
         let prefix = KeyPrefix::under(&of.tenant, &of.region, Kind::Revision, of.name.as_str());
-        let stored = self.all(who, &prefix).await?;
+        let after = revision_key(of, after);
+        let stored = self.storage.list(who, &prefix, Some(&after), limit).await?;
         stored
             .iter()
             .map(|one| Ok(record::decode(&one.bytes)?))

@@ -9,7 +9,7 @@ use freehold_control::{
 use freehold_domain::{
     Principal, Qualifier,
     limits::Limits,
-    ports::Records,
+    ports::{Expect, Fence, Op, Records},
     record::{FunctionStateV1, Key, KeyPrefix, StatementV1, UpdateStateV1},
 };
 use std::collections::BTreeMap;
@@ -393,6 +393,53 @@ async fn publishing_what_did_not_change_gives_the_last_revision_again() {
         .unwrap();
     assert_eq!(of_page(&rest.items), ["3"]);
     assert_eq!(rest.next, None);
+}
+
+#[tokio::test]
+async fn a_page_and_a_publishing_read_only_the_revisions_that_they_need() {
+    let w = world().await;
+    let of = w.ready("f").await;
+    let publish = || w.control.revision_publish(&w.who, &of, Publish::default());
+    for n in 1..=5 {
+        let change = ConfigurationChange {
+            settings: Settings {
+                description: Some(format!("the {n}th")),
+                ..Default::default()
+            },
+            revision_id: None,
+        };
+        let changed = w.control.function_update_configuration(&w.who, &of, change);
+        changed.await.unwrap();
+        w.reconcile(&of).await;
+        publish().await.unwrap();
+    }
+    // Whoever reads these fails.
+    let unreadable = [1, 2].map(|number| Op::Put {
+        key: Key::revision(&of.tenant, &of.region, &of.name, number),
+        expect: Expect::Any,
+        bytes: b"no revision".to_vec(),
+    });
+    let written = w.storage.commit(&w.who, unreadable.into(), Fence::None);
+    written.await.unwrap();
+    let again = publish().await.unwrap();
+    assert_eq!(again.qualifier, Qualifier::Revision(5));
+    let page = |marker: &'static str| {
+        let list = w.control.revision_list(&w.who, &of, Some(marker), Some(2));
+        async move {
+            let page = list.await.unwrap();
+            let items = page.items.iter().map(|one| one.qualifier.to_string());
+            (items.collect::<Vec<_>>(), page.next)
+        }
+    };
+    let numbers = |of: &[&str]| of.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    assert_eq!(page("2").await, (numbers(&["3", "4"]), Some("4".into())));
+    assert_eq!(page("4").await, (numbers(&["5"]), None));
+    let rest = w
+        .control
+        .function_list(&w.who, &w.place, true, Some("f/2"), Some(2))
+        .await;
+    let rest = rest.unwrap();
+    assert_eq!(rest.next.as_deref(), Some("f/4"));
 }
 
 #[tokio::test]
