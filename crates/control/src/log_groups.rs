@@ -7,7 +7,7 @@ use crate::{
 use freehold_domain::{
     Principal, Wall,
     logs::LogGroupName,
-    ports::{Expect, LogStore, Op, Records},
+    ports::{Expect, Op, Records},
     record::{self, Key, KeyPrefix, Kind, LogGroupV1},
 };
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ pub const RETENTION_DAYS: [u32; 22] = [
 pub struct DescribedGroup {
     /// Its record.
     pub group: LogGroupV1,
-    /// Bytes of its lines.
+    /// Bytes that its lines take in the store.
     pub stored_bytes: u64,
 }
 
@@ -160,7 +160,8 @@ impl Control {
                     next = items.last().map(|last| last.group.name.clone());
                     break 'pages;
                 }
-                let stored_bytes = self.log_group_bytes(who, place, &group.name).await?;
+                let name = group_name(place, &group.name);
+                let stored_bytes = self.storage.group_bytes(who, &name).await?;
                 items.push(DescribedGroup {
                     group,
                     stored_bytes,
@@ -275,34 +276,6 @@ impl Control {
             match found.last() {
                 Some(last) if found.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
                 _ => return Ok(removed),
-            }
-        }
-    }
-
-    async fn log_group_bytes(
-        &self,
-        who: &Principal,
-        place: &Place,
-        name: &str,
-    ) -> Result<u64, ControlError> {
-        let group = group_name(place, name);
-        let (mut after, mut bytes) = (None::<String>, 0);
-        loop {
-            let streams = LogStore::streams(
-                &*self.storage,
-                who,
-                &group,
-                "",
-                after.as_deref(),
-                store::LIST_CHUNK,
-            )
-            .await?;
-            bytes += streams.iter().map(|stream| stream.bytes).sum::<u64>();
-            match streams.last() {
-                Some(last) if streams.len() == store::LIST_CHUNK => {
-                    after = Some(last.name.clone());
-                }
-                _ => return Ok(bytes),
             }
         }
     }

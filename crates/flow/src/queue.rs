@@ -9,8 +9,10 @@
 //! ```
 //!
 //! Delivery is at least once. An attempt that the end of the platform cut short is taken off the
-//! count when the store is opened again: a crash costs no try, and never the event. The queue refuses to look into an event, and to run
-//! anything past its own bounds: a tenant's backlog waits on disk, not here.
+//! count when the store is opened again: a crash costs no try. It is counted apart, and ten of them
+//! end the event: one that brings the platform down each time is not run for ever. The queue
+//! refuses to look into an event, and to run anything past its own bounds: the backlog of a tenant
+//! or a function waits on disk, not here.
 
 mod attempt;
 mod held;
@@ -22,10 +24,13 @@ pub use policy::QueuePolicy;
 
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader,
+    FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader, Wall,
     invocation::HOPS_MAX,
     limits::Limits,
-    ports::{Clock, Commit, CommitError, EventCounts, EventQueue, Fence, Invoke, Op, ReadError},
+    ports::{
+        Clock, Commit, CommitError, EndedBefore, EventCounts, EventQueue, Fence, Invoke, Op,
+        ReadError,
+    },
     record::EventV1,
 };
 use std::{
@@ -36,6 +41,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Notify;
+
+/// Ended events that are forgotten at once.
+const FORGET_SLICE: usize = 1000;
 
 /// What the queue works with.
 #[derive(Clone)]
@@ -212,6 +220,31 @@ impl EventQueueWorker {
     /// How many events wait, run and ended, since the store was made.
     pub async fn counts(&self) -> Result<EventCounts, ReadError> {
         self.deps.queue.counts(&platform()).await
+    }
+
+    /// Forgets what became of events whose time of keeping is over; how many. The counts stay.
+    ///
+    /// Errors: the store's; what was forgotten until then stays forgotten.
+    pub async fn forget_ended(&self) -> Result<u64, CommitError> {
+        let now = self.deps.clock.wall();
+        let before = |keep: Duration| {
+            let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+            Wall(now.0.saturating_sub(keep))
+        };
+        let ended = EndedBefore {
+            done: before(self.policy.keep_done),
+            dead: before(self.policy.keep_dead),
+        };
+        let mut forgotten = 0;
+        loop {
+            // In slices: the queue's own commits get their turn between them.
+            let slice = self.deps.queue.forget(&platform(), ended, FORGET_SLICE);
+            let slice = slice.await?;
+            forgotten += slice;
+            if slice < FORGET_SLICE as u64 {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// What this worker did.

@@ -406,6 +406,73 @@ async fn a_function_past_its_bound_waits_without_losing_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waiting_behind_a_full_function_is_no_failure_to_back_off_from() {
+    let throttled = Mutex::new(HashMap::<InvocationId, u32>::new());
+    let mut world = World::new(1, move |invocation| {
+        let mut throttled = throttled.lock();
+        let tries = throttled.entry(invocation.id).or_default();
+        *tries += 1;
+        if *tries > 1 {
+            return (QUICK, Ok(OutcomeKind::Success));
+        }
+        let error = InvokeError::Throttled {
+            reason: ThrottleReason::ReservedConcurrency,
+            retry_after: None,
+        };
+        (Duration::from_secs(100), Err(error))
+    });
+    world.policy.in_flight_per_function = 1;
+    let worker = world.worker();
+    let mut last = None;
+    for _ in 0..8 {
+        last = Some(world.enqueue(&worker, 1).await);
+    }
+    world.run_for(&worker, HOUR).await;
+    let EventState::Ended { end, .. } = world.state(last.expect("eight of them")).await else {
+        panic!("it did not end within the hour");
+    };
+    assert_eq!(end, EventEnd::Done);
+    let attempts = world.attempts(last.expect("eight of them"));
+    let [(1, first), (1, second)] = attempts[..] else {
+        panic!("throttled once, then run: {attempts:?}");
+    };
+    let waited = second - first;
+    assert!(waited <= 102, "100 s of the first, then one: {waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_events_is_forgotten_after_its_time_and_stays_counted() {
+    let world = World::new(1, |invocation| {
+        let kind = if invocation.function.tenant == tenant(1) {
+            OutcomeKind::Success
+        } else {
+            FAILED
+        };
+        (QUICK, Ok(kind))
+    });
+    let worker = world.worker();
+    for _ in 0..1100 {
+        world.enqueue(&worker, 1).await;
+    }
+    let done = world.enqueue(&worker, 1).await;
+    let dead = world.enqueue(&worker, 2).await;
+    world.run_for(&worker, HOUR).await;
+    let counts = worker.counts().await.expect("reads");
+    assert_eq!((counts.done, counts.dead), (1101, 1));
+    assert_eq!(worker.forget_ended().await, Ok(0), "too young");
+    world.clock.sleep(25 * HOUR).await;
+    assert_eq!(worker.forget_ended().await, Ok(1101), "more than a slice");
+    let who = Principal::platform("test");
+    let state = EventQueue::state(&*world.store, &who, done).await;
+    assert_eq!(state, Ok(None));
+    let (reason, _) = self::dead(world.state(dead).await);
+    assert_eq!(reason, "RetriesExhausted", "is kept for longer");
+    world.clock.sleep(14 * 24 * HOUR).await;
+    assert_eq!(worker.forget_ended().await, Ok(1));
+    assert_eq!(worker.counts().await.expect("reads"), counts);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_what_runs_and_gives_back_what_takes_too_long() {
     let slow = InvocationId(SimIds::new(1).uuid());
     let world = World::new(1, move |invocation| {

@@ -27,6 +27,8 @@ pub struct Config {
     pub runtimes: RuntimesConfig,
     /// Instances.
     pub instances: InstancesConfig,
+    /// Asynchronous events.
+    pub events: EventsConfig,
 }
 
 /// `[server]`
@@ -81,6 +83,16 @@ pub struct InstancesConfig {
     pub memory: Option<Size>,
     /// Waits between the attempts at an asynchronous event; AWS's are one and two minutes.
     pub retry_delays: Option<Vec<Span>>,
+}
+
+/// `[events]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// How long it is known what became of an event that ended well; a day unless given.
+    pub keep_done: Option<Span>,
+    /// How long it is known of one that was given up; two weeks unless given.
+    pub keep_dead: Option<Span>,
 }
 
 /// How processor time is limited.
@@ -324,6 +336,7 @@ mod tests {
                 "99999999999GiB",
             ),
             ("[sever]\nlisten = \"x\"", "sever"),
+            ("[events]\nkeep_done = \"a day\"", "a day"),
             ("[instances]\ncpu = \"fast\"", "fast"),
         ] {
             let error = read(text).unwrap_err();

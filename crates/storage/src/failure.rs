@@ -106,6 +106,17 @@ pub(crate) fn platform_only(who: &Principal) -> Result<(), ReadError> {
     })
 }
 
+/// Errors: [`CommitError::Denied`] unless `who` is the platform itself.
+pub(crate) fn platform_writes(who: &Principal) -> Result<(), CommitError> {
+    if matches!(who, Principal::Platform { .. }) {
+        return Ok(());
+    }
+    Err(CommitError::Denied {
+        who: name(who),
+        tenant: TenantId::platform(),
+    })
+}
+
 /// Errors: [`CommitError::Denied`] unless `who` reaches `tenant`.
 pub(crate) fn may_write(who: &Principal, tenant: &TenantId) -> Result<(), CommitError> {
     if who.reaches(tenant) {

@@ -10,7 +10,7 @@
 //! format                  the number of this layout, as text
 //! lock                    held with flock by the one server; says its pid
 //! meta.db   (+ -wal -shm) records
-//! queue.db  (+ -wal -shm) events: waiting, claimed, ended
+//! queue.db  (+ -wal -shm) events: waiting, claimed, ended for a time
 //! blobs/<tenant>/<2 hex>/<64 hex>   content, named by its SHA-256
 //! blobs/temporary/<n>     uploads that have not been named yet; emptied at start
 //! ledger/<lane>/<n>.seg   append-only frames

@@ -126,21 +126,24 @@ impl LogFiles {
         }
     }
 
-    fn of_group(&self, group: &LogGroupName) -> Vec<(LogStreamName, Arc<Stream>)> {
-        self.from(group, Bound::Included("")).into_iter().collect()
-    }
-
-    fn from(&self, group: &LogGroupName, start: Bound<&str>) -> Vec<(LogStreamName, Arc<Stream>)> {
-        let name = |stream: &str| LogStreamName {
-            group: group.clone(),
-            stream: stream.to_owned(),
-        };
+    /// The streams of a group from `start` on whose names begin with `prefix`, at most `limit`.
+    fn from(
+        &self,
+        group: &LogGroupName,
+        start: Bound<&str>,
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<(LogStreamName, Arc<Stream>)> {
         let streams = self.streams.read();
-        streams
-            .range((start.map(name), Bound::Unbounded))
-            .take_while(|(name, _)| name.group == *group)
+        within(&streams, group, start)
+            .take_while(|(name, _)| name.stream.starts_with(prefix))
+            .take(limit)
             .map(|(name, stream)| (name.clone(), stream.clone()))
             .collect()
+    }
+
+    fn of_group(&self, group: &LogGroupName) -> Vec<(LogStreamName, Arc<Stream>)> {
+        self.from(group, Bound::Included(""), "", usize::MAX)
     }
 
     /// Describes the streams of a group.
@@ -157,12 +160,25 @@ impl LogFiles {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        self.from(group, start)
+        self.from(group, start, prefix, limit)
             .into_iter()
-            .take_while(|(name, _)| name.stream.starts_with(prefix))
-            .take(limit)
             .map(|(name, stream)| stream.describe(name.stream))
             .collect()
+    }
+
+    /// Bytes of the lines of a group as they lie in its files; reads none of them.
+    pub(crate) fn group_bytes(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> Result<u64, ReadError> {
+        may_read(who, &group.tenant)?;
+        let streams: Vec<Arc<Stream>> = {
+            let streams = self.streams.read();
+            let of = within(&streams, group, Bound::Included(""));
+            of.map(|(_, stream)| stream.clone()).collect()
+        };
+        streams.iter().map(|stream| stream.stored_bytes()).sum()
     }
 
     /// Reads lines of one stream.
@@ -228,4 +244,20 @@ impl LogFiles {
         }
         Ok(())
     }
+}
+
+/// The streams of a group from `start` on, by name.
+fn within<'a>(
+    streams: &'a BTreeMap<LogStreamName, Arc<Stream>>,
+    group: &LogGroupName,
+    start: Bound<&str>,
+) -> impl Iterator<Item = (&'a LogStreamName, &'a Arc<Stream>)> {
+    let name = |stream: &str| LogStreamName {
+        group: group.clone(),
+        stream: stream.to_owned(),
+    };
+    let group = group.clone();
+    streams
+        .range((start.map(name), Bound::Unbounded))
+        .take_while(move |(name, _)| name.group == group)
 }

@@ -1,23 +1,30 @@
 //! The durable queue in SQLite: one row per open event, one per ended event.
 //!
 //! ```text
-//! add ─▶ waiting ─claim▶ running ─end▶ ended (done | dead)
+//! add ─▶ waiting ─claim▶ running ─end▶ ended (done | dead) ─▶ forgotten
 //!           ▲              │
 //!           └──── retry ───┘   a lease that ran out is due again without a word
 //! ```
 //!
 //! A claim belongs to the process that took it: opening the store, which one process alone can,
-//! makes every running event due again.
+//! makes every running event due again. A row that does not read as an event ends as dead: it must
+//! not keep everybody else's events from being claimed.
 
 mod claim;
+mod forget;
+mod older;
+mod pick;
 mod settle;
 
-pub(crate) use claim::{Rotation, claim};
+pub(crate) use claim::claim;
+pub(crate) use forget::forget;
+pub(crate) use older::complete;
+pub(crate) use pick::Rotation;
 pub(crate) use settle::apply;
 
 use crate::failure::{may_read, read_failed};
 use freehold_domain::{
-    InvocationId, Principal, TenantId, Wall,
+    FunctionRef, InvocationId, Principal, TenantId, Wall,
     ports::{EventCounts, EventState, ReadError},
     record::{EventEnd, EventV1},
 };
@@ -26,28 +33,32 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
-    id         BLOB PRIMARY KEY,
-    tenant     TEXT NOT NULL,
-    running    INTEGER NOT NULL,
-    due        INTEGER NOT NULL,
-    epoch      INTEGER NOT NULL,
-    attempts   INTEGER NOT NULL,
-    event      BLOB NOT NULL,
-    body       BLOB NOT NULL,
-    last_error TEXT
+    id          BLOB PRIMARY KEY,
+    tenant      TEXT NOT NULL,
+    function    TEXT NOT NULL,
+    running     INTEGER NOT NULL,
+    due         INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL,
+    interrupted INTEGER NOT NULL DEFAULT 0,
+    event       BLOB NOT NULL,
+    body        BLOB NOT NULL,
+    last_error  TEXT
 );
-CREATE INDEX IF NOT EXISTS events_by_tenant ON events (tenant, due, id);
+CREATE INDEX IF NOT EXISTS events_in_turn ON events (tenant, due, id, function);
+CREATE INDEX IF NOT EXISTS events_by_function ON events (tenant, function, due, id);
 CREATE INDEX IF NOT EXISTS events_by_due ON events (due);
 CREATE INDEX IF NOT EXISTS events_running ON events (id) WHERE running = 1;
 CREATE TABLE IF NOT EXISTS ended (
     id       BLOB PRIMARY KEY,
     tenant   TEXT NOT NULL,
     at       INTEGER NOT NULL,
+    dead     INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     event    BLOB NOT NULL,
     end      BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS ended_by_time ON ended (at);
+CREATE INDEX IF NOT EXISTS ended_by_age ON ended (dead, at);
 ";
 
 /// The version of an event's shape that this code writes.
@@ -96,11 +107,12 @@ fn count(conn: &Connection, changes: &[(&str, i64)]) -> rusqlite::Result<()> {
 
 /// Makes what an earlier process held due again. An attempt that its end cut short is not one of
 /// the event's tries: three kills would else lose an event that no function has seen to its end.
-/// What bounds an event that brings the platform down each time is its age.
+/// It is counted apart, so that an event that brings the platform down each time can be given up.
 pub(crate) fn release_claims(conn: &Connection, now: Wall) -> rusqlite::Result<usize> {
     let transaction = conn.unchecked_transaction()?;
     let released = transaction.execute(
-        "UPDATE events SET running = 0, due = MIN(due, ?1), attempts = MAX(attempts - 1, 0)
+        "UPDATE events SET running = 0, due = MIN(due, ?1), attempts = MAX(attempts - 1, 0),
+             interrupted = interrupted + 1
          WHERE running = 1",
         [now.0],
     )?;
@@ -200,6 +212,11 @@ fn owner(tenant: &str) -> Result<TenantId, ReadError> {
     tenant.parse().map_err(|error| ReadError::Failed {
         reason: format!("a row of queue.db has no owner: {error}"),
     })
+}
+
+/// A function of a tenant, as its column has it.
+fn function_column(function: &FunctionRef) -> String {
+    format!("{}/{}", function.region, function.name)
 }
 
 /// The stored event with its attempts as the row counts them.

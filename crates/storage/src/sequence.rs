@@ -41,10 +41,14 @@ impl Sequence {
         }
     }
 
-    /// Writes both down; part of every transaction.
+    /// Writes both down where they changed; part of every transaction. One that changes nothing,
+    /// such as a claim that finds nothing, then costs no `fsync`.
     pub(crate) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let mut statement =
-            conn.prepare_cached("INSERT OR REPLACE INTO counters (name, value) VALUES (?1, ?2)")?;
+        let mut statement = conn.prepare_cached(
+            "INSERT INTO counters (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE value <> excluded.value",
+        )?;
         statement.execute(("sequence", self.last.load(SeqCst) as i64))?;
         statement.execute(("fence", self.fence.load(SeqCst) as i64))?;
         Ok(())

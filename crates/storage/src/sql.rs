@@ -12,13 +12,19 @@ const CACHE_KIB: i32 = -2048;
 /// Wait for a lock that another connection holds; only checkpoints and recovery take one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The one writing connection: makes the file and its tables.
-pub(crate) fn open_writer(path: &Path, schema: &str) -> rusqlite::Result<Connection> {
+/// The one writing connection: makes the file and its tables, after `complete` has seen to tables
+/// of an earlier build.
+pub(crate) fn open_writer(
+    path: &Path,
+    schema: &str,
+    complete: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
+    complete(&conn)?;
     conn.execute_batch(schema)?;
     conn.execute_batch(
         "CREATE TABLE IF NOT EXISTS counters (

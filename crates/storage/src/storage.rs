@@ -2,7 +2,7 @@
 
 use crate::{
     blobs::BlobFiles,
-    failure::{Health, may_read, may_write, platform_only, read_failed},
+    failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
     folder::{FORMAT, Folder, FolderError, STEPS},
     ledger::LedgerFiles,
     logs::LogFiles,
@@ -86,6 +86,7 @@ pub struct SqliteStorage {
     events: Writer,
     readers: Pool<Connections>,
     files: Pool<()>,
+    log_reads: Pool<()>,
     blobs: Arc<BlobFiles>,
     ledger: Arc<LedgerFiles>,
     logs: Arc<LogFiles>,
@@ -101,8 +102,10 @@ struct Connections {
     queue: Connection,
 }
 
-/// Threads for blobs, logs and ledger reads.
+/// Threads for blobs and ledger reads.
 const FILE_THREADS: usize = 2;
+/// Threads for logs, whose listings may read for long: never the ones that a start waits for.
+const LOG_THREADS: usize = 2;
 
 impl SqliteStorage {
     /// Opens the store in a folder, made where it is missing.
@@ -114,13 +117,13 @@ impl SqliteStorage {
         let health = Arc::new(Health::default());
         let sequence = Arc::new(Sequence::default());
         let (meta_path, queue_path) = (dir.join("meta.db"), dir.join("queue.db"));
-        let open = |path: &PathBuf, schema: &str| {
-            sql::open_writer(path, schema)
-                .and_then(|conn| sequence.resume(&conn).map(|()| conn))
-                .map_err(database(path))
-        };
-        let meta = open(&meta_path, meta::SCHEMA)?;
-        let queue = open(&queue_path, queue::SCHEMA)?;
+        let resume = |conn: Connection| sequence.resume(&conn).map(|()| conn);
+        let meta = sql::open_writer(&meta_path, meta::SCHEMA, |_| Ok(()))
+            .and_then(resume)
+            .map_err(database(&meta_path))?;
+        let queue = sql::open_writer(&queue_path, queue::SCHEMA, queue::complete)
+            .and_then(resume)
+            .map_err(database(&queue_path))?;
         let released =
             queue::release_claims(&queue, clock.wall()).map_err(database(&queue_path))?;
         if released > 0 {
@@ -150,6 +153,8 @@ impl SqliteStorage {
             events: writer("store-events", queue)?,
             readers: Pool::start("store-read", connections).map_err(OpenError::Threads)?,
             files: Pool::start("store-file", vec![(); FILE_THREADS]).map_err(OpenError::Threads)?,
+            log_reads: Pool::start("store-log", vec![(); LOG_THREADS])
+                .map_err(OpenError::Threads)?,
             blobs: Arc::new(blobs),
             ledger: Arc::new(ledger),
             logs: Arc::new(logs),
@@ -328,6 +333,22 @@ impl EventQueue for SqliteStorage {
         }
         Box::pin(self.read(|on| queue::counts(&on.queue)))
     }
+
+    fn forget(
+        &self,
+        who: &Principal,
+        ended: EndedBefore,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<u64, CommitError>> {
+        if let Err(error) = platform_writes(who) {
+            return refused(error);
+        }
+        let health = self.health.clone();
+        Box::pin(async move {
+            let change = move |conn: &Connection| queue::forget(conn, &health, ended, limit);
+            self.events.commit(0, change, |_| ()).await
+        })
+    }
 }
 
 impl Blobs for SqliteStorage {
@@ -416,7 +437,17 @@ impl LogStore for SqliteStorage {
         let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
         let job = move |_: &mut ()| logs.streams(&who, &group, &prefix, after.as_deref(), limit);
-        Box::pin(async move { self.files.run(job).await? })
+        Box::pin(async move { self.log_reads.run(job).await? })
+    }
+
+    fn group_bytes(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
+        let job = move |_: &mut ()| logs.group_bytes(&who, &group);
+        Box::pin(async move { self.log_reads.run(job).await? })
     }
 
     fn read(
@@ -427,7 +458,7 @@ impl LogStore for SqliteStorage {
     ) -> BoxFuture<'_, Result<LogPage, ReadError>> {
         let (logs, who, stream) = (self.logs.clone(), who.clone(), stream.clone());
         let job = move |_: &mut ()| logs.read(&who, &stream, query);
-        Box::pin(async move { self.files.run(job).await? })
+        Box::pin(async move { self.log_reads.run(job).await? })
     }
 
     fn remove_group(
@@ -437,7 +468,7 @@ impl LogStore for SqliteStorage {
     ) -> BoxFuture<'_, Result<(), CommitError>> {
         let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
         let job = move |_: &mut ()| logs.remove_group(&who, &group);
-        Box::pin(async move { self.files.run(job).await? })
+        Box::pin(async move { self.log_reads.run(job).await? })
     }
 
     fn expire(
@@ -448,6 +479,6 @@ impl LogStore for SqliteStorage {
     ) -> BoxFuture<'_, Result<u64, CommitError>> {
         let (logs, who, group) = (self.logs.clone(), who.clone(), group.clone());
         let job = move |_: &mut ()| logs.expire(&who, &group, before);
-        Box::pin(async move { self.files.run(job).await? })
+        Box::pin(async move { self.log_reads.run(job).await? })
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     BoxFuture,
-    ids::{Digest, InvocationId, TenantId},
+    ids::{Digest, FunctionRef, InvocationId, TenantId},
     logs::{LogGroupName, LogLine, LogStreamName},
     principal::Principal,
     record::{ClaimedEvent, EventEnd, EventV1, Key, KeyPrefix},
@@ -232,7 +232,7 @@ pub trait EventQueue: Send + Sync {
     fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>>;
 
     /// What became of one event, as long as its row is kept; `None` for an event that was never
-    /// accepted.
+    /// accepted, or that was forgotten.
     fn state(
         &self,
         who: &Principal,
@@ -241,6 +241,24 @@ pub trait EventQueue: Send + Sync {
 
     /// How many events wait or run, and how many ended in which way, since the store was made.
     fn counts(&self, who: &Principal) -> BoxFuture<'_, Result<EventCounts, ReadError>>;
+
+    /// Forgets what became of events that ended long ago, at most `limit` of them; how
+    /// many. Counts stay as they are. For the platform alone.
+    fn forget(
+        &self,
+        who: &Principal,
+        ended: EndedBefore,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<u64, CommitError>>;
+}
+
+/// Which ended events are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedBefore {
+    /// Those that ended well, before this time.
+    pub done: Wall,
+    /// Those that were given up, before this time.
+    pub dead: Wall,
 }
 
 /// What a worker takes of the queue.
@@ -256,6 +274,11 @@ pub struct Claim {
     pub per_tenant: usize,
     /// What it holds already, by tenant.
     pub held: Vec<(TenantId, usize)>,
+    /// Events of one function that it may hold at the most, `held_of_functions` included. What is
+    /// over waits where it is: nothing of it is read or written.
+    pub per_function: usize,
+    /// What it holds already, by function.
+    pub held_of_functions: Vec<(FunctionRef, usize)>,
 }
 
 impl Claim {
@@ -267,12 +290,21 @@ impl Claim {
             limit,
             per_tenant: usize::MAX,
             held: Vec::new(),
+            per_function: usize::MAX,
+            held_of_functions: Vec::new(),
         }
     }
     /// How many more events of `tenant` it takes.
     pub fn room(&self, tenant: &TenantId) -> usize {
         let held = self.held.iter().find(|(owner, _)| owner == tenant);
         self.per_tenant.saturating_sub(held.map_or(0, |(_, n)| *n))
+    }
+    /// How many more events of `function` it takes.
+    pub fn function_room(&self, function: &FunctionRef) -> usize {
+        let mut held = self.held_of_functions.iter();
+        let held = held.find(|(of, _)| of == function);
+        self.per_function
+            .saturating_sub(held.map_or(0, |(_, n)| *n))
     }
 }
 
@@ -381,6 +413,13 @@ pub trait LogStore: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<LogStreamInfo>, ReadError>>;
+    /// Bytes that the streams of a group take in the store: those of their lines and what is kept
+    /// with each.
+    fn group_bytes(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<u64, ReadError>>;
     /// Lines of one stream with `from <= at < until`, starting at `position` (0 for the first, in
     /// file order; `backwards` reads towards the start), at most `limit` lines and `bytes` bytes;
     /// one line is returned whatever its size, so that a reader always gets on. A stream that does

@@ -45,6 +45,8 @@ pub struct ClaimedEvent {
     pub body: Bytes,
     /// Fences the settling: a later claim has a higher one.
     pub epoch: u64,
+    /// Attempts that the end of the platform cut short; none of them is in `attempts`.
+    pub interrupted: u32,
 }
 
 /// How an event ended. Exactly one per event.
@@ -54,7 +56,7 @@ pub enum EventEnd {
     Done,
     /// It was given up, with the reason.
     Dead {
-        /// `RetriesExhausted`, `EventAgeExceeded`, `FunctionDeleted`, …
+        /// `RetriesExhausted`, `EventAgeExceeded`, `FunctionDeleted`, `Interrupted`, …
         reason: String,
         /// The last error's text.
         last_error: Option<String>,

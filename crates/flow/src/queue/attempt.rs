@@ -1,9 +1,10 @@
 //! One attempt at one event, from the claim to what is written of it.
 
 use super::{Counters, EventQueueWorker, policy::Came, settle::settle};
+use bytes::Bytes;
 use freehold_domain::{
     Body, Frame, FunctionRef, Invocation, Mode, Outcome, OutcomeKind, Source, Wall,
-    record::ClaimedEvent,
+    record::{ClaimedEvent, EventV1},
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -26,55 +27,51 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Runs and settles a claimed event; `room` says whether its function may run once more now.
-/// Resolves with the function, whose place is free again.
-pub(super) async fn attempt(
-    worker: &EventQueueWorker,
-    claimed: ClaimedEvent,
-    room: bool,
-) -> FunctionRef {
+/// Runs and settles a claimed event. Resolves with its function, whose place is free again.
+pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) -> FunctionRef {
     let clock = &worker.deps.clock;
     let leased_until = clock.now() + worker.policy.lease;
-    let ClaimedEvent { event, body, epoch } = claimed;
-    let verdict = match worker.policy.before(&event, clock.wall()) {
+    let before = worker.policy.before(&claimed, clock.wall());
+    let ClaimedEvent {
+        event, body, epoch, ..
+    } = claimed;
+    let verdict = match before {
         Some(verdict) => verdict,
         None => {
-            let came = if room {
-                let _in_flight = InFlight::new(&worker.counters.in_flight);
-                let wait = worker
-                    .policy
-                    .start_wait
-                    .min(until(clock.wall(), event.expires));
-                let invocation = Invocation {
-                    id: event.id,
-                    principal: event.principal.clone(),
-                    function: event.function.clone(),
-                    qualifier: event.qualifier.clone(),
-                    attempt: event.attempts,
-                    deadline: clock.now() + wait,
-                    mode: Mode::Event,
-                    trace: event.trace.clone(),
-                    hops: event.hops,
-                    source: Source::Queue,
-                    client_context: event.client_context.clone().map(Into::into),
-                    log_tail: false,
-                    body: body.into(),
-                };
-                worker.counters.attempts.fetch_add(1, Relaxed);
-                let answer = worker.deps.invoke.invoke(invocation).await;
-                match answer {
-                    Ok(outcome) => read(outcome, worker.policy.error_bytes_max).await,
-                    Err(error) => Came::Not(error),
-                }
-            } else {
-                Came::NoRoom
-            };
+            let came = run(worker, &event, body).await;
             count(&worker.counters, &came);
             worker.policy.after(&event, epoch, came, clock.wall())
         }
     };
     settle(worker, event.id, epoch, verdict, leased_until).await;
     event.function
+}
+
+async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
+    let clock = &worker.deps.clock;
+    let _in_flight = InFlight::new(&worker.counters.in_flight);
+    let left = until(clock.wall(), event.expires);
+    let wait = worker.policy.start_wait.min(left);
+    let invocation = Invocation {
+        id: event.id,
+        principal: event.principal.clone(),
+        function: event.function.clone(),
+        qualifier: event.qualifier.clone(),
+        attempt: event.attempts,
+        deadline: clock.now() + wait,
+        mode: Mode::Event,
+        trace: event.trace.clone(),
+        hops: event.hops,
+        source: Source::Queue,
+        client_context: event.client_context.clone().map(Into::into),
+        log_tail: false,
+        body: body.into(),
+    };
+    worker.counters.attempts.fetch_add(1, Relaxed);
+    match worker.deps.invoke.invoke(invocation).await {
+        Ok(outcome) => read(outcome, worker.policy.error_bytes_max).await,
+        Err(error) => Came::Not(error),
+    }
 }
 
 fn until(now: Wall, then: Wall) -> Duration {
@@ -85,7 +82,7 @@ fn count(counters: &Counters, came: &Came) {
     let counter = match came {
         Came::Success => &counters.successes,
         Came::FunctionError(_) => &counters.function_errors,
-        Came::Not(_) | Came::NoRoom => &counters.deferred,
+        Came::Not(_) => &counters.deferred,
     };
     counter.fetch_add(1, Relaxed);
 }

@@ -15,12 +15,13 @@ impl Held {
     pub(super) fn all(&self) -> usize {
         self.all
     }
-    pub(super) fn of_function(&self, function: &FunctionRef) -> usize {
-        self.functions.get(function).copied().unwrap_or(0)
-    }
     pub(super) fn by_tenant(&self) -> Vec<(TenantId, usize)> {
         let tenants = self.tenants.iter();
         tenants.map(|(tenant, n)| (tenant.clone(), *n)).collect()
+    }
+    pub(super) fn by_function(&self) -> Vec<(FunctionRef, usize)> {
+        let functions = self.functions.iter();
+        functions.map(|(of, n)| (of.clone(), *n)).collect()
     }
 
     pub(super) fn take(&mut self, function: &FunctionRef) {

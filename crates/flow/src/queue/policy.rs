@@ -7,7 +7,7 @@
 
 use freehold_domain::{
     InvokeError, Wall,
-    record::{EventEnd, EventV1},
+    record::{ClaimedEvent, EventEnd, EventV1},
 };
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub struct QueuePolicy {
     pub event_bytes_max: u64,
     /// Attempts that count, the first included.
     pub attempts_max: u32,
+    /// Attempts that the end of the platform may cut short before the event is given up: one that
+    /// brings the platform down each time must not do so for all its age.
+    pub interruptions_max: u32,
     /// Age at which an event is given up.
     pub event_age_max: Duration,
     /// Delay after the first, the second … failure of the function; the last one repeats.
@@ -44,6 +47,10 @@ pub struct QueuePolicy {
     pub drain_grace: Duration,
     /// Bytes of an error that are kept with the event.
     pub error_bytes_max: usize,
+    /// How long it is known what became of an event that ended well.
+    pub keep_done: Duration,
+    /// How long it is known of one that was given up.
+    pub keep_dead: Duration,
 }
 
 impl Default for QueuePolicy {
@@ -51,6 +58,7 @@ impl Default for QueuePolicy {
         Self {
             event_bytes_max: 1 << 20,
             attempts_max: 3,
+            interruptions_max: 10,
             event_age_max: Duration::from_secs(6 * 3600),
             retry_delays: vec![Duration::from_secs(60), Duration::from_secs(120)],
             backoff_min: Duration::from_secs(1),
@@ -64,6 +72,8 @@ impl Default for QueuePolicy {
             claim_max: 32,
             drain_grace: Duration::from_secs(30),
             error_bytes_max: 4 << 10,
+            keep_done: Duration::from_secs(24 * 3600),
+            keep_dead: Duration::from_secs(14 * 24 * 3600),
         }
     }
 }
@@ -77,8 +87,6 @@ pub(super) enum Came {
     FunctionError(String),
     /// It did not come to an outcome.
     Not(InvokeError),
-    /// The worker has no room for another attempt at this function.
-    NoRoom,
 }
 
 /// What is to be written of it.
@@ -103,11 +111,18 @@ fn dead(reason: &str, last_error: Option<String>) -> Verdict {
 
 impl QueuePolicy {
     /// Whether a claimed event must not be attempted (anymore), and how it ends then.
-    pub(super) fn before(&self, event: &EventV1, now: Wall) -> Option<Verdict> {
+    pub(super) fn before(&self, claimed: &ClaimedEvent, now: Wall) -> Option<Verdict> {
+        let ClaimedEvent {
+            event, interrupted, ..
+        } = claimed;
         if event.expires <= now {
             return Some(dead("EventAgeExceeded", None));
         }
-        // Claims that a crash cut short counted as well.
+        if *interrupted >= self.interruptions_max {
+            let text = format!("the platform ended during {interrupted} attempts");
+            return Some(dead("Interrupted", Some(text)));
+        }
+        // A claim whose lease ran out, unsettled, counted as well.
         (event.attempts > event.attempts_max).then(|| dead("RetriesExhausted", None))
     }
 
@@ -116,13 +131,6 @@ impl QueuePolicy {
         let error = match came {
             Came::Success => return Verdict::End(EventEnd::Done),
             Came::FunctionError(text) => return self.function_failed(event, text, now),
-            Came::NoRoom => {
-                return Verdict::Again {
-                    due: now + self.backoff_min,
-                    counts: false,
-                    error: None,
-                };
-            }
             Came::Not(error) => error,
         };
         let text = self.cut(error.to_string());
@@ -132,6 +140,8 @@ impl QueuePolicy {
             InvokeError::LoopDetected { .. } => return dead("LoopDetected", Some(text)),
             // The next start takes it up; until then this loop must not spin on it.
             InvokeError::Draining => self.backoff_min,
+            // It ran: one of its tries, or a full disk would have it run for hours.
+            InvokeError::NotRecorded { .. } => return self.function_failed(event, text, now),
             InvokeError::Throttled { retry_after, .. } => {
                 let asked = retry_after.unwrap_or_default().min(self.backoff_max);
                 self.backoff(event, claims).max(asked)
@@ -214,6 +224,15 @@ mod tests {
         }
     }
 
+    fn claimed(attempts: u32, interrupted: u32) -> ClaimedEvent {
+        ClaimedEvent {
+            event: event(attempts),
+            body: Default::default(),
+            epoch: u64::from(attempts + interrupted),
+            interrupted,
+        }
+    }
+
     fn delay(verdict: Verdict) -> (u64, bool) {
         match verdict {
             Verdict::Again { due, counts, .. } => ((due.0 - NOW.0) as u64 / 1_000_000, counts),
@@ -272,11 +291,19 @@ mod tests {
                 "EventAgeExceeded"
             );
         }
-        let before = policy.before(&event(1), expires).expect("too old");
+        let before = policy.before(&claimed(1, 0), expires).expect("too old");
         assert_eq!(reason(before), "EventAgeExceeded");
-        assert_eq!(policy.before(&event(3), NOW), None);
-        let crashed = policy.before(&event(4), NOW).expect("too many");
-        assert_eq!(reason(crashed), "RetriesExhausted");
+        assert_eq!(policy.before(&claimed(3, 0), NOW), None);
+        let unsettled = policy.before(&claimed(4, 0), NOW).expect("too many");
+        assert_eq!(reason(unsettled), "RetriesExhausted");
+    }
+
+    #[test]
+    fn an_event_that_ten_crashes_cut_short_is_given_up() {
+        let policy = QueuePolicy::default();
+        assert_eq!(policy.before(&claimed(1, 9), NOW), None);
+        let tenth = policy.before(&claimed(1, 10), NOW).expect("too many");
+        assert_eq!(reason(tenth), "Interrupted");
     }
 
     #[test]

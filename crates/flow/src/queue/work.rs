@@ -43,10 +43,9 @@ impl EventQueueWorker {
                 let (events, claimed) = self.claim(&held, free).await;
                 for event in events {
                     let (id, epoch) = (event.event.id, event.epoch);
-                    let room = self.has_room(&held, &event);
                     held.take(&event.event.function);
                     epochs.insert(id, epoch);
-                    running.push(attempt(self, event, room).map(move |of| (id, epoch, of)));
+                    running.push(attempt(self, event).map(move |of| (id, epoch, of)));
                 }
                 match claimed {
                     // Gives what was just claimed its first turn, then goes on claiming.
@@ -88,16 +87,14 @@ impl EventQueueWorker {
         join_all(left).await;
     }
 
-    fn has_room(&self, held: &Held, claimed: &ClaimedEvent) -> bool {
-        held.of_function(&claimed.event.function) < self.policy.in_flight_per_function
-    }
-
     async fn claim(&self, held: &Held, free: usize) -> (Vec<ClaimedEvent>, Claimed) {
         let clock = &self.deps.clock;
         let limit = free.min(self.policy.claim_max);
         let claim = Claim {
             per_tenant: self.policy.in_flight_per_tenant,
             held: held.by_tenant(),
+            per_function: self.policy.in_flight_per_function,
+            held_of_functions: held.by_function(),
             ..Claim::new(clock.wall(), self.policy.lease, limit)
         };
         let events = match self.deps.queue.claim(&platform(), claim).await {
@@ -112,7 +109,8 @@ impl EventQueueWorker {
             Ok(None) => None,
             Ok(Some(due)) => {
                 let wait = due.0.saturating_sub(clock.wall().0);
-                // Due and not taken: its tenant is at its bound, and an end will wake the loop.
+                // Due and not taken: its tenant or function is at its bound. An end will wake the
+                // loop; events of others may become due before.
                 let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
                 Some(if wait.is_zero() { NAP_MIN } else { wait })
             }

@@ -145,7 +145,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     ));
     let events = node.events.clone();
     let queue = tokio::spawn(async move { events.run().await });
-    let housekeeping = tokio::spawn(housekeep(node.control.clone()));
+    let housekeeping = tokio::spawn(housekeep(node.control.clone(), node.events.clone()));
     endpoint::announce(
         &folder,
         listeners.address,
@@ -364,6 +364,13 @@ fn queue_policy(settings: &Settings) -> QueuePolicy {
     if let Some(delays) = &settings.config.instances.retry_delays {
         policy.retry_delays = delays.iter().map(|span| span.0).collect();
     }
+    let kept = &settings.config.events;
+    if let Some(span) = kept.keep_done {
+        policy.keep_done = span.0;
+    }
+    if let Some(span) = kept.keep_dead {
+        policy.keep_dead = span.0;
+    }
     if let Some(span) = settings.config.server.drain_timeout {
         policy.drain_grace = span.0;
     }
@@ -434,8 +441,9 @@ async fn start_cores(
     Ok(threads)
 }
 
-/// Rolls up usage, removes expired logs and packages that nothing refers to.
-async fn housekeep(control: Arc<Control>) {
+/// Rolls up usage, removes expired logs, packages that nothing refers to, and what became of events
+/// that ended long ago.
+async fn housekeep(control: Arc<Control>, events: Arc<EventQueueWorker>) {
     loop {
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
         if let Err(error) = control.usage_roll_up().await {
@@ -449,6 +457,9 @@ async fn housekeep(control: Arc<Control>) {
                 error = chain(&error),
                 "unused packages could not be removed"
             );
+        }
+        if let Err(error) = events.forget_ended().await {
+            tracing::error!(error = chain(&error), "ended events could not be forgotten");
         }
     }
 }

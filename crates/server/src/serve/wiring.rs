@@ -7,7 +7,7 @@ use freehold_api::{
 };
 use freehold_control::{Control, Place};
 use freehold_domain::{
-    BoxFuture, Invocation, InvokeError, Outcome, Principal, Region, TenantId, Wall,
+    BoxFuture, FunctionRef, Invocation, InvokeError, Outcome, Principal, Region, TenantId, Wall,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::{
         CommitError, EventQueue, Invoke, LogPage, LogQuery, LogStore, LogStreamInfo, ReadError,
@@ -41,9 +41,9 @@ impl EngineView for LateEngine {
             let Some(engine) = self.0.get() else {
                 return Vec::new();
             };
-            let all = engine.instances().await.into_iter();
             let own =
-                all.filter(|one| one.function.tenant == tenant && one.function.region == region);
+                |of: &FunctionRef| of.tenant == tenant && of.region == region;
+            let own = engine.instances(own).await.into_iter();
             own.map(|one| InstanceRow {
                 instance_id: one.id.to_string(),
                 function_name: one.function.name.to_string(),
@@ -204,6 +204,13 @@ impl LogStore for KnownGroups {
     ) -> BoxFuture<'_, Result<Vec<LogStreamInfo>, ReadError>> {
         self.store.streams(who, group, prefix, after, limit)
     }
+    fn group_bytes(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.store.group_bytes(who, group)
+    }
     fn read(
         &self,
         who: &Principal,
@@ -330,12 +337,12 @@ impl MetricsSource for Numbers {
                 ),
                 counter(
                     "freehold_log_lines",
-                    "Log lines stored",
+                    "Lines that functions wrote to their logs, those counted lost included",
                     stats.log_lines as f64,
                 ),
                 counter(
                     "freehold_log_lines_lost",
-                    "Log lines counted lost",
+                    "Lines of functions that were not stored: over the rate, or a failed write",
                     stats.log_lines_lost as f64,
                 ),
                 gauge(

@@ -272,6 +272,19 @@ impl Stream {
         })
     }
 
+    /// Bytes of its lines as they lie in the file; one of an earlier process is not read for it.
+    pub(super) fn stored_bytes(&self) -> Result<u64, ReadError> {
+        let inner = self.inner.lock();
+        let len = match inner.extent {
+            Some(extent) => extent.len,
+            None if inner.removed => self.first,
+            None => fs::metadata(&self.path)
+                .map_err(|error| file_read_failed(&self.path, &error))?
+                .len(),
+        };
+        Ok(len.saturating_sub(self.first))
+    }
+
     pub(super) fn read(&self, query: LogQuery) -> Result<LogPage, ReadError> {
         let failed = |error: io::Error| file_read_failed(&self.path, &error);
         let extent = self.extent(&mut self.inner.lock()).map_err(failed)?;

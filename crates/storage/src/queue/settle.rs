@@ -1,6 +1,6 @@
 //! Adding events, and settling those that are claimed.
 
-use super::{count, encode, owner};
+use super::{count, encode, function_column, owner};
 use crate::failure::{Health, may_write, write_failed};
 use bytes::Bytes;
 use freehold_domain::{
@@ -59,12 +59,14 @@ impl Settling<'_> {
         may_write(self.who, tenant)?;
         let id = event.id.0.as_bytes();
         let added = self.execute(
-            "INSERT OR IGNORE INTO events (id, tenant, running, due, epoch, attempts, event, body)
-             SELECT ?1, ?2, 0, ?3, 0, ?4, ?5, ?6
+            "INSERT OR IGNORE INTO events
+                 (id, tenant, function, running, due, epoch, attempts, event, body)
+             SELECT ?1, ?2, ?3, 0, ?4, 0, ?5, ?6, ?7
              WHERE NOT EXISTS (SELECT 1 FROM ended WHERE id = ?1)",
             (
                 id,
                 tenant.as_str(),
+                function_column(&event.function),
                 event.accepted.0,
                 event.attempts,
                 encode(event),
@@ -131,16 +133,14 @@ impl Settling<'_> {
     ) -> Result<(), CommitError> {
         self.claimed(id, epoch)?;
         let id = id.0.as_bytes();
+        let dead = matches!(end, EventEnd::Dead { .. });
         self.execute(
-            "INSERT INTO ended (id, tenant, at, attempts, event, end)
-             SELECT id, tenant, ?2, attempts, event, ?3 FROM events WHERE id = ?1",
-            (id, at.0, encode(end)),
+            "INSERT INTO ended (id, tenant, at, dead, attempts, event, end)
+             SELECT id, tenant, ?2, ?3, attempts, event, ?4 FROM events WHERE id = ?1",
+            (id, at.0, dead, encode(end)),
         )?;
         self.execute("DELETE FROM events WHERE id = ?1", [id])?;
-        let ended = match end {
-            EventEnd::Done => "done",
-            EventEnd::Dead { .. } => "dead",
-        };
+        let ended = if dead { "dead" } else { "done" };
         self.count(&[("running", -1), (ended, 1)])
     }
 }

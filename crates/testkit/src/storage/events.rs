@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use freehold_domain::{
-    InvocationId, Principal, TenantId, Wall,
-    ports::{Claim, CommitError, EventCounts, EventState},
+    FunctionRef, InvocationId, Principal, TenantId, Wall,
+    ports::{Claim, CommitError, EndedBefore, EventCounts, EventState},
     record::{ClaimedEvent, EventEnd, EventV1},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 #[derive(Clone)]
 enum Place {
@@ -26,12 +26,14 @@ struct Row {
     last_error: Option<String>,
 }
 
-/// Every event ever accepted, with what became of it.
+/// Every event ever accepted, with what became of it until that is forgotten.
 #[derive(Clone, Default)]
 pub(super) struct Events {
     rows: BTreeMap<InvocationId, Row>,
     /// The tenant that the next claim begins after.
     served: Option<TenantId>,
+    /// Done and dead ones that are forgotten.
+    forgotten: (u64, u64),
 }
 
 impl Events {
@@ -125,6 +127,13 @@ impl Events {
         lanes.rotate_left(behind.unwrap_or(0));
         for (tenant, lane) in &mut lanes {
             lane.make_contiguous().sort();
+            let mut taken: HashMap<&FunctionRef, usize> = HashMap::new();
+            lane.retain(|(_, id)| {
+                let function = &self.rows[id].event.function;
+                let taken = taken.entry(function).or_default();
+                *taken += 1;
+                *taken <= claim.function_room(function)
+            });
             lane.truncate(claim.room(tenant));
         }
         let mut claimed = Vec::new();
@@ -144,11 +153,31 @@ impl Events {
                 event: row.event.clone(),
                 body: row.body.clone(),
                 epoch: row.epoch,
+                // Nothing here outlives its process.
+                interrupted: 0,
             });
             self.served = Some(tenant.clone());
             lanes.push_back((tenant, lane));
         }
         claimed
+    }
+
+    pub(super) fn forget(&mut self, ended: EndedBefore, limit: usize) -> u64 {
+        let old = |row: &Row| match row.place {
+            Place::Ended(EventEnd::Done, at) => at < ended.done,
+            Place::Ended(EventEnd::Dead { .. }, at) => at < ended.dead,
+            Place::Waiting | Place::Running => false,
+        };
+        let found = self.rows.iter().filter(|(_, row)| old(row));
+        let ids: Vec<_> = found.map(|(id, _)| *id).take(limit).collect();
+        for id in &ids {
+            let gone = self.rows.remove(id).map(|row| row.place);
+            match gone {
+                Some(Place::Ended(EventEnd::Done, _)) => self.forgotten.0 += 1,
+                _ => self.forgotten.1 += 1,
+            }
+        }
+        ids.len() as u64
     }
 
     pub(super) fn next_due(&self) -> Option<Wall> {
@@ -182,7 +211,13 @@ impl Events {
     }
 
     pub(super) fn counts(&self) -> EventCounts {
-        let mut counts = EventCounts::default();
+        let (done, dead) = self.forgotten;
+        let mut counts = EventCounts {
+            accepted: done + dead,
+            done,
+            dead,
+            ..EventCounts::default()
+        };
         for row in self.rows.values() {
             counts.accepted += 1;
             match row.place {

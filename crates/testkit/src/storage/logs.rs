@@ -60,6 +60,12 @@ impl Logs {
             .collect()
     }
 
+    pub(super) fn group_bytes(&self, group: &LogGroupName) -> u64 {
+        let of_group = self.streams.iter().filter(|(name, _)| name.group == *group);
+        let lines = of_group.flat_map(|(_, stream)| &stream.lines);
+        lines.map(|(_, line)| line.text.len() as u64).sum()
+    }
+
     pub(super) fn read(&self, name: &LogStreamName, query: LogQuery) -> LogPage {
         let lines = self.streams.get(name).map_or(&[][..], |s| &s.lines);
         let start = match query.position {

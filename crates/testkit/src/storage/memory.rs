@@ -316,6 +316,24 @@ impl EventQueue for MemoryStorage {
             None => Ok(self.state.lock().events.counts()),
         })
     }
+
+    fn forget(
+        &self,
+        who: &Principal,
+        ended: EndedBefore,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<u64, CommitError>> {
+        if !matches!(who, Principal::Platform { .. }) {
+            return ready(Err(CommitError::Denied {
+                who: format!("{who:?}"),
+                tenant: TenantId::platform(),
+            }));
+        }
+        ready(
+            self.failure()
+                .map(|()| self.state.lock().events.forget(ended, limit)),
+        )
+    }
 }
 
 impl Blobs for MemoryStorage {
@@ -421,6 +439,17 @@ impl LogStore for MemoryStorage {
         ready(match denied(who, &group.tenant) {
             Some(error) => Err(error),
             None => Ok(self.logs.lock().streams(group, prefix, after, limit)),
+        })
+    }
+
+    fn group_bytes(
+        &self,
+        who: &Principal,
+        group: &LogGroupName,
+    ) -> BoxFuture<'_, Result<u64, ReadError>> {
+        ready(match denied(who, &group.tenant) {
+            Some(error) => Err(error),
+            None => Ok(self.logs.lock().group_bytes(group)),
         })
     }
 

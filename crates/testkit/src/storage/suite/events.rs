@@ -1,7 +1,9 @@
-use super::{event, platform, root, tenant};
+use super::{event, function, platform, root, tenant};
 use freehold_domain::{
     InvocationId, Principal, TenantId, Wall,
-    ports::{Claim, CommitError, EventCounts, EventState, Fence, Op, ReadError, Storage},
+    ports::{
+        Claim, CommitError, EndedBefore, EventCounts, EventState, Fence, Op, ReadError, Storage,
+    },
     record::{ClaimedEvent, EventEnd},
 };
 use std::{sync::Arc, time::Duration};
@@ -66,6 +68,8 @@ pub async fn events_suite(make: impl Fn() -> Arc<dyn Storage>) {
     a_lease_that_ran_out_is_due_again_and_fences_the_first(&*make()).await;
     claims_go_round_the_tenants(&*make()).await;
     a_tenant_is_held_to_its_share(&*make()).await;
+    a_full_function_is_left_where_it_is(&*make()).await;
+    what_ended_long_ago_is_forgotten_and_stays_counted(&*make()).await;
     an_id_is_accepted_once(&*make()).await;
     only_the_platform_claims(&*make()).await;
 }
@@ -256,6 +260,103 @@ async fn a_tenant_is_held_to_its_share(store: &dyn Storage) {
     assert_eq!(take(10, vec![(tenant(1), 3), (tenant(2), 2)]).await, [0, 1]);
     assert_eq!(take(10, vec![(tenant(1), 1)]).await, [2, 3]);
     assert_eq!(take(10, vec![(tenant(1), 9), (tenant(2), 9)]).await, [0, 0]);
+}
+
+async fn add_for(store: &dyn Storage, owner: u64, name: &str, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let mut event = event(&tenant(owner), number, START);
+        event.function = function(&tenant(owner), name);
+        let op = Op::EventAdd {
+            event: Box::new(event),
+            body: "x".into(),
+        };
+        commit(store, op).await.expect("accepted");
+    }
+}
+
+async fn a_full_function_is_left_where_it_is(store: &dyn Storage) {
+    add_for(store, 1, "slow", 0..20).await;
+    add_for(store, 1, "quick", 20..24).await;
+    add_for(store, 2, "slow", 24..26).await;
+    // How many of the first tenant's slow and quick ones, and of the second's slow ones.
+    let take = |limit: usize, held: usize| async move {
+        let claim = Claim {
+            per_function: 3,
+            held_of_functions: vec![(function(&tenant(1), "slow"), held)],
+            ..Claim::new(START, LEASE, limit)
+        };
+        let claimed = store.claim(&platform(), claim).await.expect("claims");
+        [(1, "slow"), (1, "quick"), (2, "slow")].map(|(owner, name)| {
+            let of = function(&tenant(owner), name);
+            claimed.iter().filter(|c| c.event.function == of).count()
+        })
+    };
+    assert_eq!(take(10, 2).await, [1, 3, 2], "past a backlog that is older");
+    let before = counts(store).await;
+    assert_eq!(take(10, 3).await, [0, 1, 0], "nothing where no room is");
+    assert_eq!(counts(store).await.waiting, before.waiting - 1);
+    assert_eq!(take(10, 4).await, [0, 0, 0]);
+    assert_eq!(take(10, 1).await, [2, 0, 0], "and goes on once there is");
+}
+
+async fn what_ended_long_ago_is_forgotten_and_stays_counted(store: &dyn Storage) {
+    let who = platform();
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        ids.push(add(store, &tenant(1), number).await);
+    }
+    let held = claim(store, START, 5).await;
+    for (number, held) in held.iter().enumerate() {
+        let how = if number % 2 == 0 {
+            EventEnd::Done
+        } else {
+            EventEnd::Dead {
+                reason: "RetriesExhausted".to_owned(),
+                last_error: None,
+            }
+        };
+        let op = Op::EventEnd {
+            id: held.event.id,
+            epoch: held.epoch,
+            end: how,
+            at: Wall(START.0 + number as i64),
+        };
+        commit(store, op).await.expect("ended");
+    }
+    let before = counts(store).await;
+    let at = |offset: i64| Wall(START.0 + offset);
+    let ended = |done: i64, dead: i64| EndedBefore {
+        done: at(done),
+        dead: at(dead),
+    };
+    assert_eq!(store.forget(&who, ended(0, 0), 10).await, Ok(0), "young");
+    // Done at 0, 2 and 4; dead at 1 and 3.
+    assert_eq!(store.forget(&who, ended(4, 3), 10).await, Ok(3));
+    let mut known = Vec::new();
+    for (number, id) in ids.iter().enumerate() {
+        if store.state(&who, *id).await.expect("reads").is_some() {
+            known.push(number);
+        }
+    }
+    let number = |id: &InvocationId| ids.iter().position(|of| of == id);
+    let mut expected: Vec<_> = held[3..]
+        .iter()
+        .filter_map(|held| number(&held.event.id))
+        .collect();
+    expected.push(5);
+    expected.sort_unstable();
+    assert_eq!(known, expected, "at its time itself it is kept");
+    assert_eq!(counts(store).await, before);
+    assert_eq!(store.forget(&who, ended(99, 99), 1).await, Ok(1), "a slice");
+    assert_eq!(store.forget(&who, ended(99, 99), 10).await, Ok(1));
+    assert_eq!(store.forget(&who, ended(99, 99), 10).await, Ok(0));
+    assert_eq!(counts(store).await, before);
+    assert_eq!(before.waiting, 1, "what is open is never forgotten");
+    let theirs = store.forget(&root(&tenant(1)), ended(99, 99), 1).await;
+    assert!(
+        matches!(theirs, Err(CommitError::Denied { .. })),
+        "{theirs:?}"
+    );
 }
 
 async fn an_id_is_accepted_once(store: &dyn Storage) {

@@ -282,6 +282,10 @@ async fn streams_are_listed_by_name(store: &dyn Storage) {
         .expect("lists")
         .remove(0);
     assert_eq!((info.lines, info.bytes), (2, 8));
+    let bytes = store.group_bytes(&who, &of).await.expect("sums");
+    assert!(bytes >= 4 * 8, "four streams of eight bytes: {bytes}");
+    let empty = store.group_bytes(&who, &group(1, "g1")).await;
+    assert_eq!(empty, Ok(0));
     assert_eq!((info.first, info.last), (Some(Wall(5)), Some(Wall(9))));
 }
 
@@ -350,6 +354,8 @@ async fn one_tenant_reads_nothing_of_another(store: &dyn Storage) {
             matches!(streams, Err(ReadError::Denied { .. })),
             "{streams:?}"
         );
+        let bytes = store.group_bytes(&who, &group).await;
+        assert!(matches!(bytes, Err(ReadError::Denied { .. })), "{bytes:?}");
         let removed = store.remove_group(&who, &group).await;
         assert!(
             matches!(removed, Err(CommitError::Denied { .. })),
