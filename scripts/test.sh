@@ -92,7 +92,8 @@ rust_tests() {
   grep -E '^test .* \.\.\. ignored' "$log" | sed 's/^test /SKIPPED /'
 }
 
-# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts.
+# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Two files run
+# side by side: a test is a client and a server in turn, and leaves about one core idle.
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
@@ -103,7 +104,7 @@ pytests() {
   PYTHONDONTWRITEBYTECODE=1 FREEHOLD_NODE_MODULES=$CACHE/node/node_modules FREEHOLD_CACHE=$CACHE \
     FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
-    --quiet -rsfE --junitxml="$report" "$@"
+    --quiet -rsfE --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
   status=$?
   local sums
   sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'
