@@ -3,19 +3,22 @@
 use crate::{
     node::Node,
     parts::EngineParts,
-    pipeline, reconcile,
-    route::RouteWatcher,
+    pipeline,
+    pool::Cell,
+    reconcile,
+    route::{Revision, RouteWatcher},
     stats::{InstanceState, InstanceView, Stats},
 };
 use freehold_domain::{
     BoxFuture,
-    ids::{CoreId, InvocationId, Region, TenantId},
+    ids::{CoreId, FunctionRef, InvocationId, Region, TenantId},
     invocation::Invocation,
     outcome::{InvokeError, Outcome},
     ports::Invoke,
     record::Key,
     time::Mono,
 };
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use std::{
     sync::{
@@ -170,36 +173,48 @@ impl Engine {
         self.node.admission.reserved_sum(tenant, region)
     }
 
-    /// Every instance.
-    pub async fn instances(&self) -> Vec<InstanceView> {
-        let mut views = Vec::new();
+    /// The instances of the functions that `of` names; their spawners are asked side by side.
+    pub async fn instances(&self, of: impl Fn(&FunctionRef) -> bool) -> Vec<InstanceView> {
         let now = self.node.parts.clock.now();
-        for revision in self.node.revisions() {
-            for (cell, busy, is_frozen) in revision.pool.cells() {
-                let usage = cell.instance.usage().await.unwrap_or_default();
-                views.push(InstanceView {
-                    id: cell.id,
-                    function: revision.function.clone(),
-                    revision: revision.executed.clone(),
-                    generation: revision.spec.generation,
-                    state: match (busy, is_frozen) {
-                        (0, true) => InstanceState::Frozen,
-                        (0, false) => InstanceState::Idle,
-                        _ => InstanceState::Busy,
-                    },
-                    busy,
-                    slots: cell.slots,
-                    core: cell.core,
-                    since: cell.since,
-                    age: now.since(cell.since_at),
-                    memory_bytes: usage.memory_bytes,
-                    memory_limit_bytes: revision.spec.memory.bytes(),
-                    cpu_us: usage.cpu_us,
-                    invocations: cell.invocations.load(Ordering::Relaxed),
-                });
-            }
-        }
-        views
+        let revisions = self.node.revisions().into_iter();
+        let own = revisions.filter(|revision| of(&revision.function));
+        let asked = own.flat_map(|revision| {
+            let cells = revision.pool.cells().into_iter();
+            cells.map(move |(cell, busy, is_frozen)| {
+                view(revision.clone(), cell, busy, is_frozen, now)
+            })
+        });
+        join_all(asked).await
+    }
+}
+
+async fn view(
+    revision: Arc<Revision>,
+    cell: Arc<Cell>,
+    busy: u16,
+    is_frozen: bool,
+    now: Mono,
+) -> InstanceView {
+    let usage = cell.instance.usage().await.unwrap_or_default();
+    InstanceView {
+        id: cell.id,
+        function: revision.function.clone(),
+        revision: revision.executed.clone(),
+        generation: revision.spec.generation,
+        state: match (busy, is_frozen) {
+            (0, true) => InstanceState::Frozen,
+            (0, false) => InstanceState::Idle,
+            _ => InstanceState::Busy,
+        },
+        busy,
+        slots: cell.slots,
+        core: cell.core,
+        since: cell.since,
+        age: now.since(cell.since_at),
+        memory_bytes: usage.memory_bytes,
+        memory_limit_bytes: revision.spec.memory.bytes(),
+        cpu_us: usage.cpu_us,
+        invocations: cell.invocations.load(Ordering::Relaxed),
     }
 }
 

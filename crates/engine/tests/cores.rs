@@ -50,7 +50,7 @@ async fn invocations_meet_on_any_core_and_come_back() {
     assert_eq!(sim.ledger().await.len(), 2_000);
     let cores: Vec<_> = sim
         .engine
-        .instances()
+        .instances(|_| true)
         .await
         .iter()
         .map(|view| view.core)

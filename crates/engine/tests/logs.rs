@@ -17,7 +17,7 @@ async fn every_line_is_stored_or_counted_lost() {
     sim.call("f", "x").await.unwrap();
     let instance = sim
         .world
-        .instance(sim.engine.instances().await[0].id)
+        .instance(sim.engine.instances(|_| true).await[0].id)
         .unwrap();
     let event = sim.event("f", "sleep 2000");
     let id = event.id;

@@ -79,7 +79,7 @@ async fn the_environment_is_the_tenants_under_the_reserved_names() {
     sim.call("f", "x").await.unwrap();
     let env = sim
         .world
-        .environment(sim.engine.instances().await[0].id)
+        .environment(sim.engine.instances(|_| true).await[0].id)
         .unwrap();
     let get = |name: &str| {
         env.iter()

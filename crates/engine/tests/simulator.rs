@@ -85,7 +85,7 @@ async fn idle_instances_freeze_and_go() {
     sim.sleep(101).await;
     let states: Vec<_> = sim
         .engine
-        .instances()
+        .instances(|_| true)
         .await
         .iter()
         .map(|view| view.state)
@@ -98,7 +98,7 @@ async fn idle_instances_freeze_and_go() {
     // One is used again, on the other core: handed over, thawed, frozen again.
     sim.spawn(1, sim.event("f", "x")).await.unwrap().unwrap();
     assert_eq!(sim.world.started(), 10);
-    let thawed = sim.engine.instances().await;
+    let thawed = sim.engine.instances(|_| true).await;
     assert_eq!(
         thawed
             .iter()
@@ -171,7 +171,7 @@ async fn nothing_starts_on_old_code_and_nothing_fails_under_load() {
         );
     }
     sim.sleep(1_000).await;
-    let views = sim.engine.instances().await;
+    let views = sim.engine.instances(|_| true).await;
     assert!(
         views.iter().all(|view| view.generation == 101),
         "old instances are gone: {views:?}"

@@ -41,8 +41,7 @@ impl EngineView for LateEngine {
             let Some(engine) = self.0.get() else {
                 return Vec::new();
             };
-            let own =
-                |of: &FunctionRef| of.tenant == tenant && of.region == region;
+            let own = |of: &FunctionRef| of.tenant == tenant && of.region == region;
             let own = engine.instances(own).await.into_iter();
             own.map(|one| InstanceRow {
                 instance_id: one.id.to_string(),
