@@ -9,13 +9,19 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 /// What is read of a file at once, unless one line is longer.
 const WINDOW: u64 = 256 << 10;
 
-/// Reads a page of the lines between `first` and `len`; `None` where the file does not read.
-pub(super) fn page(
-    path: &Path,
-    first: u64,
-    len: u64,
-    query: LogQuery,
-) -> io::Result<Option<LogPage>> {
+/// Where the lines of a file stand.
+pub(super) struct Lines {
+    /// The first one begins.
+    pub(super) first: u64,
+    /// A line begins in front of which all are older than what is asked for.
+    pub(super) since: u64,
+    /// The last one ends.
+    pub(super) len: u64,
+}
+
+/// Reads a page of `lines`; `None` where the file does not read.
+pub(super) fn page(path: &Path, lines: Lines, query: LogQuery) -> io::Result<Option<LogPage>> {
+    let Lines { first, since, len } = lines;
     let mut walk = Walk {
         file: File::open(path)?,
         first,
@@ -23,13 +29,19 @@ pub(super) fn page(
         window: Bytes::new(),
         window_at: 0,
     };
-    let end = if query.backwards { first } else { len };
     let start = match query.position {
-        Some(position) => walk.boundary(position.clamp(first, len))?,
+        Some(position) if query.backwards || position > since => {
+            walk.boundary(position.clamp(first, len))?
+        }
         None if query.backwards => Some(len),
-        None => Some(first),
+        Some(_) | None => Some(since),
     };
     let Some(start) = start else { return Ok(None) };
+    let end = if query.backwards {
+        since.min(start)
+    } else {
+        len
+    };
     let (mut lines, mut bytes, mut at) = (Vec::new(), 0, start);
     while at != end {
         let step = if query.backwards {

@@ -54,7 +54,19 @@ struct Inner {
     removed: bool,
     /// `None` for a stream of an earlier process that nobody asked for yet.
     extent: Option<Extent>,
+    /// Where a search by time may begin, in file order.
+    marks: Vec<Mark>,
 }
+
+/// No line in front of `at` is younger than `latest`.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: u64,
+    latest: Wall,
+}
+
+/// What a search by time reads too much at the most, but for one line.
+const MARK_EVERY: u64 = 64 << 10;
 
 /// What stands in a file.
 #[derive(Clone, Copy, Default)]
@@ -64,17 +76,29 @@ struct Extent {
     bytes: u64,
     first: Option<Wall>,
     last: Option<Wall>,
+    /// The highest time of all its lines, which need not be the last one's.
+    latest: Option<Wall>,
+    /// Where the last mark stands.
+    marked: u64,
     /// Behind `len` stands something that is no torn tail.
     damaged: bool,
 }
 
 impl Extent {
-    fn add(&mut self, line: &LogLine, end: u64) {
+    /// Adds a line that ends at `end`; a mark where one is due.
+    fn add(&mut self, line: &LogLine, end: u64) -> Option<Mark> {
         self.len = end;
         self.lines += 1;
         self.bytes += line.text.len() as u64;
         self.first = self.first.or(Some(line.at));
         self.last = Some(line.at);
+        let latest = self.latest.map_or(line.at, |latest| latest.max(line.at));
+        self.latest = Some(latest);
+        if end - self.marked < MARK_EVERY {
+            return None;
+        }
+        self.marked = end;
+        Some(Mark { at: end, latest })
     }
 }
 
@@ -116,6 +140,7 @@ impl Stream {
                     len: first,
                     ..Extent::default()
                 }),
+                marks: Vec::new(),
             }),
         })
     }
@@ -160,6 +185,7 @@ impl Stream {
                 closed: true,
                 removed: false,
                 extent: None,
+                marks: Vec::new(),
             }),
         };
         Ok(Some((name, stream)))
@@ -179,11 +205,13 @@ impl Stream {
             ..Extent::default()
         };
         let mut walk = Walk::over(&self.path, self.first)?;
+        let mut marks = Vec::new();
         while let Some((_, found, next)) = walk.at(extent.len)? {
-            extent.add(&found.line, next);
+            marks.extend(extent.add(&found.line, next));
         }
         extent.damaged = walk.is_damaged(extent.len)?;
         inner.extent = Some(extent);
+        inner.marks = marks;
         Ok(extent)
     }
 
@@ -221,11 +249,11 @@ impl Stream {
             file.set_len(extent.len).map_err(failed)?;
             inner.file = Some(file);
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut marks) = (Vec::new(), Vec::new());
         let before = extent.len;
         for line in lines {
             line::push(&mut bytes, line, stored);
-            extent.add(line, before + bytes.len() as u64);
+            marks.extend(extent.add(line, before + bytes.len() as u64));
         }
         let file = inner.file.as_mut().expect("opened above");
         if let Err(error) = file.write_all(&bytes) {
@@ -237,6 +265,7 @@ impl Stream {
             return Err(failed(error));
         }
         inner.extent = Some(extent);
+        inner.marks.extend(marks);
         inner.used = true;
         inner.closed = false;
         Ok(Some(opened))
@@ -287,8 +316,17 @@ impl Stream {
 
     pub(super) fn read(&self, query: LogQuery) -> Result<LogPage, ReadError> {
         let failed = |error: io::Error| file_read_failed(&self.path, &error);
-        let extent = self.extent(&mut self.inner.lock()).map_err(failed)?;
-        let page = read::page(&self.path, self.first, extent.len, query).map_err(failed)?;
+        let (extent, since) = {
+            let mut inner = self.inner.lock();
+            let extent = self.extent(&mut inner).map_err(failed)?;
+            (extent, self.since(&inner.marks, query.from))
+        };
+        let lines = read::Lines {
+            first: self.first,
+            since,
+            len: extent.len,
+        };
+        let page = read::page(&self.path, lines, query).map_err(failed)?;
         // What is whole in front of the damage is returned first.
         let Some(page) = page.filter(|page| !(extent.damaged && page.lines.is_empty())) else {
             return Err(ReadError::Failed {
@@ -296,6 +334,13 @@ impl Stream {
             });
         };
         Ok(page)
+    }
+
+    /// The start of a line in front of which every line is older than `from`.
+    fn since(&self, marks: &[Mark], from: Option<Wall>) -> u64 {
+        let Some(from) = from else { return self.first };
+        let older = marks.partition_point(|mark| mark.latest < from);
+        older.checked_sub(1).map_or(self.first, |at| marks[at].at)
     }
 
     /// Whether it is closed and its last line is older than `before`.
