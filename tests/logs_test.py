@@ -260,3 +260,23 @@ def test_the_cli_follows(functions, server):
     finally:
         follow.terminate()
         follow.wait(10)
+
+
+def test_filter_patterns_over_fields_columns_and_expressions(functions, logs, refuses):
+    name = functions.create(python(
+        "def handler(e, c):\n"
+        "    print('{\"level\": \"ERROR\", \"ms\": 120, \"user\": {\"id\": 7}}')\n"
+        "    print('{\"level\": \"INFO\", \"ms\": 3}')\n"
+        "    print('10.0.0.1 GET \"/a b\" 404 12')\n"))
+    functions.call(name)
+
+    def found(pattern):
+        return [text.split()[0] + text[-4:] for text in messages(logs, name, filterPattern=pattern)]
+
+    assert found('{ $.level = "ERROR" && $.user.id = 7 }') == ['{"level":' + " 7}}"]
+    assert found("{ $.ms < 100 }") == ['{"level":' + ": 3}"]
+    assert found("{ $.user NOT EXISTS || $.ms > 100 }") == ['{"level":' + " 7}}", '{"level":' + ": 3}"]
+    assert found("[ip, method, path = *b, status = 4*, bytes > 10]") == ["10.0.0.1" + "4 12"]
+    assert found("%10\\.0\\.0\\.[0-9]% ") == ["10.0.0.1" + "4 12"]
+    with refuses("InvalidParameterException", "Invalid filter pattern"):
+        logs.filter_log_events(logGroupName=group(name), filterPattern="{ $.level = }")

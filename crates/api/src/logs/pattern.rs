@@ -1,19 +1,30 @@
-//! Filter patterns over text: terms, `"quoted terms"`, `?any` of several, `-without`.
+//! Filter patterns: terms over text, `{ $.field = value }` over JSON, `[a, b = 1]` over columns,
+//! `%regular expressions%`.
 //!
-//! Source: CloudWatch Logs user guide, "Filter pattern syntax", the part on unstructured events.
-//! Patterns over fields (`{ $.level = … }`, `[a, b]`) are refused by name, never read as text.
+//! Source: CloudWatch Logs user guide, "Filter pattern syntax". What is no pattern is refused with
+//! what is wrong, never read as something else.
 
-use memchr::memmem;
+mod columns;
+mod json;
+mod scan;
+mod terms;
+mod value;
+
+use columns::Columns;
+use json::Condition;
+use scan::Scan;
+use terms::Terms;
 
 /// Longest pattern. Source: FilterLogEvents.
 const PATTERN_BYTES_MAX: usize = 1024;
 
 /// A pattern, read.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Pattern {
-    all: Vec<String>,
-    any: Vec<String>,
-    without: Vec<String>,
+#[derive(Debug)]
+pub(super) enum Pattern {
+    Terms(Terms),
+    Expression(value::Expression),
+    Json(Condition<json::Comparison>),
+    Columns(Columns),
 }
 
 /// Why a pattern cannot be used.
@@ -23,10 +34,14 @@ pub(super) enum PatternError {
     TooLong,
     #[error("Invalid filter pattern: a quotation mark is not closed")]
     OpenQuote,
-    #[error(
-        "Filter patterns over fields are not supported by this release of Freehold; give terms"
-    )]
-    Fields,
+    #[error("Invalid filter pattern: expected {wanted} at {found:?}")]
+    Expected { wanted: &'static str, found: String },
+    #[error("Invalid filter pattern: {0:?} is no regular expression that can be used here")]
+    Expression(String),
+    #[error("Invalid filter pattern: more than {0} regular expressions")]
+    Expressions(usize),
+    #[error("Invalid filter pattern: conditions are nested too deep")]
+    TooDeep,
 }
 
 impl Pattern {
@@ -35,38 +50,27 @@ impl Pattern {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong);
         }
-        let mut rest = text.trim();
-        if rest.starts_with(['{', '[', '%']) {
-            return Err(PatternError::Fields);
-        }
-        let mut pattern = Self::default();
-        while !rest.is_empty() {
-            let (list, tail) = match rest.as_bytes()[0] {
-                b'?' => (&mut pattern.any, &rest[1..]),
-                b'-' => (&mut pattern.without, &rest[1..]),
-                _ => (&mut pattern.all, rest),
-            };
-            let (term, tail) = match tail.strip_prefix('"') {
-                Some(quoted) => {
-                    let end = quoted.find('"').ok_or(PatternError::OpenQuote)?;
-                    (&quoted[..end], &quoted[end + 1..])
-                }
-                None => tail.split_at(tail.find(char::is_whitespace).unwrap_or(tail.len())),
-            };
-            if !term.is_empty() {
-                list.push(term.to_owned());
-            }
-            rest = tail.trim_start();
-        }
+        let text = text.trim();
+        let mut scan = Scan::new(text);
+        let pattern = match text.as_bytes().first() {
+            Some(b'{') => Self::Json(json::parse(&mut scan)?),
+            Some(b'[') => Self::Columns(columns::parse(&mut scan)?),
+            Some(b'%') => Self::Expression(scan.expression()?),
+            _ => return Ok(Self::Terms(Terms::parse(text)?)),
+        };
+        scan.end()?;
         Ok(pattern)
     }
 
     /// Whether a text matches; case counts.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        let has = |term: &String| memmem::find(text, term.as_bytes()).is_some();
-        self.all.iter().all(has)
-            && (self.any.is_empty() || self.any.iter().any(has))
-            && !self.without.iter().any(has)
+        match self {
+            Self::Terms(terms) => terms.matches(text),
+            Self::Expression(expression) => expression.is_in(&String::from_utf8_lossy(text)),
+            Self::Json(condition) => serde_json::from_slice::<serde_json::Value>(text)
+                .is_ok_and(|event| condition.holds(&|one| one.holds(&event))),
+            Self::Columns(columns) => columns.matches(&String::from_utf8_lossy(text)),
+        }
     }
 }
 
@@ -82,6 +86,11 @@ mod tests {
         );
     }
 
+    const EVENT: &str = r#"{"eventType": "UpdateTrail", "sourceIPAddress": "111.111.111.111",
+        "arrayKey": ["value", "another value"], "objectList": [{"name": "a", "id": 1},
+        {"name": "b", "id": 2}], "SomeObject": null, "cluster.name": "c", "errorCode": 400,
+        "ThisFlag": true, "latency": 12.5, "user": {"id": 1, "email": "John.Doe@example.com"}}"#;
+
     #[test]
     fn terms_must_all_be_there() {
         check("", "anything", true);
@@ -96,12 +105,128 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_of_terms_is_refused() {
-        assert_eq!(Pattern::parse("\"open"), Err(PatternError::OpenQuote));
-        assert_eq!(Pattern::parse("{ $.a = 1 }"), Err(PatternError::Fields));
+    fn fields_of_json_are_compared() {
+        for (pattern, expected) in [
+            ("{ $.eventType = \"UpdateTrail\" }", true),
+            ("{$.eventType=UpdateTrail}", true),
+            ("{ $.eventType != \"UpdateTrail\" }", false),
+            ("{ $.nowhere != \"x\" }", false),
+            ("{ $.sourceIPAddress = 111.111.* }", true),
+            ("{ $.sourceIPAddress = 112.* }", false),
+            ("{ $.sourceIPAddress != 123.123.* }", true),
+            ("{ $.sourceIPAddress = %111\\.[0-9]+% }", true),
+            ("{ $.arrayKey[0] = \"value\" }", true),
+            ("{ $.arrayKey[1] = \"value\" }", false),
+            ("{ $.arrayKey[*] = \"another value\" }", true),
+            ("{ $.objectList[1].id = 2 }", true),
+            ("{ $.objectList[*].id = 3 }", false),
+            ("{ $['cluster.name'] = \"c\" }", true),
+            ("{ $.[\"cluster.name\"] = \"c\" }", true),
+            ("{ $.SomeObject IS NULL }", true),
+            ("{ $.eventType IS NULL }", false),
+            ("{ $.SomeOtherObject NOT EXISTS }", true),
+            ("{ $.SomeObject NOT EXISTS }", false),
+            ("{ $.ThisFlag IS TRUE }", true),
+            ("{ $.ThisFlag IS FALSE }", false),
+            ("{ $.errorCode >= 400 && $.errorCode < 500 }", true),
+            ("{ $.errorCode = 4* }", true),
+            ("{ $.latency > 1.3e1 }", false),
+            ("{ $.latency > 12 }", true),
+            ("{ $.eventType > 1 }", false),
+            (
+                "{ $.user.id = 2 || $.user.email = \"John*\" && $.errorCode = 400 }",
+                true,
+            ),
+            (
+                "{ ($.user.id = 1 || $.user.id = 2) && $.errorCode = 1 }",
+                false,
+            ),
+            ("{ $.* = \"UpdateTrail\" }", true),
+        ] {
+            check(pattern, EVENT, expected);
+        }
+        check("{ $.a = 1 }", "no JSON", false);
+    }
+
+    #[test]
+    fn columns_are_split_at_spaces_quotes_and_brackets() {
+        let line = "127.0.0.1 Prod frank [10/Oct/2000:13:25:15 -0700] \"GET /index.html HTTP/1.0\" \
+                    404 1534";
+        for (pattern, expected) in [
+            (
+                "[ip, user, username, timestamp, request, status_code, bytes]",
+                true,
+            ),
+            ("[ip, user, username]", false),
+            (
+                "[ip, user, username, timestamp, request, status_code = 4*, bytes > 1000]",
+                true,
+            ),
+            ("[ip, ..., bytes > 2000]", false),
+            ("[..., status_code, bytes]", true),
+            ("[..., request = *html*, status_code = 4*, bytes]", true),
+            ("[ip, user != Prod, ...]", false),
+            ("[ip, user = \"Prod\" || user = Test, ...]", true),
+            ("[ip = %127\\.0\\.0\\.[0-9]%, ...]", true),
+            ("[..., status = 404 && status != 405, bytes]", true),
+            ("[w1=127.0.0.1, w2, w3, w4=*-0700*, ...]", true),
+        ] {
+            check(pattern, line, expected);
+        }
+        check("[a]", "", false);
+        check("[...]", "x y", true);
+    }
+
+    #[test]
+    fn expressions_stand_alone() {
+        check("%AUTHORIZED%", "[ERROR 401] UNAUTHORIZED REQUEST", true);
+        check("%colou?r%", "color", true);
+        check("%^[0-9]+$%", "12a", false);
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
         assert_eq!(
-            Pattern::parse(&"x".repeat(1025)),
-            Err(PatternError::TooLong)
+            Pattern::parse("\"open").err(),
+            Some(PatternError::OpenQuote)
         );
+        assert_eq!(
+            Pattern::parse(&"x".repeat(1025)).err(),
+            Some(PatternError::TooLong)
+        );
+        for text in [
+            "{",
+            "{}",
+            "{ $ }",
+            "{ $.a }",
+            "{ $.a = }",
+            "{ $.a = 1",
+            "{ $.a = 1 } x",
+            "{ a = 1 }",
+            "{ $.a IS }",
+            "{ $.a NOT }",
+            "{ $.a = 1 && }",
+            "{ ($.a = 1 }",
+            "{ $.a[x] = 1 }",
+            "{ $.a > x }",
+            "[",
+            "[]",
+            "[a, ]",
+            "[a",
+            "[a = ]",
+            "[a b]",
+            "[..., a, ...]",
+            "[a] b",
+            "[a = 1 && b = 2]",
+            "%(a)%",
+            "%a",
+            "%!%",
+            "%[%",
+            "{ $.a = %x% && $.b = %y% && $.c = %z% }",
+        ] {
+            assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+        let deep = format!("{{ {}$.a = 1{} }}", "(".repeat(99), ")".repeat(99));
+        assert_eq!(Pattern::parse(&deep).err(), Some(PatternError::TooDeep));
     }
 }
