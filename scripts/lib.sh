@@ -21,13 +21,12 @@ elif is_root && { [ -z "${HOME:-}" ] || ! [ -O "$HOME" ]; }; then
 else
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/freehold
 fi
-if [ -n "${FREEHOLD_DATA:-}" ]; then
-  DATA=$FREEHOLD_DATA
-elif is_root; then
-  DATA=/var/lib/freehold
+if is_root; then
+  DEFAULT_DATA=/var/lib/freehold
 else
-  DATA=${XDG_DATA_HOME:-$HOME/.local/share}/freehold
+  DEFAULT_DATA=${XDG_DATA_HOME:-$HOME/.local/share}/freehold
 fi
+DATA=${FREEHOLD_DATA:-$DEFAULT_DATA}
 LISTEN=${LISTEN:-127.0.0.1:7070}
 ADMIN_LISTEN=${ADMIN_LISTEN:-127.0.0.1:7071}
 
@@ -78,15 +77,68 @@ build_binary() {
     die "the build failed; the compiler's words stand above"
 }
 
-# server_pid: the pid of the server that holds $DATA, if it lives.
-server_pid() {
-  local pid
-  pid=$(sed -n 's/.*"pid"[: ]*\([0-9][0-9]*\).*/\1/p' "$DATA/run/endpoint.json" 2>/dev/null) || true
-  # A number alone proves nothing after a crash: another process may have it now.
-  [ -n "$pid" ] && grep -qs "^freehold" "/proc/$pid/comm" && printf "%s" "$pid"
+# endpoint_field NAME PATTERN: a field of what the server of $DATA announces, if it matches wholly.
+# That file is the unprivileged server's while we may be root: no link is followed out of its
+# folder, no pipe waited for, and nothing passes that is not of the form expected.
+endpoint_field() {
+  local file=$DATA/run/endpoint.json
+  [ -f "$file" ] && ! [ -L "$file" ] || return 0
+  head -c 4096 "$file" 2>/dev/null | tr -d '\n' |
+    sed -nE "s#.*\"$1\"[[:space:]]*:[[:space:]]*\"?($2)\"?[[:space:]]*[,}].*#\1#p"
 }
 
-endpoint() { sed -n 's/.*"listen"[: ]*"\([^"]*\)".*/\1/p' "$DATA/run/endpoint.json"; }
+# server_pid: the pid of the server that holds $DATA, if it lives. A number that stands in a file
+# proves nothing, since it may be any process's: this one must run `freehold serve` on $DATA.
+server_pid() {
+  local pid
+  pid=$(endpoint_field pid '[1-9][0-9]{0,9}')
+  [ -n "$pid" ] && serves_data "$pid" && printf '%s' "$pid"
+}
 
-# hash_of FILES…: a short name for their contents.
-hash_of() { cat "$@" | sha256sum | cut -c1-12; }
+# serves_data PID: whether that process is `freehold serve` with $DATA as its data folder.
+serves_data() {
+  local words data=$DEFAULT_DATA at program program_name=${FREEHOLD_BIN:-freehold}
+  mapfile -d '' -t words 2>/dev/null <"/proc/$1/cmdline" || return 1
+  # What a process calls itself, and, where we may see it, what it was started from: a build that
+  # was replaced is called "… (deleted)".
+  program=$(readlink "/proc/$1/exe" 2>/dev/null) || program=${words[0]:-}
+  program=${program% (deleted)}
+  case ${program##*/} in freehold | "${program_name##*/}") ;; *) return 1 ;; esac
+  [ "${words[1]:-}" = serve ] || return 1
+  for ((at = 2; at < ${#words[@]}; at++)); do
+    case ${words[at]} in
+      --data) data=${words[at + 1]:-} ;;
+      --data=*) data=${words[at]#--data=} ;;
+    esac
+  done
+  [ "$data" = "$DATA" ] || { [[ $data = /* ]] && [ "$data" -ef "$DATA" ]; }
+}
+
+endpoint() { endpoint_field listen 'http://[][0-9a-fA-F.:%]+'; }
+
+# How long a start may take: the first one copies every interpreter of the machine, and one after a
+# crash reads what was written since.
+START_SECONDS=${START_SECONDS:-600}
+case $START_SECONDS in '' | *[!0-9]*) die "START_SECONDS is not a number of seconds: $START_SECONDS" ;; esac
+
+# await_server PID: waits until the server that runs as PID serves $DATA; fails if it ends or is late.
+await_server() {
+  local tenth
+  for ((tenth = 1; tenth <= START_SECONDS * 10; tenth++)); do
+    [ -z "$(server_pid)" ] || return 0
+    kill -0 "$1" 2>/dev/null || return 1
+    ((tenth % 300)) || note "still starting after $((tenth / 10)) s (pid $1)"
+    sleep 0.1
+  done
+  return 1
+}
+
+# end_server PID: asks it to end, waits, and insists.
+end_server() {
+  kill -TERM "$1" 2>/dev/null || return 0
+  for _ in $(seq 100); do
+    kill -0 "$1" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -KILL "$1" 2>/dev/null || true
+}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 
@@ -11,6 +12,7 @@ from support import server as servers
 from support.functions import PYTHON, node_runtime, python
 
 FINE, FUNCTION_FAILED, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = range(6)
+LIB = pathlib.Path(__file__).parents[1] / "scripts" / "lib.sh"
 COMMANDS = ["serve", "env", "doctor", "runtimes", "deploy", "invoke", "ls", "describe", "logs", "ps",
             "usage", "rm"]
 
@@ -162,6 +164,62 @@ def test_env_of_a_folder_without_a_server_says_so(server, tmp_path):
     done = run(server, "env", "--data", tmp_path / "nothing")
     assert done.returncode != FINE
     assert "freehold serve" in done.stderr
+
+
+def test_env_passes_nothing_on_that_a_server_could_have_made_up(server, tmp_path):
+    (tmp_path / "run").mkdir()
+    found = json.loads((server.data / "run" / "endpoint.json").read_text())
+    found["listen"] = "x'; touch made-up; '"
+    (tmp_path / "run" / "endpoint.json").write_text(json.dumps(found))
+    (tmp_path / "root-key").write_text((server.data / "root-key").read_text())
+    done = run(server, "env", "--data", tmp_path)
+    assert (done.returncode, done.stdout) == (UNREACHABLE, "")
+    assert "endpoint.json: listen is not http://ADDRESS:PORT" in done.stderr
+    assert "touch" not in done.stderr
+
+
+def script(data, line):
+    """What a line prints that has scripts/lib.sh before it, as `make` runs them."""
+    env = os.environ | {"FREEHOLD_DATA": str(data), "FREEHOLD_BIN": str(servers.binary())}
+    done = subprocess.run(["bash", "-c", f"source {LIB}\n{line}"], capture_output=True, text=True, env=env)
+    return done.stdout
+
+
+def test_scripts_find_the_server_of_a_folder_and_no_other_process(server, tmp_path):
+    found = json.loads((server.data / "run" / "endpoint.json").read_text())
+    assert script(server.data, "server_pid") == str(found["pid"])
+    assert script(server.data, "endpoint") == server.url
+    (tmp_path / "run").mkdir()
+
+    def pid_of(announced):
+        (tmp_path / "run" / "endpoint.json").write_text(json.dumps(announced))
+        return script(tmp_path, "server_pid")
+
+    # Another folder's server, this very process, and words.
+    assert pid_of(found) == ""
+    assert pid_of(found | {"pid": os.getpid()}) == ""
+    assert pid_of(found | {"pid": f"{found['pid']}; id"}) == ""
+    assert script(tmp_path, "endpoint") == server.url
+    pid_of(found | {"listen": "http://x'; id; '"})
+    assert script(tmp_path, "endpoint") == ""
+    # A process that calls itself a server of this folder, and is none.
+    words = ["freehold", "serve", "--data", str(tmp_path)]
+    with subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE) as liar:
+        assert pid_of(found | {"pid": liar.pid}) == ""
+        liar.kill()
+
+
+def test_scripts_wait_for_a_server_as_long_as_it_lives_and_end_one_that_is_late(tmp_path):
+    def awaited(pid, seconds):
+        return script(tmp_path, f"START_SECONDS={seconds}; await_server {pid} || echo late")
+
+    with subprocess.Popen(["sleep", "600"]) as starting:
+        assert awaited(starting.pid, 1) == "late\n"
+        assert starting.poll() is None
+        # What a shell started and reaps: its end is seen.
+        assert script(tmp_path, "sleep 600 & end_server $!; kill -0 $! || echo ended") == "ended\n"
+        starting.kill()
+    assert awaited(starting.pid, 600) == "late\n"
 
 
 # deploy
