@@ -34,11 +34,12 @@ start_server() {
   setsid nohup "$FREEHOLD_BIN" serve --data "$DATA" --listen "$LISTEN" --admin-listen "$ADMIN_LISTEN" \
     >>"$log" 2>&1 </dev/null &
   pid=$!
-  for _ in $(seq 600); do
-    [ -n "$(server_pid)" ] && { note "log: $log"; return; }
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
+  await_server "$pid" && { note "log: $log"; return; }
+  if kill -0 "$pid" 2>/dev/null; then
+    # Left alone it would hold the ports, and the next run would call them taken.
+    end_server "$pid"
+    die "the server was not ready after $START_SECONDS s and was ended; its log is $log (START_SECONDS=1800 make run waits longer)"
+  fi
   grep -v '^[[:space:]]*$' "$log" | tail -n 5 >&2 || true
   if is_root; then
     die "the server did not start; its last words stand above, the rest in $log; '$FREEHOLD_BIN doctor' says what is missing"
