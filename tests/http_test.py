@@ -106,14 +106,56 @@ def test_a_slow_body_does_not_hold_up_others(server, functions):
         assert one.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+def head(server, target, length):
+    """The signed head of a request that announces a body of `length` bytes."""
+    path, headers = signed(server, "POST", target, b"")
+    headers["Content-Length"] = str(length)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
 def test_a_body_that_never_comes_gives_its_place_back(server):
-    """Bytes in flight are counted before a body is read: an abandoned one must be given back."""
-    path, headers = signed(server, "POST", "/2015-03-31/functions/x/invocations", b"")
+    """Bytes in flight are counted as they come: those of an abandoned body must be given back."""
     for _ in range(300):
         with connect(server) as one:
-            lines = f"Host: {headers['Host']}\r\nContent-Length: {6 << 20}\r\n"
-            one.sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\nhalf".encode())
+            one.sendall(head(server, "/2015-03-31/functions/x/invocations", 6 << 20) + b"half")
     check_alive(server)
+
+
+def test_announced_bodies_keep_nobody_out(server, functions):
+    """Twenty announced packages are more than all bodies may hold; a byte of each is not."""
+    name = functions.create()
+    held = []
+    try:
+        for _ in range(20):
+            held.append(connect(server))
+            held[-1].sendall(head(server, LIST.rstrip("/"), 60_000_000) + b"{")
+        reply = functions.client.invoke(FunctionName=name, Payload=b'"' + b"x" * 500_000 + b'"')
+        assert reply["StatusCode"] == 200
+    finally:
+        for one in held:
+            one.close()
+
+
+@pytest.mark.parametrize("target, status", [
+    (LIST.rstrip("/"), b"403"), ("/2015-03-31/functions/x/invocations", b"403"),
+    ("/_freehold/api/GetUsage", b"403"), ("/bucket/key", b"501"),
+    (f"/_freehold/url/{'a' * 32}/", b"404")])
+def test_what_the_head_decides_is_answered_before_the_body(server, target, status):
+    with connect(server) as one:
+        one.sendall(f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n".encode())
+        assert one.recv(65536).split(b" ")[1] == status
+
+
+def test_who_is_refused_reads_the_answer_behind_its_body(server):
+    """A client that sends first and reads then must find the answer, not a reset."""
+    raw = f"POST {LIST} HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n".encode()
+    with connect(server) as one:
+        one.sendall(raw + b"x" * 20_000_000)
+        answer = b""
+        while part := one.recv(65536):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 403"), answer[:200]
 
 
 def test_many_idle_connections_are_held(server):

@@ -4,9 +4,10 @@ use crate::request::Request;
 use freehold_domain::{Principal, Region};
 use freehold_identity::{
     AuthError, Presented, Verifier,
-    sigv4::{PathEncoding, Scope},
+    sigv4::{Claim, PathEncoding, Scope},
 };
 use freehold_wire::{ApiError, common};
+use http::request::Parts;
 
 const MISMATCH: &str = "The request signature we calculated does not match the signature you \
     provided. Check your AWS Secret Access Key and signing method. Consult the service \
@@ -21,44 +22,29 @@ pub struct Signer {
     pub region: Region,
 }
 
-/// Who signed `request` for `service`.
+/// What the head of a request for `service` shows of its signer: the body may be read for it.
 ///
-/// Errors: the answer that AWS gives, in its words.
-pub fn authenticate(
+/// Errors: [`AuthError`]; `Missing` for a request that is not signed.
+pub fn check_head(
     verifier: &Verifier,
-    request: &Request,
+    parts: &Parts,
     service: &'static str,
-) -> Result<Signer, ApiError> {
-    verified(verifier, request, service).map_err(|error| explain(error, service))
+) -> Result<(Presented, Claim), AuthError> {
+    let presented = Presented::read(parts)?.ok_or(AuthError::Missing)?;
+    let claim = verifier.check_head(parts, &presented, scope(service))?;
+    Ok((presented, claim))
 }
 
-/// The same for what may come unsigned: an unsigned request is anonymous.
+/// Who signed a request whose head was checked and whose body is there.
 ///
-/// Errors: as [`authenticate`]; a bad signature never counts as none.
-pub fn authenticate_optional(
+/// Errors: [`AuthError`].
+pub fn verify(
     verifier: &Verifier,
     request: &Request,
-    service: &'static str,
-) -> Result<Principal, ApiError> {
-    match verified(verifier, request, service) {
-        Err(AuthError::Missing) => Ok(Principal::Anonymous),
-        other => other
-            .map(|signer| signer.principal)
-            .map_err(|error| explain(error, service)),
-    }
-}
-
-fn verified(
-    verifier: &Verifier,
-    request: &Request,
+    presented: &Presented,
     service: &'static str,
 ) -> Result<Signer, AuthError> {
-    let presented = Presented::read(&request.parts)?.ok_or(AuthError::Missing)?;
-    let scope = Scope {
-        service,
-        path: PathEncoding::Twice,
-    };
-    let principal = verifier.verify(&request.parts, &presented, &request.body, scope)?;
+    let principal = verifier.verify(&request.parts, presented, &request.body, scope(service))?;
     let wrong = |_| AuthError::WrongRegion {
         region: presented.region.clone(),
     };
@@ -66,7 +52,15 @@ fn verified(
     Ok(Signer { principal, region })
 }
 
-fn explain(error: AuthError, service: &str) -> ApiError {
+fn scope(service: &'static str) -> Scope<'static> {
+    Scope {
+        service,
+        path: PathEncoding::Twice,
+    }
+}
+
+/// The answer that AWS gives, in its words.
+pub fn explain(error: AuthError, service: &str) -> ApiError {
     match error {
         AuthError::Missing => common::missing_authentication_token(),
         AuthError::Incomplete { reason } => common::incomplete_signature(reason),

@@ -1,7 +1,7 @@
 //! Handing a call to the engine in a scope of its own: for Lambda, a client that hangs up stops
 //! nothing.
 
-use crate::{Api, body::HeldBytes};
+use crate::{Api, in_flight::HeldBytes};
 use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, OutcomeHead, Principal,

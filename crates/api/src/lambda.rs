@@ -17,7 +17,7 @@ mod urls;
 pub(crate) use code::{CodeLinks, serve as serve_code};
 pub(crate) use explain::plain as explain_plain;
 
-use crate::{Api, auth::authenticate, request::Request};
+use crate::{Api, auth::Signer, request::Request};
 use bytes::Bytes;
 use freehold_control::Place;
 use freehold_domain::{Principal, Region, TenantId, ports::Invoke};
@@ -51,9 +51,10 @@ pub(crate) async fn serve(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
+    signer: Signer,
 ) -> Response<Bytes> {
     let id = request.id.to_string();
-    match answer(api, invoker, request).await {
+    match answer(api, invoker, request, signer).await {
         Ok(response) => response,
         Err(error) => {
             if error.status >= 500 {
@@ -68,8 +69,8 @@ async fn answer(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
+    signer: Signer,
 ) -> Result<Response<Bytes>, ApiError> {
-    let signer = authenticate(&api.verifier, &request, "lambda")?;
     let Some(found) = Operation::route(&request.parts.method, &request.parts.uri) else {
         return Err(common::unknown_operation(format!(
             "No operation of AWS Lambda is {} {}",

@@ -6,18 +6,21 @@
 //! state but caches that the store's watch empties.
 //!
 //! ```text
-//!  connection ─▶ front ─▶ route ─┬▶ urls ──▶ invoke ─▶ (engine)
-//!                                ├▶ lambda ─▶ invoke, control, flow
-//!                                ├▶ logs, sts
-//!                                └▶ own (operations of Freehold itself)
+//!  listener ─▶ front ─▶ route ─▶ gate ─▶ body ─┬▶ urls ──▶ invoke ─▶ (engine)
+//!               (head)                        ├▶ lambda ─▶ invoke, control, flow
+//!                                             ├▶ logs, sts
+//!                                             └▶ own (operations of Freehold itself)
 //! ```
 
 pub mod arn;
 mod auth;
 pub mod body;
 pub mod front;
+mod gate;
+mod in_flight;
 mod invoke;
 mod lambda;
+mod listener;
 mod logs;
 pub mod metrics;
 mod own;
@@ -25,6 +28,7 @@ pub mod platform;
 mod request;
 pub mod route;
 mod sts;
+mod unread;
 mod urls;
 
 pub use front::{Audience, Front};
@@ -33,12 +37,10 @@ pub use platform::InstanceEndpoint;
 
 use freehold_control::Control;
 use freehold_domain::{
-    Principal,
     limits::Limits,
     ports::{Clock, Ids, Sink, Storage},
 };
 use freehold_identity::Verifier;
-use freehold_wire::ApiError;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +79,9 @@ pub struct Api {
     /// The port that URLs are written with; set once the listener is bound.
     pub(crate) port: std::sync::atomic::AtomicU16,
     pub(crate) engine: Arc<dyn own::EngineView>,
-    pub(crate) in_flight: body::BytesInFlight,
+    pub(crate) in_flight: in_flight::BytesInFlight,
+    /// The public listeners' places.
+    pub(crate) places: listener::Places,
     pub(crate) running: TaskTracker,
     closing: tokio_util::sync::CancellationToken,
     pub(crate) code_links: lambda::CodeLinks,
@@ -93,7 +97,7 @@ impl Api {
         let records: Arc<dyn freehold_domain::ports::Records> = parts.storage.clone();
         let (url_cache, watch) = urls::UrlCache::new(records);
         Arc::new(Self {
-            in_flight: body::BytesInFlight::new(parts.limits.bytes_in_flight),
+            in_flight: in_flight::BytesInFlight::new(&parts.limits),
             control: parts.control,
             events: parts.events,
             storage: parts.storage,
@@ -104,6 +108,7 @@ impl Api {
             url_domain: parts.url_domain,
             port: Default::default(),
             engine: parts.engine,
+            places: listener::Places::new(),
             running: TaskTracker::new(),
             closing: Default::default(),
             code_links: lambda::CodeLinks::new(),
@@ -133,29 +138,5 @@ impl Api {
     /// Resolves after [`Api::close`].
     pub async fn closed(&self) {
         self.closing.cancelled().await;
-    }
-
-    /// Whether a request that came out of an instance was signed by it.
-    fn check_guest(
-        &self,
-        request: &request::Request,
-        instance: freehold_domain::InstanceId,
-    ) -> Result<(), ApiError> {
-        let service = match route::route_api(&request.parts, &self.url_domain) {
-            route::Api::Logs => "logs",
-            route::Api::Sts => "sts",
-            route::Api::Own(_) => "freehold",
-            // What anybody may call, a guest may call too.
-            route::Api::Url(_) | route::Api::Code(_) => return Ok(()),
-            _ => "lambda",
-        };
-        match auth::authenticate(&self.verifier, request, service)?.principal {
-            Principal::Instance {
-                instance: signer, ..
-            } if signer == instance => Ok(()),
-            _ => Err(freehold_wire::common::access_denied(
-                "This endpoint serves calls that are signed with the credentials of its own instance.",
-            )),
-        }
     }
 }

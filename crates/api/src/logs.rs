@@ -6,7 +6,7 @@
 mod filter;
 mod pattern;
 
-use crate::{Api, arn::denied, auth::authenticate, lambda::explain_plain, request::Request};
+use crate::{Api, arn::denied, auth::Signer, lambda::explain_plain, request::Request};
 use bytes::Bytes;
 use freehold_control::{ControlError, Place, Resource};
 use freehold_domain::{
@@ -35,9 +35,9 @@ pub(crate) struct Ctx<'a> {
 }
 
 /// Answers one request.
-pub(crate) async fn serve(api: &Api, request: Request) -> Response<Bytes> {
+pub(crate) async fn serve(api: &Api, request: Request, signer: Signer) -> Response<Bytes> {
     let id = request.id.to_string();
-    match answer(api, request).await {
+    match answer(api, request, signer).await {
         Ok(response) => response,
         Err(error) => {
             if error.status >= 500 {
@@ -48,8 +48,7 @@ pub(crate) async fn serve(api: &Api, request: Request) -> Response<Bytes> {
     }
 }
 
-async fn answer(api: &Api, request: Request) -> Result<Response<Bytes>, ApiError> {
-    let signer = authenticate(&api.verifier, &request, "logs")?;
+async fn answer(api: &Api, request: Request, signer: Signer) -> Result<Response<Bytes>, ApiError> {
     let Some(operation) = Operation::route(&request.parts.headers) else {
         return Err(common::unknown_operation(
             "X-Amz-Target names no operation of CloudWatch Logs",

@@ -6,7 +6,7 @@
 //! | `ListInstances` | `{}` | `{"Instances": [InstanceRow]}` of the caller's tenant |
 //! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
 
-use crate::{Api, auth::authenticate, request::Request};
+use crate::{Api, auth::Signer, request::Request};
 use bytes::Bytes;
 use freehold_domain::{BoxFuture, Principal, Region, TenantId};
 use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
@@ -56,9 +56,14 @@ struct UsageQuery {
 }
 
 /// Answers one request.
-pub async fn serve(api: &Api, request: Request, operation: &str) -> Response<Bytes> {
+pub async fn serve(
+    api: &Api,
+    request: &Request,
+    signer: &Signer,
+    operation: &str,
+) -> Response<Bytes> {
     let id = request.id.to_string();
-    match answer(api, &request, operation).await {
+    match answer(api, request, signer, operation).await {
         Ok(body) => {
             let mut response = Response::new(Bytes::from(body));
             let headers = response.headers_mut();
@@ -75,8 +80,12 @@ pub async fn serve(api: &Api, request: Request, operation: &str) -> Response<Byt
     }
 }
 
-async fn answer(api: &Api, request: &Request, operation: &str) -> Result<Vec<u8>, ApiError> {
-    let signer = authenticate(&api.verifier, request, "freehold")?;
+async fn answer(
+    api: &Api,
+    request: &Request,
+    signer: &Signer,
+    operation: &str,
+) -> Result<Vec<u8>, ApiError> {
     let who = &signer.principal;
     let tenant = match who.tenant() {
         Some(tenant) => tenant.clone(),

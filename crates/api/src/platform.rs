@@ -1,7 +1,7 @@
 //! The platform's endpoint inside an instance: the same front ends on a listener of the instance's
 //! own, for calls that this instance signed.
 
-use crate::front::{Audience, Front, GUEST_PEER};
+use crate::front::{Audience, Front};
 use freehold_domain::{
     FunctionRef, InstanceId,
     ports::{Invoke, PlatformEndpoint},
@@ -60,7 +60,10 @@ impl PlatformEndpoint for InstanceEndpoint {
         let front = Front {
             api: self.api.clone(),
             invoker,
-            audience: Audience::Instance(instance),
+            audience: Audience::Instance {
+                id: instance,
+                share: self.api.in_flight.instance(),
+            },
         };
         tokio::spawn(accept(front, listener, stop.clone()));
         Box::new(Guard(stop))
@@ -92,7 +95,7 @@ async fn accept(front: Front, listener: OwnedFd, stop: CancellationToken) {
         };
         let (front, stop) = (front.clone(), stop.clone());
         tokio::spawn(async move {
-            front.connection(stream, GUEST_PEER, port, stop).await;
+            front.guest(stream, port, stop).await;
             drop(place);
         });
     }

@@ -1,6 +1,6 @@
 //! A request that has arrived whole.
 
-use crate::body::HeldBytes;
+use crate::in_flight::HeldBytes;
 use bytes::Bytes;
 use freehold_domain::InvocationId;
 use http::request::Parts;

@@ -1,18 +1,14 @@
 //! STS: who one is.
 
-use crate::{Api, arn::principal_arn, auth::authenticate, request::Request};
+use crate::{arn::principal_arn, auth::Signer, request::Request};
 use bytes::Bytes;
 use freehold_domain::Principal;
 use freehold_wire::{Call, Service, common, sts};
 use http::Response;
 
 /// Answers one request.
-pub fn serve(api: &Api, request: Request) -> Response<Bytes> {
+pub fn serve(request: &Request, signer: &Signer) -> Response<Bytes> {
     let id = request.id.to_string();
-    let signer = match authenticate(&api.verifier, &request, "sts") {
-        Ok(signer) => signer,
-        Err(error) => return error.encode(Service::Sts, &id),
-    };
     let Some(operation) = sts::Operation::route(&request.parts, &request.body) else {
         let asked = sts::action(&request.parts, &request.body).unwrap_or_default();
         let text = format!("Could not find operation {asked} for version 2011-06-15");

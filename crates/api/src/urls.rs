@@ -14,50 +14,116 @@ mod event;
 pub use cache::{ResolvedUrl, UrlCache};
 
 use crate::{
-    Api,
-    auth::authenticate_optional,
+    Api, auth,
     invoke::{Call, invoke_detached},
     request::Request,
     route::UrlTarget,
 };
 use bytes::Bytes;
-use freehold_domain::{InvokeError, Mode, Principal, Source, ports::Invoke};
-use freehold_identity::policy::{Decision, decide_url};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use freehold_domain::{InvocationId, InvokeError, Mode, Principal, Source, ports::Invoke};
+use freehold_identity::{
+    AuthError, Presented,
+    policy::{Decision, decide_url},
+    sigv4::Claim,
+};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use std::sync::Arc;
 
 const FORBIDDEN: &str = "{\"Message\":\"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html\"}";
 
+/// A call that may bring its body.
+pub(crate) struct Admitted {
+    pub(crate) target: UrlTarget,
+    pub(crate) resolved: Arc<ResolvedUrl>,
+    /// The signature, where the URL asks for one and its head was in order.
+    presented: Option<Presented>,
+}
+
+/// Whether the head of a call to a URL is in order; what it claims is still to be proven.
+///
+/// Errors: the answer, where the head is enough for one: an unknown URL, a preflight, a caller who
+/// may not call even if it is who it says it is.
+pub(crate) async fn admit(
+    api: &Api,
+    parts: &Parts,
+    target: UrlTarget,
+    id: InvocationId,
+) -> Result<Admitted, Response<Bytes>> {
+    let resolved = match api.url_cache.resolve(&target.id).await {
+        Ok(Some(resolved)) => resolved,
+        Ok(None) => return Err(plain(StatusCode::NOT_FOUND, "{\"Message\":null}", id)),
+        Err(error) => {
+            tracing::error!(%error, "a function URL could not be looked up");
+            let text = "{\"Message\":\"Internal Server Error\"}";
+            return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text, id));
+        }
+    };
+    if let Some(cors) = &resolved.url.cors
+        && !target.path_form
+        && parts.method == Method::OPTIONS
+        && parts.headers.contains_key("access-control-request-method")
+    {
+        return Err(cors::preflight(cors, parts, id));
+    }
+    let refusal = || dress(forbidden(id), target.path_form, &resolved, origin(parts));
+    let signed = resolved.url.signed;
+    let shown = signed.then(|| auth::check_head(&api.verifier, parts, "lambda"));
+    let (presented, claim) = match shown {
+        None | Some(Err(AuthError::Missing)) => (None, None),
+        Some(Ok((presented, claim))) => (Some(presented), Some(claim)),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a signed URL call was refused");
+            return Err(refusal());
+        }
+    };
+    let who = claim
+        .as_ref()
+        .map_or(&Principal::Anonymous, Claim::principal);
+    if !may_call(who, &resolved) {
+        return Err(refusal());
+    }
+    Ok(Admitted {
+        target,
+        resolved,
+        presented,
+    })
+}
+
+fn may_call(who: &Principal, resolved: &ResolvedUrl) -> bool {
+    let auth_type = if resolved.url.signed {
+        "AWS_IAM"
+    } else {
+        "NONE"
+    };
+    let statements = &resolved.policy.statements;
+    decide_url(who, &resolved.function.tenant, auth_type, statements) == Decision::Allow
+}
+
 /// Answers a call to a function's URL.
-pub async fn serve(
+pub(crate) async fn serve(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
-    target: UrlTarget,
+    admitted: Admitted,
 ) -> Response<Bytes> {
-    let resolved = match api.url_cache.resolve(&target.id).await {
-        Ok(Some(resolved)) => resolved,
-        Ok(None) => return plain(StatusCode::NOT_FOUND, "{\"Message\":null}", &request),
-        Err(error) => {
-            tracing::error!(%error, "a function URL could not be looked up");
-            return plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "{\"Message\":\"Internal Server Error\"}",
-                &request,
-            );
-        }
-    };
-    let cors = resolved.url.cors.clone();
-    let origin = request.header("origin").map(str::to_owned);
-    let path_form = target.path_form;
-    if let Some(cors) = &cors
-        && !path_form
-        && request.parts.method == Method::OPTIONS
-        && request.header("access-control-request-method").is_some()
-    {
-        return cors::preflight(cors, &request);
-    }
-    let mut response = answer(api, invoker, request, target, &resolved).await;
+    let (path_form, resolved) = (admitted.target.path_form, admitted.resolved.clone());
+    let origin = origin(&request.parts);
+    let response = answer(api, invoker, request, admitted).await;
+    dress(response, path_form, &resolved, origin)
+}
+
+fn origin(parts: &Parts) -> Option<HeaderValue> {
+    parts.headers.get(header::ORIGIN).cloned()
+}
+
+/// What an answer wears on its way out: in path form it is held away from the origin that it
+/// shares; else it is decorated as the URL's CORS settings say.
+fn dress(
+    mut response: Response<Bytes>,
+    path_form: bool,
+    resolved: &ResolvedUrl,
+    origin: Option<HeaderValue>,
+) -> Response<Bytes> {
     let headers = response.headers_mut();
     if path_form {
         headers.remove(header::SET_COOKIE);
@@ -76,8 +142,10 @@ pub async fn serve(
         for name in cors::RESPONSE_HEADERS {
             headers.remove(name);
         }
-    } else if let (Some(cors), Some(origin)) = (&cors, origin) {
-        cors::decorate(cors, &origin, headers);
+    } else if let Some(cors) = &resolved.url.cors
+        && let Some(origin) = origin.as_ref().and_then(|origin| origin.to_str().ok())
+    {
+        cors::decorate(cors, origin, headers);
     }
     response
 }
@@ -86,36 +154,31 @@ async fn answer(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
-    target: UrlTarget,
-    resolved: &ResolvedUrl,
+    admitted: Admitted,
 ) -> Response<Bytes> {
-    let auth_type = if resolved.url.signed {
-        "AWS_IAM"
-    } else {
-        "NONE"
-    };
-    let who = if resolved.url.signed {
-        match authenticate_optional(&api.verifier, &request, "lambda") {
-            Ok(who) => who,
+    let Admitted {
+        target,
+        resolved,
+        presented,
+    } = admitted;
+    let who = match &presented {
+        None => Principal::Anonymous,
+        Some(presented) => match auth::verify(&api.verifier, &request, presented, "lambda") {
+            Ok(signer) if may_call(&signer.principal, &resolved) => signer.principal,
+            Ok(_) => return forbidden(request.id),
             Err(error) => {
                 tracing::debug!(%error, "a signed URL call was refused");
-                return forbidden(&request);
+                return forbidden(request.id);
             }
-        }
-    } else {
-        Principal::Anonymous
+        },
     };
-    let statements = &resolved.policy.statements;
-    if decide_url(&who, &resolved.function.tenant, auth_type, statements) == Decision::Deny {
-        return forbidden(&request);
-    }
     let limit_bytes = api.limits.sync_payload_bytes;
-    let event = event::build(api, &request, &target, resolved, &who);
+    let event = event::build(api, &request, &target, &resolved, &who);
     if event.len() as u64 > limit_bytes {
         return plain(
             StatusCode::PAYLOAD_TOO_LARGE,
             "{\"Message\":\"Request Entity Too Large\"}",
-            &request,
+            request.id,
         );
     }
     let id = request.id;
@@ -139,8 +202,8 @@ async fn answer(
     with_request_id(response, &id.to_string())
 }
 
-fn forbidden(request: &Request) -> Response<Bytes> {
-    let mut response = plain(StatusCode::FORBIDDEN, FORBIDDEN, request);
+fn forbidden(id: InvocationId) -> Response<Bytes> {
+    let mut response = plain(StatusCode::FORBIDDEN, FORBIDDEN, id);
     let kind = HeaderValue::from_static("AccessDeniedException");
     response.headers_mut().insert("x-amzn-errortype", kind);
     response
@@ -193,8 +256,8 @@ fn json_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> 
     response
 }
 
-fn plain(status: StatusCode, text: &'static str, request: &Request) -> Response<Bytes> {
-    with_request_id(json_response(status, text), &request.id.to_string())
+fn plain(status: StatusCode, text: &'static str, id: InvocationId) -> Response<Bytes> {
+    with_request_id(json_response(status, text), &id.to_string())
 }
 
 fn with_request_id(mut response: Response<Bytes>, id: &str) -> Response<Bytes> {

@@ -2,10 +2,9 @@
 //! "Function URL: cross-origin resource sharing"; the Fetch standard.
 
 use super::with_request_id;
-use crate::request::Request;
 use bytes::Bytes;
-use freehold_domain::record::CorsV1;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use freehold_domain::{InvocationId, record::CorsV1};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 
 /// Everything that this module may write.
 pub(super) const RESPONSE_HEADERS: [HeaderName; 6] = [
@@ -18,18 +17,20 @@ pub(super) const RESPONSE_HEADERS: [HeaderName; 6] = [
 ];
 
 /// Answers a preflight; the function is not asked.
-pub(super) fn preflight(cors: &CorsV1, request: &Request) -> Response<Bytes> {
+pub(super) fn preflight(cors: &CorsV1, parts: &Parts, id: InvocationId) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::OK;
-    let asked = request
-        .header("access-control-request-method")
-        .unwrap_or("")
-        .to_owned();
-    let method_ok = allows(cors.allow_methods.as_deref(), &asked);
-    if let (Some(origin), true) = (request.header("origin"), method_ok) {
-        let origin = origin.to_owned();
+    let text = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let asked = text("access-control-request-method").unwrap_or("");
+    let method_ok = allows(cors.allow_methods.as_deref(), asked);
+    if let (Some(origin), true) = (text("origin"), method_ok) {
         let headers = response.headers_mut();
-        if decorate(cors, &origin, headers) {
+        if decorate(cors, origin, headers) {
             put(
                 headers,
                 header::ACCESS_CONTROL_ALLOW_METHODS,
@@ -45,7 +46,7 @@ pub(super) fn preflight(cors: &CorsV1, request: &Request) -> Response<Bytes> {
             }
         }
     }
-    with_request_id(response, &request.id.to_string())
+    with_request_id(response, &id.to_string())
 }
 
 /// Adds what an answer needs to be read across origins; the settings replace what the function

@@ -1,0 +1,204 @@
+//! What the head of a request must show before its body is read.
+//!
+//! Reading takes memory, and a stranger could take it all: so what the head alone decides is
+//! answered from the head. It proves nothing. Whoever gets in here still has to be the one that it
+//! says it is, which only the signature over the whole request tells.
+
+use crate::{
+    Api,
+    auth::{self, Signer},
+    body::package_limit_bytes,
+    front::Audience,
+    in_flight::{Bringer, HeldBytes},
+    request::Request,
+    route::Api as Target,
+    urls,
+};
+use bytes::Bytes;
+use freehold_domain::{InvocationId, Principal};
+use freehold_identity::{Presented, sigv4::Claim};
+use freehold_wire::{ApiError, Service, common};
+use http::{Response, StatusCode, request::Parts};
+
+/// A request that may bring its body.
+pub(crate) enum Admitted {
+    /// For a function's URL.
+    Url(urls::Admitted),
+    /// For an API that takes signed requests only.
+    Signed(SignedHead),
+}
+
+/// The APIs that take signed requests only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SignedApi {
+    Lambda,
+    Logs,
+    Sts,
+    /// Our own, with the operation's name.
+    Own(String),
+}
+
+impl SignedApi {
+    /// The name that signatures are scoped to.
+    fn signing_name(&self) -> &'static str {
+        match self {
+            Self::Lambda => "lambda",
+            Self::Logs => "logs",
+            Self::Sts => "sts",
+            Self::Own(_) => "freehold",
+        }
+    }
+
+    /// In whose shape errors are told.
+    pub(crate) fn service(&self) -> Service {
+        match self {
+            Self::Logs => Service::Logs,
+            Self::Sts => Service::Sts,
+            Self::Lambda | Self::Own(_) => Service::Lambda,
+        }
+    }
+}
+
+/// A signed request's head, in order.
+pub(crate) struct SignedHead {
+    pub(crate) api: SignedApi,
+    presented: Presented,
+    claim: Claim,
+}
+
+impl SignedHead {
+    /// Who signed the request, now that all of it is there.
+    ///
+    /// Errors: the answer that AWS gives.
+    pub(crate) fn verify(
+        &self,
+        api: &Api,
+        request: &Request,
+        audience: &Audience,
+    ) -> Result<Signer, ApiError> {
+        let service = self.api.signing_name();
+        let signer = auth::verify(&api.verifier, request, &self.presented, service)
+            .map_err(|error| auth::explain(error, service))?;
+        check_audience(&signer.principal, audience)?;
+        Ok(signer)
+    }
+}
+
+/// Lets a request in, or answers it.
+///
+/// Errors: the answer, where the head is enough for one.
+pub(crate) async fn admit(
+    api: &Api,
+    audience: &Audience,
+    parts: &Parts,
+    target: Target,
+    id: InvocationId,
+) -> Result<Admitted, Response<Bytes>> {
+    let signed = match target {
+        // What anybody may call, a guest may call too.
+        Target::Url(target) => {
+            let admitted = urls::admit(api, parts, target, id).await?;
+            return Ok(Admitted::Url(admitted));
+        }
+        Target::Code(link) => return Err(crate::lambda::serve_code(api, &link).await),
+        Target::Unserved(service) => return Err(unserved(&service, &id.to_string())),
+        Target::Lambda => SignedApi::Lambda,
+        Target::Logs => SignedApi::Logs,
+        Target::Sts => SignedApi::Sts,
+        Target::Own(operation) => SignedApi::Own(operation),
+    };
+    let service = signed.service();
+    match admit_signed(api, audience, parts, signed) {
+        Ok(head) => Ok(Admitted::Signed(head)),
+        Err(error) => Err(error.encode(service, &id.to_string())),
+    }
+}
+
+fn admit_signed(
+    api: &Api,
+    audience: &Audience,
+    parts: &Parts,
+    signed: SignedApi,
+) -> Result<SignedHead, ApiError> {
+    let service = signed.signing_name();
+    let (presented, claim) = auth::check_head(&api.verifier, parts, service)
+        .map_err(|error| auth::explain(error, service))?;
+    check_audience(claim.principal(), audience)?;
+    if claim.principal().tenant().is_none() {
+        return Err(common::access_denied(
+            "The principal belongs to no account.",
+        ));
+    }
+    Ok(SignedHead {
+        api: signed,
+        presented,
+        claim,
+    })
+}
+
+/// Whether a request may come through this listener: an instance's serves its own calls only.
+fn check_audience(who: &Principal, audience: &Audience) -> Result<(), ApiError> {
+    match (audience, who) {
+        (Audience::Everybody, _) => Ok(()),
+        (
+            Audience::Instance { id, .. },
+            Principal::Instance {
+                instance: signer, ..
+            },
+        ) if signer == id => Ok(()),
+        (Audience::Instance { .. }, _) => Err(common::access_denied(
+            "This endpoint serves calls that are signed with the credentials of its own instance.",
+        )),
+    }
+}
+
+impl Admitted {
+    /// The largest body that is taken. Packages arrive as base64 within JSON; no instance may
+    /// deploy, so none sends any.
+    pub(crate) fn body_limit(&self, api: &Api, audience: &Audience, parts: &Parts) -> u64 {
+        let limits = &api.limits;
+        let (payload, package) = (limits.sync_payload_bytes, package_limit_bytes(limits));
+        match self {
+            Self::Url(_) => payload,
+            Self::Signed(head) => match (&head.api, audience) {
+                (SignedApi::Lambda, _) if crate::lambda::is_invoke(parts) => payload,
+                (SignedApi::Lambda, Audience::Everybody) => package,
+                (SignedApi::Lambda, Audience::Instance { .. }) => payload.min(package),
+                _ => 1 << 20,
+            },
+        }
+    }
+
+    /// A booking for the body, on the shares that the head names.
+    pub(crate) fn book(&self, api: &Api, audience: &Audience) -> HeldBytes {
+        let bringer = match self {
+            Self::Url(call) => Bringer::Url(&call.resolved.function.tenant),
+            Self::Signed(head) => match head.claim.principal().tenant() {
+                Some(tenant) => Bringer::Key(tenant),
+                None => return HeldBytes::nothing(),
+            },
+        };
+        let instance = match audience {
+            Audience::Everybody => None,
+            Audience::Instance { share, .. } => Some(share),
+        };
+        api.in_flight.book(bringer, instance)
+    }
+
+    /// In whose shape errors are told.
+    pub(crate) fn service(&self) -> Service {
+        match self {
+            Self::Url(_) => Service::Lambda,
+            Self::Signed(head) => head.api.service(),
+        }
+    }
+}
+
+fn unserved(service: &str, id: &str) -> Response<Bytes> {
+    let text = format!(
+        "Freehold does not speak the API of service '{service}'; see the book, \"What is served\""
+    );
+    let mut response = ApiError::new("NotImplemented", 501, text).encode(Service::Sts, id);
+    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    response
+}

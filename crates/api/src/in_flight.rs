@@ -1,0 +1,249 @@
+//! Body bytes that the node holds at once: counted in all, and by share.
+//!
+//! Shares overlap on purpose: alone, a tenant may use much of the machine; nobody may use all of
+//! it. What is booked is given back when [`HeldBytes`] is dropped, wherever that happens.
+//!
+//! | share | of the whole |
+//! |---|---|
+//! | requests signed with a tenant's keys, its instances' among them | half |
+//! | calls to a tenant's function URLs | a quarter |
+//! | calls to all function URLs | half |
+//! | one instance | four payloads |
+
+use freehold_domain::{TenantId, limits::Limits};
+use parking_lot::RwLock;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A count with a ceiling.
+#[derive(Debug)]
+pub struct Share {
+    held: AtomicU64,
+    limit: u64,
+}
+
+impl Share {
+    fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicU64::new(0),
+            limit,
+        })
+    }
+}
+
+/// Who brought a body, as far as its head tells.
+#[derive(Debug, Clone, Copy)]
+pub enum Bringer<'a> {
+    /// The sender names a key of this tenant.
+    Key(&'a TenantId),
+    /// The sender calls a URL of this tenant.
+    Url(&'a TenantId),
+}
+
+#[derive(Debug)]
+struct TenantShares {
+    keys: Arc<Share>,
+    urls: Arc<Share>,
+}
+
+/// What all bodies of the node hold.
+#[derive(Debug)]
+pub struct BytesInFlight {
+    whole: Arc<Share>,
+    urls: Arc<Share>,
+    /// One entry per tenant that has keys or URLs: a stranger cannot make more.
+    tenants: RwLock<HashMap<TenantId, TenantShares>>,
+    key_limit: u64,
+    url_limit: u64,
+    instance_limit: u64,
+}
+
+impl BytesInFlight {
+    /// The shares of `limits`. Where the whole is small, a share still takes the largest body.
+    pub fn new(limits: &Limits) -> Self {
+        let whole = limits.bytes_in_flight;
+        let (payload, package) = (
+            limits.sync_payload_bytes.min(whole),
+            crate::body::package_limit_bytes(limits).min(whole),
+        );
+        Self {
+            whole: Share::new(whole),
+            urls: Share::new((whole / 2).max(payload)),
+            tenants: RwLock::default(),
+            key_limit: (whole / 2).max(package),
+            url_limit: (whole / 4).max(payload),
+            instance_limit: payload.saturating_mul(4),
+        }
+    }
+
+    /// Bytes held now.
+    #[cfg(test)]
+    pub fn held(&self) -> u64 {
+        self.whole.held.load(Ordering::Relaxed)
+    }
+
+    /// The share of one instance, for as long as it is served.
+    pub fn instance(&self) -> Arc<Share> {
+        Share::new(self.instance_limit)
+    }
+
+    /// A booking of no bytes yet, for a body that `bringer` sends out of `instance`, if any.
+    pub fn book(&self, bringer: Bringer<'_>, instance: Option<&Arc<Share>>) -> HeldBytes {
+        let (tenant, urls) = match bringer {
+            Bringer::Key(tenant) => (tenant, None),
+            Bringer::Url(tenant) => (tenant, Some(self.urls.clone())),
+        };
+        let of_tenant = |shares: &TenantShares| match bringer {
+            Bringer::Key(_) => shares.keys.clone(),
+            Bringer::Url(_) => shares.urls.clone(),
+        };
+        let known = self.tenants.read().get(tenant).map(of_tenant);
+        let of_tenant = known.unwrap_or_else(|| {
+            let mut tenants = self.tenants.write();
+            of_tenant(
+                tenants
+                    .entry(tenant.clone())
+                    .or_insert_with(|| TenantShares {
+                        keys: Share::new(self.key_limit),
+                        urls: Share::new(self.url_limit),
+                    }),
+            )
+        });
+        HeldBytes {
+            shares: [
+                Some(self.whole.clone()),
+                Some(of_tenant),
+                urls,
+                instance.cloned(),
+            ],
+            bytes: 0,
+        }
+    }
+}
+
+/// A booking, given back when dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    shares: [Option<Arc<Share>>; 4],
+    bytes: u64,
+}
+
+/// One of the shares is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedUp;
+
+impl HeldBytes {
+    /// A booking that counts nowhere, for what has no body.
+    pub fn nothing() -> Self {
+        Self {
+            shares: [const { None }; 4],
+            bytes: 0,
+        }
+    }
+
+    /// Books up to `bytes` in all.
+    ///
+    /// Errors: [`UsedUp`]; the booking is then to be dropped.
+    pub fn grow_to(&mut self, bytes: u64) -> Result<(), UsedUp> {
+        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        self.bytes = bytes;
+        let mut fits = true;
+        for share in self.shares.iter().flatten() {
+            fits &= share.held.fetch_add(more, Ordering::Relaxed) + more <= share.limit;
+        }
+        fits.then_some(()).ok_or(UsedUp)
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        for share in self.shares.iter().flatten() {
+            share.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Books bodies of 6 MiB until one is refused, and says how many were taken.
+    fn fill(
+        pot: &BytesInFlight,
+        who: Bringer<'_>,
+        instance: Option<&Arc<Share>>,
+    ) -> Vec<HeldBytes> {
+        let mut taken = Vec::new();
+        loop {
+            let mut held = pot.book(who, instance);
+            if held.grow_to(6 * MIB).is_err() {
+                return taken;
+            }
+            taken.push(held);
+        }
+    }
+
+    #[test]
+    fn nobody_takes_what_is_for_others() {
+        let pot = BytesInFlight::new(&Limits::default());
+        let [one, two, three]: [TenantId; 3] =
+            ["111111111111", "222222222222", "333333333333"].map(|id| id.parse().unwrap());
+        // Strangers on the URLs of one tenant leave room on those of another, and for keys.
+        let urls = fill(&pot, Bringer::Url(&one), None);
+        assert_eq!(urls.len() as u64, 128 / 6);
+        let more = fill(&pot, Bringer::Url(&two), None);
+        assert!(!more.is_empty());
+        assert!(fill(&pot, Bringer::Url(&three), None).len() <= 1);
+        let keys = fill(&pot, Bringer::Key(&one), None);
+        assert_eq!(keys.len() as u64, 256 / 6);
+        drop(more);
+        // One tenant's own requests leave room for another's.
+        assert!(!fill(&pot, Bringer::Key(&two), None).is_empty());
+        drop((urls, keys));
+        assert_eq!(pot.held(), 0);
+    }
+
+    #[test]
+    fn an_instance_takes_four_payloads() {
+        let pot = BytesInFlight::new(&Limits::default());
+        let tenant = "111111111111".parse().unwrap();
+        let (one, other) = (pot.instance(), pot.instance());
+        let taken = fill(&pot, Bringer::Key(&tenant), Some(&one));
+        assert_eq!(taken.len(), 4);
+        assert_eq!(fill(&pot, Bringer::Url(&tenant), Some(&other)).len(), 4);
+        assert_eq!(pot.held(), 24 * MIB, "what was refused is given back");
+    }
+
+    #[test]
+    fn a_small_whole_still_takes_the_largest_body() {
+        let limits = Limits {
+            bytes_in_flight: 8 * MIB,
+            ..Limits::default()
+        };
+        let pot = BytesInFlight::new(&limits);
+        let tenant = "111111111111".parse().unwrap();
+        assert!(
+            pot.book(Bringer::Key(&tenant), None)
+                .grow_to(8 * MIB)
+                .is_ok()
+        );
+        assert!(
+            pot.book(Bringer::Url(&tenant), None)
+                .grow_to(6 * MIB)
+                .is_ok()
+        );
+        assert_eq!(
+            pot.book(Bringer::Key(&tenant), None).grow_to(8 * MIB + 1),
+            Err(UsedUp)
+        );
+    }
+}
