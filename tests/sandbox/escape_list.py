@@ -24,7 +24,7 @@ class EscapeList:
         self.lines = [
             line for line in listed
             if probe in line["probes"] and line.get("on", machine) == machine
-            and not (line["do"][0] == "call" and self.numbers[line["do"][1]] < 0)]
+            and not (line["do"][0].startswith("call") and self.numbers[line["do"][1]] < 0)]
 
     def rendered(self):
         """lines.tsv: number, action and its arguments, one line each."""
@@ -33,7 +33,7 @@ class EscapeList:
 
     def _fields(self, do):
         kind, *arguments = do
-        if kind != "call":
+        if not kind.startswith("call"):
             return [kind, *(self.host.get(argument, str(argument)) for argument in arguments)]
         name, *arguments = arguments
         return [kind, name, str(self.numbers[name]), *map(_typed, arguments)]

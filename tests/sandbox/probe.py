@@ -39,6 +39,15 @@ def call(name, number, *arguments):
     return str(answer)
 
 
+def call_on(name, number, path, *arguments):
+    """A call whose first argument is a descriptor of a file or folder."""
+    descriptor = os.open(path.removeprefix("s:"), os.O_RDONLY)
+    try:
+        return call(name, number, f"i:{descriptor}", *arguments)
+    finally:
+        os.close(descriptor)
+
+
 def signalled(number):
     """The signal that a call ends its process with."""
     pid = os.fork()
@@ -131,7 +140,7 @@ def opens(most):
 
 
 ACTIONS = {
-    "call": call, "nr": lambda number: str(syscall(number)), "open": opened, "read": content,
+    "call": call, "call_on": call_on, "nr": lambda number: str(syscall(number)), "open": opened, "read": content,
     "write": write, "links": links, "link": os.readlink, "connect": connect, "abstract": abstract,
     "list": lambda folder: "\n".join(os.listdir(folder)), "fill": fill, "forks": forks,
     "opens": opens,

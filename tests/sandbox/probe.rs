@@ -9,6 +9,7 @@ use std::ffi::{CString, c_int, c_long};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -96,6 +97,11 @@ fn act(kind: &str, arguments: &[&str]) -> io::Result<String> {
     let nothing = |()| String::new();
     match (kind, arguments) {
         ("call", [name, number, arguments @ ..]) => call(name, number, arguments),
+        ("call_on", [name, number, path, arguments @ ..]) => {
+            let file = File::open(path.trim_start_matches("s:"))?;
+            let descriptor = format!("i:{}", file.as_raw_fd());
+            call(name, number, &[&[descriptor.as_str()], arguments].concat())
+        }
         ("nr", [number]) => call("", number, &[]),
         ("open", [path, mode]) => open(path, mode).map(|_| String::new()),
         ("read", [path]) => {

@@ -248,6 +248,15 @@ fn emit_condition(condition: &Condition) -> Vec<SockFilter> {
         Condition::Has { argument, bits } => {
             vec![load_argument(*argument), branch(IF_ANY_BIT, *bits, 1, 0)]
         }
+        Condition::Given { argument } => {
+            let low = load_argument(*argument);
+            vec![
+                low,
+                branch(IF_EQUAL, 0, 0, 3),
+                step(LOAD, low.k + 4),
+                branch(IF_EQUAL, 0, 0, 1),
+            ]
+        }
         Condition::Is {
             argument,
             mask,
@@ -326,6 +335,7 @@ mod tests {
             match condition {
                 Condition::Is { values: listed, .. } => values.extend(listed),
                 Condition::Has { bits, .. } => values.push(*bits),
+                Condition::Given { .. } => {}
             }
         }
         values
@@ -363,16 +373,20 @@ mod tests {
                         for argument in 0..3 {
                             let mut args = [0; 6];
                             args[argument] = u64::from(value);
-                            agree(
-                                &policy,
-                                &program,
-                                arch,
-                                Call {
-                                    nr,
-                                    arch: audit,
-                                    args,
-                                },
-                            );
+                            // Alone, with pointers behind it, and with one whose low half is zero.
+                            for pointer in [0, 1, 1 << 32] {
+                                args[argument + 1..].fill(pointer);
+                                agree(
+                                    &policy,
+                                    &program,
+                                    arch,
+                                    Call {
+                                        nr,
+                                        arch: audit,
+                                        args,
+                                    },
+                                );
+                            }
                         }
                     }
                 }

@@ -89,11 +89,12 @@ pub enum PolicyError {
     NoArchitecture,
 }
 
-/// One check of one argument; the low 32 bits are compared.
+/// One check of one argument; of numbers the low 32 bits are compared.
 ///
-/// Every argument that a policy checks is an `int` or `unsigned int` to the kernel (socket
+/// Every number that a policy checks is an `int` or `unsigned int` to the kernel (socket
 /// families, ioctl and prctl numbers, modes), or a word of which it reads the low half (clone's
-/// flags), so bits above are dropped by it too and cannot smuggle anything past the check.
+/// flags), so bits above are dropped by it too and cannot smuggle anything past the check. A
+/// pointer is only asked whether it is null, and both its halves are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     /// The masked argument is one of these.
@@ -104,6 +105,8 @@ pub(super) enum Condition {
     },
     /// The argument has at least one of these bits.
     Has { argument: u8, bits: u32 },
+    /// The argument is a pointer to something.
+    Given { argument: u8 },
 }
 
 /// All conditions hold: this is the verdict. The first such case of a rule decides.
@@ -199,6 +202,7 @@ impl Condition {
                 values,
             } => values.contains(&(low(*argument) & mask)),
             Condition::Has { argument, bits } => low(*argument) & bits != 0,
+            Condition::Given { argument } => args[usize::from(*argument)] != 0,
         }
     }
 }
@@ -237,6 +241,8 @@ struct ConditionFile {
     mask: Option<ValueFile>,
     is: Option<Vec<ValueFile>>,
     has: Option<Vec<ValueFile>>,
+    #[serde(default)]
+    given: bool,
 }
 
 #[derive(Deserialize)]
@@ -320,6 +326,8 @@ impl Reader<'_> {
             list.iter().map(|value| self.value(value)).collect()
         };
         match (&file.is, &file.has, &file.mask) {
+            (None, None, None) if file.given => Ok(Condition::Given { argument }),
+            _ if file.given => Err(wrong("asks of a pointer more than whether it is given")),
             (Some(is), None, mask) if !is.is_empty() => {
                 let mask = mask
                     .as_ref()
@@ -437,6 +445,10 @@ mod tests {
                 "no value is known for AF_NOWHERE",
             ),
             (
+                r#"{"calls": ["read"], "then": "allow", "why": "x", "cases": [{"when": [{"arg": 1, "is": [1], "given": true}], "then": "EPERM"}]}"#,
+                "asks of a pointer more than whether it is given",
+            ),
+            (
                 r#"{"calls": ["read"], "then": "allow", "why": "x", "extra": 1}"#,
                 "not well formed",
             ),
@@ -456,5 +468,29 @@ mod tests {
         assert_eq!(ask(0x1000_0011), Verdict::Errno(1));
         assert_eq!(ask(0xFFFF_FFFF_1000_0011), Verdict::Errno(1));
         assert_eq!(ask(0x11), Verdict::Allow);
+    }
+
+    /// A guest's core limit is 1, of which alone the kernel keeps a piped core handler of the host
+    /// from running: it may be read, and set to nothing.
+    #[test]
+    fn the_core_limit_can_be_read_and_not_set() {
+        let policy = Policy::from_json(super::super::Embedded::Instance.text()).unwrap();
+        let (core, files) = (4, 7);
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let ask = |call, args: [u64; 4]| {
+                let [a, b, c, d] = args;
+                let nr = number(call, arch).unwrap();
+                policy.verdict(arch, arch.audit_value(), nr, &[a, b, c, d, 0, 0])
+            };
+            let refused = Verdict::Errno(22);
+            assert_eq!(ask("prlimit64", [0, core, 0, 0x1000]), Verdict::Allow);
+            assert_eq!(ask("prlimit64", [0, core, 0x1000, 0]), refused);
+            assert_eq!(ask("prlimit64", [0, core, 0x7fff_0000_0000, 0]), refused);
+            assert_eq!(ask("prlimit64", [0, core | 1 << 32, 1, 0]), refused);
+            assert_eq!(ask("prlimit64", [0, files, 0x1000, 0]), Verdict::Allow);
+            assert_eq!(ask("setrlimit", [core, 0x1000, 0, 0]), refused);
+            assert_eq!(ask("setrlimit", [files, 0x1000, 0, 0]), Verdict::Allow);
+            assert_eq!(ask("getrlimit", [core, 0x1000, 0, 0]), Verdict::Allow);
+        }
     }
 }
