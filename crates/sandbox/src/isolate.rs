@@ -1,9 +1,10 @@
 //! The isolation of an instance as visible lists, in order.
 //!
 //! ```text
-//! spawner ──fork into NAMESPACES──▶ pid 1 ──INIT_STEPS──fork──▶ pid 2 ──GUEST_STEPS──▶ parked
-//!                                     └ REAPER_STEPS, then reaps          (one message) ▼
-//!                                                                        START_STEPS ─ exec
+//! spawner ──fork into NAMESPACES──▶ pid 1 ──INIT_STEPS──fork──▶ pid 2 ──GUEST_STEPS──┐
+//!                                     └ REAPER_STEPS, then reaps ──(gate opens)──▶ parked
+//!                                                                   (one message) ▼
+//!                                                                  START_STEPS ─ exec
 //! ```
 //!
 //! The set-up comes first: when a sandbox is parked, every privilege is gone and the filter is

@@ -2,13 +2,14 @@
 //! runtime.
 //!
 //! ```text
-//! GUEST_STEPS ─▶ Ready (listeners, mount namespace) ─▶ parked ─▶ Go (block) ─▶ START_STEPS ─▶ exec
+//! GUEST_STEPS ─▶ pid 1 has no privilege ─▶ Ready (listeners, mount namespace) ─▶ parked
+//!             ─▶ Go (block) ─▶ START_STEPS ─▶ exec
 //! ```
 //!
 //! A closed control socket without a word tells the spawner that the exec happened: the socket is
 //! close-on-exec. Refuses any second message, and a block that is not one; both end it.
 
-use super::{Plan, Step, run_all, step_number};
+use super::{Plan, Step, init::Forked, run_all, step_number};
 use crate::{
     block::{self, Block},
     protocol::BLOCK_MAX,
@@ -74,7 +75,7 @@ pub struct Go {
     pub descriptors: u32,
 }
 
-pub(super) const GUEST_STEPS: [Step<Plan>; 11] = [
+pub(super) const GUEST_STEPS: [Step<Forked>; 11] = [
     Step {
         name: "descriptors",
         run: arrange,
@@ -98,11 +99,11 @@ pub(super) const GUEST_STEPS: [Step<Plan>; 11] = [
     },
     Step {
         name: "groups",
-        run: |plan| super::init::drop_groups(plan.privilege),
+        run: |guest| super::init::drop_groups(guest.plan.privilege),
     },
     Step {
         name: "ids",
-        run: |plan| super::init::drop_ids(plan.privilege, plan.guest_id),
+        run: |guest| super::init::drop_ids(guest.plan.privilege, guest.plan.guest_id),
     },
     Step {
         name: "capabilities",
@@ -119,7 +120,7 @@ pub(super) const GUEST_STEPS: [Step<Plan>; 11] = [
     // Last, with privileges gone: nothing later needs a closed call.
     Step {
         name: "filter",
-        run: |plan| filter::install(&plan.guest_filter),
+        run: |guest| filter::install(&guest.plan.guest_filter),
     },
 ];
 
@@ -146,8 +147,10 @@ pub(super) const START_STEPS: [Step<Starting>; 3] = [
     },
 ];
 
-/// 0 reads nothing, 1 and 2 are the pipes, 3 the control socket, 4 to 6 leave with [`Ready`].
-fn arrange(plan: &mut Plan) -> io::Result<()> {
+/// 0 reads nothing, 1 and 2 are the pipes, 3 the control socket, 4 to 6 leave with [`Ready`], and
+/// after them comes the gate.
+fn arrange(guest: &mut Forked) -> io::Result<()> {
+    let plan = &guest.plan;
     let null = File::open("/dev/null")?;
     let mut wanted = vec![
         null.as_raw_fd(),
@@ -157,17 +160,24 @@ fn arrange(plan: &mut Plan) -> io::Result<()> {
     ];
     wanted.extend(plan.listeners.iter().map(AsRawFd::as_raw_fd));
     wanted.extend(plan.mount_namespace.iter().map(AsRawFd::as_raw_fd));
+    wanted.push(guest.gate.as_raw_fd());
     processes::arrange_descriptors(&wanted, 3)?;
     // Their numbers now mean something else: the old owners must not close them.
     std::mem::forget(null);
     Ok(())
 }
 
-fn limit_resources(_: &mut Plan) -> io::Result<()> {
+fn limit_resources(_: &mut Forked) -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // 1, not 0: a host whose core_pattern is a pipe ignores 0 and would run its handler, as root,
-    // on a guest's crash; of 1 the kernel makes no core at all then.
-    identity::limit_resource(libc::RLIMIT_CORE, 1)?;
+    // on a guest's crash; of 1 the kernel makes no core at all then. Exactly 1 or no guest: the
+    // supervisor raised a lower limit, and the filter keeps the guest from setting another.
+    identity::set_resource(libc::RLIMIT_CORE, 1, 1)?;
+    // As on Lambda, whatever the server was started with. Of the rest the supervisor took the
+    // limits away.
+    identity::limit_softly(libc::RLIMIT_STACK, 8 << 20)?;
+    identity::limit_resource(libc::RLIMIT_NICE, 0)?;
+    identity::limit_resource(libc::RLIMIT_RTPRIO, 0)?;
     identity::limit_resource(libc::RLIMIT_MEMLOCK, 8 << 20)?;
     identity::limit_resource(libc::RLIMIT_MSGQUEUE, 819_200)?;
     identity::limit_resource(libc::RLIMIT_SIGPENDING, 4096)
@@ -194,10 +204,10 @@ pub(super) fn report_failure(control: BorrowedFd<'_>, name: &str, error: &io::Er
 }
 
 /// The whole life of pid 2 until it is somebody else's.
-pub(super) fn run_guest(mut plan: Plan) -> ! {
-    let spare = plan.control.as_fd().try_clone_to_owned();
-    let carried = plan.listeners.len() + plan.mount_namespace.iter().count();
-    if let Err((name, error)) = run_all(&GUEST_STEPS, &mut plan) {
+pub(super) fn run_guest(mut guest: Forked) -> ! {
+    let spare = guest.plan.control.as_fd().try_clone_to_owned();
+    let carried = guest.plan.listeners.len() + guest.plan.mount_namespace.iter().count();
+    if let Err((name, error)) = run_all(&GUEST_STEPS, &mut guest) {
         let control = match (name, spare) {
             ("descriptors", Ok(spare)) => spare,
             _ => processes::arranged(CONTROL),
@@ -206,12 +216,20 @@ pub(super) fn run_guest(mut plan: Plan) -> ! {
         processes::exit(1);
     }
     let control = processes::arranged(CONTROL);
-    let failure = park(&control, carried as i32, &plan);
+    let failure = park(&control, carried as i32, &guest.plan);
     report_failure(control.as_fd(), failure.0, &failure.1);
     processes::exit(1)
 }
 
 fn park(control: &OwnedFd, carried: i32, plan: &Plan) -> (&'static str, io::Error) {
+    // Pid 1 closes its end when its own privileges are gone and its filter is in: no byte of a
+    // tenant's is read, let alone run, beside a privileged one. If it fails, this process ends
+    // with it, since it is pid 1.
+    let gate = File::from(processes::arranged(4 + carried));
+    if let Err(error) = (&gate).read_to_end(&mut Vec::new()) {
+        return ("lost", error);
+    }
+    drop(gate);
     let leaving: Vec<OwnedFd> = (4..4 + carried).map(processes::arranged).collect();
     let borrowed: Vec<BorrowedFd<'_>> = leaving.iter().map(AsFd::as_fd).collect();
     if let Err(error) = sockets::send(control.as_fd(), &Ready::Parked.encode(), &borrowed) {

@@ -57,6 +57,14 @@ pub struct Plan {
     pub mount_namespace: Option<OwnedFd>,
 }
 
+/// What each side of the second fork works on.
+pub(super) struct Forked {
+    pub(super) plan: Plan,
+    /// Pid 1 has the end to write to and closes it once it is as harmless as it gets; pid 2 reads
+    /// the other, and is not ready before that.
+    pub(super) gate: OwnedFd,
+}
+
 /// The flags to fork pid 1 with.
 pub fn namespace_flags() -> u64 {
     let wanted = NAMESPACES.iter().filter(|(name, _)| !left_out(name));
@@ -122,11 +130,14 @@ pub(super) const INIT_STEPS: [Step<Plan>; 13] = [
     },
 ];
 
-pub(super) const REAPER_STEPS: [Step<Plan>; 8] = [
-    // 0 is the status pipe; everything else goes.
+pub(super) const REAPER_STEPS: [Step<Forked>; 8] = [
+    // 0 is the status pipe, 1 the gate; everything else goes.
     Step {
         name: "init_descriptors",
-        run: |plan| processes::arrange_descriptors(&[plan.status.as_raw_fd()], 0),
+        run: |init| {
+            let kept = [init.plan.status.as_raw_fd(), init.gate.as_raw_fd()];
+            processes::arrange_descriptors(&kept, 0)
+        },
     },
     Step {
         name: "init_bounding_set",
@@ -134,11 +145,11 @@ pub(super) const REAPER_STEPS: [Step<Plan>; 8] = [
     },
     Step {
         name: "init_groups",
-        run: |plan| drop_groups(plan.privilege),
+        run: |init| drop_groups(init.plan.privilege),
     },
     Step {
         name: "init_ids",
-        run: |plan| drop_ids(plan.privilege, plan.init_id),
+        run: |init| drop_ids(init.plan.privilege, init.plan.init_id),
     },
     Step {
         name: "init_capabilities",
@@ -148,16 +159,17 @@ pub(super) const REAPER_STEPS: [Step<Plan>; 8] = [
         name: "init_not_dumpable",
         run: |_| identity::not_dumpable(),
     },
-    // The change of ids cleared it.
+    // The change of ids cleared it. A spawner that died in between has closed its end of pid 2's
+    // control socket: pid 2, which is not parked before this list is done, reads that and ends.
     Step {
         name: "init_die_with_spawner",
         run: |_| identity::die_with_parent(),
     },
     Step {
         name: "init_filter",
-        run: |plan| {
+        run: |init| {
             identity::no_new_privileges()?;
-            filter::install(&plan.init_filter)
+            filter::install(&init.plan.init_filter)
         },
     },
 ];
@@ -253,9 +265,12 @@ pub fn run_init(mut plan: Plan) -> ! {
         guest::report_failure(plan.control.as_fd(), name, &error);
         processes::exit(1);
     }
-    let child = match processes::fork_into(0) {
-        Ok(Fork::Child) => guest::run_guest(plan),
-        Ok(Fork::Parent(pid, _)) => pid,
+    let forked = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(io::Error::from)
+        .and_then(|gate| Ok((gate, processes::fork_into(0)?)));
+    let (child, mut init) = match forked {
+        Ok(((gate, _), Fork::Child)) => guest::run_guest(Forked { plan, gate }),
+        Ok(((_, gate), Fork::Parent(pid, _))) => (pid, Forked { plan, gate }),
         Err(error) => {
             guest::report_failure(plan.control.as_fd(), "fork", &error);
             processes::exit(1)
@@ -263,11 +278,12 @@ pub fn run_init(mut plan: Plan) -> ! {
     };
     // Without its own privileges gone this process would be the tenant's best target: its end
     // is the end of the sandbox, so a failure here cannot leave a privileged pid 1 behind.
-    if let Err((name, error)) = run_all(&REAPER_STEPS, &mut plan) {
-        guest::report_failure(plan.control.as_fd(), name, &error);
+    if let Err((name, error)) = run_all(&REAPER_STEPS, &mut init) {
+        guest::report_failure(init.plan.control.as_fd(), name, &error);
         processes::exit(1);
     }
     let mut status = File::from(processes::arranged(0));
+    drop(processes::arranged(1));
     while let Some((pid, ended)) = processes::wait_any() {
         if pid == child {
             let _ = status.write_all(&ended.to_le_bytes());

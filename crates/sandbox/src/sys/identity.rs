@@ -208,18 +208,53 @@ pub fn set_host_name(name: &str) -> io::Result<()> {
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Soft and hard limit of one resource; needs nothing to go down.
-pub fn limit_resource(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
-    // SAFETY: reads and writes one structure on our own stack.
+/// Soft and hard limit of one resource, exactly these; a hard limit goes up for root alone.
+pub fn set_resource(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> io::Result<()> {
+    let wanted = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: reads one structure on our own stack.
+    check(unsafe { libc::setrlimit(resource, &raw const wanted) }.into()).map(drop)
+}
+
+/// The hard limit of one resource.
+pub fn hard_limit(resource: libc::__rlimit_resource_t) -> io::Result<u64> {
+    // SAFETY: writes one structure on our own stack.
     unsafe {
         let mut now = std::mem::zeroed::<libc::rlimit>();
         check(libc::getrlimit(resource, &raw mut now).into())?;
-        let value = value.min(now.rlim_max);
-        let wanted = libc::rlimit {
-            rlim_cur: value,
-            rlim_max: value,
-        };
-        check(libc::setrlimit(resource, &raw const wanted).into()).map(drop)
+        Ok(now.rlim_max)
+    }
+}
+
+/// Soft limit of one resource, or the hard one where that is lower.
+pub fn limit_softly(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
+    let hard = hard_limit(resource)?;
+    set_resource(resource, value.min(hard), hard)
+}
+
+/// Soft and hard limit of one resource; needs nothing to go down.
+pub fn limit_resource(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
+    let value = value.min(hard_limit(resource)?);
+    set_resource(resource, value, value)
+}
+
+/// What the shell or unit of the operator set for its own programs does not bind those below:
+/// groups do. As far as it may be lifted, which without root is up to the hard limit.
+pub fn lift_limits() {
+    for resource in [
+        libc::RLIMIT_AS,
+        libc::RLIMIT_CPU,
+        libc::RLIMIT_DATA,
+        libc::RLIMIT_FSIZE,
+        libc::RLIMIT_NPROC,
+        libc::RLIMIT_RSS,
+        libc::RLIMIT_STACK,
+    ] {
+        if set_resource(resource, libc::RLIM_INFINITY, libc::RLIM_INFINITY).is_err() {
+            let _ = limit_softly(resource, libc::RLIM_INFINITY);
+        }
     }
 }
 
