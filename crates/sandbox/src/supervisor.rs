@@ -64,13 +64,16 @@ pub struct SupervisorOptions {
 }
 
 /// The steps of the supervisor's set-up, by their number in [`Notice::SetupFailed`].
-pub const SETUP_STEPS: [&str; 6] = [
+pub const SETUP_STEPS: [&str; 8] = [
     "supervisor identity",
     "state folder",
     "mount namespace",
     "cgroups",
     "spawner fork",
     "child events",
+    "core limit of 1, which a hard limit of 0 forbids (`ulimit -Hc`),",
+    "a control group of its own, without processes of others (systemd: Delegate=yes; a container: \
+     no process beside it),",
 ];
 
 /// A spawner that lived shorter than this was not well.
@@ -100,73 +103,97 @@ pub fn run_supervisor(options: SupervisorOptions) -> ! {
         options.host.as_raw_fd(),
     ];
     let _ = processes::close_all_but(&own);
-    let socket = options.socket.try_clone();
-    match Supervisor::set_up(options) {
-        Ok((mut supervisor, children)) => {
-            supervisor.run(&children);
-            supervisor.end();
-            processes::exit(0)
-        }
-        Err((step, error)) => {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            if let Ok(socket) = socket {
-                let _ = sockets::send(
-                    socket.as_fd(),
-                    &Notice::SetupFailed { step, errno }.encode(),
-                    &[],
-                );
-            }
-            processes::exit(2)
+    let (base, children) = match prepare(&options) {
+        Ok(prepared) => prepared,
+        Err(failed) => refuse(&options.socket, failed),
+    };
+    let mut supervisor = Supervisor {
+        options,
+        base,
+        lanes: Vec::new(),
+    };
+    if let Err(failed) = supervisor.fork_lanes() {
+        say_failed(&supervisor.options.socket, failed);
+        supervisor.end();
+        processes::exit(2)
+    }
+    supervisor.run(&children);
+    supervisor.end();
+    processes::exit(0)
+}
+
+/// The number of a set-up step, and why it failed.
+type Failed = (u16, io::Error);
+
+fn refuse(socket: &OwnedFd, failed: Failed) -> ! {
+    say_failed(socket, failed);
+    processes::exit(2)
+}
+
+fn say_failed(socket: &OwnedFd, (step, error): Failed) {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let notice = Notice::SetupFailed { step, errno };
+    let _ = sockets::send(socket.as_fd(), &notice.encode(), &[]);
+}
+
+/// Everything that comes before the first spawner. Nothing may copy the server's socket here: the
+/// copy would live on in the spawners, and the server would not notice the supervisor's end.
+fn prepare(options: &SupervisorOptions) -> Result<(Base, OwnedFd), Failed> {
+    let at = |step: u16| move |error| (step, error);
+    identity::set_name("fh-supervisor");
+    identity::new_session().map_err(at(0))?;
+    identity::ignore_termination();
+    // Without root, /proc/self of what is forked from here would belong to nobody's uid.
+    if options.privilege == Privilege::Root {
+        identity::not_dumpable().map_err(at(0))?;
+    }
+    identity::become_subreaper().map_err(at(0))?;
+    identity::raise_descriptor_limit().map_err(at(0))?;
+    // What a shell or a unit hands down to the server is not the guests' business: files are made
+    // for them below, with the modes that are asked for.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    identity::lift_limits();
+    // Here, where a hard limit of 0 can still be raised; `isolate::guest` says why 1.
+    identity::set_resource(libc::RLIMIT_CORE, 1, 1).map_err(at(6))?;
+    for folder in ["fast", "mnt", "volumes"] {
+        fs::create_dir_all(options.state_dir.join(folder)).map_err(at(1))?;
+    }
+    if options.privilege == Privilege::Root {
+        mounts::unshare_mounts().map_err(at(2))?;
+        mounts::make_private().map_err(at(2))?;
+        // Without it starts are slower and nothing else; `doctor` says so.
+        let _ = cgroup::favor_fast_moves(
+            &options.state_dir.join("fast"),
+            u64::from(processes::own_pid().unsigned_abs()),
+        );
+    }
+    let children = processes::child_events().map_err(at(5))?;
+    let ours = [options.server_pid, processes::own_pid()];
+    let base = Base::create(
+        options.discovery.clone(),
+        options.guests_memory_bytes,
+        &ours,
+    )
+    .map_err(|error| match error.raw_os_error() {
+        Some(libc::EBUSY) => (7, error),
+        _ => (3, error),
+    })?;
+    for pid in ours {
+        if let Err(error) = base.join_platform(pid) {
+            let _ = base.remove();
+            return Err((3, error));
         }
     }
+    Ok((base, children))
 }
 
 impl Supervisor {
-    fn set_up(options: SupervisorOptions) -> Result<(Supervisor, OwnedFd), (u16, io::Error)> {
-        let at = |step: u16| move |error| (step, error);
-        identity::set_name("fh-supervisor");
-        identity::new_session().map_err(at(0))?;
-        identity::ignore_termination();
-        // Without root, /proc/self of what is forked from here would belong to nobody's uid.
-        if options.privilege == Privilege::Root {
-            identity::not_dumpable().map_err(at(0))?;
+    fn fork_lanes(&mut self) -> Result<(), Failed> {
+        for lane in 0..self.options.lanes {
+            let slot = self.fork_lane(lane, 1).map_err(|error| (4, error))?;
+            self.lanes.push(slot);
         }
-        identity::become_subreaper().map_err(at(0))?;
-        identity::raise_descriptor_limit().map_err(at(0))?;
-        for folder in ["fast", "mnt", "volumes"] {
-            fs::create_dir_all(options.state_dir.join(folder)).map_err(at(1))?;
-        }
-        if options.privilege == Privilege::Root {
-            mounts::unshare_mounts().map_err(at(2))?;
-            mounts::make_private().map_err(at(2))?;
-            // Without it starts are slower and nothing else; `doctor` says so.
-            let _ = cgroup::favor_fast_moves(
-                &options.state_dir.join("fast"),
-                u64::from(processes::own_pid().unsigned_abs()),
-            );
-        }
-        let base =
-            Base::create(options.discovery.clone(), options.guests_memory_bytes).map_err(at(3))?;
-        for pid in [options.server_pid, processes::own_pid()] {
-            base.join_platform(pid).map_err(at(3))?;
-        }
-        let children = processes::child_events().map_err(at(5))?;
-        let mut supervisor = Supervisor {
-            options,
-            base,
-            lanes: Vec::new(),
-        };
-        for lane in 0..supervisor.options.lanes {
-            let slot = supervisor.fork_lane(lane, 1).map_err(at(4));
-            match slot {
-                Ok(slot) => supervisor.lanes.push(slot),
-                Err(error) => {
-                    supervisor.end();
-                    return Err(error);
-                }
-            }
-        }
-        Ok((supervisor, children))
+        Ok(())
     }
 
     fn fork_lane(&self, lane: u16, generation: u32) -> io::Result<LaneSlot> {
@@ -193,11 +220,16 @@ impl Supervisor {
                 .instances_max
                 .div_ceil(u32::from(self.options.lanes)),
         };
+        let supervisor = processes::own_pid();
         match processes::fork_into(0)? {
             Fork::Child => {
-                if identity::die_with_parent().is_err() || processes::parent() <= 1 {
+                // An orphan's parent is the nearest subreaper, not pid 1: the supervisor is alive,
+                // and its death will be signalled, if it is still the parent now.
+                if identity::die_with_parent().is_err() || processes::parent() != supervisor {
                     processes::exit(2);
                 }
+                // Nor may it hold the server's end of its own socket, else it hears no end of it.
+                drop(outer);
                 self.forget_in_child();
                 run_lane(options)
             }

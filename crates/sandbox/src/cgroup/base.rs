@@ -4,8 +4,8 @@ use super::{Discovery, Guests, Role, Version, group::GuestHierarchy, open_dir, s
 use crate::sys::processes;
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -27,17 +27,33 @@ pub(super) fn pid_namespace() -> io::Result<u64> {
 
 impl Base {
     /// Makes the roots of the calling process and sets the bounds of all guests together.
-    pub fn create(discovery: Discovery, guests_memory_bytes: u64) -> io::Result<Base> {
+    ///
+    /// `ours`: the processes of the platform, which alone may be moved.
+    /// Errors: `EBUSY` when controllers can only be had by moving processes of others; nothing is
+    /// left of what was made.
+    pub fn create(
+        discovery: Discovery,
+        guests_memory_bytes: u64,
+        ours: &[i32],
+    ) -> io::Result<Base> {
         let pid = processes::own_pid();
         let start = processes::start_time(pid).ok_or(io::ErrorKind::NotFound)?;
         let name = format!("freehold-{}-{pid}-{start}", pid_namespace()?);
         let base = Base { discovery, name };
-        for (hierarchy, root) in base.roots() {
+        if let Err(error) = base.make(guests_memory_bytes, ours) {
+            let _ = base.remove();
+            return Err(error);
+        }
+        Ok(base)
+    }
+
+    fn make(&self, guests_memory_bytes: u64, ours: &[i32]) -> io::Result<()> {
+        for (hierarchy, root) in self.roots() {
             fs::create_dir(&root)?;
             fs::create_dir(root.join("platform"))?;
             fs::create_dir(root.join("guests"))?;
             if hierarchy.version == Version::Two {
-                base.enable_controllers(&hierarchy.folder, &root, &hierarchy.roles)?;
+                enable_controllers(&hierarchy.folder, &root, &hierarchy.roles, ours)?;
             }
             if hierarchy.roles.contains(&Role::Memory) {
                 let file = match hierarchy.version {
@@ -48,6 +64,12 @@ impl Base {
                     root.join("guests").join(file),
                     guests_memory_bytes.to_string(),
                 )?;
+                if hierarchy.version == Version::One {
+                    // Here too: the kernel patches itself when the first such limit comes and
+                    // when the last goes, which no start of an instance should wait for.
+                    let guests = open_dir(&root.join("guests"))?;
+                    super::bound_tcp(guests.as_fd(), guests_memory_bytes)?;
+                }
             }
             if hierarchy.roles.contains(&Role::Cpu) {
                 for (group, shares) in [("platform", PLATFORM_SHARES), ("guests", GUESTS_SHARES)] {
@@ -59,38 +81,7 @@ impl Base {
                 }
             }
         }
-        Ok(base)
-    }
-
-    fn enable_controllers(
-        &self,
-        folder: &std::path::Path,
-        root: &std::path::Path,
-        roles: &[Role],
-    ) -> io::Result<()> {
-        let wanted: String = [
-            (Role::Memory, "+memory "),
-            (Role::Pids, "+pids "),
-            (Role::Cpu, "+cpu "),
-        ]
-        .iter()
-        .filter(|(role, _)| roles.contains(role))
-        .map(|(_, name)| *name)
-        .collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        // A group may not hold both processes and controlled groups; the hierarchy's root may.
-        // In a delegated group the only processes are ours, so they go to `platform` first.
-        if fs::write(folder.join("cgroup.subtree_control"), &wanted).is_err() {
-            let procs = fs::read_to_string(folder.join("cgroup.procs"))?;
-            for pid in procs.lines() {
-                fs::write(root.join("platform/cgroup.procs"), pid)?;
-            }
-            fs::write(folder.join("cgroup.subtree_control"), &wanted)?;
-        }
-        fs::write(root.join("cgroup.subtree_control"), &wanted)?;
-        fs::write(root.join("guests/cgroup.subtree_control"), &wanted)
+        Ok(())
     }
 
     fn roots(&self) -> impl Iterator<Item = (&super::Hierarchy, PathBuf)> {
@@ -136,11 +127,7 @@ impl Base {
         self.clear(Duration::from_secs(5), sweep::end_root)
     }
 
-    fn clear(
-        &self,
-        within: Duration,
-        once: impl Fn(&std::path::Path) -> io::Result<bool>,
-    ) -> io::Result<()> {
+    fn clear(&self, within: Duration, once: impl Fn(&Path) -> io::Result<bool>) -> io::Result<()> {
         let until = Instant::now() + within;
         loop {
             let mut empty = true;
@@ -155,5 +142,67 @@ impl Base {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+}
+
+/// Hands the controllers of `roles` down to the guests' folder of `root`, which lies in `folder`.
+fn enable_controllers(folder: &Path, root: &Path, roles: &[Role], ours: &[i32]) -> io::Result<()> {
+    let wanted: String = [
+        (Role::Memory, "+memory "),
+        (Role::Pids, "+pids "),
+        (Role::Cpu, "+cpu "),
+    ]
+    .iter()
+    .filter(|(role, _)| roles.contains(role))
+    .map(|(_, name)| *name)
+    .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    // A group may not hold both processes and controlled groups; the hierarchy's root may. In a
+    // group that was delegated to us the processes are ours, and go to `platform` first. In a
+    // container's they may be anybody's, whose limits and accounts are not ours to change.
+    if fs::write(folder.join("cgroup.subtree_control"), &wanted).is_err() {
+        let procs = fs::read_to_string(folder.join("cgroup.procs"))?;
+        let is_ours = |pid: &str| pid.parse().is_ok_and(|pid| ours.contains(&pid));
+        if !procs.lines().all(is_ours) {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
+        for pid in procs.lines() {
+            fs::write(root.join("platform/cgroup.procs"), pid)?;
+        }
+        fs::write(folder.join("cgroup.subtree_control"), &wanted)?;
+    }
+    fs::write(root.join("cgroup.subtree_control"), &wanted)?;
+    fs::write(root.join("guests/cgroup.subtree_control"), &wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of files in place of a group: writes overwrite, but the first file that does not
+    /// exist refuses, as the kernel does while a process is in the way.
+    #[test]
+    fn processes_of_others_are_not_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("root");
+        for group in ["platform", "guests"] {
+            fs::create_dir_all(root.join(group)).expect("a folder");
+        }
+        // A folder where the file should be cannot be written.
+        fs::create_dir(folder.path().join("cgroup.subtree_control")).expect("a folder");
+        let procs = folder.path().join("cgroup.procs");
+        let moved = root.join("platform/cgroup.procs");
+        let enable = || enable_controllers(folder.path(), &root, &[Role::Memory], &[10, 11]);
+
+        fs::write(&procs, "10\n11\n12\n").expect("written");
+        let refused = enable().expect_err("12 is somebody else's");
+        assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+        assert!(!moved.exists(), "nobody was moved");
+
+        fs::write(&procs, "10\n11\n").expect("written");
+        enable().expect_err("it is still a folder");
+        assert_eq!(fs::read_to_string(moved).expect("moved"), "11");
     }
 }

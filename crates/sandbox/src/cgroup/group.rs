@@ -104,6 +104,7 @@ impl Group {
                     if write_at(dir, "memory.memsw.limit_in_bytes", &bytes).is_err() {
                         write_at(dir, "memory.swappiness", "0")?;
                     }
+                    super::bound_tcp(dir, limits.memory_bytes)?;
                 }
                 Version::Two => {
                     write_at(dir, "memory.max", &bytes)?;

@@ -50,20 +50,50 @@ pub(super) fn end_root(root: &Path) -> io::Result<bool> {
     if !end_groups(&root.join("guests"), |_| true)? {
         return Ok(false);
     }
-    // Processes of the platform are not guests: they go back to where groups were before. A v2
-    // folder with controlled groups takes none; the root then waits for their end.
-    let platform = root.join("platform");
-    let procs = fs::read_to_string(platform.join("cgroup.procs")).unwrap_or_default();
-    for pid in procs.lines() {
-        let _ = fs::write(platform.join("../../cgroup.procs"), pid);
+    // Before the platform's processes go back: a folder takes none while it has controlled groups.
+    let gone = |folder: &Path| match fs::remove_dir(folder) {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(()) => true,
+    };
+    if !gone(&root.join("guests")) {
+        return Ok(false);
     }
-    for folder in [root.join("guests"), platform, root.to_owned()] {
-        match fs::remove_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
-            _ => {}
+    move_back(root);
+    Ok(gone(&root.join("platform")) && gone(root))
+}
+
+/// Processes of the platform, the supervisor among them, are not guests: they go back to where
+/// they were before.
+fn move_back(root: &Path) {
+    let Some(folder) = root.parent() else { return };
+    let procs = fs::read_to_string(root.join("platform/cgroup.procs")).unwrap_or_default();
+    let home = folder.join("cgroup.procs");
+    for pid in procs.lines() {
+        let moved = fs::write(&home, pid);
+        if moved.is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)) {
+            withdraw_controllers(root, folder);
+            let _ = fs::write(&home, pid);
         }
     }
-    Ok(true)
+}
+
+/// A v2 folder that hands controllers down takes no process, but for the hierarchy's root. Stops
+/// handing them down, from the inside out; not where that would lift the limits of other groups.
+fn withdraw_controllers(root: &Path, folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if groups.any(|group| group.path() != root) {
+        return;
+    }
+    for group in [root, folder] {
+        let control = group.join("cgroup.subtree_control");
+        let handed = fs::read_to_string(&control).unwrap_or_default();
+        let off: String = handed
+            .split_whitespace()
+            .map(|controller| format!("-{controller} "))
+            .collect();
+        let _ = fs::write(&control, off);
+    }
 }
 
 /// Removes the roots of supervisors that no longer live: what a `kill -9` of everything left.
@@ -106,6 +136,72 @@ fn parse(name: &str) -> Option<(u64, i32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A group of a test's in the unified hierarchy, with one controller that is left to it, which
+    /// it hands down as a delegated folder of ours does.
+    fn delegated(name: &str) -> Option<(std::path::PathBuf, Handed)> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        let unified = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        let point = Path::new(unified.split(' ').nth(4)?);
+        let folder = point.join(format!("freehold-test-{name}-{}", std::process::id()));
+        let controllers = fs::read_to_string(point.join("cgroup.controllers")).ok()?;
+        let first = controllers.split_whitespace().next()?;
+        let control = point.join("cgroup.subtree_control");
+        let before = fs::read_to_string(&control).ok()?;
+        let off = (!before.split_whitespace().any(|c| c == first)).then(|| format!("-{first}"));
+        fs::write(&control, format!("+{first}")).ok()?;
+        let handed = Handed(control, off);
+        fs::create_dir(&folder).ok()?;
+        for group in ["root", "root/platform", "root/guests"] {
+            fs::create_dir(folder.join(group)).expect("a group");
+        }
+        for group in ["", "root"] {
+            let control = folder.join(group).join("cgroup.subtree_control");
+            fs::write(control, format!("+{first}")).expect("a controller is handed down");
+        }
+        Some((folder, handed))
+    }
+
+    /// Takes a controller back that the hierarchy's root did not hand down before.
+    struct Handed(std::path::PathBuf, Option<String>);
+
+    impl Drop for Handed {
+        fn drop(&mut self) {
+            if let Some(off) = &self.1 {
+                let _ = fs::write(&self.0, off);
+            }
+        }
+    }
+
+    #[test]
+    fn the_platform_goes_back_to_a_folder_that_handed_controllers_down() {
+        for beside in [false, true] {
+            let Some((folder, _handed)) = delegated(&beside.to_string()) else {
+                println!("skipped: needs root and a controller of the unified hierarchy");
+                return;
+            };
+            let mut server = std::process::Command::new("sleep")
+                .arg("600")
+                .spawn()
+                .expect("a process");
+            let pid = server.id().to_string();
+            fs::write(folder.join("root/platform/cgroup.procs"), &pid).expect("joined");
+            if beside {
+                fs::create_dir(folder.join("other")).expect("a group of somebody else's");
+            }
+            let ended = end_root(&folder.join("root")).expect("looked");
+            let handed = fs::read_to_string(folder.join("cgroup.subtree_control")).expect("read");
+            let back = fs::read_to_string(folder.join("cgroup.procs")).expect("read");
+            server.kill().expect("killed");
+            server.wait().expect("reaped");
+            for group in ["other", "root/platform", "root", ""] {
+                let _ = fs::remove_dir(folder.join(group));
+            }
+            assert_eq!(ended, !beside, "left for the next start beside others");
+            assert_eq!(handed.is_empty(), !beside, "others keep their controllers");
+            assert_eq!(back.trim(), if beside { "" } else { pid.as_str() });
+        }
+    }
 
     #[test]
     fn only_names_of_ours_are_taken_for_ours() {

@@ -24,6 +24,7 @@ pub fn run(args: &[String]) -> ExitCode {
                 .to_string_lossy());
         }
         "walls" => walls(&args[1..]),
+        "limits" => limits(),
         "heap" => heap(number(1)),
         "tmp" => fill_tmp(),
         "spin" => {
@@ -111,6 +112,17 @@ fn facts() {
     for (name, value) in std::env::vars() {
         say(&format!("env {name}={value}"));
     }
+    say("end");
+}
+
+/// What a process inherits, and whether the files made for it can be read.
+fn limits() {
+    say(&fs::read_to_string("/proc/self/limits").unwrap_or_default());
+    let passwd = fs::read("/run/passwd");
+    say(&format!(
+        "passwd {:?}",
+        passwd.map(drop).map_err(|e| e.raw_os_error())
+    ));
     say("end");
 }
 
