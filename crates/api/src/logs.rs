@@ -4,6 +4,7 @@
 //! as Lambda's do; bytes that are not UTF-8 are shown as U+FFFD.
 
 mod filter;
+mod merge;
 mod pattern;
 
 use crate::{Api, arn::denied, auth::Signer, lambda::explain_plain, request::Request};
@@ -221,7 +222,6 @@ async fn events(
     asked: logs::GetLogEventsRequest,
 ) -> Result<logs::GetLogEventsResponse, ApiError> {
     let group = group_of(ctx, asked.log_group_name, asked.log_group_identifier).await?;
-    stream_must_exist(ctx, &group, &asked.log_stream_name).await?;
     let (position, backwards) = match asked.next_token.as_deref() {
         Some(token) => {
             let (position, backwards) = position_of(token)
@@ -245,6 +245,16 @@ async fn events(
     let page = freehold_domain::ports::LogStore::read(&*ctx.api.storage, &ctx.who, &stream, query)
         .await
         .map_err(|fault| explain(fault.into()))?;
+    // A stream with lines exists: only an empty page leaves the question open.
+    if page.lines.is_empty()
+        && stream_named(ctx, &stream.group, &stream.stream)
+            .await?
+            .is_none()
+    {
+        return Err(error::resource_not_found(
+            "The specified log stream does not exist.",
+        ));
+    }
     let events = page
         .lines
         .iter()
@@ -371,22 +381,16 @@ async fn all_streams(
     }
 }
 
-async fn stream_must_exist(
+/// The stream of this very name.
+async fn stream_named(
     ctx: &Ctx<'_>,
     group: &LogGroupName,
     name: &str,
-) -> Result<(), ApiError> {
-    let found = ctx
-        .api
-        .storage
-        .streams(&ctx.who, group, name, None, 1)
-        .await;
-    match found.map_err(|fault| explain(fault.into()))?.first() {
-        Some(one) if one.name == name => Ok(()),
-        _ => Err(error::resource_not_found(
-            "The specified log stream does not exist.",
-        )),
-    }
+) -> Result<Option<LogStreamInfo>, ApiError> {
+    let storage = &ctx.api.storage;
+    let found = storage.streams(&ctx.who, group, name, None, 1).await;
+    let found = found.map_err(|fault| explain(fault.into()))?;
+    Ok(found.into_iter().next().filter(|one| one.name == name))
 }
 
 fn position_of(token: &str) -> Option<(u64, bool)> {

@@ -1,61 +1,28 @@
 //! FilterLogEvents: the lines of many streams in order of time.
 //!
-//! A merge over streams, each read a chunk at a time. The order is (time, stream, position), and
-//! the token is the place of the last line in it, so pages neither repeat nor leave out a line.
+//! The token of a page is the place of its last line in the [`merge`](super::merge)'s order, so
+//! that pages neither repeat nor leave out a line.
 
 use super::{
-    Ctx, EVENTS_MAX, PAGE_BYTES_MAX, all_streams, explain, group_of, message, pattern::Pattern,
-    size,
+    Ctx, EVENTS_MAX, PAGE_BYTES_MAX, all_streams, explain, group_of,
+    merge::{Merge, Place},
+    message,
+    pattern::Pattern,
+    size, stream_named,
 };
 use freehold_domain::{
     Wall,
-    logs::{LogGroupName, LogLine, LogStreamName},
-    ports::{LogQuery, LogStore},
+    logs::{LogGroupName, LogLine},
+    ports::LogStreamInfo,
 };
 use freehold_wire::{
     ApiError,
     logs::{self, error},
 };
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-};
+use std::collections::BTreeSet;
 
-/// Lines read of a stream at a time.
-const CHUNK_LINES: usize = 256;
 /// Lines looked at for one page, matching or not; a page may be empty with a token.
 const SCAN_LINES_MAX: usize = 200_000;
-
-/// A line's place in the order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    at: Wall,
-    stream: String,
-    position: u64,
-}
-
-impl Place {
-    fn token(&self) -> String {
-        format!("{}/{}/{}", self.at.0, self.position, self.stream)
-    }
-    fn parse(token: &str) -> Option<Self> {
-        let mut parts = token.splitn(3, '/');
-        let at = Wall(parts.next()?.parse().ok()?);
-        let position = parts.next()?.parse().ok()?;
-        Some(Self {
-            at,
-            position,
-            stream: parts.next()?.to_owned(),
-        })
-    }
-}
-
-struct Cursor {
-    name: LogStreamName,
-    lines: VecDeque<(u64, Wall, LogLine)>,
-    next: Option<u64>,
-    more: bool,
-}
 
 pub(super) async fn events(
     ctx: &Ctx<'_>,
@@ -86,27 +53,24 @@ pub(super) async fn events(
             "logStreamNames and logStreamNamePrefix cannot be given together.",
         ));
     }
-    let mut merge = Merge {
-        ctx,
-        from,
-        until,
-        heap: BinaryHeap::new(),
-        cursors: Vec::new(),
+    let streams = match &names {
+        None => all_streams(ctx, &group, &prefix).await?,
+        Some(names) => streams_named(ctx, &group, names).await?,
     };
-    for info in all_streams(ctx, &group, &prefix).await? {
-        let asked_for = names
-            .as_ref()
-            .is_none_or(|names| names.contains(&info.name));
+    let mut merge = Merge::new(&*ctx.api.storage, &ctx.who, group, from, until);
+    for info in streams {
         let in_time = from.is_none_or(|from| info.last.is_none_or(|last| last >= from))
             && until.is_none_or(|until| info.first.is_none_or(|first| first < until));
-        if asked_for && in_time {
-            merge.add(&group, info.name).await?;
+        if in_time {
+            merge.add(info.name, info.first);
         }
     }
     let limit = size(asked.limit, EVENTS_MAX).unwrap_or(EVENTS_MAX);
     let (mut found, mut bytes, mut scanned) = (Vec::new(), 0, 0);
     let (mut last, mut next_token) = (after.clone(), None);
-    while let Some((place, stored, line)) = merge.next().await? {
+    while let Some((place, stored, line)) =
+        merge.next().await.map_err(|fault| explain(fault.into()))?
+    {
         if after.as_ref().is_some_and(|after| place <= *after) {
             continue;
         }
@@ -128,6 +92,20 @@ pub(super) async fn events(
     })
 }
 
+/// Those of the streams that are there. A name that is not is no error.
+async fn streams_named(
+    ctx: &Ctx<'_>,
+    group: &LogGroupName,
+    names: &[String],
+) -> Result<Vec<LogStreamInfo>, ApiError> {
+    let names: BTreeSet<&String> = names.iter().collect();
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(stream_named(ctx, group, name).await?);
+    }
+    Ok(found)
+}
+
 fn event(place: &Place, stored: Wall, line: &LogLine) -> logs::FilteredLogEvent {
     let stream = place
         .stream
@@ -145,75 +123,5 @@ fn event(place: &Place, stored: Wall, line: &LogLine) -> logs::FilteredLogEvent 
             line.at.millis(),
             place.position
         )),
-    }
-}
-
-struct Merge<'a, 'c> {
-    ctx: &'a Ctx<'c>,
-    from: Option<Wall>,
-    until: Option<Wall>,
-    heap: BinaryHeap<Reverse<(Place, usize)>>,
-    cursors: Vec<Cursor>,
-}
-
-impl Merge<'_, '_> {
-    async fn add(&mut self, group: &LogGroupName, stream: String) -> Result<(), ApiError> {
-        let name = LogStreamName {
-            group: group.clone(),
-            stream,
-        };
-        self.cursors.push(Cursor {
-            name,
-            lines: VecDeque::new(),
-            next: None,
-            more: true,
-        });
-        self.refill(self.cursors.len() - 1).await
-    }
-
-    /// Puts a stream's next line on the heap, reading on where its chunk is used up.
-    async fn refill(&mut self, at: usize) -> Result<(), ApiError> {
-        let cursor = &mut self.cursors[at];
-        while cursor.lines.is_empty() && cursor.more {
-            let query = LogQuery {
-                from: self.from,
-                until: self.until,
-                position: cursor.next,
-                backwards: false,
-                limit: CHUNK_LINES,
-                bytes: PAGE_BYTES_MAX,
-            };
-            let store = &*self.ctx.api.storage;
-            let page = LogStore::read(store, &self.ctx.who, &cursor.name, query)
-                .await
-                .map_err(|fault| explain(fault.into()))?;
-            cursor.more = page.more && cursor.next != Some(page.after);
-            cursor.next = Some(page.after);
-            cursor.lines.extend(page.lines);
-        }
-        if let Some((position, _, line)) = cursor.lines.front() {
-            let stream = cursor.name.stream.clone();
-            self.heap.push(Reverse((
-                Place {
-                    at: line.at,
-                    stream,
-                    position: *position,
-                },
-                at,
-            )));
-        }
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Option<(Place, Wall, LogLine)>, ApiError> {
-        let Some(Reverse((place, at))) = self.heap.pop() else {
-            return Ok(None);
-        };
-        let (_, stored, line) = self.cursors[at]
-            .lines
-            .pop_front()
-            .expect("what is on the heap is in its chunk");
-        self.refill(at).await?;
-        Ok(Some((place, stored, line)))
     }
 }
