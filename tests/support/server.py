@@ -42,7 +42,7 @@ def make_folder(word):
 
 
 class DataFolders:
-    """Data folders that keep their assembled runtimes and SDKs, and nothing else, between servers.
+    """Data folders that keep their assembled runtimes, SDKs and class archives, and nothing else.
 
     A first start copies every interpreter of the machine: a gigabyte and some seconds where there
     are many. What a folder keeps is what `freehold runtimes install` made there; each server
@@ -50,7 +50,7 @@ class DataFolders:
     runs side by side. FREEHOLD_TEST_ASSEMBLED names the place where they stay for the next run.
     """
 
-    KEPT = ("runtimes", "sdk")
+    KEPT = ("runtimes", "sdk", "cache")
     place = None
     installed = set()
 
