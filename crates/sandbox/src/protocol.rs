@@ -18,11 +18,12 @@ pub const BLOCK_ENTRIES_MAX: u32 = 8192;
 
 /// Bounds of the numbers in a [`Start`].
 pub mod bounds {
+    use crate::volumes::{SIZE_MAX_MIB, SIZE_MIN_MIB};
     use std::ops::RangeInclusive;
     /// MiB of memory.
     pub const MEMORY_MIB: RangeInclusive<u32> = 16..=1 << 22;
-    /// MiB of `/tmp`.
-    pub const TMP_MIB: RangeInclusive<u32> = 1..=1 << 20;
+    /// MiB of `/tmp`: what there are volumes of.
+    pub const TMP_MIB: RangeInclusive<u32> = SIZE_MIN_MIB..=SIZE_MAX_MIB;
     /// Processes and threads, pid 1 among them.
     pub const PIDS: RangeInclusive<u32> = 4..=1 << 16;
     /// Descriptors.
@@ -77,7 +78,7 @@ pub struct Start {
 /// From the server to a spawner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// First message: the server's version.
+    /// First message: the server's version; answered by [`Reply::Welcome`].
     Hello {
         /// [`VERSION`].
         version: u32,
@@ -128,9 +129,16 @@ pub enum Refusal {
     Block,
     /// An isolation step failed: its place in [`crate::isolate::step_name`], and the errno.
     Step,
-    /// No more instances here.
+    /// Something that is bounded is all in use: its place in [`EXHAUSTED`].
     Exhausted,
 }
+
+/// What a lane can run out of, by its number in [`Refusal::Exhausted`].
+pub const EXHAUSTED: [&str; 2] = ["instances", "disk for /tmp"];
+/// The place of instances in it.
+pub const EXHAUSTED_INSTANCES: u16 = 0;
+/// The place of the disk in it.
+pub const EXHAUSTED_DISK: u16 = 1;
 
 /// What ended an instance, in a number; the value is a status or a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +156,7 @@ pub enum Cause {
 /// From a spawner to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// The spawner is ready.
+    /// The spawner is ready; said when it is, and again to whoever greets it first.
     Welcome {
         /// [`VERSION`].
         version: u32,
@@ -656,6 +664,12 @@ mod tests {
         let range = |field| Err(Malformed::Range { field });
         assert_eq!(without(|s| s.memory_mib = 0), range("memory"));
         assert_eq!(without(|s| s.tmp_mib = u32::MAX), range("tmp"));
+        // There is no volume of that size, so no start can ask for it.
+        assert_eq!(
+            without(|s| s.tmp_mib = crate::volumes::SIZE_MAX_MIB + 1),
+            range("tmp")
+        );
+        assert!(without(|s| s.tmp_mib = crate::volumes::SIZE_MAX_MIB).is_ok());
         assert_eq!(without(|s| s.pids = 0), range("pids"));
         assert_eq!(without(|s| s.descriptors = 3), range("descriptors"));
         assert_eq!(without(|s| s.cpu_weight = 0), range("cpu weight"));

@@ -16,14 +16,19 @@
 //! into `/tmp` under a limit of 64 MB get the writer killed. It is what remains where loop
 //! devices or ext4 are missing, and [`Backing::Tmpfs`] says so to `doctor`.
 //!
+//! The images share their disk with the platform's own data and are sparse: a new one is refused
+//! where all of them together may come to take what the platform needs ([`VolumeError::Disk`]).
+//!
 //! Refuses to run in a process with other threads, to take a path from outside, and to reuse a
 //! volume: one instance, one volume.
 
+mod disk;
 mod image;
 mod template;
 #[cfg(test)]
 mod tests;
 
+use disk::Disk;
 use freehold_domain::ids::Mebibytes;
 use image::Devices;
 use rustix::fd::{AsFd, OwnedFd};
@@ -87,6 +92,19 @@ pub enum VolumeError {
         /// Blocks that the size needs.
         wanted: u64,
     },
+    /// The disk that the images lie on has no room for what they may come to take.
+    #[error(
+        "{free_bytes} bytes of the disk are free; volumes are expected to take {expected_bytes}, \
+         and {floor_bytes} are kept for the platform"
+    )]
+    Disk {
+        /// What is free.
+        free_bytes: u64,
+        /// What all volumes with this one are expected to take.
+        expected_bytes: u64,
+        /// What must stay free.
+        floor_bytes: u64,
+    },
     /// Every free device was taken by someone else first, again and again.
     #[error("no loop device stayed free over {tries} tries")]
     Devices {
@@ -143,6 +161,7 @@ enum Maker {
     Image {
         devices: Devices,
         templates: HashMap<u32, Template>,
+        disk: Disk,
     },
     Tmpfs {
         reason: VolumeError,
@@ -180,6 +199,7 @@ impl VolumePool {
             Ok((devices, template)) => Maker::Image {
                 devices,
                 templates: HashMap::from([(options.usual.0, template)]),
+                disk: Disk::below(&options.folder),
             },
             Err(reason) => Maker::Tmpfs { reason },
         };
@@ -237,7 +257,12 @@ impl VolumePool {
         let mib = checked(size)?;
         match &mut self.maker {
             Maker::Tmpfs { .. } => tmpfs(mib),
-            Maker::Image { devices, templates } => {
+            Maker::Image {
+                devices,
+                templates,
+                disk,
+            } => {
+                disk.promise(devices.folder(), size.bytes())?;
                 if templates.len() >= TEMPLATES_MAX && !templates.contains_key(&mib) {
                     templates.retain(|kept, _| *kept == self.options.usual.0);
                 }
