@@ -192,10 +192,14 @@ impl SandboxDriver for SandboxPool {
     }
 
     fn capacity(&self) -> DriverCapacity {
+        // A bound on descriptors may have left a spawner fewer than were asked for.
+        let share = self.instances_max.div_ceil(self.lanes.len().max(1) as u32);
+        let of_lane = |lane: &Arc<Lane>| lane.instances_max().unwrap_or(share);
+        let by_lanes = self.lanes.iter().map(of_lane).fold(0, u32::saturating_add);
         DriverCapacity {
             memory_bytes: self.guests_memory_bytes,
             memory_available_bytes: meminfo_bytes("MemAvailable:"),
-            instances: self.instances_max,
+            instances: self.instances_max.min(by_lanes),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A spawner: the one privileged, single-threaded process that makes the instances of one lane.
 //!
 //! ```text
-//!             fork            Ready            Start           control closed
-//!   (nothing) ────▶ preparing ─────▶ parked ──────────▶ launching ─────────▶ running
-//!                       │               │                   │                  │
-//!                       └───────────────┴── pid 1 ended ────┴──────────────────┴─▶ ending ─▶ (gone)
+//!           fork            Ready          Start         volume           control closed
+//! (nothing) ────▶ preparing ─────▶ parked ──────▶ furnishing ──▶ launching ─────────▶ running
+//!                     │              │                │              │                   │
+//!                     └──────────────┴── pid 1 ended ─┴──────────────┴───────────────────┴─▶ ending ─▶ (gone)
 //! ```
+//!
+//! A start that finds no room waits for a parked sandbox of another runtime to end; one whose
+//! `/tmp` is not ready waits for the keeper, and the lane goes on meanwhile. Whoever is preparing,
+//! furnishing or launching for too long is ended.
 //!
 //! It trusts nothing of the server: it reads one closed set of messages, hands out the numbers by
 //! which things are named, checks descriptors by `fstat`, opens no path that it was sent and

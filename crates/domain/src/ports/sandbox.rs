@@ -103,7 +103,14 @@ pub enum StartError {
         /// The core.
         core: u16,
     },
-    /// The platform ran out of something that it bounds: pids, devices, network namespaces.
+    /// A sandbox that was prepared died before the package's program ran in it; another one may
+    /// do.
+    #[error("the prepared sandbox was lost: {reason}")]
+    Lost {
+        /// Why, with the errno's name.
+        reason: String,
+    },
+    /// The platform ran out of something that it bounds: instances, the disk for `/tmp`.
     #[error("no {resource} left for another instance")]
     Exhausted {
         /// What.

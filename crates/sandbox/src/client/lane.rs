@@ -5,7 +5,7 @@ use crate::{
     cgroup::Gauges,
     isolate::step_name,
     launch::LaneSocket,
-    protocol::{Cause, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
+    protocol::{Cause, EXHAUSTED, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
     spawner::PACKAGE_RULES,
     sys::{errno_name, sockets},
 };
@@ -18,7 +18,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -66,6 +66,8 @@ pub(super) struct Lane {
     state: Mutex<State>,
     changed: Notify,
     tokens: AtomicU64,
+    /// As its spawner says; 0 before it has spoken.
+    instances_max: AtomicU32,
 }
 
 impl Lane {
@@ -75,6 +77,7 @@ impl Lane {
             state: Mutex::new(State::default()),
             changed: Notify::new(),
             tokens: AtomicU64::new(1),
+            instances_max: AtomicU32::new(0),
         };
         lane.replace(socket);
         lane
@@ -82,6 +85,11 @@ impl Lane {
 
     pub(super) fn next_token(&self) -> u64 {
         self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many instances it holds at once, as its last spawner said.
+    pub(super) fn instances_max(&self) -> Option<u32> {
+        Some(self.instances_max.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
 
     /// A new spawner has taken over.
@@ -357,7 +365,10 @@ impl Lane {
                     "spawner could not be set up"
                 );
             }
-            Reply::Welcome { .. } | Reply::Listed { .. } => {}
+            Reply::Welcome { instances_max, .. } => {
+                self.instances_max.store(instances_max, Ordering::Relaxed);
+            }
+            Reply::Listed { .. } => {}
         }
     }
 }
@@ -472,12 +483,35 @@ fn start_error(runtime: u32, refusal: Refusal, detail: u16, errno: i32) -> Start
         Refusal::Step if step_name(detail) == "exec" => StartError::Program {
             reason: errno_name(errno),
         },
+        Refusal::Step if step_name(detail) == "lost" => StartError::Lost {
+            reason: errno_name(errno),
+        },
         Refusal::Step => StartError::Step {
             step: step_name(detail).into(),
             reason: errno_name(errno),
         },
         Refusal::Exhausted => StartError::Exhausted {
-            resource: "instances".into(),
+            resource: (*EXHAUSTED.get(usize::from(detail)).unwrap_or(&"place")).into(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isolate::step_number;
+
+    #[test]
+    fn a_failed_start_says_whose_matter_it_is() {
+        let of = |refusal, detail| start_error(1, refusal, detail, libc::EPROTO);
+        let step = |name| of(Refusal::Step, step_number(name));
+        assert!(matches!(step("exec"), StartError::Program { .. }));
+        // A sandbox that died while it was parked is nobody's fault but ours.
+        assert!(matches!(step("lost"), StartError::Lost { .. }));
+        assert!(matches!(step("volume"), StartError::Step { step, .. } if step == "volume"));
+        for (detail, name) in EXHAUSTED.into_iter().enumerate() {
+            let error = of(Refusal::Exhausted, detail as u16);
+            assert!(matches!(error, StartError::Exhausted { resource } if resource == name));
+        }
     }
 }

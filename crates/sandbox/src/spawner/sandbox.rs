@@ -1,6 +1,9 @@
 //! One sandbox from the spawner's side: made, specialised, ended.
 
-use super::{keeper::Volumes, uids::Uids};
+use super::{
+    keeper::{Kept, Volumes},
+    uids::Uids,
+};
 use crate::{
     cgroup::{Group, GroupLimits, Guests},
     isolate::{self, Plan, Privilege, Runtimes, run_init},
@@ -20,6 +23,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     rc::Rc,
+    time::Instant,
 };
 
 /// Where a sandbox is in its life.
@@ -29,6 +33,8 @@ pub enum State {
     Preparing(Option<Waiting>),
     /// Finished and empty.
     Parked,
+    /// Waits for the `/tmp` of this start.
+    Furnishing(Waiting),
     /// Told to become the runtime.
     Launching(u64),
     /// The runtime was executed.
@@ -68,8 +74,10 @@ pub struct Sandbox {
     pub group: Group,
     /// Asked for by the server.
     pub destroyed: bool,
-    /// What pid 2 said went wrong: step and errno.
+    /// What went wrong, by the word of pid 2 or of the spawner: step and errno.
     pub failed: Option<(u16, i32)>,
+    /// When it must be parked or running; `None` while it is.
+    pub due: Option<Instant>,
     uid: u32,
     status: OwnedFd,
     volume: Option<u64>,
@@ -162,6 +170,7 @@ impl Workshop {
                 group,
                 destroyed: false,
                 failed: None,
+                due: None,
                 uid,
                 status,
                 volume: None,
@@ -175,7 +184,13 @@ impl Workshop {
 
     /// Makes a parked sandbox this start's: limits, `/tmp` and package from outside, then one
     /// message to pid 2.
-    pub fn launch(&mut self, sandbox: &mut Sandbox, waiting: &Waiting) -> Result<(), Failed> {
+    pub fn launch(
+        &mut self,
+        sandbox: &mut Sandbox,
+        waiting: &Waiting,
+        kept: Kept,
+    ) -> Result<(), Failed> {
+        sandbox.volume = Some(kept.id);
         let start = &waiting.start;
         let limits = GroupLimits {
             memory_bytes: Mebibytes(start.memory_mib).bytes(),
@@ -187,11 +202,6 @@ impl Workshop {
             .group
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
-        let kept = self
-            .volumes
-            .take(Mebibytes(start.tmp_mib))
-            .map_err(|error| ("volume", error))?;
-        sandbox.volume = Some(kept.id);
         let tmp = kept.mount;
         let namespace = sandbox.mount_namespace.take();
         let namespace = namespace.ok_or(("package", io::Error::from_raw_os_error(libc::EPROTO)))?;
@@ -204,14 +214,15 @@ impl Workshop {
                     .map_err(|error| ("package", error))
             })
             .map_err(|error| ("package", error))??;
+        // Neither is the package's fault: pid 2 died while it was parked.
         let control = sandbox.control.as_ref();
-        let control = control.ok_or(("exec", io::Error::from_raw_os_error(libc::EPROTO)))?;
+        let control = control.ok_or(("lost", io::Error::from_raw_os_error(libc::EPROTO)))?;
         sockets::send(
             control.as_fd(),
             &start.descriptors.to_le_bytes(),
             &[waiting.block.as_fd()],
         )
-        .map_err(|error| ("exec", error))?;
+        .map_err(|error| ("lost", error))?;
         sandbox.state = State::Launching(start.token);
         Ok(())
     }
@@ -251,22 +262,24 @@ impl Sandbox {
     /// What ended it, from the status that pid 1 left.
     fn end(&self, usage: &InstanceUsage) -> (Cause, i32) {
         let mut bytes = [0u8; 4];
-        let left = File::from(match self.status.try_clone() {
-            Ok(status) => status,
-            Err(_) => return (Cause::Signaled, libc::SIGKILL),
-        })
-        .read_exact(&mut bytes);
+        let left = self.status.try_clone();
+        let left = left.and_then(|status| File::from(status).read_exact(&mut bytes));
         let status = left.ok().map(|()| i32::from_le_bytes(bytes));
-        let signal = status.map_or(libc::SIGKILL, |status| status & 0x7f);
-        if self.destroyed {
-            (Cause::Destroyed, 0)
-        } else if signal == 0 {
-            (Cause::Exited, status.unwrap_or(0) >> 8 & 0xff)
-        } else if signal == libc::SIGKILL && usage.oom_kills > 0 {
-            (Cause::OutOfMemory, signal)
-        } else {
-            (Cause::Signaled, signal)
-        }
+        cause_of_end(status, self.destroyed, usage.oom_kills)
+    }
+}
+
+/// The status that pid 1 left decides: a runtime that had ended when the order came to destroy it
+/// has ended by itself, and what ended it is what its caller is told.
+fn cause_of_end(status: Option<i32>, destroyed: bool, oom_kills: u64) -> (Cause, i32) {
+    let signal = status.map_or(libc::SIGKILL, |status| status & 0x7f);
+    match status {
+        None if destroyed => (Cause::Destroyed, 0),
+        Some(status) if signal == 0 => (Cause::Exited, status >> 8 & 0xff),
+        _ if signal != libc::SIGKILL => (Cause::Signaled, signal),
+        _ if oom_kills > 0 => (Cause::OutOfMemory, signal),
+        _ if destroyed => (Cause::Destroyed, 0),
+        _ => (Cause::Signaled, signal),
     }
 }
 
@@ -275,4 +288,39 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
     Ok((read, write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILLED: Option<i32> = Some(libc::SIGKILL);
+
+    #[test]
+    fn an_end_before_the_order_to_destroy_is_its_own() {
+        for destroyed in [false, true] {
+            let end = |status, oom_kills| cause_of_end(status, destroyed, oom_kills);
+            assert_eq!(end(Some(7 << 8), 0), (Cause::Exited, 7));
+            assert_eq!(end(Some(0), 0), (Cause::Exited, 0));
+            // One of its children may have been killed for memory; it returned all the same.
+            assert_eq!(end(Some(1 << 8), 1), (Cause::Exited, 1));
+            assert_eq!(
+                end(Some(libc::SIGSEGV | 0x80), 0),
+                (Cause::Signaled, libc::SIGSEGV)
+            );
+            assert_eq!(end(KILLED, 1), (Cause::OutOfMemory, libc::SIGKILL));
+        }
+    }
+
+    #[test]
+    fn destroyed_is_what_left_no_status_or_was_killed_by_the_order() {
+        assert_eq!(cause_of_end(None, true, 0), (Cause::Destroyed, 0));
+        assert_eq!(cause_of_end(None, true, 3), (Cause::Destroyed, 0));
+        assert_eq!(cause_of_end(KILLED, true, 0), (Cause::Destroyed, 0));
+        let killed = (Cause::Signaled, libc::SIGKILL);
+        assert_eq!(cause_of_end(KILLED, false, 0), killed);
+        assert_eq!(cause_of_end(None, false, 0), killed);
+        let starved = (Cause::OutOfMemory, libc::SIGKILL);
+        assert_eq!(cause_of_end(None, false, 1), starved);
+    }
 }
