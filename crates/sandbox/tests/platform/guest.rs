@@ -157,10 +157,11 @@ fn walls(host: &[String]) {
         .lines()
         .any(|l| l.starts_with("Uid:\t0") || l.starts_with("Gid:\t0"));
     say(&format!("root: {root}"));
-    for line in read("/proc/self/limits")
-        .lines()
-        .filter(|l| l.contains("core") || l.contains("queue"))
-    {
+    for line in read("/proc/self/limits").lines().filter(|l| {
+        ["core", "queue", "stack"]
+            .iter()
+            .any(|limit| l.contains(limit))
+    }) {
         say(line);
     }
     say(&format!("oom {}", read("/proc/self/oom_score_adj").trim()));
