@@ -12,7 +12,9 @@ use crate::{
     logs::{InstanceLog, PlatformEvent, Status},
     node::Node,
     placement::{Place, Placed},
-    pool::{Cell, FailedInit, InitFailure, InitFailureKind, LaunchFailed, Lease, Phase, launch},
+    pool::{
+        Cell, FailedInit, InitFailure, InitFailureKind, LaunchFailed, Lease, Phase, end_of, launch,
+    },
     route::Revision,
 };
 use bytes::Bytes;
@@ -36,8 +38,6 @@ use std::{
 
 /// Time for an answer that was sent before the process ended to come through its socket.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(5);
-/// Time for a process to end after it has closed its line.
-const ENDS_AFTER_CLOSING: Duration = Duration::from_millis(100);
 
 /// An invocation that has run.
 pub(crate) struct Finished {
@@ -414,11 +414,7 @@ async fn end_instance(
             Failure::too_large(limit_bytes, cell.instance.destroy().await.usage)
         }
         Ended::Link(error) => {
-            // A line that closes is a process that ends; how it ended says more than the line.
-            let report = tokio::select! {
-                report = cell.instance.exited() => report,
-                () = node.parts.clock.sleep(ENDS_AFTER_CLOSING) => cell.instance.destroy().await,
-            };
+            let report = end_of(node, &*cell.instance).await;
             if let LinkError::Broken { reason } = &error {
                 tracing::info!(function = %revision.function.name, %reason, "a run failed");
                 node.counters.broken();

@@ -22,7 +22,7 @@ mod memory;
 mod starter;
 
 pub(crate) use cell::Cell;
-pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, launch};
+pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
 pub(crate) use starter::FailedInit;

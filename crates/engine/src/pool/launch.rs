@@ -39,6 +39,11 @@ use tokio::sync::Notify;
 const SANDBOX_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before a spawner that died is asked again: its successor is on its way.
 const SPAWNER_RETRY: Duration = Duration::from_millis(50);
+/// How many prepared sandboxes one start may lose: beyond, it is no accident.
+const LOST_MAX: u32 = 4;
+/// Time for a process to end after it has closed its line. It is the kernel that closes it, before
+/// the end comes to us through two processes that wait for a processor.
+const ENDS_AFTER_CLOSING: Duration = Duration::from_millis(500);
 /// Between the end of an instance's last run and the end of its credentials.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 
@@ -168,7 +173,7 @@ pub(crate) async fn launch(
             return Err(LaunchFailed::Platform(InvokeError::Draining));
         }
         failed => {
-            let (kind, report) = failed.end(&*instance).await;
+            let (kind, report) = failed.end(node, &*instance).await;
             attempt.log.read_to_end();
             if let ExitCause::SpawnerLost { reason } = &report.cause
                 && matches!(kind, InitFailureKind::Exited(_))
@@ -258,17 +263,33 @@ impl From<Result<Arc<dyn Link>, OpenError>> for Opened {
 
 impl Opened {
     /// Destroys what is left and says how it failed.
-    async fn end(self, instance: &dyn Instance) -> (InitFailureKind, ExitReport) {
-        let report = instance.destroy().await;
+    async fn end(self, node: &Node, instance: &dyn Instance) -> (InitFailureKind, ExitReport) {
+        let report = match &self {
+            Self::Failed(OpenError::Broken { .. }) => end_of(node, instance).await,
+            _ => instance.destroy().await,
+        };
         let kind = match self {
             Self::Failed(OpenError::Init { error_type, body }) => {
                 InitFailureKind::Reported { error_type, body }
             }
-            Self::Failed(OpenError::Broken { reason }) => InitFailureKind::Broken { reason },
+            Self::Failed(OpenError::Broken { reason }) => match &report.cause {
+                ExitCause::Destroyed => InitFailureKind::Broken { reason },
+                cause => InitFailureKind::Exited(cause.clone()),
+            },
             Self::Exited(report) => InitFailureKind::Exited(report.cause),
             Self::TimedOut | Self::Stopped | Self::Link(_) => InitFailureKind::TimedOut,
         };
         (kind, report)
+    }
+}
+
+/// The end of an instance whose line is closed or broken: most often its process is ending, and
+/// how it ended says more than the line. Who lives on is destroyed.
+pub(crate) async fn end_of(node: &Node, instance: &dyn Instance) -> ExitReport {
+    tokio::select! {
+        biased;
+        report = instance.exited() => report,
+        () = node.parts.clock.sleep(ENDS_AFTER_CLOSING) => instance.destroy().await,
     }
 }
 
@@ -317,6 +338,9 @@ async fn start_sandbox(
         descriptors: parts.limits.instance_descriptors,
         cpu: parts.config.cpu.share(spec.memory),
     };
+    let goes_on =
+        || parts.clock.now() + SPAWNER_RETRY < deadline && !node.draining.load(Ordering::Acquire);
+    let mut lost = 0;
     loop {
         match parts.driver.start(spec.clone(), deadline).await {
             Ok(instance) => return Ok(Some(instance)),
@@ -326,15 +350,25 @@ async fn start_sandbox(
             {
                 return Ok(None);
             }
-            Err(StartError::SpawnerLost { .. } | StartError::Exhausted { .. })
-                if parts.clock.now() + SPAWNER_RETRY < deadline
-                    && !node.draining.load(Ordering::Acquire) =>
-            {
+            Err(StartError::Lost { .. }) if lost < LOST_MAX && goes_on() => lost += 1,
+            Err(StartError::SpawnerLost { .. } | StartError::Exhausted { .. }) if goes_on() => {
                 parts.clock.sleep(SPAWNER_RETRY).await;
             }
             Err(StartError::SpawnerLost { core }) => {
                 let reason = format!("spawner {core} died");
                 return Err(InvokeError::InstanceLost { reason });
+            }
+            Err(StartError::Lost { reason }) => {
+                let reason = format!("a prepared sandbox died: {reason}");
+                return Err(InvokeError::InstanceLost { reason });
+            }
+            Err(StartError::Exhausted { .. }) if node.draining.load(Ordering::Acquire) => {
+                return Err(InvokeError::Draining);
+            }
+            // No event has been touched: whoever waits goes on waiting, until its own deadline.
+            Err(StartError::Exhausted { resource }) => {
+                tracing::warn!(core = spec.core.0, resource, "no room for another instance");
+                return Err(InvokeError::DeadlinePassed { deadline });
             }
             Err(StartError::Deadline) => return Err(InvokeError::DeadlinePassed { deadline }),
             Err(error) => return Err(internal("sandbox", &error.to_string())),
