@@ -21,7 +21,7 @@ mod sweep;
 
 pub use base::Base;
 pub use discover::{Discovery, Hierarchy, Role, Version, discover};
-pub use favor::{FAST_MOVES, favor_fast_moves};
+pub use favor::{FAST_MOVES, favor_fast_moves, try_fast_moves};
 pub use gauges::Gauges;
 use group::keyed;
 pub use group::{Group, GroupLimits, Guests};

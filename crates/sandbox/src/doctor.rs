@@ -7,6 +7,7 @@ use crate::{
     cgroup::{self, Role, Version},
     seccomp::Embedded,
     sys::identity,
+    volumes::FORMATTERS,
 };
 use std::{fs, path::Path};
 
@@ -46,7 +47,8 @@ pub fn probe() -> Vec<Finding> {
     ];
     limits(root, &mut findings);
     findings.push(fast_moves(root));
-    findings.push(volumes());
+    findings.push(volumes(root));
+    findings.push(crashes());
     findings
 }
 
@@ -126,50 +128,128 @@ fn limits(root: bool, findings: &mut Vec<Finding>) {
 }
 
 fn fast_moves(root: bool) -> Finding {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|n| n.parse::<u32>().ok());
-    let known = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 0);
+    let taken = root && cgroup::try_fast_moves().unwrap_or(false);
     Finding {
         line: "fast moves into groups",
-        enforced: root && known,
-        detail: if known {
-            "favordynmods, in a private hierarchy".into()
-        } else {
-            format!("kernel {}", release.trim())
+        enforced: taken,
+        detail: match (root, taken) {
+            (_, true) => "favordynmods, in a private hierarchy".into(),
+            (true, false) => "this kernel has no favordynmods: starts are slower when rare".into(),
+            (false, _) => "not root: starts are slower when rare".into(),
         },
-        remedy: if root && known {
+        remedy: if taken {
             ""
         } else {
-            "none needed: starts are slower when rare"
+            "none needed; root on Linux 6.0 or later, built with cgroup v1, has them"
         },
     }
 }
 
-fn volumes() -> Finding {
-    let formatter = ["/sbin/mke2fs", "/usr/sbin/mke2fs"]
-        .iter()
-        .any(|path| Path::new(path).exists());
+fn volumes(root: bool) -> Finding {
+    let formatter = FORMATTERS.iter().any(|path| Path::new(path).exists());
     let devices = Path::new("/dev/loop-control").exists();
+    let (lacks, remedy) = match (root, formatter, devices) {
+        (true, true, true) => ("", ""),
+        (false, ..) => ("not root", "start as root"),
+        (_, false, _) => ("mke2fs is missing", "apt-get install e2fsprogs"),
+        (.., false) => ("no loop devices", "modprobe loop"),
+    };
     Finding {
         line: "/tmp of its own size",
-        enforced: formatter && devices,
-        detail: match (formatter, devices) {
-            (true, true) => {
-                "ext4 images on loop devices, not charged to the function's memory".into()
-            }
-            (false, _) => {
-                "mke2fs is missing: /tmp is a tmpfs, charged to the function's memory".into()
-            }
-            (_, false) => {
-                "no loop devices: /tmp is a tmpfs, charged to the function's memory".into()
-            }
+        enforced: lacks.is_empty(),
+        detail: if lacks.is_empty() {
+            "ext4 images on loop devices, not charged to the function's memory".into()
+        } else {
+            format!("{lacks}: /tmp is a tmpfs, charged to the function's memory")
         },
-        remedy: match (formatter, devices) {
-            (true, true) => "",
-            (false, _) => "apt-get install e2fsprogs",
-            (_, false) => "modprobe loop",
-        },
+        remedy,
+    }
+}
+
+/// Capability 24: may raise a hard limit.
+const SYS_RESOURCE: u32 = 24;
+
+fn crashes() -> Finding {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let held = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let raises = held.is_some_and(|held| held >> SYS_RESOURCE & 1 == 1);
+    let hard = identity::hard_limit(libc::RLIMIT_CORE).unwrap_or(0);
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").ok();
+    crashes_go(pattern.as_deref().map(str::trim), raises || hard > 0)
+}
+
+/// Where the kernel would take the memory of a function that crashes, and what holds it back: a
+/// limit on core files of exactly 1, if it `can_be_one`.
+fn crashes_go(pattern: Option<&str>, can_be_one: bool) -> Finding {
+    let (enforced, detail, remedy) = match pattern {
+        None => (false, "kernel.core_pattern cannot be read".into(), ""),
+        _ if !can_be_one => (
+            false,
+            "the hard limit on core files is 0, and a guest's must be 1: no guest starts".into(),
+            "raise it before the start: ulimit -Hc unlimited, or LimitCORE=infinity in the unit",
+        ),
+        Some(socket) if socket.starts_with('@') => (
+            false,
+            format!("kernel.core_pattern is {socket:?}, a socket that no limit is known to close"),
+            "sysctl kernel.core_pattern=core",
+        ),
+        Some(pipe) if pipe.starts_with('|') => (
+            true,
+            format!("the limit of 1 byte keeps the handler in kernel.core_pattern, {pipe:?}, out"),
+            "",
+        ),
+        Some(file) => (
+            true,
+            format!("kernel.core_pattern is a file, {file:?}; guests make none"),
+            "",
+        ),
+    };
+    Finding {
+        line: "crashes reach no handler",
+        enforced,
+        detail,
+        remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_s_way_with_crashes_is_shown() {
+        for (pattern, can_be_one, enforced, says) in [
+            (Some("core"), true, true, "\"core\""),
+            (Some("|/usr/share/apport/apport %p"), true, true, "apport"),
+            (
+                Some("|/usr/share/apport/apport %p"),
+                false,
+                false,
+                "hard limit",
+            ),
+            (Some("@/run/coredump.socket"), true, false, "socket"),
+            (None, true, false, "cannot be read"),
+        ] {
+            let found = crashes_go(pattern, can_be_one);
+            assert_eq!(found.enforced, enforced, "{pattern:?} {can_be_one}");
+            assert!(found.detail.contains(says), "{}", found.detail);
+        }
+    }
+
+    #[test]
+    fn without_root_tmp_is_charged_to_memory() {
+        let found = volumes(false);
+        assert!(
+            !found.enforced && found.detail.contains("tmpfs"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn every_place_of_the_formatter_is_looked_at() {
+        let there = FORMATTERS.iter().any(|path| Path::new(path).exists());
+        assert_eq!(volumes(true).detail.contains("mke2fs is missing"), !there);
     }
 }

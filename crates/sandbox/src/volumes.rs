@@ -41,6 +41,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
+pub(crate) use template::FORMATTERS;
 use template::Template;
 
 /// Names that a volume can hold.

@@ -5,8 +5,12 @@
 //! So the supervisor mounts one of its own, without controllers, in its private mount namespace;
 //! it goes with the supervisor.
 
-use crate::sys::mounts;
-use std::{fs, io, path::Path};
+use crate::sys::{
+    mounts,
+    processes::{self, Fork},
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::{fs, io, os::fd::AsFd, path::Path};
 
 /// The private hierarchy's name; neutral, since guests see it in `/proc/self/cgroup`.
 pub const FAST_MOVES: &str = "none,name=fastmoves";
@@ -21,4 +25,28 @@ pub fn favor_fast_moves(folder: &Path, suffix: u64) -> io::Result<bool> {
         .lines()
         .filter_map(|line| line.split_once(" - "))
         .any(|(_, tail)| tail.contains(&name) && tail.contains("favordynmods")))
+}
+
+/// Whether the option takes on this machine: mounts it in a process and a mount namespace that
+/// are gone afterwards. For a process with one thread.
+pub fn try_fast_moves() -> io::Result<bool> {
+    if processes::threads()? != 1 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    match processes::fork_into(libc::CLONE_NEWNS as u64)? {
+        Fork::Child => {
+            let pid = u64::from(processes::own_pid().unsigned_abs());
+            // Any folder will do that is everywhere and not /proc, where the answer is read.
+            let taken =
+                mounts::make_private().and_then(|()| favor_fast_moves("/sys".as_ref(), pid));
+            processes::exit(if taken.unwrap_or(false) { 0 } else { 1 })
+        }
+        Fork::Parent(_, pidfd) => loop {
+            match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(processes::reap(pidfd.as_fd())? == Some(0)),
+            }
+        },
+    }
 }

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Where distributions put it. Not from `PATH`: this runs as root.
-const FORMATTERS: [&str; 4] = [
+pub(crate) const FORMATTERS: [&str; 4] = [
     "/usr/sbin/mke2fs",
     "/sbin/mke2fs",
     "/usr/bin/mke2fs",

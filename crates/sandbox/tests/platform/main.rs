@@ -4,6 +4,7 @@
 //! Needs root; says what it missed when it is not. `cargo test -p freehold-sandbox --test platform
 //! -- NAME` runs the scenarios whose name contains NAME.
 
+mod doctor;
 mod guest;
 mod hostile;
 #[cfg(not(feature = "mutation"))]
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
             let all = scenarios::ALL
                 .iter()
                 .chain(scenarios::HELPERS)
-                .chain(hostile::ALL);
+                .chain(hostile::ALL)
+                .chain(doctor::ALL);
             let (_, run) = all
                 .into_iter()
                 .find(|(n, _)| n == name)
@@ -70,7 +72,8 @@ fn orchestrate(filter: Option<&str>) -> ExitCode {
 #[cfg(not(feature = "mutation"))]
 fn run_all(filter: Option<&str>, tree: &tempfile::TempDir) -> ExitCode {
     let mut failed = Vec::new();
-    for (name, _) in scenarios::ALL.iter().chain(hostile::ALL) {
+    let all = scenarios::ALL.iter().chain(hostile::ALL).chain(doctor::ALL);
+    for (name, _) in all {
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
