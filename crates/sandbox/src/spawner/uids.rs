@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
-/// First uid of all; the range up to 2^31 is outside what distributions and containers hand out.
-const FIRST: u32 = 0x6000_0000;
-/// Uids per server, of which 128 ranges may exist beside each other.
+/// First uid of all: above what distributions give to users and services, and above what systemd
+/// gives to containers (up to 0x6fff_ffff).
+const FIRST: u32 = 0x7000_0000;
+/// Uids per server.
 const PER_SERVER: u32 = 1 << 21;
+/// Servers that may exist beside each other. The last range ends below 0x7fe0_0000: above lie the
+/// server's own uid and, from 0x7ffe_0000 on, systemd's foreign ones.
+const SERVERS: u32 = 127;
 /// Uids per lane.
 const PER_LANE: u32 = 1 << 15;
 /// Lanes that fit.
@@ -18,7 +22,7 @@ pub struct Uids(VecDeque<u32>);
 impl Uids {
     /// Those of `lane` under the supervisor with pid `server`, `count` pairs.
     pub fn new(server: u32, lane: u16, count: u32) -> Uids {
-        let base = FIRST + (server % 128) * PER_SERVER + u32::from(lane) * PER_LANE;
+        let base = FIRST + (server % SERVERS) * PER_SERVER + u32::from(lane) * PER_LANE;
         Uids(
             (0..count.min(PER_LANE / 2))
                 .map(|pair| base + pair * 2)
@@ -52,9 +56,15 @@ mod tests {
     }
 
     #[test]
-    fn lanes_and_servers_share_no_uid_and_stay_below_two_to_31() {
+    fn lanes_and_servers_share_no_uid_with_each_other_or_systemd() {
         let last = |server, lane| Uids::new(server, lane, u32::MAX).0.back().copied().unwrap();
-        assert!(last(127, LANES_MAX - 1) < 1 << 31);
+        for server in 0..4096 {
+            let first = Uids::new(server, 0, 1).take().unwrap();
+            assert!(first > 1_879_048_191, "systemd-nspawn's end there");
+            // With the pid 1 of the last guest.
+            let last = last(server, LANES_MAX - 1) + 1;
+            assert!(last < 0x7fe0_0000, "the server's own lies there");
+        }
         assert!(last(5, 0) < Uids::new(5, 1, 1).take().unwrap());
         assert!(last(5, LANES_MAX - 1) < Uids::new(6, 0, 1).take().unwrap());
     }

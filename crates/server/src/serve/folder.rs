@@ -12,16 +12,17 @@
 //! ```
 
 use super::{Settings, StartFailure, failure};
-use rustix::fs::{Gid, Uid, chown};
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-/// The uid that the server drops to, unless told otherwise: far above what distributions hand out
-/// and below what the spawners give to guests.
-const SERVER_UID: u32 = 64_700;
+/// The uid that the server drops to, unless told otherwise: above what distributions hand out and
+/// systemd gives to services and containers, above what the spawners give to guests (up to
+/// 0x7fe0_0000), below systemd's foreign range (from 0x7ffe_0000).
+const SERVER_UID: u32 = 2_146_000_000;
 
 /// The folder, prepared.
 #[derive(Debug, Clone)]
@@ -109,20 +110,19 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
     Ok(folder)
 }
 
-/// Gives a folder and, where it had another owner, everything below it.
+/// Gives a folder and, where it had another owner (of another `server.uid`, or of the default of
+/// an earlier version), everything below it. The folder itself comes last, so that a start that
+/// was killed half-way through is made good by the next.
 fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     if fs::metadata(path)?.uid() == uid {
         return Ok(());
     }
-    for entry in walkdir::WalkDir::new(path).follow_links(false) {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    let all = walkdir::WalkDir::new(path).follow_links(false);
+    for entry in all.contents_first(true) {
         let entry = entry.map_err(io::Error::from)?;
-        if !entry.path_is_symlink() {
-            chown(
-                entry.path(),
-                Some(Uid::from_raw(uid)),
-                Some(Gid::from_raw(gid)),
-            )?;
-        }
+        // Never what a link points at: the folder was another user's until now.
+        chownat(CWD, entry.path(), uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
@@ -142,4 +142,42 @@ fn can_be_entered(root: &Path) -> Result<(), StartFailure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_another_uid_is_given_whole_and_links_out_of_it_are_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root gives files away");
+            return;
+        }
+        const EARLIER: u32 = 64_700;
+        let data = tempfile::tempdir().expect("a folder");
+        let outside = data.path().join("outside");
+        fs::write(&outside, "").expect("written");
+        let store = data.path().join("store");
+        fs::create_dir_all(store.join("blobs")).expect("a folder");
+        fs::write(store.join("blobs/one"), "").expect("written");
+        std::os::unix::fs::symlink(&outside, store.join("link")).expect("a link");
+        let owner = |path: &Path| fs::symlink_metadata(path).expect("it is there").uid();
+
+        for uid in [EARLIER, SERVER_UID] {
+            give(&store, uid, uid).expect("given");
+            for path in ["", "blobs", "blobs/one", "link"] {
+                assert_eq!(owner(&store.join(path)), uid, "{path}");
+            }
+        }
+        assert_eq!(owner(&outside), 0);
+
+        // Killed half-way: the folder itself is still the earlier uid's.
+        give(&store, EARLIER, EARLIER).expect("given");
+        let (uid, gid) = (Uid::from_raw(SERVER_UID), Gid::from_raw(SERVER_UID));
+        let half = store.join("link");
+        chownat(CWD, half, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).expect("given");
+        give(&store, SERVER_UID, SERVER_UID).expect("given");
+        assert_eq!(owner(&store.join("blobs/one")), SERVER_UID);
+    }
 }
