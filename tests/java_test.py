@@ -1,5 +1,6 @@
 """Java functions in a jar of their own, built by Maven as their authors build them."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import pytest
 from support.functions import java_runtime, zip_of
 
 SOURCES = pathlib.Path(__file__).parent / "functions" / "java"
+EVENTS = json.loads((SOURCES / "events.json").read_text())
 pytestmark = pytest.mark.skipif(
     java_runtime() is None or shutil.which("mvn") is None, reason="no JDK or no Maven on this machine")
 
@@ -61,6 +63,62 @@ def test_pojos_by_request_handler(functions, java):
     assert functions.call(java("test.Orders"), order) == {
         "to": "Ada!", "total": 9.0, "first": {"name": "tea", "price": 2.5, "count": 2}}
     assert functions.call(java("test.Orders::handleRequest"), order)["total"] == 9.0
+
+
+# What `Events` read from the samples of events.json, which have the form that AWS documents.
+READ = [
+    ("sqs", "SQSEvent", [
+        "1", "Test message.", "arn:aws:sqs:us-east-2:123456789012:my-queue", "AIDAIENQZJOLO23YVJ4VO", "a", "Binary", "3q2+7w==",
+        "AQI="]),
+    ("sns", "SNSEvent", [
+        "1", "aws:sns", "Hello from SNS!", "2019-01-02T12:45:07.000Z",
+        "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-ac565b8b.pem", "TestString"]),
+    ("s3", "S3Event", [
+        "1", "ObjectCreated:Put", "2019-09-03T19:37:27.192Z", "AWS:AIDAINPONIXQXHT3IKHL2", "205.255.255.255",
+        "D82B88E5F771F645", "lambda-artifacts-deafc19498e3f2df", "A3I5XTEXAMAI3E",
+        "b21b84d653bb07b05b1e6b33684dc11b one\u00e9", "1305107", "v1", "1.0"]),
+    ("kinesis", "KinesisEvent", [
+        "1", "shardId-000000000006:49590338271490256608559692538361571095921575989136588898", "Hello, this is a test.",
+        "2018-12-17T22:10:50.987Z", "NONE"]),
+    ("dynamodb", "DynamodbEvent", [
+        "1", "c4ca4238a0b923820dcc509a6f75849b", "MODIFY", "2015-04-09T00:00:00Z", "101", "This item has changed",
+        "3q2+7w==", "[a, b]", "AQ==", "true", "New item!", "59"]),
+    ("gateway", "APIGatewayProxyRequestEvent", [
+        "POST", "text/html", "[text/html, text/plain]", "{foo=bar}", "true", "127.0.0.1", "user", "1428582896000", "null"]),
+    ("http", "APIGatewayV2HTTPEvent", [
+        "2.0", "parameter1=value1&parameter1=value2&parameter2=value", "[cookie1, cookie2]", "POST", "1583348638390",
+        "{claim1=value1}", "false", "{parameter1=value1}"]),
+    ("balancer", "ApplicationLoadBalancerRequestEvent", [
+        "/lambda", "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/lambda/49e9d65c45c6791a",
+        "{query=1234ABCD}"]),
+    ("scheduled", "ScheduledEvent", [
+        "Scheduled Event", "2019-03-01T01:23:45.000Z", "[arn:aws:events:us-east-2:123456789012:rule/my-schedule]",
+        "{rate=1, nested={a=[true]}}"]),
+    ("firehose", "KinesisFirehoseEvent", {"records": [
+        {"recordId": "record1", "result": "Ok", "data": "SEVMTE8gV09STEQ="}]}),
+    ("answer", "APIGatewayV2HTTPEvent", {
+        "statusCode": 201, "headers": {"a": "b"}, "cookies": ["c=d"], "body": "text", "isBase64Encoded": False}),
+    ("proxied", "APIGatewayProxyRequestEvent", {"statusCode": 200, "body": "text", "isBase64Encoded": False}),
+    ("failures", "SQSEvent", {"batchItemFailures": [{"itemIdentifier": "059f36b4-87a3-44ab-83d2-661975830a7d"}]}),
+]
+
+
+@pytest.mark.parametrize("method, event, answer", READ)
+def test_the_events_of_aws_bind(functions, java, method, event, answer):
+    assert functions.call(java(f"test.Events::{method}"), EVENTS[event]) == answer
+
+
+def test_the_packed_text_of_log_events(functions, java):
+    text = functions.call(java("test.Events::logs"), EVENTS["CloudWatchLogsEvent"])
+    assert json.loads(text)["logEvents"][0]["message"] == "[ERROR] First test message"
+
+
+def test_an_event_that_is_its_own_answer(functions, java):
+    event = EVENTS["CognitoUserPoolPostConfirmationEvent"]
+    answer = functions.call(java("test.Events::cognito"), event)
+    assert answer["request"]["userAttributes"].pop("seen") == "PostConfirmation_ConfirmSignUp client"
+    # The class has no field for the response, which is empty.
+    assert answer == {name: value for name, value in event.items() if name != "response"}
 
 
 def test_streams(functions, java):

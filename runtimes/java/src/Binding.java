@@ -31,8 +31,14 @@ import java.util.TreeSet;
  * Values between what {@link Json} parses and the types of a handler: beans (setters, getters, public
  * fields), records, enums, collections, maps, arrays, numbers, and types made from a text. Field names
  * match exactly, else without regard to case; unknown fields are ignored, as on Lambda.
+ *
+ * The classes of aws-lambda-java-events bind as Lambda's own tables for them say: their dates are
+ * seconds, `detail-type` is `detailType`, and what has no setter is made by its constructor.
  */
 final class Binding {
+    /** Where AWS keeps the classes of its events. */
+    private static final String EVENTS = "com.amazonaws.services.";
+
     private Binding() {}
 
     /** A generic type with its variables filled in. */
@@ -92,6 +98,9 @@ final class Binding {
         if (raw == Object.class) {
             return value;
         }
+        if (value.equals("") && (raw.isPrimitive() || raw.isEnum() || raw == Boolean.class || raw == Character.class || Number.class.isAssignableFrom(raw) || raw == java.util.Date.class)) {
+            return bind(null, type);
+        }
         if (raw == String.class || raw == CharSequence.class) {
             // Lambda hands a plain text over as it is; anything else has no single text.
             if (value instanceof Map || value instanceof List) {
@@ -129,10 +138,10 @@ final class Binding {
         if (raw.isInstance(value)) {
             return value;
         }
-        return value instanceof Map ? structured((Map<?, ?>) value, type, raw) : fromText(value, raw);
+        return value instanceof Map ? structured((Map<?, ?>) value, type, raw) : FromText.make(value, raw);
     }
 
-    private static IllegalArgumentException mismatch(Object value, Class<?> wanted) {
+    static IllegalArgumentException mismatch(Object value, Class<?> wanted) {
         String kind = value instanceof Map ? "an object" : value instanceof List ? "an array" : "'" + value + "'";
         return new IllegalArgumentException("cannot make " + wanted.getName() + " of " + kind);
     }
@@ -140,6 +149,9 @@ final class Binding {
     private static Object bool(Object value, Class<?> raw) {
         if (value.equals("true") || value.equals("false")) {
             return value.equals("true");
+        }
+        if (value instanceof Integer || value instanceof Long) {
+            return ((Number) value).longValue() != 0;
         }
         throw mismatch(value, raw);
     }
@@ -172,10 +184,10 @@ final class Binding {
         } catch (ArithmeticException | NumberFormatException error) {
             throw mismatch(value, raw);
         }
-        return fromText(value, raw);
+        return FromText.make(value, raw);
     }
 
-    private static BigInteger truncated(BigDecimal value) {
+    static BigInteger truncated(BigDecimal value) {
         // 1e999999999 is a few bytes of JSON and gigabytes as an integer.
         if (value.precision() - value.scale() > 400) {
             throw new ArithmeticException("too large");
@@ -183,21 +195,31 @@ final class Binding {
         return value.toBigInteger();
     }
 
+    /** By name, or by number; a name that is not among them is nothing, as on Lambda. */
     private static Object constant(Object value, Class<?> raw) {
-        for (Object constant : raw.getEnumConstants()) {
+        Object[] constants = raw.getEnumConstants();
+        if (value instanceof Integer && (int) value >= 0 && (int) value < constants.length) {
+            return constants[(int) value];
+        }
+        if (value instanceof Map || value instanceof List) {
+            throw mismatch(value, raw);
+        }
+        for (Object constant : constants) {
             if (((Enum<?>) constant).name().equals(value)) {
                 return constant;
             }
         }
-        throw mismatch(value, raw);
+        return null;
+    }
+
+    /** Where a list is wanted, one value alone is a list of one. */
+    private static List<?> items(Object value) {
+        return value instanceof List ? (List<?>) value : List.of(value);
     }
 
     private static Object array(Object value, Type type, Class<?> raw) {
-        if (!(value instanceof List)) {
-            throw mismatch(value, raw);
-        }
         Type item = type instanceof GenericArrayType ? ((GenericArrayType) type).getGenericComponentType() : raw.getComponentType();
-        List<?> items = (List<?>) value;
+        List<?> items = items(value);
         Object array = Array.newInstance(raw.getComponentType(), items.size());
         for (int i = 0; i < items.size(); i++) {
             Array.set(array, i, bind(items.get(i), item));
@@ -220,9 +242,6 @@ final class Binding {
 
     @SuppressWarnings("unchecked")
     private static Object collection(Object value, Type type, Class<?> raw) {
-        if (!(value instanceof List)) {
-            throw mismatch(value, raw);
-        }
         Collection<Object> made;
         if (!raw.isInterface() && !Modifier.isAbstract(raw.getModifiers())) {
             made = (Collection<Object>) made(raw);
@@ -233,13 +252,16 @@ final class Binding {
         } else {
             made = raw.isAssignableFrom(ArrayList.class) ? new ArrayList<>() : (Collection<Object>) (Object) new ArrayDeque<>();
         }
-        for (Object item : (List<?>) value) {
+        for (Object item : items(value)) {
             made.add(bind(item, argument(type, 0)));
         }
         return made;
     }
 
     private static Object structured(Map<?, ?> fields, Type type, Class<?> raw) {
+        if (java.util.Date.class.isAssignableFrom(raw) || raw.getName().startsWith("java.time.") || raw.getName().startsWith("java.nio.")) {
+            throw mismatch(fields, raw);
+        }
         return raw.isRecord() ? record(fields, raw) : bean(fields, raw);
     }
 
@@ -249,7 +271,8 @@ final class Binding {
         Object[] values = new Object[parts.length];
         for (int i = 0; i < parts.length; i++) {
             types[i] = parts[i].getType();
-            values[i] = bind(field(fields, parts[i].getName()), parts[i].getGenericType());
+            String name = found(fields, parts[i].getName(), raw);
+            values[i] = bind(name == null ? null : fields.get(name), parts[i].getGenericType());
         }
         return call(() -> {
             Constructor<?> constructor = raw.getDeclaredConstructor(types);
@@ -259,22 +282,32 @@ final class Binding {
     }
 
     private static Object bean(Map<?, ?> fields, Class<?> raw) {
-        Object bean = made(raw);
-        for (Method method : raw.getMethods()) {
-            String name = method.getName();
-            boolean isSetter = name.length() > 3 && name.startsWith("set") && method.getParameterCount() == 1 && !Modifier.isStatic(method.getModifiers()) && !method.isBridge();
-            String property = isSetter ? lowered(name.substring(3)) : null;
-            if (isSetter && has(fields, property)) {
-                Object value = bind(field(fields, property), method.getGenericParameterTypes()[0]);
-                call(() -> {
-                    method.setAccessible(true);
-                    return method.invoke(bean, value);
-                });
+        Map<String, Method> setters = setters(raw);
+        List<Field> open = new ArrayList<>();
+        for (Field field : raw.getFields()) {
+            if (!Modifier.isStatic(field.getModifiers()) && !Modifier.isFinal(field.getModifiers())) {
+                open.add(field);
             }
         }
-        for (Field field : raw.getFields()) {
-            if (!Modifier.isStatic(field.getModifiers()) && !Modifier.isFinal(field.getModifiers()) && has(fields, field.getName())) {
-                Object value = bind(field(fields, field.getName()), field.getGenericType());
+        Constructor<?> whole = setters.isEmpty() && open.isEmpty() ? Constructors.ofAllFields(raw) : null;
+        if (whole != null) {
+            return constructed(fields, raw, whole);
+        }
+        Object bean = made(raw);
+        setters.forEach((property, setter) -> {
+            String name = found(fields, property, raw);
+            if (name != null) {
+                Object value = property(fields.get(name), setter.getGenericParameterTypes()[0], raw);
+                call(() -> {
+                    setter.setAccessible(true);
+                    return setter.invoke(bean, value);
+                });
+            }
+        });
+        for (Field field : open) {
+            String name = found(fields, field.getName(), raw);
+            if (name != null) {
+                Object value = property(fields.get(name), field.getGenericType(), raw);
                 call(() -> {
                     field.setAccessible(true);
                     field.set(bean, value);
@@ -285,17 +318,63 @@ final class Binding {
         return bean;
     }
 
-    private static boolean has(Map<?, ?> fields, String name) {
-        return fields.containsKey(name) || fields.keySet().stream().anyMatch(key -> name.equalsIgnoreCase((String) key));
+    private static Object constructed(Map<?, ?> fields, Class<?> raw, Constructor<?> constructor) {
+        List<String> names = Constructors.names(raw, constructor);
+        Type[] types = constructor.getGenericParameterTypes();
+        Object[] values = new Object[types.length];
+        for (int i = 0; i < types.length; i++) {
+            String name = found(fields, names.get(i), raw);
+            values[i] = property(name == null ? null : fields.get(name), types[i], raw);
+        }
+        return call(() -> {
+            constructor.setAccessible(true);
+            return constructor.newInstance(values);
+        });
     }
 
-    private static Object field(Map<?, ?> fields, String name) {
-        if (fields.containsKey(name)) {
-            return fields.get(name);
+    /** By property. Of several with one name that which takes what the getter gives, else a text. */
+    private static Map<String, Method> setters(Class<?> raw) {
+        Map<String, Method> found = new TreeMap<>();
+        for (Method method : raw.getMethods()) {
+            String name = method.getName();
+            boolean isSetter = name.length() > 3 && name.startsWith("set") && method.getParameterCount() == 1 && !Modifier.isStatic(method.getModifiers()) && !method.isBridge();
+            if (isSetter) {
+                found.merge(lowered(name.substring(3)), method, (one, other) -> rank(one, raw) >= rank(other, raw) ? one : other);
+            }
         }
-        for (Map.Entry<?, ?> entry : fields.entrySet()) {
-            if (name.equalsIgnoreCase((String) entry.getKey())) {
-                return entry.getValue();
+        return found;
+    }
+
+    private static int rank(Method setter, Class<?> raw) {
+        Class<?> type = setter.getParameterTypes()[0];
+        try {
+            if (raw.getMethod("get" + setter.getName().substring(3)).getReturnType() == type) {
+                return 2;
+            }
+        } catch (NoSuchMethodException error) {
+            // Then a text is what can always be made.
+        }
+        return type == String.class ? 1 : 0;
+    }
+
+    private static boolean isEvent(Class<?> raw) {
+        return raw.getName().startsWith(EVENTS);
+    }
+
+    /** A value for a property of `owner`. */
+    private static Object property(Object value, Type type, Class<?> owner) {
+        return value instanceof Number && type == java.util.Date.class && isEvent(owner) ? FromText.ofSeconds((Number) value) : bind(value, type);
+    }
+
+    /** The key that stands for `name` in what was parsed, or null. */
+    private static String found(Map<?, ?> fields, String name, Class<?> owner) {
+        if (fields.containsKey(name)) {
+            return name;
+        }
+        for (Object key : fields.keySet()) {
+            String text = isEvent(owner) ? ((String) key).replace("-", "") : (String) key;
+            if (name.equalsIgnoreCase(text)) {
+                return (String) key;
             }
         }
         return null;
@@ -309,26 +388,14 @@ final class Binding {
         });
     }
 
-    /** `parse(CharSequence)`, `fromString(String)`, `valueOf(String)` or a constructor from a String. */
-    private static Object fromText(Object value, Class<?> raw) {
-        for (Method method : raw.getMethods()) {
-            boolean isFactory = List.of("parse", "fromString", "valueOf", "create").contains(method.getName())
-                && Modifier.isStatic(method.getModifiers()) && method.getParameterCount() == 1
-                && raw.isAssignableFrom(method.getReturnType()) && method.getParameterTypes()[0].isInstance(value.toString());
-            if (isFactory) {
-                return call(() -> method.invoke(null, value.toString()));
-            }
-        }
-        for (Constructor<?> constructor : raw.getConstructors()) {
-            if (constructor.getParameterCount() == 1 && constructor.getParameterTypes()[0] == (value instanceof Number ? long.class : String.class)) {
-                return call(() -> constructor.newInstance(value instanceof Number ? (Object) ((Number) value).longValue() : value.toString()));
-            }
-        }
-        throw mismatch(value, raw);
+    /** The properties of a bean or record that have a value, in the order of its declared fields. */
+    static Map<String, Object> properties(Object bean) {
+        Map<String, Object> all = allProperties(bean);
+        all.values().removeIf(java.util.Objects::isNull);
+        return all;
     }
 
-    /** The properties of a bean or record, in the order of its declared fields. */
-    static Map<String, Object> properties(Object bean) {
+    private static Map<String, Object> allProperties(Object bean) {
         Class<?> raw = bean.getClass();
         Map<String, Object> found = new LinkedHashMap<>();
         if (raw.isRecord()) {
@@ -342,7 +409,7 @@ final class Binding {
         Map<String, Method> getters = new TreeMap<>();
         for (Method method : raw.getMethods()) {
             String property = getterOf(method);
-            if (property != null) {
+            if (property != null && !(getters.containsKey(property) && method.getName().startsWith("is"))) {
                 getters.put(property, method);
             }
         }
@@ -377,23 +444,20 @@ final class Binding {
         if (name.length() > 3 && name.startsWith("get") && method.getReturnType() != void.class) {
             return lowered(name.substring(3));
         }
-        return name.length() > 2 && name.startsWith("is") && method.getReturnType() == boolean.class ? lowered(name.substring(2)) : null;
+        return name.length() > 2 && name.startsWith("is") && (method.getReturnType() == boolean.class || method.getReturnType() == Boolean.class) ? lowered(name.substring(2)) : null;
     }
 
-    /** As beans are named: `Name` → `name`, `URL` → `url` (Jackson's rule, which Lambda's is). */
+    /** As beans are named: `Name` → `name`, but `URL` stays. */
     private static String lowered(String name) {
-        int upper = 0;
-        while (upper < name.length() && Character.isUpperCase(name.charAt(upper))) {
-            upper++;
-        }
-        return name.substring(0, upper).toLowerCase(java.util.Locale.ROOT) + name.substring(upper);
+        boolean isAcronym = name.length() > 1 && Character.isUpperCase(name.charAt(0)) && Character.isUpperCase(name.charAt(1));
+        return isAcronym ? name : Character.toLowerCase(name.charAt(0)) + name.substring(1);
     }
 
-    private interface Act {
+    interface Act {
         Object run() throws ReflectiveOperationException;
     }
 
-    private static Object call(Act act) {
+    static Object call(Act act) {
         try {
             return act.run();
         } catch (InvocationTargetException error) {

@@ -41,7 +41,7 @@ final class Failure extends RuntimeException {
     private static Map<String, Object> described(Throwable error, Set<Throwable> seen) {
         seen.add(error);
         Map<String, Object> fields = new LinkedHashMap<>();
-        fields.put("errorMessage", error.getMessage());
+        fields.put("errorMessage", error.getMessage() == null ? Json.NULL : error.getMessage());
         fields.put("errorType", type(error));
         if (!(error instanceof Failure)) {
             fields.put("stackTrace", trace(error));

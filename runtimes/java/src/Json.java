@@ -10,10 +10,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** JSON text to maps, lists and plain values, and any value to JSON text. */
+/**
+ * JSON text to maps, lists and plain values, and any value to JSON text. Fields without a value are left
+ * out there, as Lambda's serializer leaves them out.
+ */
 final class Json {
     /** Deeper values are refused rather than let overflow the stack. */
     private static final int DEPTH_LIMIT = 500;
+    /** A null that is written out where it stands. */
+    static final Object NULL = new Object() {
+        @Override
+        public String toString() {
+            return "null";
+        }
+    };
     private final String text;
     private int at;
 
@@ -213,13 +223,16 @@ final class Json {
         if (depth > DEPTH_LIMIT) {
             throw new Failure("Runtime.MarshalError", "The response is nested deeper than " + DEPTH_LIMIT + ", or holds itself", null);
         }
-        if (value == null || value instanceof Boolean || value instanceof BigDecimal || value instanceof BigInteger || isFinite(value)) {
+        if (value == null || value == NULL || value instanceof Boolean || value instanceof BigDecimal || value instanceof BigInteger || isFinite(value)) {
             out.append(value);
         } else if (value instanceof CharSequence || value instanceof Character || value instanceof Enum || value instanceof Number) {
             quote(value instanceof Enum ? ((Enum<?>) value).name() : value.toString(), out);
         } else if (value instanceof Map) {
             char before = '{';
             for (Map.Entry<?, ?> entry : ((Map<?, ?>) value).entrySet()) {
+                if (entry.getValue() == null) {
+                    continue;
+                }
                 out.append(before);
                 quote(String.valueOf(entry.getKey()), out);
                 out.append(':');
@@ -250,6 +263,10 @@ final class Json {
             out.append(']');
         } else if (value instanceof java.util.Date) {
             out.append(((java.util.Date) value).getTime());
+        } else if (value instanceof java.util.Calendar) {
+            out.append(((java.util.Calendar) value).getTimeInMillis());
+        } else if (value instanceof java.util.Optional) {
+            write(((java.util.Optional<?>) value).orElse(null), out, depth);
         } else if (value.getClass().getName().startsWith("java.") || value.getClass().getName().startsWith("org.joda.time.")) {
             // Times, URIs, UUIDs: what they print is what they are.
             quote(value.toString(), out);
