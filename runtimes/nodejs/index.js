@@ -14,6 +14,7 @@ const { RuntimeClient } = require('./client.js');
 const errors = require('./errors.js');
 
 console_.patch();
+require('./interfaces.js').patch();
 const client = new RuntimeClient(process.env.AWS_LAMBDA_RUNTIME_API);
 
 // What a fatal error is reported against: init, one invocation, or nothing (between two).

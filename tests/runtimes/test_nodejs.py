@@ -157,6 +157,24 @@ def test_init_errors_have_lambdas_names_and_texts(node):
     check({"index.mjs": "Promise.reject(new Error('x')); await new Promise((r) => setTimeout(r, 1000));"}, "index.handler", "Runtime.UnhandledPromiseRejection", "Error: x$", 128)
 
 
+def test_network_interfaces_are_loopback_where_the_call_is_refused(node):
+    """As in the sandbox, where netlink sockets do not exist."""
+    refuse = "require('os').networkInterfaces = () => { throw new Error('uv_interface_addresses returned Unknown system error 97'); };"
+    wrapper = ["/bin/sh", "-c", 'NODE_OPTIONS="--require $LAMBDA_TASK_ROOT/refuse.cjs" exec "$@"', "sh"] + node._argv
+    for name, code in (
+        ("index.js", "exports.handler = async () => require('os').networkInterfaces();"),
+        ("index.mjs", "import { networkInterfaces } from 'node:os';\nexport const handler = async () => networkInterfaces();"),
+        ("index.mjs", "import os from 'os';\nexport const handler = async () => os.networkInterfaces();"),
+    ):
+        with Function(type(node)(node.name, wrapper), {name: code, "refuse.cjs": refuse}, "index.handler") as f:
+            found = f.call()
+            assert list(found) == ["lo"]
+            assert found["lo"][0] == {"address": "127.0.0.1", "netmask": "255.0.0.0", "family": "IPv4", "mac": "00:00:00:00:00:00", "internal": True, "cidr": "127.0.0.1/8"}
+            assert all(one["internal"] for one in found["lo"])
+    with run(node, "exports.handler = async () => Object.keys(require('os').networkInterfaces());") as f:
+        assert "lo" in f.call()
+
+
 def test_exit_ends_the_process_with_its_code(node):
     with run(node, "exports.handler = async () => process.exit(7);") as f:
         f.send(None)

@@ -28,6 +28,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/nodejs/handler.js"),
     ),
     (
+        "interfaces.js",
+        include_str!("../../../runtimes/nodejs/interfaces.js"),
+    ),
+    (
         "streaming.js",
         include_str!("../../../runtimes/nodejs/streaming.js"),
     ),
