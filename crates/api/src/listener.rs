@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -32,6 +33,8 @@ const HEAD_WAIT_MAX: Duration = Duration::from_secs(75);
 const HEAD_WAIT_CROWDED_MAX: Duration = Duration::from_secs(10);
 /// After the stop: longest wait for the first request of a connection that has had none.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(2);
+/// After the stop: how long a connection between two requests may still bring one.
+const LAST_CALL: Duration = Duration::from_millis(200);
 /// Most headers of a request.
 const HEADERS_MAX: usize = 256;
 /// Pause after an accept that failed for want of descriptors.
@@ -101,6 +104,29 @@ fn accepted_already(
             }
         }
     }))
+}
+
+/// What a connection has been asked so far.
+#[derive(Default)]
+struct Seen {
+    /// Whether there was a request at all.
+    any: AtomicBool,
+    /// Whether one is being answered.
+    now: AtomicBool,
+}
+
+impl Seen {
+    /// Resolves when a request is being answered, or after `quiet`.
+    async fn until_busy_or(&self, quiet: Duration) {
+        let sleep = tokio::time::sleep(quiet);
+        tokio::pin!(sleep);
+        // Polled with the connection that sets `now`, in one task and after it.
+        std::future::poll_fn(|cx| match self.now.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => sleep.as_mut().poll(cx),
+        })
+        .await;
+    }
 }
 
 impl Front {
@@ -178,12 +204,17 @@ impl Front {
         stop: CancellationToken,
     ) {
         let header_bytes = self.api.limits.header_bytes as usize;
-        let used = Arc::new(AtomicBool::new(false));
-        let is_used = used.clone();
+        let seen = Arc::new(Seen::default());
+        let service_seen = seen.clone();
         let service = service_fn(move |request| {
-            used.store(true, Ordering::Relaxed);
-            let front = self.clone();
-            async move { Ok::<_, Infallible>(front.answer(request, peer, port).await.map(Full::new)) }
+            let (front, seen) = (self.clone(), service_seen.clone());
+            seen.any.store(true, Ordering::Relaxed);
+            seen.now.store(true, Ordering::Relaxed);
+            async move {
+                let response = front.answer(request, peer, port).await;
+                seen.now.store(false, Ordering::Relaxed);
+                Ok::<_, Infallible>(response.map(Full::new))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -194,24 +225,30 @@ impl Front {
         tokio::pin!(connection);
         let mut ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                None
-            }
+            () = stop.cancelled() => None,
         };
-        // hyper closes a connection between two requests by itself; one that has had none yet may
-        // have one on its way.
-        if ended.is_none() && !is_used.load(Ordering::Relaxed) {
-            ended = tokio::time::timeout(FIRST_REQUEST_MAX, connection.as_mut())
-                .await
-                .ok();
-            if ended.is_none() && !is_used.load(Ordering::Relaxed) {
+        if ended.is_none() && !seen.any.load(Ordering::Relaxed) {
+            // Its first request may be on its way.
+            connection.as_mut().graceful_shutdown();
+            let first = tokio::time::timeout(FIRST_REQUEST_MAX, connection.as_mut()).await;
+            if first.is_err() && !seen.any.load(Ordering::Relaxed) {
                 return;
             }
+            ended = first.ok();
+        } else if ended.is_none() && !seen.now.load(Ordering::Relaxed) {
+            // hyper would close it here and now, with a request that has arrived and is not read.
+            ended = tokio::select! {
+                biased;
+                ended = connection.as_mut() => Some(ended),
+                () = seen.until_busy_or(LAST_CALL) => None,
+            };
         }
         let ended = match ended {
             Some(ended) => ended,
-            None => connection.await,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
