@@ -3,11 +3,11 @@
 //! The bootstrap is compiled from its sources by the machine's own `javac`, so nothing binary is
 //! checked in and the server builds without a JDK.
 
-use crate::{discover::Interpreter, plan::Plan};
+use crate::{discover::Interpreter, plan::Plan, tools::tool};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 include!(concat!(env!("OUT_DIR"), "/java_sources.rs"));
@@ -91,7 +91,7 @@ pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarEr
         .ok_or(JarError::NoCompiler)?;
     let work = tempfile::tempdir()?;
     let classes = work.path().join("classes");
-    let mut compile = Command::new(home.join("bin/javac"));
+    let mut compile = tool(home.join("bin/javac"));
     compile
         .args([
             "--release",
@@ -112,7 +112,7 @@ pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarEr
     run("javac", &mut compile)?;
     let partial = work.path().join("made.jar");
     // A fixed date: the jar is part of the tree, and its digest follows from content alone.
-    let mut pack = Command::new(home.join("bin/jar"));
+    let mut pack = tool(home.join("bin/jar"));
     pack.args([
         "--create",
         "--no-compress",
@@ -129,12 +129,8 @@ pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarEr
     Ok(jar)
 }
 
-fn run(tool: &'static str, command: &mut Command) -> Result<(), JarError> {
-    let done = command
-        .env_remove("JAVA_TOOL_OPTIONS")
-        .env_remove("JDK_JAVAC_OPTIONS")
-        .stdin(Stdio::null())
-        .output()?;
+fn run(name: &'static str, command: &mut Command) -> Result<(), JarError> {
+    let done = command.output()?;
     if done.status.success() {
         return Ok(());
     }
@@ -142,7 +138,7 @@ fn run(tool: &'static str, command: &mut Command) -> Result<(), JarError> {
         .chars()
         .take(2000)
         .collect();
-    Err(JarError::Tool { tool, output })
+    Err(JarError::Tool { tool: name, output })
 }
 
 /// Our own files.

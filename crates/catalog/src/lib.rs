@@ -20,7 +20,9 @@ mod plan;
 mod python;
 mod sdk;
 mod store;
+mod tools;
 
 pub use catalog::{Catalog, CatalogError, Problem, Resolved, assemble};
 pub use discover::{DiscoverOptions, Discovery, Interpreter, PassedOver, Version, discover};
 pub use sdk::{SdkError, SdkReport, install_sdks};
+pub use tools::tool;

@@ -8,6 +8,7 @@ use crate::{
     catalog::Problem,
     discover::{Discovery, Interpreter, Version},
     store,
+    tools::tool,
 };
 use freehold_domain::runtime::RuntimeFamily;
 use std::{
@@ -186,9 +187,8 @@ fn pip(found: &Discovery, name: &str, pins: &str, partial: &Path) -> Result<(), 
         .collect();
     pythons.sort_by_key(|i| std::cmp::Reverse(i.version));
     let has_pip = |i: &&Interpreter| {
-        let mut ask = Command::new(&i.executable);
+        let mut ask = tool(&i.executable);
         ask.args(["-I", "-m", "pip", "--version"])
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         ask.status().is_ok_and(|status| status.success())
@@ -199,7 +199,7 @@ fn pip(found: &Discovery, name: &str, pins: &str, partial: &Path) -> Result<(), 
         .ok_or("no Python has pip: apt-get install python3-pip")?;
     let list = partial.join("requirements.txt");
     fs::write(&list, pins).map_err(|e| e.to_string())?;
-    let mut command = Command::new(&python.executable);
+    let mut command = tool(&python.executable);
     command.args([
         "-I",
         "-m",
@@ -237,11 +237,11 @@ fn npm(node: &Interpreter, partial: &Path) -> Result<(), String> {
     // npm is a script beside its node; a version manager's is not on PATH.
     let beside = node.executable.with_file_name("npm");
     let mut command = if beside.is_file() {
-        let mut command = Command::new(&node.executable);
+        let mut command = tool(&node.executable);
         command.arg(fs::canonicalize(&beside).map_err(text)?);
         command
     } else {
-        Command::new("npm")
+        tool("npm")
     };
     command.args([
         "ci",
@@ -256,18 +256,9 @@ fn npm(node: &Interpreter, partial: &Path) -> Result<(), String> {
     run(&mut command)
 }
 
-/// Runs a package manager with the operator's settings but no keys in its environment.
+/// Runs a package manager, and tells of a failure with its last line.
 fn run(command: &mut Command) -> Result<(), String> {
-    const SECRETS: &[&str] = &[
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-    ];
-    for name in SECRETS {
-        command.env_remove(name);
-    }
     let done = command
-        .stdin(Stdio::null())
         .output()
         .map_err(|e| format!("{}: {e}", command.get_program().display()))?;
     if done.status.success() {
@@ -327,5 +318,27 @@ mod tests {
             install_into(&at, "other pins", |_| Ok(())),
             Ok(Done::Now)
         ));
+    }
+
+    #[test]
+    fn package_managers_see_no_variable_that_is_not_known() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // A `node` that runs the `npm` beside it, as the real one does.
+        std::os::unix::fs::symlink("/bin/sh", folder.path().join("node")).expect("a link");
+        fs::write(folder.path().join("npm"), "env > seen\n").expect("a script");
+        let node = Interpreter {
+            name: "nodejs20.x".into(),
+            family: RuntimeFamily::Node,
+            version: Version(20, 0, 0),
+            executable: folder.path().join("node"),
+            python: None,
+            java_home: None,
+        };
+        let partial = tempfile::tempdir().expect("a temporary folder");
+        npm(&node, partial.path()).expect("it ends well");
+        let seen = fs::read_to_string(partial.path().join("seen")).expect("it was run");
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        assert!(!seen.contains("CARGO_MANIFEST_DIR="), "{seen}");
+        assert!(seen.contains("PATH="), "{seen}");
     }
 }

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::cli::Failure;
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -18,65 +17,6 @@ use std::{
 
 /// Lines of a failed tool's output that are shown.
 const SHOWN_LINES: usize = 25;
-/// Variables that tools may see. A name that is not here is not passed on.
-const ALLOWED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "CURL_CA_BUNDLE",
-    "PIP_INDEX_URL",
-    "PIP_CONFIG_FILE",
-    "PIP_CACHE_DIR",
-    "PIP_CERT",
-    "PYENV_ROOT",
-    "PYENV_VERSION",
-    "npm_config_registry",
-    "NPM_CONFIG_REGISTRY",
-    "npm_config_cache",
-    "NPM_CONFIG_CACHE",
-    "NPM_CONFIG_USERCONFIG",
-    "NVM_DIR",
-    "JAVA_HOME",
-    "MAVEN_HOME",
-    "M2_HOME",
-    "MAVEN_OPTS",
-    "MAVEN_ARGS",
-    "CARGO_HOME",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "RUSTC",
-    "GOROOT",
-    "GOPATH",
-    "GOCACHE",
-    "GOMODCACHE",
-    "GOPROXY",
-    "GONOSUMDB",
-    "GONOSUMCHECK",
-    "GOSUMDB",
-    "GOFLAGS",
-    "GOTOOLCHAIN",
-];
-
 /// Builds `folder` in `scratch`; says where the package's contents are.
 pub fn build(
     folder: &Path,
@@ -295,7 +235,7 @@ fn expand(jar: &Path, out: &Path) -> Result<(), Failure> {
 fn rust(folder: &Path, architecture: &str, out: &Path) -> Result<(), Failure> {
     let machine = machine(architecture);
     let musl = format!("{machine}-unknown-linux-musl");
-    let installed = Command::new("rustc")
+    let installed = tool("rustc", folder)
         .args(["--print", "target-libdir", "--target", &musl])
         .stderr(Stdio::null())
         .output()
@@ -398,25 +338,9 @@ fn make_executable(path: &Path) -> Result<(), Failure> {
 
 /// A program that runs in `folder` and sees the allowed variables only.
 fn tool(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = freehold_catalog::tool(program);
+    command.current_dir(folder);
     command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .env_clear()
-        .envs(allowed(std::env::vars_os()));
-    // Not even the files of keys are found where a tool would look for them.
-    command
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("AWS_CONFIG_FILE", "/dev/null");
-    command
-}
-
-fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    all.filter(|(name, _)| {
-        let name = name.to_string_lossy();
-        ALLOWED.contains(&name.as_ref()) || name.starts_with("LC_")
-    })
-    .collect()
 }
 
 fn run(command: Command, what: &str, remedy: &str) -> Result<(), Failure> {
@@ -454,27 +378,6 @@ fn output(mut command: Command, what: &str, remedy: &str) -> Result<String, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tools_see_no_variable_that_is_not_known() {
-        let all = [
-            "PATH",
-            "LC_ALL",
-            "AWS_SECRET_ACCESS_KEY",
-            "GITHUB_TOKEN",
-            "NPM_TOKEN",
-            "PATHS",
-        ];
-        let seen = allowed(
-            all.iter()
-                .map(|name| (OsString::from(name), OsString::from("x"))),
-        );
-        let names: Vec<_> = seen
-            .iter()
-            .map(|(name, _)| name.to_str().unwrap())
-            .collect();
-        assert_eq!(names, ["PATH", "LC_ALL"]);
-    }
 
     #[test]
     fn a_failed_tool_is_shown_with_its_words() {
