@@ -7,10 +7,9 @@ use super::package::file;
 use crate::cli::Failure;
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 /// Settings of the folder: `freehold.toml`. Unknown keys are refused.
@@ -75,6 +74,10 @@ const NODE_FILES: &[&str] = &[
     "app.mjs",
     "app.js",
 ];
+/// Below it the bootstrap does not run.
+const JAVA_OLDEST: u32 = 17;
+/// The releases that Lambda has runtimes for.
+const JAVA_OF_LAMBDA: &[u32] = &[17, 21, 25];
 /// Java files looked at for a handler.
 const JAVA_FILES_MAX: usize = 10_000;
 
@@ -300,7 +303,8 @@ fn python_runtime(folder: &Path) -> Result<String, Failure> {
     }
 }
 
-/// The release that the pom compiles for, as the lowest runtime that has it; else the machine's.
+/// A runtime for the release that the pom compiles for; without one, the machine's own `java`, which
+/// is what compiles.
 fn java_runtime(folder: &Path) -> Result<String, Failure> {
     let pom = fs::read_to_string(folder.join("pom.xml")).unwrap_or_default();
     let named = [
@@ -316,19 +320,31 @@ fn java_runtime(folder: &Path) -> Result<String, Failure> {
         Some(release) => release,
         None => {
             let version = version_of("java", "--version")?;
-            version
-                .split('.')
-                .next()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(17)
+            let number = version.split(['.', '-', '+']).next();
+            match number.and_then(|v| v.parse().ok()) {
+                Some(ours @ JAVA_OLDEST..) => return Ok(format!("java{ours}")),
+                older => older.unwrap_or(JAVA_OLDEST),
+            }
         }
     };
-    Ok(match release {
-        ..=17 => "java17".to_owned(),
-        18..=21 => "java21".to_owned(),
-        22..=25 => "java25".to_owned(),
-        newer => format!("java{newer}"),
-    })
+    let options = crate::serve::discover_options(&Default::default());
+    let found = freehold_catalog::discover(&options).interpreters;
+    let machine = found
+        .values()
+        .filter(|one| one.java_home.is_some())
+        .map(|one| one.version.0)
+        .collect();
+    Ok(java_name(release, &machine))
+}
+
+/// The lowest of Lambda's that runs what was compiled for `release`, of those on this machine if any
+/// is; else the lowest that the machine has, whatever its number; else what Lambda would take.
+fn java_name(release: u32, machine: &BTreeSet<u32>) -> String {
+    let of_lambda = || JAVA_OF_LAMBDA.iter().filter(|name| **name >= release);
+    let here = of_lambda().find(|name| machine.contains(name));
+    let chosen = here.or_else(|| machine.range(release.max(JAVA_OLDEST)..).next());
+    let number = chosen.or_else(|| of_lambda().next()).unwrap_or(&release);
+    format!("java{number}")
 }
 
 /// The text of the first element of that name, if it is plain.
@@ -347,9 +363,8 @@ pub fn version_of(program: &str, flag: &str) -> Result<String, Failure> {
             "install it, or say --runtime",
         )
     };
-    let done = Command::new(program)
+    let done = freehold_catalog::tool(program)
         .arg(flag)
-        .stdin(Stdio::null())
         .output()
         .map_err(|_| missing())?;
     let text = String::from_utf8_lossy(&done.stdout);
@@ -490,14 +505,38 @@ mod tests {
             runtime(&[("app.py", ""), (".python-version", "3.11.4")]),
             "python3.11"
         );
-        assert_eq!(runtime(&[("pom.xml", "<release>11</release>")]), "java17");
-        assert_eq!(
-            runtime(&[(
-                "pom.xml",
-                "<maven.compiler.release>21</maven.compiler.release>"
-            )]),
-            "java21"
-        );
+    }
+
+    #[test]
+    fn a_tool_that_is_asked_for_its_version_sees_no_variable_that_is_not_known() {
+        assert!(std::env::var("CARGO_PKG_VERSION").is_ok());
+        assert!(version_of("printenv", "CARGO_PKG_VERSION").is_err());
+        assert!(version_of("env", "--version").is_ok());
+    }
+
+    #[test]
+    fn a_java_is_chosen_that_is_there() {
+        let check = |release, machine: &[u32], expected: &str| {
+            let machine = machine.iter().copied().collect();
+            assert_eq!(
+                java_name(release, &machine),
+                expected,
+                "{release} {machine:?}"
+            );
+        };
+        check(11, &[17, 21], "java17");
+        check(17, &[17, 25], "java17");
+        check(17, &[21], "java21");
+        check(18, &[17, 19, 25], "java25");
+        // Newer than all that Lambda has, or between two of them.
+        check(17, &[26], "java26");
+        check(17, &[24], "java24");
+        check(26, &[17, 27], "java27");
+        // Nothing here that would do: the server may be elsewhere.
+        check(21, &[17], "java21");
+        check(8, &[], "java17");
+        check(22, &[], "java25");
+        check(26, &[25], "java26");
     }
 
     #[test]
