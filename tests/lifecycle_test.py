@@ -1,7 +1,9 @@
 """The life of the server: SIGTERM under load, kill -9 of each of its processes, and starting again."""
 
 import os
+import pathlib
 import re
+import resource
 import signal
 import socket
 import stat
@@ -70,6 +72,17 @@ def test_the_root_key_is_for_its_owner_alone(start_server):
     assert holders, "the root key must be somewhere that `freehold env` can read"
     for path in holders:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path
+
+
+def test_descriptors_are_the_machines_to_limit(start_server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+    try:
+        server = start_server()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+    assert re.search(rf"^Max open files +{hard} +{hard} ", limits, re.MULTILINE), limits
 
 
 def test_one_server_per_folder(start_server):

@@ -33,6 +33,7 @@ use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
 use freehold_storage::{OpenOptions, SqliteStorage};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     cell::Cell, collections::HashMap, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration,
 };
@@ -71,8 +72,18 @@ pub(crate) struct NodeParts {
 /// Serves until SIGTERM, SIGINT, or the end of the privileged side.
 pub(crate) fn run(parts: NodeParts) -> Result<(), StartFailure> {
     tell_events();
+    raise_descriptor_limit();
     let runtime = core_runtime().map_err(|error| failure(chain(&error), ""))?;
     runtime.block_on(serve(parts))
+}
+
+/// A shell's 1,024 descriptors are for a shell: the node may hold what the machine's limit allows.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
 }
 
 /// Events go to standard error; `FREEHOLD_LOG` says which, JSON lines with `FREEHOLD_LOG_FORMAT=json`.
