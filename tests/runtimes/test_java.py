@@ -58,6 +58,12 @@ public class Fn {
         public Either(String a) { this(a, null); }
         public String getA() { return a; } public String getB() { return b; }
     }
+    public static class Outer {
+        public String name;
+        private Inner inner; public Inner getInner() { return inner; } public void setInner(Inner v) { inner = v; }
+        public class Inner { private int x; public int getX() { return x; } public void setX(int v) { x = v; } public String getOf() { return Outer.this.getClass().getSimpleName(); } }
+    }
+    public Outer outer(Outer in) { return in; }
     public Odd odd(Odd in) { return in; }
     public Sealed sealed(Sealed in) { return in; }
     public Either either(Either in) { return in; }
@@ -201,6 +207,11 @@ def test_a_class_without_setters_is_made_by_its_constructor(java, built):
         assert f.call({}) == {"second": 0}
     with run(java, built, "app.Fn::either") as f:
         assert f.call({"a": "1", "b": "2"}) == {"a": "1", "b": "2"}
+
+
+def test_an_inner_class_that_is_not_static_belongs_to_its_bean(java, built):
+    with run(java, built, "app.Fn::outer") as f:
+        assert f.call({"name": "n", "inner": {"x": 1}}) == {"name": "n", "inner": {"x": 1, "of": "Outer"}}
 
 
 def test_handler_interfaces(java, built):

@@ -262,7 +262,7 @@ final class Binding {
         if (java.util.Date.class.isAssignableFrom(raw) || raw.getName().startsWith("java.time.") || raw.getName().startsWith("java.nio.")) {
             throw mismatch(fields, raw);
         }
-        return raw.isRecord() ? record(fields, raw) : bean(fields, raw);
+        return raw.isRecord() ? record(fields, raw) : bean(fields, raw, null);
     }
 
     private static Object record(Map<?, ?> fields, Class<?> raw) {
@@ -281,7 +281,8 @@ final class Binding {
         });
     }
 
-    private static Object bean(Map<?, ?> fields, Class<?> raw) {
+    /** `outer` is the object that an inner class which is not static belongs to. */
+    private static Object bean(Map<?, ?> fields, Class<?> raw, Object outer) {
         Map<String, Method> setters = setters(raw);
         List<Field> open = new ArrayList<>();
         for (Field field : raw.getFields()) {
@@ -293,11 +294,11 @@ final class Binding {
         if (whole != null) {
             return constructed(fields, raw, whole);
         }
-        Object bean = made(raw);
+        Object bean = outer == null ? made(raw) : madeWithin(outer, raw);
         setters.forEach((property, setter) -> {
             String name = found(fields, property, raw);
             if (name != null) {
-                Object value = property(fields.get(name), setter.getGenericParameterTypes()[0], raw);
+                Object value = property(fields.get(name), setter.getGenericParameterTypes()[0], raw, bean);
                 call(() -> {
                     setter.setAccessible(true);
                     return setter.invoke(bean, value);
@@ -307,7 +308,7 @@ final class Binding {
         for (Field field : open) {
             String name = found(fields, field.getName(), raw);
             if (name != null) {
-                Object value = property(fields.get(name), field.getGenericType(), raw);
+                Object value = property(fields.get(name), field.getGenericType(), raw, bean);
                 call(() -> {
                     field.setAccessible(true);
                     field.set(bean, value);
@@ -324,7 +325,7 @@ final class Binding {
         Object[] values = new Object[types.length];
         for (int i = 0; i < types.length; i++) {
             String name = found(fields, names.get(i), raw);
-            values[i] = property(name == null ? null : fields.get(name), types[i], raw);
+            values[i] = property(name == null ? null : fields.get(name), types[i], raw, null);
         }
         return call(() -> {
             constructor.setAccessible(true);
@@ -361,9 +362,14 @@ final class Binding {
         return raw.getName().startsWith(EVENTS);
     }
 
-    /** A value for a property of `owner`. */
-    private static Object property(Object value, Type type, Class<?> owner) {
-        return value instanceof Number && type == java.util.Date.class && isEvent(owner) ? FromText.ofSeconds((Number) value) : bind(value, type);
+    /** A value for a property of `owner`, which is being filled in. */
+    private static Object property(Object value, Type type, Class<?> owner, Object bean) {
+        if (value instanceof Number && type == java.util.Date.class && isEvent(owner)) {
+            return FromText.ofSeconds((Number) value);
+        }
+        Class<?> raw = raw(type);
+        boolean isInner = raw.isMemberClass() && !Modifier.isStatic(raw.getModifiers()) && raw.getDeclaringClass().isInstance(bean);
+        return value instanceof Map && isInner ? bean((Map<?, ?>) value, raw, bean) : bind(value, type);
     }
 
     /** The key that stands for `name` in what was parsed, or null. */
@@ -385,6 +391,14 @@ final class Binding {
             Constructor<?> constructor = raw.getDeclaredConstructor();
             constructor.setAccessible(true);
             return constructor.newInstance();
+        });
+    }
+
+    private static Object madeWithin(Object outer, Class<?> raw) {
+        return call(() -> {
+            Constructor<?> constructor = raw.getDeclaredConstructor(raw.getDeclaringClass());
+            constructor.setAccessible(true);
+            return constructor.newInstance(outer);
         });
     }
 
