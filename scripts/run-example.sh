@@ -71,11 +71,9 @@ deploy() {
 }
 
 step "deploying examples/event-booking (the first time, Maven and Cargo fetch and compile)"
-# A JDK newer than 17 runs `tickets` too, under its own name.
-java=$(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p')
 # Leaves first: bookings calls the others.
 deploy events ''
-deploy tickets "TICKET_KEY=$key" --no-url ${java:+--runtime "java$java"}
+deploy tickets "TICKET_KEY=$key" --no-url
 deploy poster "TICKET_KEY=$key"
 [ -n "${url[poster]:-}" ] || die "poster has no URL: 'rm $state/poster.stamp' and run again"
 deploy bookings "POSTER_URL=${url[poster]}"
