@@ -17,6 +17,7 @@ mod node;
 mod runtimes;
 mod wiring;
 
+pub(crate) use endpoint::plain_file;
 pub use endpoint::{EnvArgs, env};
 pub use runtimes::discover_options;
 

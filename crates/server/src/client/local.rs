@@ -1,7 +1,8 @@
 //! The server of this machine, found by what it leaves in its data folder.
 //!
 //! `run/endpoint.json` says where it listens, `root-key` (mode 0600) holds its root key. Both are
-//! written by [`crate::serve`]; this only reads them, and only when nothing else names a server.
+//! written by [`crate::serve`]; this only reads them, and only when nothing else names a server. The
+//! server has given up root, the reader may have it: only small plain files are read.
 
 use super::ClientError;
 use freehold_identity::sigv4::Credentials;
@@ -57,7 +58,7 @@ pub fn find(data: &Path) -> Result<Option<Local>, ClientError> {
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {
-    let text = match std::fs::read(path) {
+    let text = match crate::serve::plain_file(path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -81,6 +82,15 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Client
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join(ENDPOINT_FILE)).unwrap();
+        let error = find(folder.path()).err().unwrap();
+        assert!(matches!(error, ClientError::Unreadable { .. }), "{error}");
+    }
 
     #[test]
     fn a_damaged_key_file_is_named_and_not_shown() {

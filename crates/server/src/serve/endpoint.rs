@@ -2,6 +2,8 @@
 
 mod found;
 
+pub(crate) use found::plain_file;
+
 use super::{StartFailure, default_data_dir, failure, folder::Folder};
 use clap::Args;
 use freehold_control::bootstrap::PlainKey;

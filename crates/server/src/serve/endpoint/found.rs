@@ -144,7 +144,7 @@ fn parsed<T: DeserializeOwned>(
 
 /// The bytes of a plain file of modest size: no link into what only root may read, no pipe that
 /// never ends.
-fn plain_file(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn plain_file(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
         Err(rustix::io::Errno::LOOP) => return Err(io::Error::other("it is a symbolic link")),
