@@ -140,6 +140,9 @@ pub fn unpack_child() -> ExitCode {
 
 /// The few calls that unpacking needs, and no way to gain more.
 fn confine_unpacker() -> Result<(), Box<dyn std::error::Error>> {
+    // An archive that makes it crash must not have the host's handler of crashes look at it as
+    // root. The server is not dumpable either, but an exec has undone that.
+    freehold_sandbox::sys::identity::not_dumpable()?;
     let program = freehold_sandbox::seccomp::Embedded::Unpack.program()?;
     freehold_sandbox::sys::identity::no_new_privileges()?;
     freehold_sandbox::sys::filter::install(&program)?;
