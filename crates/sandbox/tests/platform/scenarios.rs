@@ -1,5 +1,7 @@
 //! Scenarios that a well-behaved server lives through.
 
+mod starts;
+
 use super::tree::{self, SERVER};
 use freehold_domain::{
     BoxFuture,
@@ -40,6 +42,24 @@ pub const ALL: &[Scenario] = &[
     ),
     ("random_kills_end_in_a_serving_platform", random_kills),
     ("without_root_in_a_user_namespace", without_root),
+    ("parked_ones_make_room", starts::parked_ones_make_room),
+    (
+        "a_volume_that_is_not_ready_stops_nobody_else",
+        starts::slow_volume,
+    ),
+    (
+        "a_sandbox_that_died_while_parked_is_no_ones_fault",
+        starts::died_while_parked,
+    ),
+    (
+        "an_end_before_the_order_to_destroy_is_its_own",
+        starts::ended_before_the_order,
+    ),
+    (
+        "capacity_is_what_the_spawners_can_hold",
+        starts::capacity_by_descriptors,
+    ),
+    ("what_hangs_on_its_way_is_ended", starts::hangs_on_its_way),
     ("start_latency", start_latency),
 ];
 
@@ -67,7 +87,11 @@ pub fn options() -> LaunchOptions {
 
 /// A platform below this process; `uid` 0 to stay root.
 pub fn platform(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
-    let mut options = options();
+    platform_of(options(), uid, test);
+}
+
+/// The same, set up otherwise.
+fn platform_of(mut options: LaunchOptions, uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
     options.server_uid = uid;
     options.server_gid = uid;
     let handle = launch(options).expect("the platform comes up");

@@ -1,0 +1,225 @@
+//! Starts on a lane that is full, short of volumes, or whose sandboxes are not well.
+
+use super::*;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use std::fs;
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it is there");
+}
+
+fn state_of(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn name_of(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Stopped until this is dropped: a test that fails leaves nobody stopped behind.
+struct Stopped(i32);
+
+impl Stopped {
+    fn now(pid: i32) -> Stopped {
+        signal(pid, Signal::STOP);
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0).expect("a pid");
+        let _ = kill_process(pid, Signal::CONT);
+    }
+}
+
+/// Every pause here ends with what it waits for, or with the test.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The spawner of a lane.
+fn spawner(lane: u16) -> i32 {
+    let name = format!("fh-spawner-{lane}");
+    let supervisor = supervisor_of(std::process::id() as i32);
+    let mut all = children(supervisor).into_iter();
+    all.find(|pid| name_of(*pid) == name).expect("a spawner")
+}
+
+/// Pids 1 and 2 of everything that is parked on a lane where nothing runs, once one of each
+/// runtime is.
+fn parked(lane: u16) -> Vec<(i32, i32)> {
+    let spawner = spawner(lane);
+    let waits = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains("Seccomp:\t2\n") && status.contains("State:\tS")
+    };
+    wait_for("one of each runtime is parked", || {
+        let sandboxes = children(spawner)
+            .into_iter()
+            .filter(|pid| name_of(*pid) != "fh-volumes");
+        let all: Vec<(i32, i32)> = sandboxes
+            .map(|init| (init, children(init).first().copied().unwrap_or(0)))
+            .collect();
+        (all.len() >= 3 && all.iter().all(|(_, guest)| waits(*guest))).then_some(all)
+    })
+}
+
+pub fn parked_ones_make_room() {
+    let mut options = options();
+    options.instances_max = 4;
+    platform_of(options, SERVER, async |pool| {
+        for _ in 0..10 {
+            // Two places, of which parked ones of other runtimes have taken some.
+            let (first, _io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (second, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+            read_until(&io.stdout, "hello\n").await;
+            let third = pool.start(spec(SERVER, 0, &["hello"]), SOON).await;
+            assert!(
+                matches!(&third, Err(StartError::Exhausted { resource }) if resource == "instances"),
+                "{:?}",
+                third.err()
+            );
+            first.destroy().await;
+            second.destroy().await;
+        }
+    });
+}
+
+/// Images of the platform's that are attached.
+fn images() -> usize {
+    let tree = tree::path().to_string_lossy().into_owned();
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    devices
+        .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok())
+        .filter(|file| file.contains(&tree))
+        .count()
+}
+
+pub fn slow_volume() {
+    platform(0, async |pool| {
+        let keepers = || {
+            let all = children(spawner(0)).into_iter();
+            all.filter(|pid| name_of(*pid) == "fh-volumes")
+                .collect::<Vec<_>>()
+        };
+        start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
+        // Two for each lane, or none where volumes are made of memory.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let in_stock = images();
+        let keeper = Stopped::now(keepers()[0]);
+        let other_size = |mib, deadline| {
+            let mut spec = spec(0, 0, &["tmp"]);
+            spec.tmp = Mebibytes(mib);
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.start(spec, deadline).await })
+        };
+        let waits = other_size(77, SOON);
+        let given_up = other_size(88, Mono(0));
+        assert!(matches!(
+            given_up.await.expect("no panic"),
+            Err(StartError::Deadline)
+        ));
+        // The lane goes on: one of the usual size is in stock.
+        let (instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+        instance.usage().await.expect("the spawner answers");
+        instance.destroy().await;
+        assert!(!waits.is_finished());
+        drop(keeper);
+        let late = waits.await.expect("no panic").expect("it starts");
+        let io = late.take_io().expect("its descriptors");
+        read_until(&io.stdout, "wrote 77 MiB, then 28\n").await;
+        late.destroy().await;
+        // Those of other sizes are gone, whoever waited for them; the stock is full again.
+        wait_for("the stock of usual volumes alone", || {
+            (images() == in_stock).then_some(())
+        });
+        let (_usual, io) = start(&pool, spec(0, 0, &["tmp"])).await;
+        read_until(&io.stdout, "wrote 512 MiB, then 28\n").await;
+    });
+}
+
+pub fn died_while_parked() {
+    platform(0, async |pool| {
+        for (init, guest) in parked(0) {
+            // Pid 1 cannot say that it happened.
+            signal(init, Signal::STOP);
+            signal(guest, Signal::KILL);
+            wait_for("its end", || {
+                matches!(state_of(guest), None | Some('Z')).then_some(())
+            });
+        }
+        let (_instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+    });
+}
+
+pub fn ended_before_the_order() {
+    platform(0, async |pool| {
+        let spawner = spawner(0);
+        let (instance, io) = start(&pool, spec(0, 0, &["exit", "7"])).await;
+        let stopped = Stopped::now(spawner);
+        // Its last holder is pid 1's child: once it is closed, the program has ended.
+        let pipe = watched(&io.stdout);
+        loop {
+            let mut ready = pipe.readable().await.expect("readable");
+            match rustix::io::read(pipe.get_ref(), &mut [0u8; 64]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => ready.clear_ready(),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let destroyed = instance.destroy();
+        let report = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(stopped);
+        };
+        let (report, ()) = tokio::join!(destroyed, report);
+        assert_eq!(report.cause, ExitCause::Exited(7));
+    });
+}
+
+pub fn capacity_by_descriptors() {
+    let few = Rlimit {
+        current: Some(768),
+        maximum: Some(768),
+    };
+    setrlimit(Resource::Nofile, few).expect("a lower limit");
+    platform(0, async |pool| {
+        start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
+        start(&pool, spec(0, 1, &["hello"])).await.0.destroy().await;
+        // 16 for each, and 256 for the spawner itself.
+        assert_eq!(pool.capacity().instances, 2 * 32);
+    });
+}
+
+pub fn hangs_on_its_way() {
+    platform(0, async |pool| {
+        let parked = parked(0);
+        let stopped: Vec<_> = parked
+            .iter()
+            .map(|(_, guest)| Stopped::now(*guest))
+            .collect();
+        let hangs = pool.start(spec(0, 0, &["hello"]), SOON).await;
+        assert!(
+            matches!(hangs, Err(StartError::Lost { .. })),
+            "{:?}",
+            hangs.err()
+        );
+        drop(stopped);
+        let (_instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+    });
+}
