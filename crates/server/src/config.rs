@@ -292,12 +292,28 @@ pub fn load(path: Option<&Path>, data: &Path) -> Result<Config, ConfigError> {
     if !path.exists() {
         return Ok(Config::default());
     }
-    Figment::from(Toml::file_exact(&path))
-        .extract()
-        .map_err(|error| ConfigError::Invalid {
-            path,
-            reason: error.to_string(),
-        })
+    let read = Figment::from(Toml::file_exact(&path)).extract::<Config>();
+    let valid = read
+        .map_err(|error| error.to_string())
+        .and_then(|config| config.within_the_platform().map(|()| config));
+    valid.map_err(|reason| ConfigError::Invalid { path, reason })
+}
+
+impl Config {
+    /// What reads well and could never run: better refused here than at every start.
+    fn within_the_platform(&self) -> Result<(), String> {
+        let (least, most) = (
+            u64::from(Limits::default().tmp_min_mib),
+            u64::from(freehold_sandbox::volumes::SIZE_MAX_MIB),
+        );
+        match &self.limits.tmp_max {
+            Some(size) if !(least << 20..=most << 20).contains(&size.0) => Err(format!(
+                "limits.tmp_max is {} bytes; a /tmp has between {least} MiB and {most} MiB",
+                size.0
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +337,22 @@ mod tests {
         assert_eq!(limits.sync_payload_bytes, 20 << 20);
         assert_eq!(limits.bytes_in_flight, 1024);
         assert_eq!(limits.memory_max_mib, Limits::default().memory_max_mib);
+    }
+
+    #[test]
+    fn a_tmp_that_no_volume_can_hold_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let load = |tmp_max: &str| {
+            let text = format!("[limits]\ntmp_max = \"{tmp_max}\"\n");
+            std::fs::write(data.path().join("freehold.toml"), text).unwrap();
+            load(None, data.path()).map_err(|error| error.to_string())
+        };
+        let config = load("40GiB").unwrap();
+        assert_eq!(config.limits.over_defaults().tmp_max_mib, 40 * 1024);
+        for wrong in ["41GiB", "42949672961", "1MiB"] {
+            let error = load(wrong).unwrap_err();
+            assert!(error.contains("limits.tmp_max"), "{error}");
+        }
     }
 
     #[test]
