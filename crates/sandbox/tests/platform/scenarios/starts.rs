@@ -78,7 +78,20 @@ pub fn parked_ones_make_room() {
     let mut options = options();
     options.instances_max = 4;
     platform_of(options, SERVER, async |pool| {
-        for _ in 0..10 {
+        // Both places of the lane are taken by what is parked for others.
+        wait_for("the lane is full", || {
+            let all = children(spawner(0)).into_iter();
+            (all.filter(|pid| name_of(*pid) != "fh-volumes").count() == 2).then_some(())
+        });
+        let mut other = spec(SERVER, 0, &[]);
+        other.runtime = 3;
+        let without_program = pool.start(other, SOON).await;
+        assert!(
+            matches!(without_program, Err(StartError::Program { .. })),
+            "{:?}",
+            without_program.err()
+        );
+        for _ in 0..4 {
             // Two places, of which parked ones of other runtimes have taken some.
             let (first, _io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -114,9 +127,8 @@ pub fn slow_volume() {
                 .collect::<Vec<_>>()
         };
         start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
-        // Two for each lane, or none where volumes are made of memory.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let in_stock = images();
+        let in_stock = options().volumes_ready;
+        wait_for("a full stock", || (images() == in_stock).then_some(()));
         let keeper = Stopped::now(keepers()[0]);
         let other_size = |mib, deadline| {
             let mut spec = spec(0, 0, &["tmp"]);
