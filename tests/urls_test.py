@@ -379,6 +379,34 @@ def sign(url, method="GET", path="/", body=b"", **fields):
     return url.send(method, path, headers, body)
 
 
+def test_iam_answers_nobody_without_a_signature(functions, client):
+    url = Url(functions, ECHO, public=False, AuthType="AWS_IAM")
+    client.add_permission(FunctionName=url.name, StatementId="all", Principal="*",
+                          Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType="AWS_IAM")
+    for form in ("host", "path"):
+        assert url.send(form=form).status == 403
+    assert url.send(headers={"Authorization": "Bearer abc"}).status == 403
+
+
+def test_without_platform_signatures_authorization_is_the_functions(echo):
+    for form in ("host", "path"):
+        event = json.loads(echo.send(headers={"Authorization": "Bearer abc"}, form=form).body)
+        assert event["headers"]["authorization"] == "Bearer abc"
+
+
+def test_headers_for_the_next_hop_stay_here(echo):
+    event = json.loads(echo.send(headers={
+        "TE": "trailers", "Proxy-Authorization": "Basic abc", "Connection": "X-Mine, keep-alive",
+        "X-Mine": "1", "X-Other": "2"}).body)
+    assert event["headers"]["x-other"] == "2"
+    assert not {"te", "proxy-authorization", "connection", "x-mine"} & set(event["headers"])
+
+
+@pytest.mark.parametrize("method", ["TRACE", "FOO"])
+def test_methods_that_no_function_is_called_with(echo, method):
+    assert echo.send(method).status == 405
+
+
 def test_iam_takes_a_signature_of_the_tenant(functions):
     url = Url(functions, ECHO, public=False, AuthType="AWS_IAM")
     check_forbidden(url.send())

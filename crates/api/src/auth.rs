@@ -74,11 +74,20 @@ pub fn explain(error: AuthError, service: &str) -> ApiError {
             "Credential should be scoped to correct service: '{service}'. "
         )),
         AuthError::WrongScope { reason } => common::invalid_signature(reason),
-        AuthError::Expired { signed, now } => common::invalid_signature(format!(
+        AuthError::Expired {
+            signed,
+            skew_s: 0,
+            now,
+        } => common::invalid_signature(format!(
+            "Signature expired: {signed} is now earlier than {now}"
+        )),
+        AuthError::Expired {
+            signed,
+            skew_s,
+            now,
+        } => common::invalid_signature(format!(
             "Signature expired: {signed} is now earlier than {} ({now} - 5 min.)",
-            freehold_identity::sigv4::Timestamp::from_seconds(
-                now.seconds - freehold_identity::sigv4::SKEW_MAX_S
-            )
+            freehold_identity::sigv4::Timestamp::from_seconds(now.seconds - skew_s)
         )),
         AuthError::NotYetCurrent { signed, now } => common::invalid_signature(format!(
             "Signature not yet current: {signed} is still later than {} ({now} + 5 min.)",

@@ -66,6 +66,12 @@ impl Front {
         if head_bytes(&parts) > u64::from(self.api.limits.header_bytes) {
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
+        if parts.headers.get_all(header::HOST).iter().count() > 1 {
+            let text = "The request names more than one host.";
+            let response = ApiError::new("BadRequest", 400, text);
+            let response = response.encode(service_of(&target), &id.to_string());
+            return self.let_go(body, &parts, response);
+        }
         let admitted = match admit(&self.api, &self.audience, &parts, target, id).await {
             Ok(admitted) => admitted,
             Err(response) => return self.let_go(body, &parts, response),

@@ -57,7 +57,8 @@ pub(crate) async fn serve(
     match answer(api, invoker, request, signer).await {
         Ok(response) => response,
         Err(error) => {
-            if error.status >= 500 {
+            // What is not served is the caller's to know.
+            if error.status >= 500 && error.status != 501 {
                 tracing::error!(%error, request = id, "a call of the Lambda API failed");
             }
             error.encode(Service::Lambda, &id)

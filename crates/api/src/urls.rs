@@ -22,7 +22,7 @@ use crate::{
 use bytes::Bytes;
 use freehold_domain::{InvocationId, InvokeError, Mode, Principal, Source, ports::Invoke};
 use freehold_identity::{
-    AuthError, Presented,
+    Presented,
     policy::{Decision, decide_url},
     sigv4::Claim,
 };
@@ -30,6 +30,17 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use std::sync::Arc;
 
 const FORBIDDEN: &str = "{\"Message\":\"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html\"}";
+
+/// What functions are called with: CONNECT asks for a tunnel, TRACE for what was sent.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+];
 
 /// A call that may bring its body.
 pub(crate) struct Admitted {
@@ -69,7 +80,8 @@ pub(crate) async fn admit(
     let signed = resolved.url.signed;
     let shown = signed.then(|| auth::check_head(&api.verifier, parts, "lambda"));
     let (presented, claim) = match shown {
-        None | Some(Err(AuthError::Missing)) => (None, None),
+        None => (None, None),
+        // Whoever the policy names, a URL that asks for signatures answers nobody without one.
         Some(Ok((presented, claim))) => (Some(presented), Some(claim)),
         Some(Err(error)) => {
             tracing::debug!(%error, "a signed URL call was refused");
@@ -81,6 +93,13 @@ pub(crate) async fn admit(
         .map_or(&Principal::Anonymous, Claim::principal);
     if !may_call(who, &resolved) {
         return Err(refusal());
+    }
+    if !METHODS.contains(&parts.method) {
+        return Err(plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{\"Message\":\"Method Not Allowed\"}",
+            id,
+        ));
     }
     Ok(Admitted {
         target,

@@ -62,10 +62,12 @@ pub enum AuthError {
         reason: String,
     },
     /// Signed too long ago.
-    #[error("the signature of {signed} expired: it is {now} now")]
+    #[error("the signature of {signed} expired: it is {now} now, {skew_s} s are allowed")]
     Expired {
         /// When it was signed (or, presigned, when it ended).
         signed: Timestamp,
+        /// How far clocks may be apart, seconds; none for what says itself when it ends.
+        skew_s: i64,
         /// Now.
         now: Timestamp,
     },

@@ -80,7 +80,7 @@ pub(super) fn build(
         raw_path: &target.path,
         raw_query_string: raw_query,
         cookies: cookies(request),
-        headers: headers(request, &domain),
+        headers: headers(request, &domain, resolved.url.signed),
         query_string_parameters: parameters(raw_query),
         request_context: Context {
             account_id: who
@@ -128,18 +128,37 @@ fn authorizer(who: &Principal) -> Option<serde_json::Value> {
     }}))
 }
 
+/// Whether a header is for the function: neither for the next hop alone, nor, where the URL asks
+/// for a signature, the proof that was meant for the platform.
+fn is_for_the_function(name: &str, signed: bool) -> bool {
+    match name {
+        "cookie"
+        | "connection"
+        | "keep-alive"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => false,
+        "authorization" | "x-amz-security-token" => !signed,
+        _ => true,
+    }
+}
+
 /// Lower-case names, repeated values joined by commas; cookies stand apart.
-fn headers(request: &Request, domain: &str) -> BTreeMap<String, String> {
+fn headers(request: &Request, domain: &str, signed: bool) -> BTreeMap<String, String> {
     let mut found = BTreeMap::<String, String>::new();
+    // What `Connection` names is for this hop, too.
+    let hop = request.parts.headers.get_all(header::CONNECTION).iter();
+    let hop: Vec<String> = hop
+        .filter_map(|names| names.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
     for (name, value) in &request.parts.headers {
-        let kept = !matches!(
-            name.as_str(),
-            "cookie"
-                | "authorization"
-                | "x-amz-security-token"
-                | "connection"
-                | "transfer-encoding"
-        );
+        let kept = is_for_the_function(name.as_str(), signed)
+            && !hop.iter().any(|own| own == name.as_str());
         if kept {
             let value = String::from_utf8_lossy(value.as_bytes());
             found

@@ -173,16 +173,14 @@ impl Verifier {
     fn check_time(&self, presented: &Presented) -> Result<(), AuthError> {
         let now = self.clock.wall().millis() / 1000;
         let signed = presented.signed.seconds;
-        let (end, says) = match presented.location {
-            Location::Header => (signed + SKEW_MAX_S, signed),
-            Location::Query { expires_s } => {
-                let end = signed + i64::from(expires_s);
-                (end, end)
-            }
+        let (says, skew_s) = match presented.location {
+            Location::Header => (signed, SKEW_MAX_S),
+            Location::Query { expires_s } => (signed + i64::from(expires_s), 0),
         };
-        if now > end {
+        if now > says + skew_s {
             return Err(AuthError::Expired {
                 signed: Timestamp::from_seconds(says),
+                skew_s,
                 now: Timestamp::from_seconds(now),
             });
         }
