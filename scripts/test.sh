@@ -38,6 +38,12 @@ check() {
   fi
 }
 
+# quietly COMMAND…: its output only when it fails.
+quietly() {
+  local log=$work/quiet.log
+  "$@" >"$log" 2>&1 || { cat "$log"; return 1; }
+}
+
 skip() {
   say "SKIPPED $1: $2"
   count 0 0 1
@@ -141,6 +147,8 @@ case $part in
     step "tests from outside"
     if [ -x "$FREEHOLD_BIN" ]; then
       pytests tests
+      # A few samples, so that what measures keeps working; the figures say nothing.
+      check "benches run" quietly "$ROOT/benches/run.sh" --smoke warm cold idle
     else
       pytests tests/runtimes
       failures+=("tests from outside: there is no binary to test")
