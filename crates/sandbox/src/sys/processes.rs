@@ -233,16 +233,23 @@ pub fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
 
+/// The flag of a task that is in its exit. Source: proc_pid_stat(5), `include/linux/sched.h`.
+const PF_EXITING: u64 = 0x4;
+
 /// When a process started, in ticks since boot: with the pid it names a process for good. `None`
-/// for one that is dead, even when nobody has reaped it yet.
+/// for one that is dead, even when nobody has reaped it yet, or on its way there: its descriptors
+/// close, and whoever hears of that looks here, before the kernel calls it a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so count from its end: field 22, state is 3.
+    // The name in parentheses may hold anything, so count from its end: state is field 3, flags 9,
+    // the start 22.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    if is_dead || flags & PF_EXITING != 0 {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(12)?.parse().ok()
 }
 
 /// A memory file holding `bytes` that nobody can change any more.
