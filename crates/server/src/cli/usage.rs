@@ -34,7 +34,20 @@ fn day(text: &str) -> Result<String, String> {
     }
 }
 
+/// Refuses a time that ends before it begins: the server would find nothing in it, and say so.
+fn in_order(since: Option<&str>, until: Option<&str>) -> Result<(), Failure> {
+    match since.zip(until) {
+        // Days are written alike, so that they compare as text.
+        Some((since, until)) if since > until => Err(Failure::usage(
+            format!("--since {since} is after --until {until}"),
+            "give the first day as --since and the last as --until",
+        )),
+        _ => Ok(()),
+    }
+}
+
 pub async fn run(args: UsageArgs) -> Result<ExitCode, Failure> {
+    in_order(args.since.as_deref(), args.until.as_deref())?;
     let client = args.common.client()?;
     let mut rows = client
         .usage(args.since.as_deref(), args.until.as_deref())
@@ -78,4 +91,22 @@ pub async fn run(args: UsageArgs) -> Result<ExitCode, Failure> {
     }
     print(&table(&columns, &rows, colours()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_ends_before_it_begins_is_misuse() {
+        let refused = in_order(Some("2026-11-22"), Some("2026-11-20")).unwrap_err();
+        assert_eq!(refused.code(), crate::cli::EXIT_USAGE);
+        for (since, until) in [
+            (Some("2026-11-20"), Some("2026-11-20")),
+            (Some("2026-11-20"), None),
+            (None, Some("2026-11-20")),
+        ] {
+            assert!(in_order(since, until).is_ok(), "{since:?} {until:?}");
+        }
+    }
 }
