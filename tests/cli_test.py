@@ -112,6 +112,16 @@ def test_ls_describe_and_rm(functions, server):
     assert name not in run(server, "ls").stdout
 
 
+def test_rm_goes_on_behind_what_is_not_there(functions, server):
+    first, last = functions.create(), functions.create()
+    done = run(server, "rm", "--yes", "--json", first, "nosuch", last)
+    assert done.returncode == NOT_FOUND, done.stderr
+    assert "nosuch" in done.stderr
+    assert json.loads(done.stdout) == {"removed": [first, last]}
+    shown = run(server, "ls").stdout
+    assert first not in shown and last not in shown
+
+
 def test_no_colour_without_a_terminal(functions, server):
     functions.create()
     for command in ("ls", "ps", "usage", "doctor", "runtimes"):
@@ -286,3 +296,22 @@ def test_usage_by_function_and_day(functions, server):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", mine[0]["day"])
     assert mine[0]["invocations"] == 1
     assert name in run(server, "usage").stdout
+
+
+def test_logs_tell_the_platforms_lines_by_their_kind(server, functions):
+    name = functions.create(python(
+        "def handler(e, c):\n    print('REPORT RequestId: ' + c.aws_request_id + '\\tDuration: 0.01 ms')\n"))
+    functions.call(name)
+    lines = [json.loads(line) for line in run(server, "logs", name, "--json").stdout.splitlines()]
+    kinds = [line["kind"] for line in lines if line["message"].startswith("REPORT ")]
+    assert kinds == ["function", "platform"]
+
+
+def test_another_architecture_is_refused_not_ignored(server, tmp_path):
+    (tmp_path / "app.py").write_text("def handler(e, c): return 1\n")
+    deploy = ("deploy", tmp_path, "--name", "arch", "--no-url")
+    assert run(server, *deploy).returncode == FINE
+    other = "arm64" if os.uname().machine == "x86_64" else "x86_64"
+    done = run(server, *deploy, "--architecture", other)
+    assert done.returncode == REFUSED, (done.stdout, done.stderr)
+    assert other in done.stderr

@@ -280,3 +280,14 @@ def test_filter_patterns_over_fields_columns_and_expressions(functions, logs, re
     assert found("%10\\.0\\.0\\.[0-9]% ") == ["10.0.0.1" + "4 12"]
     with refuses("InvalidParameterException", "Invalid filter pattern"):
         logs.filter_log_events(logGroupName=group(name), filterPattern="{ $.level = }")
+
+
+def test_a_record_of_several_lines_is_one_event(functions, logs):
+    name = functions.create(python(
+        "import logging\ndef handler(e, c):\n    try:\n        1 / 0\n    except ZeroDivisionError:\n"
+        "        logging.exception('bad')\n    print('after')\n"))
+    functions.call(name)
+    found = [text for text in messages(logs, name) if text.startswith("[ERROR]")]
+    assert len(found) == 1 and "bad" in found[0]
+    assert found[0].endswith("\rZeroDivisionError: division by zero")
+    assert "after" in messages(logs, name)

@@ -1,7 +1,7 @@
 //! Assembles the trees of this machine into a folder and says how long that took:
 //! `cargo run -p freehold-catalog --example assemble -- /var/tmp/data [--sdks]`.
 
-use freehold_catalog::{DiscoverOptions, assemble, discover, install_sdks};
+use freehold_catalog::{DiscoverOptions, ToolEnvironment, assemble, discover, install_sdks};
 use std::{path::PathBuf, time::Instant};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .into_iter()
             .collect(),
         java_home: std::env::var_os("JAVA_HOME").map(PathBuf::from),
+        tools: ToolEnvironment::of(std::env::vars_os()),
         ..DiscoverOptions::default()
     };
     let started = Instant::now();
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let report = install_sdks(&found, &data)?;
         println!("sdks after {:?}: {report:#?}", started.elapsed());
     }
-    let catalog = assemble(&found, &data)?;
+    let catalog = assemble(&found, &data, false)?;
     for row in catalog.rows() {
         println!(
             "{:>3} {:<16} {:<8} {}",

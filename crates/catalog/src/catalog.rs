@@ -106,7 +106,10 @@ pub struct Resolved<'a> {
 
 /// Makes a tree for every interpreter of `found` and the table of them. What did not change since
 /// the last time is recognised by `stat` alone. A runtime that cannot be made is a [`Problem`].
-pub fn assemble(found: &Discovery, data: &Path) -> Result<Catalog, CatalogError> {
+///
+/// Trees that no runtime needs any more are removed, unless a server uses this folder: it starts
+/// instances from the trees of its own start.
+pub fn assemble(found: &Discovery, data: &Path, in_use: bool) -> Result<Catalog, CatalogError> {
     let failed = |what, path: &Path| {
         let path = path.to_owned();
         move |source| CatalogError::Store { what, path, source }
@@ -174,8 +177,10 @@ pub fn assemble(found: &Discovery, data: &Path) -> Result<Catalog, CatalogError>
         .map_err(io::Error::other)
         .map_err(failed("encode", &path))?;
     store::write_whole(&path, &text).map_err(failed("write", &path))?;
-    let kept: Vec<Digest> = table.rows.iter().map(|r| r.digest).collect();
-    store.sweep(&kept).map_err(failed("sweep", &path))?;
+    if !in_use {
+        let kept: Vec<Digest> = table.rows.iter().map(|r| r.digest).collect();
+        store.sweep(&kept).map_err(failed("sweep", &path))?;
+    }
     Ok(Catalog { table, store })
 }
 
@@ -199,7 +204,8 @@ fn make_language(
                 .values()
                 .filter(|i| i.family == RuntimeFamily::Java)
                 .collect();
-            let jar = java::jar(&all, &data.join("cache/java")).map_err(|e| chain(&e))?;
+            let jar =
+                java::jar(&all, &data.join("cache/java"), &found.tools).map_err(|e| chain(&e))?;
             make(
                 store,
                 &recipe(&[&shown, &jar.display().to_string()]),

@@ -4,6 +4,7 @@
 //! Refuses scripts: a shim of a version manager would choose another interpreter by its environment.
 
 use crate::python::{self, PythonHome};
+use crate::tools::ToolEnvironment;
 use freehold_domain::runtime::RuntimeFamily;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -32,6 +33,8 @@ pub struct DiscoverOptions {
     pub java_home: Option<PathBuf>,
     /// Name → program (for Java, its home), from the configuration; goes before what is found.
     pub overrides: BTreeMap<String, PathBuf>,
+    /// What tools see of the environment.
+    pub tools: ToolEnvironment,
 }
 
 /// Major, minor, patch.
@@ -90,11 +93,16 @@ pub struct Discovery {
     pub interpreters: BTreeMap<String, Interpreter>,
     /// The rest.
     pub passed_over: Vec<PassedOver>,
+    /// How the tools of this machine are run.
+    pub tools: ToolEnvironment,
 }
 
 /// Finds the interpreters. Of two with one name the later version wins, then the earlier place.
 pub fn discover(options: &DiscoverOptions) -> Discovery {
-    let mut found = Discovery::default();
+    let mut found = Discovery {
+        tools: options.tools.clone(),
+        ..Discovery::default()
+    };
     let mut all: Vec<(usize, Interpreter)> = Vec::new();
     let mut seen = BTreeSet::new();
     for (place, candidate) in candidates(options)

@@ -3,7 +3,7 @@
 //! The bootstrap is compiled from its sources by the machine's own `javac`, so nothing binary is
 //! checked in and the server builds without a JDK.
 
-use crate::{discover::Interpreter, plan::Plan, tools::tool};
+use crate::{discover::Interpreter, plan::Plan, tools::ToolEnvironment};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -64,7 +64,11 @@ pub enum JarError {
 }
 
 /// The bootstrap's jar in `cache`, built with the JDK among `interpreters` unless it is there.
-pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarError> {
+pub fn jar(
+    interpreters: &[&Interpreter],
+    cache: &Path,
+    tools: &ToolEnvironment,
+) -> Result<PathBuf, JarError> {
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     for (name, text) in SOURCES {
         hash.update(name.as_bytes());
@@ -91,7 +95,7 @@ pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarEr
         .ok_or(JarError::NoCompiler)?;
     let work = tempfile::tempdir()?;
     let classes = work.path().join("classes");
-    let mut compile = tool(home.join("bin/javac"));
+    let mut compile = tools.tool(home.join("bin/javac"));
     compile
         .args([
             "--release",
@@ -112,7 +116,7 @@ pub fn jar(interpreters: &[&Interpreter], cache: &Path) -> Result<PathBuf, JarEr
     run("javac", &mut compile)?;
     let partial = work.path().join("made.jar");
     // A fixed date: the jar is part of the tree, and its digest follows from content alone.
-    let mut pack = tool(home.join("bin/jar"));
+    let mut pack = tools.tool(home.join("bin/jar"));
     pack.args([
         "--create",
         "--no-compress",

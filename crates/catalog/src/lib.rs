@@ -25,4 +25,4 @@ mod tools;
 pub use catalog::{Catalog, CatalogError, Problem, Resolved, assemble};
 pub use discover::{DiscoverOptions, Discovery, Interpreter, PassedOver, Version, discover};
 pub use sdk::{SdkError, SdkReport, install_sdks};
-pub use tools::tool;
+pub use tools::ToolEnvironment;

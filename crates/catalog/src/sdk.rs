@@ -8,7 +8,7 @@ use crate::{
     catalog::Problem,
     discover::{Discovery, Interpreter, Version},
     store,
-    tools::tool,
+    tools::ToolEnvironment,
 };
 use freehold_domain::runtime::RuntimeFamily;
 use std::{
@@ -94,7 +94,7 @@ pub fn install_sdks(found: &Discovery, data: &Path) -> Result<SdkReport, SdkErro
         .find(|i| i.family == RuntimeFamily::Node)
     {
         let at = data.join("sdk/nodejs");
-        let done = install_into(&at, NODE_LOCK, |partial| npm(node, partial));
+        let done = install_into(&at, NODE_LOCK, |partial| npm(&found.tools, node, partial));
         note(&mut report, at, done)?;
     }
     Ok(report)
@@ -187,7 +187,7 @@ fn pip(found: &Discovery, name: &str, pins: &str, partial: &Path) -> Result<(), 
         .collect();
     pythons.sort_by_key(|i| std::cmp::Reverse(i.version));
     let has_pip = |i: &&Interpreter| {
-        let mut ask = tool(&i.executable);
+        let mut ask = found.tools.tool(&i.executable);
         ask.args(["-I", "-m", "pip", "--version"])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -199,7 +199,7 @@ fn pip(found: &Discovery, name: &str, pins: &str, partial: &Path) -> Result<(), 
         .ok_or("no Python has pip: apt-get install python3-pip")?;
     let list = partial.join("requirements.txt");
     fs::write(&list, pins).map_err(|e| e.to_string())?;
-    let mut command = tool(&python.executable);
+    let mut command = found.tools.tool(&python.executable);
     command.args([
         "-I",
         "-m",
@@ -230,18 +230,18 @@ fn pip(found: &Discovery, name: &str, pins: &str, partial: &Path) -> Result<(), 
     fs::remove_file(&list).map_err(|e| e.to_string())
 }
 
-fn npm(node: &Interpreter, partial: &Path) -> Result<(), String> {
+fn npm(tools: &ToolEnvironment, node: &Interpreter, partial: &Path) -> Result<(), String> {
     let text = |e: io::Error| e.to_string();
     fs::write(partial.join("package.json"), NODE_PACKAGE).map_err(text)?;
     fs::write(partial.join("package-lock.json"), NODE_LOCK).map_err(text)?;
     // npm is a script beside its node; a version manager's is not on PATH.
     let beside = node.executable.with_file_name("npm");
     let mut command = if beside.is_file() {
-        let mut command = tool(&node.executable);
+        let mut command = tools.tool(&node.executable);
         command.arg(fs::canonicalize(&beside).map_err(text)?);
         command
     } else {
-        tool("npm")
+        tools.tool("npm")
     };
     command.args([
         "ci",
@@ -335,7 +335,12 @@ mod tests {
             java_home: None,
         };
         let partial = tempfile::tempdir().expect("a temporary folder");
-        npm(&node, partial.path()).expect("it ends well");
+        npm(
+            &ToolEnvironment::of(std::env::vars_os()),
+            &node,
+            partial.path(),
+        )
+        .expect("it ends well");
         let seen = fs::read_to_string(partial.path().join("seen")).expect("it was run");
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
         assert!(!seen.contains("CARGO_MANIFEST_DIR="), "{seen}");

@@ -70,18 +70,29 @@ const ALLOWED: &[&str] = &[
     "GOTOOLCHAIN",
 ];
 
-/// A program that is to be run with the allowed variables only, and nothing to read.
-pub fn tool(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .stdin(Stdio::null())
-        .env_clear()
-        .envs(allowed(std::env::vars_os()));
-    // Not even the files of keys are found where a tool would look for them.
-    command
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("AWS_CONFIG_FILE", "/dev/null");
-    command
+/// What tools see of an environment.
+#[derive(Debug, Clone, Default)]
+pub struct ToolEnvironment(Vec<(OsString, OsString)>);
+
+impl ToolEnvironment {
+    /// The allowed ones of these variables.
+    pub fn of(all: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        Self(allowed(all))
+    }
+
+    /// A program that is to be run with them alone, and nothing to read.
+    pub fn tool(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs(self.0.iter().map(|(name, value)| (name, value)));
+        // Not even the files of keys are found where a tool would look for them.
+        command
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("AWS_CONFIG_FILE", "/dev/null");
+        command
+    }
 }
 
 fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
@@ -120,7 +131,8 @@ mod tests {
     /// `CARGO_MANIFEST_DIR` is in this process's environment, and is not on the list.
     #[test]
     fn a_tool_has_the_environment_that_is_left() {
-        let seen = tool("env").output().unwrap();
+        let own = ToolEnvironment::of(std::env::vars_os());
+        let seen = own.tool("env").output().unwrap();
         let seen = String::from_utf8(seen.stdout).unwrap();
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
         assert!(!seen.contains("CARGO_MANIFEST_DIR="), "{seen}");

@@ -1,7 +1,7 @@
 //! The trees of this machine, used as a function sees them: programs run inside by `chroot`.
 //! Needs root; says so when it cannot look inside.
 
-use freehold_catalog::{Catalog, DiscoverOptions, assemble, discover};
+use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment, assemble, discover};
 use freehold_domain::runtime::{RuntimeFamily, RuntimeRow};
 use std::{
     path::{Path, PathBuf},
@@ -18,6 +18,7 @@ fn options() -> DiscoverOptions {
     DiscoverOptions {
         path: std::env::split_paths(&path).collect(),
         homes,
+        tools: ToolEnvironment::of(std::env::vars_os()),
         ..DiscoverOptions::default()
     }
 }
@@ -27,7 +28,7 @@ fn catalog() -> &'static (tempfile::TempDir, Catalog) {
     static MADE: OnceLock<(tempfile::TempDir, Catalog)> = OnceLock::new();
     MADE.get_or_init(|| {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let catalog = assemble(&discover(&options()), data.path()).expect("assembled");
+        let catalog = assemble(&discover(&options()), data.path(), false).expect("assembled");
         (data, catalog)
     })
 }
@@ -174,11 +175,12 @@ fn a_configured_program_serves_under_its_configured_name() {
     let overrides = [("python3.99".to_owned(), python.executable.clone())].into();
     let mut named = discover(&DiscoverOptions {
         overrides,
+        tools: ToolEnvironment::of(std::env::vars_os()),
         ..DiscoverOptions::default()
     });
     named.interpreters.retain(|name, _| name == "python3.99");
     let data = tempfile::tempdir().expect("a temporary folder");
-    let catalog = assemble(&named, data.path()).expect("assembled");
+    let catalog = assemble(&named, data.path(), false).expect("assembled");
     let row = catalog
         .resolve("python3.99", false)
         .expect("configured")
@@ -285,8 +287,8 @@ fn a_second_start_keeps_ids_and_digests_and_a_changed_tree_is_found() {
     let data = tempfile::tempdir().expect("a temporary folder");
     // Without interpreters: the provided tree is enough to see it, and quick.
     let found = freehold_catalog::Discovery::default();
-    let first = assemble(&found, data.path()).expect("assembled");
-    let second = assemble(&found, data.path()).expect("assembled");
+    let first = assemble(&found, data.path(), false).expect("assembled");
+    let second = assemble(&found, data.path(), false).expect("assembled");
     assert_eq!(first.rows(), second.rows());
     assert_eq!(
         Catalog::load(data.path()).expect("loads").rows(),
@@ -296,16 +298,37 @@ fn a_second_start_keeps_ids_and_digests_and_a_changed_tree_is_found() {
     let row = &first.rows()[0];
     std::fs::remove_file(row.root.join("etc/passwd")).expect("removed");
     assert!(first.verify()[0].reason.starts_with("/etc/passwd differs"));
-    let third = assemble(&found, data.path()).expect("assembled");
+    let third = assemble(&found, data.path(), false).expect("assembled");
     assert_eq!(third.rows(), first.rows());
     assert!(third.verify().is_empty());
+}
+
+#[test]
+fn what_no_runtime_needs_goes_but_not_from_under_a_server() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let mut found = discover(&options());
+    let mut kept = 1;
+    found.interpreters.retain(|_, one| {
+        one.family == RuntimeFamily::Python && std::mem::replace(&mut kept, 0) == 1
+    });
+    let table = assemble(&found, data.path(), false).expect("assembled");
+    let language = |row: &&RuntimeRow| row.family == RuntimeFamily::Python;
+    let Some(row) = table.rows().iter().find(language) else {
+        println!("skipped: this machine has no Python");
+        return;
+    };
+    let none = freehold_catalog::Discovery::default();
+    assemble(&none, data.path(), true).expect("assembled");
+    assert!(row.root.exists());
+    assemble(&none, data.path(), false).expect("assembled");
+    assert!(!row.root.exists());
 }
 
 #[test]
 fn a_name_without_an_interpreter_says_what_to_install() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let catalog =
-        assemble(&freehold_catalog::Discovery::default(), data.path()).expect("assembled");
+        assemble(&freehold_catalog::Discovery::default(), data.path(), false).expect("assembled");
     let check = |name: &str, expected: &str| {
         let error = catalog.resolve(name, true).expect_err(name).to_string();
         assert!(error.contains(expected), "{error}");

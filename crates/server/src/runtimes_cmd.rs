@@ -6,6 +6,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use freehold_catalog::{Catalog, assemble, discover, install_sdks};
+use rustix::fs::{FlockOperation, flock};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Arguments of `freehold runtimes`.
@@ -50,13 +51,19 @@ pub fn run(args: RuntimesArgs) -> ExitCode {
     }
 }
 
+/// Whether a server holds the lock of this data folder.
+fn in_use(data: &std::path::Path) -> bool {
+    let lock = std::fs::File::open(data.join("store/lock"));
+    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String> {
     let config = config::load(args.config.as_deref(), data).map_err(|error| error.to_string())?;
     let found = discover(&discover_options(&config.runtimes));
     let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
     let mut missing = Vec::new();
     if matches!(args.action, Some(RuntimesAction::Assemble)) {
-        assemble(&found, data).map_err(|error| fail(&error))?;
+        assemble(&found, data, in_use(data)).map_err(|error| fail(&error))?;
         return Ok(ExitCode::SUCCESS);
     }
     if matches!(args.action, Some(RuntimesAction::Install)) {
@@ -76,7 +83,10 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
             );
         }
         missing = report.problems;
-        assemble(&found, data).map_err(|error| fail(&error))?;
+        if in_use(data) {
+            println!("a server uses this folder: what was installed counts from its next start");
+        }
+        assemble(&found, data, in_use(data)).map_err(|error| fail(&error))?;
     }
     let catalog = if data.join("runtimes/table.json").exists() {
         Catalog::load(data).map_err(|error| fail(&error))?

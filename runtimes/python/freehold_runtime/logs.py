@@ -74,6 +74,10 @@ def configure(logging):
         def emit(self, record):
             try:
                 text = self.format(record)
+                if not is_json and not output.is_framed():
+                    # One record is one event: line ends within it as the runtime's own errors
+                    # have them.
+                    text = text.rstrip("\n").replace("\n", "\r") + "\n"
                 shown_level = min(50, max(0, record.levelno)) // 10 * 10
                 output.write_log(text, shown_level if is_json or level else 0, is_json)
             except Exception:

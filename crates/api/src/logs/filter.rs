@@ -12,7 +12,7 @@ use super::{
 };
 use freehold_domain::{
     Wall,
-    logs::{LogGroupName, LogLine},
+    logs::{LineKind, LogGroupName, LogLine},
     ports::LogStreamInfo,
 };
 use freehold_wire::{
@@ -106,6 +106,8 @@ async fn streams_named(
     Ok(found)
 }
 
+/// An event's id, 56 digits as on AWS: when, which stream, where in it, and 1 for a line of the
+/// platform, so that a reader need not believe what a line looks like.
 fn event(place: &Place, stored: Wall, line: &LogLine) -> logs::FilteredLogEvent {
     let stream = place
         .stream
@@ -119,9 +121,10 @@ fn event(place: &Place, stored: Wall, line: &LogLine) -> logs::FilteredLogEvent 
         message: Some(message(line)),
         ingestion_time: Some(stored.millis()),
         event_id: Some(format!(
-            "{:014}{stream:020}{:022}",
+            "{:014}{stream:020}{:021}{}",
             line.at.millis(),
-            place.position
+            place.position,
+            u8::from(line.kind == LineKind::Platform)
         )),
     }
 }

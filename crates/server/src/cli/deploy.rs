@@ -155,7 +155,11 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, Failure> {
         text::bytes(zip.len() as u64)
     ));
     let changed = match client.configuration(&name).await {
-        Ok(current) => update(&client, &name, &current, settings, &zip, &steps).await?,
+        Ok(current) => {
+            // Only what was asked for: the server refuses what it is not.
+            let asked = args.architecture.as_deref();
+            update(&client, &name, &current, settings, (&zip, asked), &steps).await?
+        }
         Err(error) if error.is_not_found() => {
             settings
                 .entry("Role")
@@ -195,15 +199,20 @@ async fn update(
     name: &str,
     current: &Value,
     settings: Map<String, Value>,
-    zip: &[u8],
+    (zip, architecture): (&[u8], Option<&str>),
     steps: &Steps,
 ) -> Result<&'static str, Failure> {
     wait(client, name, steps).await?;
     let differs = settings.iter().any(|(key, value)| current[key] != *value);
     let hash = hex::decode(freehold_identity::sigv4::sha256_hex(zip)).unwrap_or_default();
     let new_code = current["CodeSha256"].as_str() != Some(STANDARD.encode(hash).as_str());
+    let other = architecture.filter(|asked| current["Architectures"] != json!([asked]));
+    let new_code = new_code || other.is_some();
     if new_code {
-        let body = json!({ "ZipFile": STANDARD.encode(zip) });
+        let mut body = json!({ "ZipFile": STANDARD.encode(zip) });
+        if let Some(asked) = other {
+            body["Architectures"] = json!([asked]);
+        }
         client.update_code(name, &body).await?;
         wait(client, name, steps).await?;
     }

@@ -27,16 +27,27 @@ pub async fn run(args: RmArgs) -> Result<ExitCode, Failure> {
         eprintln!("Nothing was removed.");
         return Ok(ExitCode::SUCCESS);
     }
+    let (mut removed, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for name in &args.names {
-        client.delete_function(name).await?;
-        if !args.common.json {
-            eprintln!("Removed {}.", escape(name));
+        match client.delete_function(name).await {
+            Ok(()) => {
+                if !args.common.json {
+                    eprintln!("Removed {}.", escape(name));
+                }
+                removed.push(name);
+            }
+            // One that is not there must not keep those behind it.
+            Err(error) if error.is_not_found() => {
+                eprintln!("There is no function {}.", escape(name));
+                code = ExitCode::from(super::EXIT_NOT_FOUND);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     if args.common.json {
-        print_json(&serde_json::json!({ "removed": args.names }))?;
+        print_json(&serde_json::json!({ "removed": removed }))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 fn confirmed(names: &[String]) -> Result<bool, Failure> {

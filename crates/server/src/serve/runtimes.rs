@@ -2,7 +2,7 @@
 
 use super::{Settings, StartFailure, chain, failure, folder::Folder};
 use crate::config::RuntimesConfig;
-use freehold_catalog::{Catalog, DiscoverOptions};
+use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment};
 use freehold_control::{ResolvedRuntime, RuntimeCheck};
 use std::{path::PathBuf, process::Stdio};
 
@@ -17,6 +17,7 @@ pub fn discover_options(config: &RuntimesConfig) -> DiscoverOptions {
             .collect(),
         java_home: std::env::var_os("JAVA_HOME").map(PathBuf::from),
         overrides: config.paths.clone(),
+        tools: ToolEnvironment::of(std::env::vars_os()),
     }
 }
 
@@ -26,6 +27,11 @@ pub fn discover_options(config: &RuntimesConfig) -> DiscoverOptions {
 /// gigabyte, and what that takes from the heap would stay with the server for its whole life
 /// (measured: 32 MiB).
 pub(crate) fn assemble(settings: &Settings, folder: &Folder) -> Result<Catalog, StartFailure> {
+    if !folder.runtime_table().exists() {
+        eprintln!(
+            "freehold: assembling this machine's runtimes; the first start takes some seconds"
+        );
+    }
     let says_more = "`freehold runtimes` says more";
     let mut child = std::process::Command::new("/proc/self/exe");
     child

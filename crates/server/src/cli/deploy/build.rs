@@ -9,6 +9,7 @@ use super::{
     project::{Language, Project, version_of},
 };
 use crate::cli::Failure;
+use freehold_catalog::ToolEnvironment;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -338,7 +339,7 @@ fn make_executable(path: &Path) -> Result<(), Failure> {
 
 /// A program that runs in `folder` and sees the allowed variables only.
 fn tool(program: &str, folder: &Path) -> Command {
-    let mut command = freehold_catalog::tool(program);
+    let mut command = ToolEnvironment::of(std::env::vars_os()).tool(program);
     command.current_dir(folder);
     command
 }

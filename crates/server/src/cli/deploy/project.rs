@@ -1,10 +1,12 @@
 //! What a folder is: its language, runtime and handler, from its files and its `freehold.toml`.
 //!
-//! Nothing is run here but `--version` of an interpreter, and nothing is guessed where two answers
-//! are possible: then both are named and the reader chooses.
+//! Nothing is run here but `--version` of an interpreter. Of several files that may hold the handler
+//! the first of a fixed order is taken; several classes or programs are named, and the reader
+//! chooses.
 
 use super::package::file;
 use crate::cli::Failure;
+use freehold_catalog::ToolEnvironment;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -363,7 +365,8 @@ pub fn version_of(program: &str, flag: &str) -> Result<String, Failure> {
             "install it, or say --runtime",
         )
     };
-    let done = freehold_catalog::tool(program)
+    let done = ToolEnvironment::of(std::env::vars_os())
+        .tool(program)
         .arg(flag)
         .output()
         .map_err(|_| missing())?;
