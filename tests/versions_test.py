@@ -84,6 +84,10 @@ def test_numbers_are_never_used_again(functions, client):
     assert client.publish_version(FunctionName=name)["Version"] == "3"
     versions = [v["Version"] for v in client.list_versions_by_function(FunctionName=name)["Versions"]]
     assert versions == ["$LATEST", "1", "3"]
+    # Nor by another function of that name.
+    client.delete_function(FunctionName=name)
+    functions.create(name=name)
+    assert client.publish_version(FunctionName=name)["Version"] == "4"
 
 
 def test_a_version_can_go_alone(functions, client, refuses):

@@ -19,8 +19,8 @@ use freehold_domain::{
     FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
     ports::{Blobs, Expect, Op, Records},
     record::{
-        FunctionStateV1, FunctionV1, Key, KeyPrefix, Kind, LoggingV1, PackageV1, RevisionSpecV1,
-        RevisionV1, UpdateStateV1, UrlV1,
+        FunctionStateV1, FunctionV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1, PackageV1,
+        RevisionSpecV1, RevisionV1, UpdateStateV1, UrlV1,
     },
 };
 use std::collections::BTreeMap;
@@ -137,6 +137,8 @@ impl Control {
             .await?;
         let admitted = self.packages.admit(who, &place.tenant, new.zip).await?;
         spec.package = admitted.package().clone();
+        let numbering = Key::numbering(&of.tenant, &of.region, &of.name);
+        let numbering = self.read::<NumberingV1>(who, &numbering).await?;
         let mut function = FunctionV1 {
             name: new.name,
             created: spec.modified,
@@ -144,7 +146,7 @@ impl Control {
             served: None,
             state: FunctionStateV1::Pending,
             last_update: UpdateStateV1::Successful,
-            next_revision: 1,
+            next_revision: numbering.map_or(1, |left| left.record.next_revision),
             reserved_concurrency: None,
             tags: new.tags,
         };
@@ -374,6 +376,12 @@ impl Control {
                 key: function_key(of),
                 expect: present.expect(),
             }];
+            let next_revision = present.record.next_revision;
+            if next_revision > 1 {
+                let key = Key::numbering(&of.tenant, &of.region, &of.name);
+                let left = NumberingV1 { next_revision };
+                ops.push(store::put(key, Expect::Any, &left));
+            }
             for kind in [Kind::Revision, Kind::Url, Kind::Policy] {
                 let prefix = KeyPrefix::under(&of.tenant, &of.region, kind, of.name.as_str());
                 for stored in self.all(who, &prefix).await? {

@@ -38,6 +38,18 @@ impl Record for FunctionV1 {
     const VERSION: u16 = 1;
 }
 
+/// What outlives a function that had published: no number is given twice under one name, or an
+/// ARN with a number in it would one day reach other code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberingV1 {
+    /// As [`FunctionV1::next_revision`] when it was deleted.
+    pub next_revision: u64,
+}
+impl Record for NumberingV1 {
+    const KIND: Kind = Kind::Numbering;
+    const VERSION: u16 = 1;
+}
+
 /// An immutable published revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionV1 {

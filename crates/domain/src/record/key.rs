@@ -30,6 +30,8 @@ pub enum Kind {
     LedgerCursor = 10,
     /// An alias (control-plane issue); name: function, alias.
     Alias = 11,
+    /// [`super::NumberingV1`]; name: function.
+    Numbering = 12,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             UsageRollup,
             LedgerCursor,
             Alias,
+            Numbering,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -103,6 +106,10 @@ impl Key {
             Kind::Revision,
             vec![name.to_string(), format!("{number:020}")],
         )
+    }
+    /// What is left of a deleted function's numbering.
+    pub fn numbering(tenant: &TenantId, region: &Region, name: &FunctionName) -> Self {
+        Self::new(tenant, region, Kind::Numbering, vec![name.to_string()])
     }
     /// The URL of a function's head or alias.
     pub fn url(tenant: &TenantId, region: &Region, name: &FunctionName, on: &Qualifier) -> Self {
