@@ -681,7 +681,11 @@ fn random_kills() {
                         Ok(instance) => {
                             instance.destroy().await;
                         }
-                        Err(StartError::SpawnerLost { .. } | StartError::Step { .. }) => {}
+                        Err(
+                            StartError::SpawnerLost { .. }
+                            | StartError::Lost { .. }
+                            | StartError::Step { .. },
+                        ) => {}
                         Err(other) => panic!("{other}"),
                     }
                 }
