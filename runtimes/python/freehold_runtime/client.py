@@ -8,7 +8,6 @@ import _socket
 
 _NEXT = "/2018-06-01/runtime/invocation/next"
 _HEAD_LIMIT_BYTES = 1 << 20
-_ONE_PIECE_BYTES = 1 << 16
 
 
 class RuntimeApiError(Exception):
@@ -22,27 +21,17 @@ class RuntimeClient(object):
         self._host_header = address
         self._socket = None
         self._pending = b""
-        self._next = self._message("GET", _NEXT, (), None)
-        self._has_asked = False
 
     def next_invocation(self):
         """Waits for an event. Returns (headers with lower-case names, body as bytes)."""
-        has_asked, self._has_asked = self._has_asked, False
-        if has_asked and self._socket is not None:
-            status, headers, body = self._read_answer()
-        else:
-            status, headers, body = self._exchange(self._next)
+        status, headers, body = self._exchange("GET", _NEXT, (), None)
         if status != 200:
             raise RuntimeApiError("GET %s answered %d" % (_NEXT, status))
         return headers, body
 
     def post_response(self, request_id, body, content_type):
-        """Answers. The next event is asked for with the same piece: what the acknowledgement says
-        changes nothing, and waiting for it is two switches of process for each event."""
         path = "/2018-06-01/runtime/invocation/%s/response" % request_id
-        self._has_asked = len(body) <= _ONE_PIECE_BYTES
-        then = self._next if self._has_asked else b""
-        return self._post(path, body, (("Content-Type", content_type),), then)
+        return self._post(path, body, (("Content-Type", content_type),))
 
     def post_error(self, request_id, error_type, body, xray_cause):
         path = "/2018-06-01/runtime/invocation/%s/error" % request_id
@@ -55,12 +44,8 @@ class RuntimeClient(object):
         headers = (("Lambda-Runtime-Function-Error-Type", header_safe(error_type)),)
         return self._post("/2018-06-01/runtime/init/error", body, headers)
 
-    def _post(self, path, body, headers, then=b""):
-        message = self._message("POST", path, headers, len(body))
-        if len(body) <= _ONE_PIECE_BYTES:
-            status, _, answer = self._exchange(message + body + then)
-        else:
-            status, _, answer = self._exchange(message, body)
+    def _post(self, path, body, headers):
+        status, _, answer = self._exchange("POST", path, headers, body)
         if status >= 400:
             # The platform has already decided what the caller hears (for instance 413 for a
             # response over the limit); here it is only worth a line in the function's log.
@@ -82,18 +67,20 @@ class RuntimeClient(object):
         self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self._pending = b""
 
-    def _message(self, method, path, headers, length):
-        lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + self._host_header]
-        lines.extend("%s: %s" % header for header in headers)
-        if length is not None:
-            lines.append("Content-Length: %d" % length)
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-    def _exchange(self, *pieces):
+    def _exchange(self, method, path, headers, body):
         if self._socket is None:
             self._connect()
-        for piece in pieces:
-            self._socket.sendall(piece)
+        lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + self._host_header]
+        lines.extend("%s: %s" % header for header in headers)
+        if body is not None:
+            lines.append("Content-Length: %d" % len(body))
+        message = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        if body is not None and len(body) <= 65536:
+            self._socket.sendall(message + body)
+        else:
+            self._socket.sendall(message)
+            if body is not None:
+                self._socket.sendall(body)
         return self._read_answer()
 
     def _read_answer(self):
