@@ -25,7 +25,7 @@ mod line;
 use freehold_domain::{
     BoxFuture,
     body::Body,
-    ports::{Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Wiring},
+    ports::{Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires, Wiring},
 };
 use line::{Answered, Line};
 use std::{os::fd::OwnedFd, sync::Arc};
@@ -74,10 +74,10 @@ impl Contract for LambdaRuntime {
         Wiring::GuestDials
     }
 
-    fn open(&self, listener: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+    fn open(&self, wires: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
         let limits = self.limits;
         Box::pin(async move {
-            let listener = listen(listener).map_err(|error| OpenError::Broken {
+            let listener = listen(wires.runtime_api).map_err(|error| OpenError::Broken {
                 reason: format!("its listener cannot be served: {error}"),
             })?;
             let (line, opened) = Line::new();

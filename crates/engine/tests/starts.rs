@@ -10,7 +10,7 @@ use freehold_domain::{
     time::Mono,
 };
 use freehold_testkit::sandbox::{FakeDriver, FakeWorld};
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use support::*;
 
 fn lost() -> StartError {
@@ -71,7 +71,7 @@ impl Contract for Breaking {
     fn wiring(&self) -> Wiring {
         Wiring::GuestDials
     }
-    fn open(&self, _: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+    fn open(&self, _: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
         Box::pin(async {
             Err(OpenError::Broken {
                 reason: "it closed its line".to_owned(),

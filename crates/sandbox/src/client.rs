@@ -158,6 +158,17 @@ impl SandboxDriver for SandboxPool {
                 .lanes
                 .get(usize::from(core))
                 .ok_or(StartError::SpawnerLost { core })?;
+            let Some(package) = &spec.package else {
+                return Err(StartError::Package {
+                    reason: "there is none".to_owned(),
+                });
+            };
+            if spec.image.is_some() {
+                return Err(StartError::Step {
+                    step: "image".to_owned(),
+                    reason: "this driver thaws no start images".to_owned(),
+                });
+            }
             let refused = |reason: String| StartError::Step {
                 step: "block".into(),
                 reason,
@@ -179,7 +190,7 @@ impl SandboxDriver for SandboxPool {
                 step: "limits".into(),
                 reason: e.to_string(),
             })?;
-            let waiting = lane.start(start, [spec.package.as_fd(), block.as_fd()])?;
+            let waiting = lane.start(start, [package.as_fd(), block.as_fd()])?;
             tokio::select! {
                 biased;
                 started = waiting => {

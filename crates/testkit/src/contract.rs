@@ -20,7 +20,10 @@ use bytes::Bytes;
 use freehold_domain::{
     BoxFuture,
     body::Body,
-    ports::{Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Wiring},
+    ports::{
+        Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires,
+        Wiring,
+    },
 };
 use parking_lot::Mutex;
 use std::{
@@ -43,8 +46,9 @@ impl Contract for FakeContract {
         self.0.slots()
     }
 
-    fn open(&self, listener: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+    fn open(&self, wires: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
         Box::pin(async move {
+            let listener = wires.runtime_api;
             let instance =
                 self.0
                     .behind(listener.as_raw_fd())

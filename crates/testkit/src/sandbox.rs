@@ -173,6 +173,7 @@ impl Instance for FakeInstance {
         Some(InstanceIo {
             runtime_api,
             platform: nothing(),
+            frames: None,
             stdout: stdout.into(),
             stderr: stderr.into(),
         })
@@ -275,7 +276,8 @@ mod tests {
                 instance: InstanceId(Uuid::from_u128(1)),
                 core: CoreId(0),
                 runtime: 1,
-                package: Arc::new(nothing()),
+                package: Some(Arc::new(nothing())),
+                image: None,
                 args: vec![],
                 env: vec![],
                 memory: Mebibytes(128),

@@ -119,7 +119,7 @@ async fn opened() -> (Arc<dyn Link>, Client, SocketAddr) {
     client
         .send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;
-    let link = contract.open(fd).await.unwrap();
+    let link = contract.open(wires(fd), Opening::default()).await.unwrap();
     (link, client, at)
 }
 
@@ -319,11 +319,24 @@ async fn a_chunked_answer_with_an_error_in_its_trailers_is_an_error() {
     );
 }
 
+/// The wires of an instance that speaks the Runtime API alone.
+fn wires(runtime_api: OwnedFd) -> Wires {
+    Wires {
+        runtime_api,
+        frames: None,
+    }
+}
+
 #[tokio::test]
 async fn init_errors_fail_the_opening() {
     let (at, fd) = listener();
     let contract = contract();
-    let opening = tokio::spawn(async move { contract.open(fd).await.map(|_| ()) });
+    let opening = tokio::spawn(async move {
+        contract
+            .open(wires(fd), Opening::default())
+            .await
+            .map(|_| ())
+    });
     let mut client = Client::dial(at).await;
     let headers = "Lambda-Runtime-Function-Error-Type: Runtime.ImportModuleError\r\n";
     let seen = client

@@ -36,7 +36,59 @@ pub trait Contract: Send + Sync {
     /// The caller races it against the init deadline and the instance's exit.
     ///
     /// Errors: [`OpenError::Init`] with the payload that the runtime reported.
-    fn open(&self, listener: OwnedFd) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>>;
+    fn open(
+        &self,
+        wires: Wires,
+        opening: Opening,
+    ) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>>;
+
+    /// Waits until a runtime that nobody owns yet has booted; `None` where the contract cannot
+    /// tell a runtime later what it is to be.
+    fn boot(&self, _wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
+        None
+    }
+}
+
+/// The descriptors of an instance that a contract may speak through.
+#[derive(Debug)]
+pub struct Wires {
+    /// Listening socket of the Runtime API inside the instance.
+    pub runtime_api: OwnedFd,
+    /// The host's end of the frames socket, where the runtime has one.
+    pub frames: Option<OwnedFd>,
+}
+
+/// What a runtime is told before its init.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// The instance's environment, as it was executed with where it was executed for this.
+    pub env: Vec<(String, String)>,
+}
+
+/// A runtime that waits to be told what it is: executed ahead, or thawed from a start image.
+pub trait Booted: Send + Sync {
+    /// Makes it this opening's: environment, fresh random state, init. Resolves as
+    /// [`Contract::open`] does.
+    fn begin(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>>;
+
+    /// As [`Booted::begin`], of a start image that was taken after init: environment and
+    /// credentials of this instance, fresh random state, the hooks after a restore.
+    fn resume(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>>;
+
+    /// Runs one event through all of ours and nothing of a tenant's, so that what it touches is
+    /// touched before it is needed.
+    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>>;
+
+    /// Makes it fit for a start image: collects garbage and blocks until its next frame.
+    ///
+    /// Errors: [`OpenError::Broken`] with what the runtime holds that an image cannot carry.
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>>;
 }
 
 /// The line to one instance.
@@ -50,6 +102,19 @@ pub trait Link: Send + Sync {
     /// it asks would wait for that, or die with it. Resolves after the line's end, too.
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
         None
+    }
+
+    /// Makes an initialised instance fit for a start image: the function's hooks before a
+    /// snapshot, then as [`Booted::prepare_image`].
+    ///
+    /// Errors: [`OpenError::Init`] with what a hook reported; [`OpenError::Broken`] with what the
+    /// runtime holds that an image cannot carry, or of a contract without images.
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(async {
+            Err(OpenError::Broken {
+                reason: "its contract has no start images".to_owned(),
+            })
+        })
     }
 
     /// Hands one event over and resolves with the answer's head; the body may still stream.

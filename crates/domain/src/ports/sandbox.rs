@@ -17,8 +17,11 @@ pub struct InstanceSpec {
     /// The row of the root-owned runtime table.
     pub runtime: u32,
     /// `O_PATH` descriptor of the unpacked package, mounted read-only at `/var/task`; checked by
-    /// fstat on the other side.
-    pub package: Arc<OwnedFd>,
+    /// fstat on the other side. `None` boots an instance that is nobody's yet: package and limits
+    /// come with [`Instance::specialise`].
+    pub package: Option<Arc<OwnedFd>>,
+    /// What it is thawed from; `None` executes the runtime.
+    pub image: Option<StartImage>,
     /// argv after the runtime's own.
     pub args: Vec<String>,
     /// The instance's environment; the runtime's comes first, these replace.
@@ -52,6 +55,9 @@ pub struct InstanceIo {
     /// Listening TCP socket at [`PLATFORM_ADDRESS`] inside; the platform's endpoint for this
     /// instance alone.
     pub platform: OwnedFd,
+    /// The host's end of the stream socket that is descriptor [`FRAMES_DESCRIPTOR`] of a runtime
+    /// that speaks direct frames; `None` for one that does not.
+    pub frames: Option<OwnedFd>,
     /// Read end of the guest's stdout, non-blocking.
     pub stdout: OwnedFd,
     /// Read end of the guest's stderr, non-blocking.
@@ -62,6 +68,67 @@ pub struct InstanceIo {
 pub const RUNTIME_API_ADDRESS: &str = "127.0.0.1:9001";
 /// Where the guest finds the platform (`AWS_ENDPOINT_URL`).
 pub const PLATFORM_ADDRESS: &str = "127.0.0.1:9002";
+
+/// The descriptor on which a runtime finds its end of the frames socket.
+pub const FRAMES_DESCRIPTOR: i32 = 3;
+
+/// What makes a booted instance one of a revision.
+#[derive(Debug, Clone)]
+pub struct Specialisation {
+    /// As in [`InstanceSpec::package`].
+    pub package: Arc<OwnedFd>,
+    /// Memory limit, no swap.
+    pub memory: Mebibytes,
+    /// Hard size of `/tmp`.
+    pub tmp: Mebibytes,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Processor share.
+    pub cpu: CpuShare,
+}
+
+/// The memory of a stopped process, sealed. Its descriptor is a name that only the privileged side
+/// can read through; closing the last one frees the memory.
+#[derive(Debug, Clone)]
+pub struct StartImage {
+    /// The row of the runtime table that it was taken under.
+    pub runtime: u32,
+    /// What it occupies, bytes.
+    pub bytes: u64,
+    /// `O_PATH` descriptor of the sealed memory.
+    pub descriptor: Arc<OwnedFd>,
+}
+
+/// Why no start image was taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// This machine, or this driver, takes none.
+    #[error("start images cannot be used here: {reason}")]
+    Unsupported {
+        /// Why: the processor, the kernel, no privilege.
+        reason: String,
+    },
+    /// The process holds what an image cannot carry.
+    #[error("the process cannot be carried in a start image: {reason}")]
+    Refused {
+        /// What, "2 threads", "descriptor 7 is a socket".
+        reason: String,
+    },
+    /// It was not done in time.
+    #[error("the start image was not taken before its deadline")]
+    Deadline,
+    /// The instance ended first.
+    #[error("the instance ended before its start image was taken")]
+    Gone,
+    /// A step of ours failed.
+    #[error("the start image failed at step {step}: {reason}")]
+    Step {
+        /// The step's name.
+        step: String,
+        /// Why, with the errno's name.
+        reason: String,
+    },
+}
 
 /// Why an instance could not be started.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -192,6 +259,11 @@ pub trait SandboxDriver: Send + Sync {
 
     /// What the machine and its bounds allow.
     fn capacity(&self) -> DriverCapacity;
+
+    /// Whether start images can be taken and thawed; why not, for the operator.
+    fn images(&self) -> Result<(), String> {
+        Err("this driver has no start images".to_owned())
+    }
 }
 
 /// What a driver can hold.
@@ -209,6 +281,32 @@ pub struct DriverCapacity {
 pub trait Instance: Send + Sync {
     /// Its descriptors; `Some` the first time.
     fn take_io(&self) -> Option<InstanceIo>;
+    /// Gives a booted instance its limits, its `/tmp` and its package. Once; it has run nothing
+    /// of a tenant's before.
+    ///
+    /// Errors: [`StartError`]; the instance is of no further use after one.
+    fn specialise(
+        &self,
+        _to: Specialisation,
+        _deadline: Mono,
+    ) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async {
+            Err(StartError::Step {
+                step: "specialise".to_owned(),
+                reason: "this driver boots no instances ahead".to_owned(),
+            })
+        })
+    }
+    /// Takes its memory as a start image and ends it. Its runtime waits for a frame meanwhile.
+    ///
+    /// Errors: [`ImageError`]; the instance is of no further use after one either.
+    fn take_image(&self, _deadline: Mono) -> BoxFuture<'_, Result<StartImage, ImageError>> {
+        Box::pin(async {
+            Err(ImageError::Unsupported {
+                reason: "this driver has no start images".to_owned(),
+            })
+        })
+    }
     /// Stops it from running; it keeps its memory. Idempotent.
     fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
     /// Lets it run again. Idempotent.

@@ -19,8 +19,8 @@ use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
     ports::{
-        ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
-        PackageError, StartError,
+        ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError, Opening,
+        PackageError, StartError, Wires,
     },
     runtime::RuntimeFamily,
     time::{Mono, Wall},
@@ -110,6 +110,7 @@ pub(crate) async fn launch(
         instance: attempt.instance,
     };
     let env = environment::of_instance(revision, &attempt.log, &key);
+    let opening = Opening { env: env.clone() };
     let started = start_sandbox(node, revision, core, attempt.instance, env, begun).await;
     let Some(instance) = started.map_err(LaunchFailed::Platform)? else {
         let failure = InitFailure {
@@ -142,11 +143,15 @@ pub(crate) async fn launch(
         .parts
         .platform
         .serve(io.platform, &revision.function, attempt.instance);
+    let wires = Wires {
+        runtime_api: io.runtime_api,
+        frames: io.frames,
+    };
 
     let up = clock.now();
     let start = up.since(begun);
     let opened = {
-        let open = revision.contract.open(io.runtime_api);
+        let open = revision.contract.open(wires, opening);
         let mut exited = instance.exited();
         tokio::pin!(open);
         tokio::select! {
@@ -329,7 +334,8 @@ async fn start_sandbox(
         instance,
         core,
         runtime: revision.runtime.id,
-        package,
+        package: Some(package),
+        image: None,
         args: Vec::new(),
         env,
         memory: spec.memory,

@@ -447,6 +447,7 @@ fn io_of(mut descriptors: Vec<OwnedFd>) -> (Option<InstanceIo>, Option<Gauges>) 
     let io = io.map(|[runtime_api, platform, stdout, stderr]| InstanceIo {
         runtime_api,
         platform,
+        frames: None,
         stdout,
         stderr,
     });

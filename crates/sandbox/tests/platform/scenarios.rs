@@ -123,7 +123,8 @@ pub fn spec(uid: u32, core: u16, args: &[&str]) -> InstanceSpec {
         instance: InstanceId(uuid_of(core)),
         core: CoreId(core),
         runtime: 1,
-        package: package(if uid == 0 { "package-root" } else { "package" }),
+        package: Some(package(if uid == 0 { "package-root" } else { "package" })),
+        image: None,
         args: args.iter().map(|a| (*a).to_owned()).collect(),
         env: vec![
             ("WHO".into(), "instance".into()),
@@ -385,7 +386,7 @@ fn what_cannot_start_says_why() {
             StartError::Runtime { id: 99, .. }
         ));
         assert!(matches!(
-            fails(|s| s.package = package("package-other")).await,
+            fails(|s| s.package = Some(package("package-other"))).await,
             StartError::Package { .. }
         ));
         assert!(step(fails(|s| s.memory = Mebibytes(0)).await).starts_with("limits memory"));
