@@ -21,6 +21,14 @@ pub enum RuntimeFamily {
     Provided,
 }
 
+impl RuntimeFamily {
+    /// Whether its bootstrap speaks direct frames. Such a runtime is executed with its end of the
+    /// frames socket at [`FRAMES_DESCRIPTOR`](crate::ports::FRAMES_DESCRIPTOR).
+    pub fn speaks_frames(self) -> bool {
+        matches!(self, Self::Python | Self::Node | Self::Java)
+    }
+}
+
 /// One row of the root-owned table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeRow {

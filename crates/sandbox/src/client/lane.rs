@@ -441,13 +441,16 @@ impl Drop for Waiting {
 }
 
 fn io_of(mut descriptors: Vec<OwnedFd>) -> (Option<InstanceIo>, Option<Gauges>) {
-    let gauges = descriptors.split_off(descriptors.len().min(4));
-    let gauges = <[OwnedFd; 2]>::try_from(gauges).ok();
+    // Four always, then the frames socket where the runtime has one, then the gauges, which are
+    // two or none: the count says which of them are there.
+    let mut rest = descriptors.split_off(descriptors.len().min(4));
+    let frames = (rest.len() % 2 == 1).then(|| rest.remove(0));
+    let gauges = <[OwnedFd; 2]>::try_from(rest).ok();
     let io = <[OwnedFd; 4]>::try_from(descriptors).ok();
     let io = io.map(|[runtime_api, platform, stdout, stderr]| InstanceIo {
         runtime_api,
         platform,
-        frames: None,
+        frames,
         stdout,
         stderr,
     });

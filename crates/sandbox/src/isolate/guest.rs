@@ -15,7 +15,7 @@ use crate::{
     protocol::BLOCK_MAX,
     sys::{filter, identity, processes, sockets},
 };
-use freehold_domain::runtime::RuntimeFamily;
+use freehold_domain::{ports::FRAMES_DESCRIPTOR, runtime::RuntimeFamily};
 use std::{
     ffi::CString,
     fs::File,
@@ -23,8 +23,16 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-/// The control socket's number in pid 2.
-const CONTROL: i32 = 3;
+/// The first number in pid 2 after the standard ones.
+const FIRST: i32 = 3;
+const _: () = assert!(FIRST == FRAMES_DESCRIPTOR);
+/// Tells a runtime that its end of the frames socket is there, and at which number.
+const FRAMES_VARIABLE: &str = "_FREEHOLD_FRAMES";
+
+/// The control socket's number in pid 2: behind the frames socket, where there is one.
+fn control_number(plan: &Plan) -> i32 {
+    FIRST + i32::from(plan.frames.is_some())
+}
 
 /// What a parked process says: ready, or the step that failed and the errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,8 +155,9 @@ pub(super) const START_STEPS: [Step<Starting>; 3] = [
     },
 ];
 
-/// 0 reads nothing, 1 and 2 are the pipes, 3 the control socket, 4 to 6 leave with [`Ready`], and
-/// after them comes the gate.
+/// 0 reads nothing, 1 and 2 are the pipes, then comes the frames socket of a runtime that speaks
+/// frames: these the runtime inherits. After them the control socket, three that leave with
+/// [`Ready`], and the gate.
 fn arrange(guest: &mut Forked) -> io::Result<()> {
     let plan = &guest.plan;
     let null = File::open("/dev/null")?;
@@ -156,12 +165,14 @@ fn arrange(guest: &mut Forked) -> io::Result<()> {
         null.as_raw_fd(),
         plan.output[0].as_raw_fd(),
         plan.output[1].as_raw_fd(),
-        plan.control.as_raw_fd(),
     ];
+    wanted.extend(plan.frames.iter().map(AsRawFd::as_raw_fd));
+    let inherited = wanted.len();
+    wanted.push(plan.control.as_raw_fd());
     wanted.extend(plan.listeners.iter().map(AsRawFd::as_raw_fd));
     wanted.extend(plan.mount_namespace.iter().map(AsRawFd::as_raw_fd));
     wanted.push(guest.gate.as_raw_fd());
-    processes::arrange_descriptors(&wanted, 3)?;
+    processes::arrange_descriptors(&wanted, inherited)?;
     // Their numbers now mean something else: the old owners must not close them.
     std::mem::forget(null);
     Ok(())
@@ -210,12 +221,12 @@ pub(super) fn run_guest(mut guest: Forked) -> ! {
     if let Err((name, error)) = run_all(&GUEST_STEPS, &mut guest) {
         let control = match (name, spare) {
             ("descriptors", Ok(spare)) => spare,
-            _ => processes::arranged(CONTROL),
+            _ => processes::arranged(control_number(&guest.plan)),
         };
         report_failure(control.as_fd(), name, &error);
         processes::exit(1);
     }
-    let control = processes::arranged(CONTROL);
+    let control = processes::arranged(control_number(&guest.plan));
     let failure = park(&control, carried as i32, &guest.plan);
     report_failure(control.as_fd(), failure.0, &failure.1);
     processes::exit(1)
@@ -225,12 +236,13 @@ fn park(control: &OwnedFd, carried: i32, plan: &Plan) -> (&'static str, io::Erro
     // Pid 1 closes its end when its own privileges are gone and its filter is in: no byte of a
     // tenant's is read, let alone run, beside a privileged one. If it fails, this process ends
     // with it, since it is pid 1.
-    let gate = File::from(processes::arranged(4 + carried));
+    let first = control.as_raw_fd() + 1;
+    let gate = File::from(processes::arranged(first + carried));
     if let Err(error) = (&gate).read_to_end(&mut Vec::new()) {
         return ("lost", error);
     }
     drop(gate);
-    let leaving: Vec<OwnedFd> = (4..4 + carried).map(processes::arranged).collect();
+    let leaving: Vec<OwnedFd> = (first..first + carried).map(processes::arranged).collect();
     let borrowed: Vec<BorrowedFd<'_>> = leaving.iter().map(AsFd::as_fd).collect();
     if let Err(error) = sockets::send(control.as_fd(), &Ready::Parked.encode(), &borrowed) {
         return ("lost", error);
@@ -295,9 +307,14 @@ fn execute(plan: &Plan, block: Block) -> io::Error {
         .env
         .iter()
         .map(|(name, value)| (text(name), text(value)));
+    let frames = plan
+        .frames
+        .is_some()
+        .then(|| (text(FRAMES_VARIABLE), text(&FRAMES_DESCRIPTOR.to_string())));
     let env: Vec<CString> = base
         .filter(|(name, _)| own(name))
         .chain(block.env.iter().cloned())
+        .chain(frames)
         .map(|(name, value)| {
             let mut both = name.into_bytes();
             both.push(b'=');

@@ -43,6 +43,8 @@ pub struct Plan {
     pub status: OwnedFd,
     /// Write ends of the guest's output.
     pub output: [OwnedFd; 2],
+    /// The guest's end of the frames socket, for a runtime that speaks frames.
+    pub frames: Option<OwnedFd>,
     /// Pid 2's uid and gid.
     pub guest_id: u32,
     /// Pid 1's uid and gid.

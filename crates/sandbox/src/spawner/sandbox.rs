@@ -66,7 +66,8 @@ pub struct Sandbox {
     pub control: Option<OwnedFd>,
     /// Where it is.
     pub state: State,
-    /// Listeners, then the read ends of the output; until handed out.
+    /// Listeners, the read ends of the output, the host's end of the frames socket of a runtime
+    /// that speaks frames; until handed out.
     pub io: Vec<OwnedFd>,
     /// Until the package is mounted.
     pub mount_namespace: Option<OwnedFd>,
@@ -123,6 +124,11 @@ impl Workshop {
         let (status, inner_status) = pipe().map_err(pipes)?;
         let (stdout, inner_stdout) = pipe().map_err(pipes)?;
         let (stderr, inner_stderr) = pipe().map_err(pipes)?;
+        let (frames, inner_frames) = match row.family.speaks_frames() {
+            true => sockets::stream_pair().map(|(a, b)| (Some(a), Some(b))),
+            false => Ok((None, None)),
+        }
+        .map_err(pipes)?;
         if self.privilege == Privilege::Root {
             // So that the guest may open /dev/stdout, which is a pipe made by root.
             for pipe in [&inner_stdout, &inner_stderr] {
@@ -147,6 +153,7 @@ impl Workshop {
                 control: inner_control,
                 status: inner_status,
                 output: [inner_stdout, inner_stderr],
+                frames: inner_frames,
                 guest_id: uid,
                 init_id: uid + 1,
                 guest_filter: Rc::clone(&self.guest_filter),
@@ -165,7 +172,7 @@ impl Workshop {
                 pidfd,
                 control: Some(control),
                 state: State::Preparing(None),
-                io: vec![stdout, stderr],
+                io: [stdout, stderr].into_iter().chain(frames).collect(),
                 mount_namespace: None,
                 group,
                 destroyed: false,

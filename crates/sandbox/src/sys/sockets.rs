@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Descriptors that one message may carry; what a peer sends beyond is closed unseen.
-pub const DESCRIPTORS_MAX: usize = 6;
+pub const DESCRIPTORS_MAX: usize = 7;
 const CONTROL_LEN: usize = 64;
 const _: () = assert!(CONTROL_LEN >= 16 + DESCRIPTORS_MAX * 4);
 
@@ -37,6 +37,15 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         flags,
         None,
     )?)
+}
+
+/// A connected pair of stream sockets, close-on-exec; the first never waits, the second does.
+pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let flags = SocketFlags::CLOEXEC;
+    let (host, guest) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::io::ioctl_fionbio(&host, true)?;
+    Ok((host, guest))
 }
 
 /// Sends one message; never waits: a full socket is [`io::ErrorKind::WouldBlock`].

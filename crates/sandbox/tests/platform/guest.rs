@@ -38,6 +38,7 @@ pub fn run(args: &[String]) -> ExitCode {
         "daemon" => {}
         "call" => call(),
         "files" => many_files(),
+        "echo" => echo(),
         other => say(&format!("unknown word {other}")),
     }
     loop {
@@ -245,6 +246,13 @@ fn call() {
     let mut stream = TcpStream::connect("127.0.0.1:9001").expect("the runtime API answers");
     stream.write_all(b"from inside\n").expect("a write");
     say("called");
+}
+
+/// What comes in on the frames socket goes out on it.
+fn echo() {
+    let socket = fs::File::from(freehold_sandbox::sys::processes::arranged(3));
+    say("echoes");
+    let _ = std::io::copy(&mut &socket, &mut &socket);
 }
 
 fn many_files() {

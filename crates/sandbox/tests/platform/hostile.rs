@@ -80,8 +80,8 @@ impl Hostile {
         let Reply::Started { number, .. } = reply else {
             panic!("{reply:?}")
         };
-        // Two listeners, two pipes and, where the machine counts, two gauges.
-        assert!(matches!(descriptors.len(), 4 | 6), "{descriptors:?}");
+        // Two listeners, two pipes, the frames socket and, where the machine counts, two gauges.
+        assert!(matches!(descriptors.len(), 5 | 7), "{descriptors:?}");
         self.send(&Request::Destroy { number }.encode(), &[]);
         self.wait(|r| matches!(r, Reply::Exited { number: n, .. } if *n == number));
     }
