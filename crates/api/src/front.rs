@@ -10,7 +10,10 @@ use crate::{
     route::{Api as Target, route_api},
 };
 use bytes::Bytes;
-use freehold_domain::{InstanceId, ports::Invoke};
+use freehold_domain::{
+    InstanceId,
+    ports::{CallChain, Caller, Invoke},
+};
 use freehold_wire::{ApiError, Service, common};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
@@ -26,7 +29,7 @@ use std::{
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
 /// Who is at the other end of a listener.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Audience {
     /// Anybody who can reach the address.
     Everybody,
@@ -36,7 +39,19 @@ pub enum Audience {
         id: InstanceId,
         /// What its bodies may hold.
         share: Arc<Share>,
+        /// What it runs.
+        chain: Arc<dyn CallChain>,
     },
+}
+
+impl Audience {
+    /// The run that a request belongs to which has just been read.
+    fn caller(&self) -> Option<Caller> {
+        match self {
+            Self::Everybody => None,
+            Self::Instance { chain, .. } => chain.caller(),
+        }
+    }
 }
 
 /// What every connection of one core shares.
@@ -94,6 +109,7 @@ impl Front {
             id,
             peer,
             port,
+            caller: self.audience.caller(),
             held: Some(held),
         };
         self.dispatch(request, admitted).await

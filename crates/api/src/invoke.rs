@@ -5,7 +5,8 @@ use crate::{Api, in_flight::HeldBytes};
 use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, OutcomeHead, Principal,
-    Qualifier, Source, ThrottleReason, TraceHeader, ports::Invoke,
+    Qualifier, Source, ThrottleReason, TraceHeader,
+    ports::{Caller, Invoke},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ pub struct Call {
     pub source: Source,
     /// The trace header as it came.
     pub trace: Option<String>,
+    /// The run that it came out of, where it came out of one.
+    pub caller: Option<Caller>,
     /// Lambda's client context, decoded.
     pub client_context: Option<Bytes>,
     /// Whether the caller wants the end of the log.
@@ -48,20 +51,42 @@ pub struct Collected {
     pub payload: Bytes,
 }
 
-/// The invocation of a call, its trace continued or begun.
-pub fn invocation(api: &Api, call: Call) -> (Invocation, Option<HeldBytes>) {
-    let trace = call
-        .trace
-        .as_deref()
+/// The trace that a call goes on with: what its header says, else what its caller runs under, else
+/// a new one.
+///
+/// How many functions stand before it is not the guest's to say: a header can only add to it.
+pub fn trace(header: Option<&str>, caller: Option<&Caller>, id: InvocationId) -> TraceHeader {
+    let known = caller.map(|caller| &caller.trace);
+    let mut trace = header
         .and_then(TraceHeader::parse)
-        .unwrap_or_else(|| TraceHeader::new_root(call.id.0));
+        .or_else(|| known.cloned())
+        .unwrap_or_else(|| TraceHeader::new_root(id.0));
+    trace.hops = trace.hops.max(known.map_or(0, |known| known.hops));
+    trace
+}
+
+/// The invocation of a call.
+pub fn invocation(api: &Api, call: Call) -> (Invocation, Option<HeldBytes>) {
+    let trace = trace(call.trace.as_deref(), call.caller.as_ref(), call.id);
+    let now = api.clock.now();
+    let (mut deadline, mut run_until) = (now + START_WAIT_MAX, None);
+    // Nobody waits for an event, and nobody hears an answer after its own end.
+    if call.mode == Mode::RequestResponse
+        && let Some(caller) = &call.caller
+        && let Some(ends) = caller.deadline
+    {
+        deadline = deadline.min(ends);
+        // How long a function runs is not for another account to say.
+        run_until = (caller.tenant == call.function.tenant).then_some(ends);
+    }
     let invocation = Invocation {
         id: call.id,
         principal: call.principal,
         function: call.function,
         qualifier: call.qualifier,
         attempt: 1,
-        deadline: api.clock.now() + START_WAIT_MAX,
+        deadline,
+        run_until,
         mode: call.mode,
         hops: trace.hops,
         trace,

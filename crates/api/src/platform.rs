@@ -4,7 +4,7 @@
 use crate::front::{Audience, Front};
 use freehold_domain::{
     FunctionRef, InstanceId,
-    ports::{Invoke, PlatformEndpoint},
+    ports::{CallChain, Invoke, PlatformEndpoint},
 };
 use std::{os::fd::OwnedFd, sync::Arc};
 use tokio::net::TcpListener;
@@ -51,6 +51,7 @@ impl PlatformEndpoint for InstanceEndpoint {
         listener: OwnedFd,
         _function: &FunctionRef,
         instance: InstanceId,
+        chain: Arc<dyn CallChain>,
     ) -> Box<dyn Send + Sync> {
         let stop = CancellationToken::new();
         let Some(invoker) = self.invoker.get().map(|of_core| of_core()) else {
@@ -63,6 +64,7 @@ impl PlatformEndpoint for InstanceEndpoint {
             audience: Audience::Instance {
                 id: instance,
                 share: self.api.in_flight.instance(),
+                chain,
             },
         };
         tokio::spawn(accept(front, listener, stop.clone()));

@@ -2,7 +2,7 @@
 
 use crate::in_flight::HeldBytes;
 use bytes::Bytes;
-use freehold_domain::InvocationId;
+use freehold_domain::{InvocationId, ports::Caller};
 use http::request::Parts;
 use std::net::IpAddr;
 
@@ -19,6 +19,8 @@ pub struct Request {
     pub peer: IpAddr,
     /// The port of the listener.
     pub port: u16,
+    /// The run that it came out of, on an instance's own listener.
+    pub caller: Option<Caller>,
     /// The body's share of the bytes in flight, given back with the request.
     pub held: Option<HeldBytes>,
 }

@@ -209,6 +209,7 @@ async fn answer(
         mode: Mode::RequestResponse,
         source: Source::Url,
         trace: request.header("x-amzn-trace-id").map(str::to_owned),
+        caller: request.caller,
         client_context: None,
         log_tail: false,
         body: Bytes::from(event),

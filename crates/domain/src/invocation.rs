@@ -52,6 +52,9 @@ pub struct Invocation {
     /// When the caller stops waiting for a *start*; the run itself has the function's timeout.
     /// Only ever moved earlier on the way.
     pub deadline: Mono,
+    /// When the run of the function that waits for this one is over, where both are one tenant's:
+    /// this run ends then at the latest, since nobody hears it any more.
+    pub run_until: Option<Mono>,
     /// How the caller waits.
     pub mode: Mode,
     /// The trace it belongs to.

@@ -118,7 +118,7 @@ async fn retry_init(
         id,
         executed: &revision.executed,
     });
-    let timeout = revision.timeout();
+    let timeout = granted(&admitted, begun);
     let launched = tokio::select! {
         biased;
         launched = launch(node, &revision, core, attempt, Phase::Invoke, timeout) => Some(launched),
@@ -138,7 +138,7 @@ async fn retry_init(
         Some(Err(LaunchFailed::Init(failure, _))) => {
             revision.init_failed_again(node);
             let start = failure.start;
-            (init_failed(node, &admitted, failure), start)
+            (init_failed(node, &admitted, failure, timeout), start)
         }
         Some(Err(LaunchFailed::Platform(error))) => (Failure::lost(error), Duration::ZERO),
         None => (Failure::cancelled(InstanceUsage::default()), Duration::ZERO),
@@ -170,7 +170,12 @@ async fn retry_init(
     }
 }
 
-fn init_failed(node: &Node, admitted: &Admitted, failure: InitFailure) -> Failure {
+fn init_failed(
+    node: &Node,
+    admitted: &Admitted,
+    failure: InitFailure,
+    timeout: Duration,
+) -> Failure {
     let (id, spec) = (admitted.invocation.id, &admitted.revision.spec);
     let usage = failure.usage;
     match failure.kind {
@@ -181,7 +186,7 @@ fn init_failed(node: &Node, admitted: &Admitted, failure: InitFailure) -> Failur
             Failure::exited(id, &ExitReport { cause, usage }, spec.memory)
         }
         InitFailureKind::NoProgram => Failure::no_program(id, usage),
-        InitFailureKind::TimedOut => Failure::timed_out(id, admitted.revision.timeout(), usage),
+        InitFailureKind::TimedOut => Failure::timed_out(id, timeout, usage),
         InitFailureKind::Broken { reason } => {
             tracing::info!(function = %admitted.revision.function.name, %reason, "init failed");
             node.counters.broken();
@@ -220,7 +225,11 @@ async fn run(
 ) -> Finished {
     let (revision, id) = (admitted.revision.clone(), admitted.invocation.id);
     let cell = lease.cell().clone();
-    let (log, clock, timeout) = (cell.log.clone(), &node.parts.clock, revision.timeout());
+    let (log, clock, timeout) = (
+        cell.log.clone(),
+        &node.parts.clock,
+        granted(&admitted, begun),
+    );
     let coming_up = cell.take_coming_up();
     if !is_retry {
         log.begin(id, admitted.invocation.log_tail);
@@ -229,14 +238,15 @@ async fn run(
             executed: &revision.executed,
         });
     }
-    let cancelled = cell.enter(id);
-    lease.begin();
     let deadline = begun + timeout;
+    let call = call(node, &admitted, deadline);
+    let cancelled = cell.enter(id, &call.trace, deadline);
+    lease.begin();
     let ended = match (&mut exited).now_or_never() {
         // One that came up on this invocation's time, and has ended already.
         Some(report) => Ended::Exited(report),
         None => {
-            let mut answered = pin!(answer(node, &cell, call(node, &admitted, deadline)));
+            let mut answered = pin!(answer(node, &cell, call));
             tokio::select! {
                 biased;
                 ended = &mut answered => ended,
@@ -334,11 +344,21 @@ impl Finished {
     }
 }
 
+/// How long a run that begins now may take: as long as its function may run, and no longer than
+/// anybody waits for it.
+fn granted(admitted: &Admitted, begun: Mono) -> Duration {
+    let timeout = admitted.revision.timeout();
+    let until = admitted.invocation.run_until;
+    until.map_or(timeout, |until| until.since(begun).min(timeout))
+}
+
 /// The event as the function sees it.
 fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
     let (invocation, clock) = (&admitted.invocation, &node.parts.clock);
     let mut trace = invocation.trace.clone();
     trace.hops = invocation.hops.saturating_add(1);
+    // What it calls has this run as its parent: the random half of its id, as good as any span's.
+    trace.parent = Some(invocation.id.0.as_u64_pair().1);
     let is_bare = invocation.qualifier == Qualifier::Latest;
     GuestCall {
         id: invocation.id,

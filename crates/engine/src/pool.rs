@@ -16,6 +16,7 @@
 
 mod caretaker;
 mod cell;
+mod chain;
 mod launch;
 mod lease;
 mod memory;

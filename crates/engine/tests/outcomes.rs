@@ -453,3 +453,29 @@ async fn a_spawner_that_dies_is_waited_for() {
     busy.await.unwrap().unwrap();
     sim.ends_clean().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_with_who_waits_for_it() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.head.timeout_s = 60).await;
+    let mut event = sim.event("f", "hang");
+    event.hops = 4;
+    let (begun, id) = (sim.clock.now(), event.id);
+    event.run_until = Some(begun + Duration::from_secs(2));
+    let root = event.trace.root_random;
+    let invoker = sim.invoker(0);
+    let running = tokio::spawn(async move { invoker.invoke(event).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What it calls stands behind five functions and has the rest of its time.
+    let caller = sim.platform.callers().remove(0).unwrap();
+    assert_eq!((caller.trace.hops, caller.trace.root_random), (5, root));
+    assert_eq!(caller.trace.parent, Some(id.0.as_u64_pair().1));
+    assert_eq!(caller.deadline, Some(begun + Duration::from_secs(2)));
+    let outcome = running.await.unwrap().unwrap();
+    // Of its own sixty seconds.
+    assert_eq!(sim.clock.now().since(begun).as_secs(), 2);
+    let (body, _) = outcome.body.collect(1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("timed out after"), "{text}");
+    sim.ends_clean().await;
+}

@@ -4,8 +4,8 @@ use freehold_domain::{
     BoxFuture,
     ids::{Digest, FunctionRef, InstanceId, TenantId},
     ports::{
-        InstanceCredentials, PackageError, Packages, PlatformEndpoint, SealError, Sealer,
-        SessionKey,
+        CallChain, Caller, InstanceCredentials, PackageError, Packages, PlatformEndpoint,
+        SealError, Sealer, SessionKey,
     },
     record::Sealed,
     time::Wall,
@@ -15,7 +15,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 /// Packages that exist, whatever their digest, unless told otherwise.
@@ -121,15 +121,29 @@ impl InstanceCredentials for FakeCredentials {
 }
 
 /// An endpoint that serves nothing and counts its guards.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FakePlatform {
     guards: Arc<()>,
+    chains: Mutex<Vec<Weak<dyn CallChain>>>,
+}
+
+impl std::fmt::Debug for FakePlatform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FakePlatform({} live)", self.live())
+    }
 }
 
 impl FakePlatform {
     /// Guards that are held.
     pub fn live(&self) -> usize {
         Arc::strong_count(&self.guards) - 1
+    }
+
+    /// Who calls out of each live instance now, in the order of their starts.
+    pub fn callers(&self) -> Vec<Option<Caller>> {
+        let chains = self.chains.lock();
+        let live = chains.iter().filter_map(Weak::upgrade);
+        live.map(|chain| chain.caller()).collect()
     }
 }
 
@@ -139,7 +153,9 @@ impl PlatformEndpoint for FakePlatform {
         _listener: OwnedFd,
         _function: &FunctionRef,
         _instance: InstanceId,
+        chain: Arc<dyn CallChain>,
     ) -> Box<dyn Send + Sync> {
-        Box::new(self.guards.clone())
+        self.chains.lock().push(Arc::downgrade(&chain));
+        Box::new((self.guards.clone(), chain))
     }
 }

@@ -167,6 +167,13 @@ pub(super) fn event_too_large(length: u64, limit: u64) -> ApiError {
     ))
 }
 
+/// A chain of functions that call each other without end.
+pub(super) fn loops(hops: u8) -> ApiError {
+    error::recursive_invocation(format!(
+        "The call chain was stopped: {hops} functions called each other"
+    ))
+}
+
 /// An event that the queue did not take.
 pub(super) fn not_taken(fault: &SinkError, length: u64) -> ApiError {
     match fault {
@@ -174,6 +181,7 @@ pub(super) fn not_taken(fault: &SinkError, length: u64) -> ApiError {
         SinkError::DiskFull | SinkError::Unavailable { .. } => {
             common::service_unavailable(fault.to_string()).with_retry_after_s(1)
         }
+        SinkError::LoopDetected { hops } => loops(*hops),
         SinkError::Failed { .. } => {
             tracing::error!(%fault, "an event could not be stored");
             error::service("The event could not be stored.")

@@ -3,15 +3,13 @@
 use super::{Ctx, explain};
 use crate::{
     arn::{Absent, denied, function_arn, named, qualified_arn},
-    invoke::{Call, Collected, invocation, invoke_detached, throttle_reason},
+    invoke::{Call, Collected, invocation, invoke_detached, throttle_reason, trace},
     request::Request,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use freehold_control::Described;
-use freehold_domain::{
-    InvocationId, InvokeError, Mode, OutcomeKind, Qualifier, Source, TraceHeader, ports::Invoke,
-};
+use freehold_domain::{InvokeError, Mode, OutcomeKind, Qualifier, Source, ports::Invoke};
 use freehold_identity::policy::{Decision, INVOKE_FUNCTION, ResourceContext, decide};
 use freehold_wire::{
     ApiError, Call as WireCall, Labels, Service, common,
@@ -60,7 +58,8 @@ pub(super) async fn invoke(
         .as_deref()
         .map(client_context)
         .transpose()?;
-    let trace = trace(request.header(TRACE.as_str()), id);
+    // The caller hears which trace it is, as on AWS.
+    let trace = trace(request.header(TRACE.as_str()), request.caller.as_ref(), id);
     let call = Call {
         id,
         principal: ctx.who.clone(),
@@ -73,6 +72,7 @@ pub(super) async fn invoke(
         },
         source: Source::Api,
         trace: Some(trace.to_string()),
+        caller: request.caller,
         client_context,
         log_tail: asked.log_type.as_deref() == Some("Tail"),
         // A function that is called without a payload gets an empty object, as on AWS.
@@ -106,13 +106,6 @@ pub(super) async fn invoke(
         response.headers_mut().insert(TRACE, value);
     }
     Ok(response)
-}
-
-/// The caller's trace continued, or a new one begun: the caller hears which, as on AWS.
-fn trace(header: Option<&str>, id: InvocationId) -> TraceHeader {
-    header
-        .and_then(TraceHeader::parse)
-        .unwrap_or_else(|| TraceHeader::new_root(id.0))
 }
 
 /// Its own tenant's principals may; another tenant needs a statement of the function's policy.
@@ -253,9 +246,7 @@ fn refused(fault: InvokeError, arn: &str) -> ApiError {
         InvokeError::EventTooLarge { limit_bytes } => common::request_too_large(format!(
             "Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
         )),
-        InvokeError::LoopDetected { hops } => error::recursive_invocation(format!(
-            "The call chain was stopped: {hops} functions called each other"
-        )),
+        InvokeError::LoopDetected { hops } => explain::loops(hops),
         InvokeError::Draining => {
             common::service_unavailable("The node is shutting down; try again.")
                 .with_retry_after_s(1)

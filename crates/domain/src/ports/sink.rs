@@ -19,6 +19,12 @@ pub enum SinkError {
         /// The limit that was crossed.
         limit_bytes: u64,
     },
+    /// More functions called each other than may.
+    #[error("the call chain loops: {hops} functions called each other")]
+    LoopDetected {
+        /// How many.
+        hops: u8,
+    },
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,

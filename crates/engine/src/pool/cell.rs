@@ -1,11 +1,12 @@
 //! One live instance with everything that dies with it.
 
-use super::Booking;
+use super::{Booking, chain::Chain};
 use crate::{logs::InstanceLog, node::Node};
 use freehold_domain::{
     ids::{CoreId, InstanceId, InvocationId},
     ports::{ExitReport, Instance, InstanceGone, Link, Spent},
     time::{Mono, Wall},
+    trace::TraceHeader,
 };
 use parking_lot::Mutex;
 use std::{
@@ -57,7 +58,8 @@ pub(crate) struct Cell {
     pub(crate) thawed: Notify,
     /// What the first invocation has to say about how the instance came up.
     pub(super) coming_up: Mutex<Option<ComingUp>>,
-    pub(super) running: Mutex<Vec<(InvocationId, Arc<Notify>)>>,
+    /// What runs here, also for the calls that come out of it.
+    pub(super) chain: Arc<Chain>,
     pub(super) cpu_seen_us: AtomicU64,
     pub(super) frozen: AtomicBool,
     /// One freeze or thaw at a time.
@@ -105,23 +107,25 @@ impl Cell {
         self.coming_up.lock().take()
     }
 
-    /// Notes that an invocation runs here; notified when somebody cancels it.
-    pub(crate) fn enter(&self, id: InvocationId) -> Arc<Notify> {
-        let cancel = Arc::new(Notify::new());
-        self.running.lock().push((id, cancel.clone()));
+    /// Notes that an invocation runs here until `deadline` at the latest, with the trace that the
+    /// function is given; notified when somebody cancels it.
+    pub(crate) fn enter(
+        &self,
+        id: InvocationId,
+        trace: &TraceHeader,
+        deadline: Mono,
+    ) -> Arc<Notify> {
         self.invocations.fetch_add(1, Ordering::Relaxed);
-        cancel
+        self.chain.enter(id, trace, deadline)
     }
 
     pub(crate) fn leave(&self, id: InvocationId) {
-        self.running.lock().retain(|(running, _)| *running != id);
+        self.chain.leave(id);
     }
 
     /// Cancels an invocation that runs here.
     pub(crate) fn cancel(&self, id: InvocationId) -> bool {
-        let running = self.running.lock();
-        let found = running.iter().find(|(running, _)| *running == id);
-        found.inspect(|(_, cancel)| cancel.notify_one()).is_some()
+        self.chain.cancel(id)
     }
 
     /// The same with the processor time since this was last asked: what was burnt between two

@@ -7,6 +7,7 @@
 use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
+    chain::Chain,
 };
 use crate::{
     environment,
@@ -139,10 +140,13 @@ pub(crate) async fn launch(
     if let Err(error) = attempt.log.attach(node, core, io.stdout, io.stderr) {
         return Err(LaunchFailed::Platform(internal("logs", &error.to_string())));
     }
-    let platform = node
-        .parts
-        .platform
-        .serve(io.platform, &revision.function, attempt.instance);
+    let chain = Arc::new(Chain::new(revision.function.tenant.clone()));
+    let platform = node.parts.platform.serve(
+        io.platform,
+        &revision.function,
+        attempt.instance,
+        chain.clone(),
+    );
     let wires = Wires {
         runtime_api: io.runtime_api,
         frames: io.frames,
@@ -228,7 +232,7 @@ pub(crate) async fn launch(
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
         coming_up: Mutex::new(Some(ComingUp { start, init: took })),
-        running: Mutex::default(),
+        chain,
         cpu_seen_us: AtomicU64::new(0),
         frozen: AtomicBool::new(false),
         power: tokio::sync::Mutex::default(),

@@ -268,6 +268,7 @@ impl Sim {
             qualifier: Qualifier::Latest,
             attempt: 1,
             deadline: self.clock.now() + Duration::from_secs(30),
+            run_until: None,
             mode: Mode::RequestResponse,
             trace: TraceHeader::new_root(id.0),
             hops: 0,

@@ -59,6 +59,8 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
         qualifier: event.qualifier.clone(),
         attempt: event.attempts,
         deadline: clock.now() + wait,
+        // Nobody waits for it.
+        run_until: None,
         mode: Mode::Event,
         trace: event.trace.clone(),
         hops: event.hops,

@@ -110,11 +110,10 @@ impl Sink for QueueSink {
             taken.map(drop).map_err(|error| match error {
                 EnqueueError::TooLarge { limit_bytes, .. } => SinkError::TooLarge { limit_bytes },
                 EnqueueError::DiskFull => SinkError::DiskFull,
-                EnqueueError::LoopDetected { .. } | EnqueueError::Denied { .. } => {
-                    SinkError::Unavailable {
-                        reason: error.to_string(),
-                    }
-                }
+                EnqueueError::LoopDetected { hops } => SinkError::LoopDetected { hops },
+                EnqueueError::Denied { .. } => SinkError::Unavailable {
+                    reason: error.to_string(),
+                },
                 EnqueueError::Failed { reason } => SinkError::Failed { reason },
             })
         })
