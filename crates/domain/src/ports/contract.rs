@@ -47,6 +47,18 @@ pub trait Contract: Send + Sync {
     fn boot(&self, _wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
         None
     }
+
+    /// Takes over a runtime that was thawed from a start image: it has booted, says nothing, and
+    /// waits for what it is to be. `None` where the contract has no start images.
+    fn thawed(&self, _wires: Wires) -> Option<Box<dyn Booted>> {
+        None
+    }
+
+    /// Whether its runtimes know [`Link::prepare_image`] and [`Link::resume`]. Whether an image
+    /// can be taken in the end is for the process and the driver to say.
+    fn has_images(&self) -> bool {
+        false
+    }
 }
 
 /// The descriptors of an instance that a contract may speak through.
@@ -110,6 +122,19 @@ pub trait Link: Send + Sync {
     /// Errors: [`OpenError::Init`] with what a hook reported; [`OpenError::Broken`] with what the
     /// runtime holds that an image cannot carry, or of a contract without images.
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(async {
+            Err(OpenError::Broken {
+                reason: "its contract has no start images".to_owned(),
+            })
+        })
+    }
+
+    /// Goes on in the same process after [`Link::prepare_image`], whether that found it fit or not:
+    /// as [`Booted::resume`] does in a thawed one. A function that counts on its hooks gets them on
+    /// every way up.
+    ///
+    /// Errors: as [`Link::prepare_image`].
+    fn resume(&self, _opening: Opening) -> BoxFuture<'_, Result<(), OpenError>> {
         Box::pin(async {
             Err(OpenError::Broken {
                 reason: "its contract has no start images".to_owned(),
