@@ -13,6 +13,7 @@ mod figures;
 mod functions;
 mod hangups;
 mod idle;
+mod keep;
 mod processes;
 mod server;
 mod warm;
@@ -59,6 +60,12 @@ enum What {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// What the policy of keeping warm costs on replayed arrivals, beside fixed time-outs; no server
+    Keep {
+        /// Repeats an earlier run's arrivals
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// The echo; started by the others
     #[command(hide = true)]
     Echo,
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
             What::Cold { only } => cold::run(&args.bin, args.smoke, only).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
+            What::Keep { seed } => keep::run(args.smoke, *seed),
             What::Echo => echo::serve().await,
         }
     });

@@ -9,6 +9,7 @@ mod admission;
 mod engine;
 mod environment;
 mod exchange;
+pub mod keep;
 mod logs;
 mod node;
 mod parts;
