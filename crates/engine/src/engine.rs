@@ -6,12 +6,12 @@ use crate::{
     pipeline,
     pool::Cell,
     reconcile,
-    route::{Revision, RouteWatcher},
+    route::{self, Revision, RouteWatcher},
     stats::{InstanceState, InstanceView, Stats},
 };
 use freehold_domain::{
     BoxFuture,
-    ids::{CoreId, FunctionRef, InvocationId, Region, TenantId},
+    ids::{CoreId, FunctionRef, InvocationId, Qualifier, Region, TenantId},
     invocation::Invocation,
     outcome::{InvokeError, Outcome},
     ports::Invoke,
@@ -150,6 +150,29 @@ impl Engine {
         node.until_quiet().await;
     }
 
+    /// Keeps at least `count` instances of a function's head or of one of its versions ready from
+    /// now on, in place of what was asked for before; 0 asks for none. It holds for the revisions
+    /// that follow, until the node ends: one that dies is replaced, memory pressure spares them.
+    ///
+    /// Errors: [`InvokeError::NotFound`], [`InvokeError::NotReady`]; it holds from the moment on at
+    /// which the function can be called.
+    pub async fn set_minimum(
+        &self,
+        function: &FunctionRef,
+        qualifier: &Qualifier,
+        count: u32,
+    ) -> Result<(), InvokeError> {
+        let wanted = (function.clone(), qualifier.clone());
+        if count == 0 {
+            self.node.minimums.lock().remove(&wanted);
+        } else {
+            self.node.minimums.lock().insert(wanted, count);
+        }
+        let revision = route::resolve(&self.node, function, qualifier).await?;
+        revision.set_minimum(&self.node, count);
+        Ok(())
+    }
+
     /// The numbers of this moment.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -164,6 +187,11 @@ impl Engine {
             stats.instances_frozen += frozen as u64;
             stats.starting += starting as u64;
             stats.waiting += waiting as u64;
+            if !revision.pool.is_retired() {
+                let minimum = u64::from(revision.pool.minimum());
+                stats.instances_minimum += minimum;
+                stats.instances_missing += minimum.saturating_sub(instances as u64);
+            }
         }
         stats
     }

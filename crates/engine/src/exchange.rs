@@ -51,6 +51,8 @@ pub(crate) struct Finished {
     pub(crate) init: Duration,
     /// Whether this invocation is the first one that its instance runs after a good init.
     pub(crate) is_cold: bool,
+    /// Whether it waited for that instance to come up.
+    pub(crate) waited: bool,
     pub(crate) run: Duration,
     pub(crate) cpu_us: u64,
     pub(crate) memory_peak_bytes: u64,
@@ -154,6 +156,7 @@ async fn retry_init(
         start,
         init: Duration::ZERO,
         is_cold: false,
+        waited: false,
         run: node
             .parts
             .clock
@@ -287,6 +290,7 @@ async fn run(
         start,
         init: if is_retry { Duration::ZERO } else { init },
         is_cold: coming_up.is_some() && !is_retry,
+        waited: coming_up.is_some() && !is_retry && !cell.was_made_ahead(),
         run,
         cpu_us: 0,
         memory_peak_bytes: 0,

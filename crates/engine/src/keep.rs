@@ -27,7 +27,7 @@ pub mod traces;
 
 use day::Day;
 use gaps::Gaps;
-use level::Level;
+use level::{Held, Level};
 
 /// Seconds since the caller's origin, which lies at midnight UTC of some day.
 pub type Seconds = f64;
@@ -69,8 +69,11 @@ impl Means {
 /// What to hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
-    /// Instances, those in use included.
+    /// Instances that may stay, those in use included.
     pub instances: u32,
+    /// Of those, instances that are to be there: in use, or expected to be any moment. What dies
+    /// while it is merely held is not replaced.
+    pub ahead: u32,
     /// When the answer changes, should nothing happen until then; `None` when it stays.
     pub until: Option<Seconds>,
 }
@@ -82,6 +85,16 @@ pub enum Policy {
     Adaptive,
     /// An idle instance stays this long, whatever the history; nothing is made ahead.
     Fixed(Seconds),
+}
+
+impl Policy {
+    /// An instance that was used within this time is never too much.
+    pub fn least_idle(self) -> Seconds {
+        match self {
+            Self::Adaptive => STAYS,
+            Self::Fixed(stays) => stays.min(STAYS),
+        }
+    }
 }
 
 /// The history of one function and what follows from it. See the module.
@@ -147,18 +160,27 @@ impl Keep {
         self.levels.iter_mut().for_each(Level::reflect);
         let mut target = Target {
             instances: 0,
+            ahead: 0,
             until: None,
         };
         for (at, level) in self.levels.iter().enumerate() {
             let (held, until) = level.held(now, self.policy, means, self.early);
-            if held {
-                let in_use = self.needed.saturating_sub(FIRSTS[at] - 1).min(size(at));
-                target.instances += level.expected().max(in_use).min(size(at));
-            }
+            let in_use = self.needed.saturating_sub(FIRSTS[at] - 1).min(size(at));
+            let expected = level.expected().max(in_use).min(size(at));
+            target.instances += if held == Held::No { in_use } else { expected };
+            target.ahead += if held == Held::Expected {
+                expected
+            } else {
+                in_use
+            };
             target.until = earlier(target.until, until);
         }
-        target.instances = target.instances.max(self.needed);
         target
+    }
+
+    /// What [`Keep::demand`] said last.
+    pub fn needed(&self) -> u32 {
+        self.needed
     }
 
     /// Nothing runs any more: the revision was replaced, and its successor goes on with what was
@@ -202,7 +224,7 @@ mod tests {
     fn before_each(keep: &mut Keep, calls: impl IntoIterator<Item = Seconds>) -> Vec<u32> {
         let mut held = Vec::new();
         for at in calls {
-            held.push(keep.target(at - 0.5, Means::AMPLE).instances);
+            held.push(keep.target(at - 0.5, Means::AMPLE).ahead);
             keep.demand(at, 1);
             keep.demand(at + 1.0, 0);
         }
@@ -217,6 +239,7 @@ mod tests {
         keep.demand(11.0, 0);
         let now = keep.target(11.0, Means::AMPLE);
         assert_eq!((now.instances, now.until), (1, Some(11.0 + FIXED)));
+        assert_eq!(now.ahead, 0, "held, but not replaced");
         assert_eq!(keep.target(11.0 + FIXED, Means::AMPLE).instances, 0);
     }
 
@@ -289,6 +312,7 @@ mod tests {
             keep.target(50.0 * HOUR + 61.0, Means::AMPLE),
             Target {
                 instances: 0,
+                ahead: 0,
                 until: None
             }
         );

@@ -4,14 +4,20 @@
 
 use crate::{
     admission::Admission,
+    keep::Seconds,
     parts::EngineParts,
     pool::MemoryBook,
     route::{Revision, Routes},
     stats::Counters,
 };
-use freehold_domain::ids::CoreId;
+use freehold_domain::{
+    ids::{CoreId, FunctionRef, Qualifier},
+    ports::Clock,
+    time::Mono,
+};
 use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     future::Future,
     sync::{
         Arc, OnceLock, Weak,
@@ -26,6 +32,10 @@ use tokio::{
 
 pub(crate) struct Node {
     pub(crate) parts: EngineParts,
+    /// Seconds from midnight UTC to the clock's origin, when the node was made.
+    origin: Seconds,
+    /// Instances that revisions have ready at the least, where somebody asked for it.
+    pub(crate) minimums: Mutex<HashMap<(FunctionRef, Qualifier), u32>>,
     pub(crate) routes: Routes,
     pub(crate) admission: Admission,
     pub(crate) memory: MemoryBook,
@@ -42,6 +52,8 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(parts: EngineParts) -> Self {
         Self {
+            origin: origin(&*parts.clock),
+            minimums: Mutex::default(),
             routes: Routes::new(),
             admission: Admission::new(parts.limits.account_concurrency),
             memory: MemoryBook::new(),
@@ -54,6 +66,16 @@ impl Node {
             quiet: Notify::new(),
             parts,
         }
+    }
+
+    /// An instant as the policy of keeping counts.
+    pub(crate) fn seconds(&self, at: Mono) -> Seconds {
+        self.origin + at.0 as f64 / 1e9
+    }
+
+    /// The instant of the policy's seconds, rounded up: whoever wakes then finds them passed.
+    pub(crate) fn mono(&self, seconds: Seconds) -> Mono {
+        Mono(((seconds - self.origin).max(0.0) * 1e9).ceil() as u64 + 1_000)
     }
 
     /// The runtime that is current becomes the core's: its mailbox is that runtime's queue.
@@ -129,6 +151,15 @@ impl Node {
             notified.await;
         }
     }
+}
+
+/// The clock's origin, counted from a midnight before it: which one does not matter, and small
+/// numbers are precise ones.
+fn origin(clock: &dyn Clock) -> Seconds {
+    const DAY_US: i64 = 86_400_000_000;
+    let (now, wall) = (clock.now(), clock.wall());
+    let origin = wall.0.rem_euclid(DAY_US) as f64 / 1e6 - now.0 as f64 / 1e9;
+    origin.rem_euclid(86_400.0)
 }
 
 /// See [`Node::begin`].

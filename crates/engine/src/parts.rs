@@ -1,5 +1,6 @@
 //! What an engine is made from.
 
+use crate::keep::Policy;
 use freehold_domain::{
     ids::Mebibytes,
     limits::Limits,
@@ -50,8 +51,8 @@ pub struct EngineParts {
 /// Settings of the engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// How long an instance may be idle before it is removed.
-    pub idle_timeout: Duration,
+    /// How long idle instances stay, and what is made ahead.
+    pub keep: Policy,
     /// How long an idle instance keeps running: time for the runtime to come back for its next
     /// event. At most [`FREEZE_AFTER`].
     pub freeze_after: Duration,
@@ -70,7 +71,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_secs(600),
+            keep: Policy::Adaptive,
             freeze_after: FREEZE_AFTER / 2,
             memory_expected: Mebibytes(48),
             cpu: CpuPolicy::Burst,

@@ -17,6 +17,7 @@
 mod caretaker;
 mod cell;
 mod chain;
+mod keeper;
 mod launch;
 mod lease;
 mod memory;
@@ -28,7 +29,7 @@ pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
 pub(crate) use starter::FailedInit;
 
-use crate::{node::Node, route::Revision};
+use crate::{keep::Keep, node::Node, route::Revision};
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
@@ -39,17 +40,21 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// See the module.
 pub(crate) struct Pool {
     state: Mutex<State>,
     /// What an instance is expected to use, bytes: learned from those that ran.
     expected_bytes: AtomicU64,
+    /// Instances that are ready at the least, whatever the history says.
+    minimum: AtomicU32,
+    /// Wakes the keeper.
+    tending: Arc<Notify>,
     /// Starts of this pool that wait for machine memory.
     pub(crate) short_of_memory: AtomicUsize,
 }
@@ -62,6 +67,14 @@ struct State {
     waiters: VecDeque<Waiter>,
     waiter_ids: u64,
     starting: usize,
+    /// Instances with an event in them.
+    in_use: usize,
+    /// When which of them are needed.
+    keep: Keep,
+    /// Whether there is a keeper.
+    is_tended: bool,
+    /// Nothing is made ahead before.
+    ahead_after: Mono,
     /// Slots of an instance, as far as known.
     slots: u16,
     failures: u32,
@@ -129,7 +142,7 @@ pub(crate) enum Found {
 }
 
 impl Pool {
-    pub(crate) fn new(cores: u16, slots: u16, expected_bytes: u64) -> Self {
+    pub(crate) fn new(cores: u16, slots: u16, expected_bytes: u64, keep: Keep) -> Self {
         Self {
             state: Mutex::new(State {
                 retired: false,
@@ -138,13 +151,27 @@ impl Pool {
                 waiters: VecDeque::new(),
                 waiter_ids: 0,
                 starting: 0,
+                in_use: 0,
+                keep,
+                is_tended: false,
+                ahead_after: Mono(0),
                 slots: slots.max(1),
                 failures: 0,
                 backoff_until: Mono(0),
             }),
             expected_bytes: AtomicU64::new(expected_bytes),
+            minimum: AtomicU32::new(0),
+            tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.state.lock().retired
+    }
+
+    pub(crate) fn minimum(&self) -> u32 {
+        self.minimum.load(Ordering::Acquire)
     }
 
     pub(crate) fn expected_bytes(&self) -> u64 {
@@ -216,9 +243,12 @@ impl Pool {
         (seat.busy == 0 && seat.uses == uses_seen).then(|| state.remove(id))?
     }
 
-    /// The instance that has been idle longest: since when, and which.
+    /// The instance that has been idle longest: since when, and which. None of the minimum.
     pub(crate) fn oldest_idle(&self) -> Option<(Mono, InstanceId, u64)> {
         let state = self.state.lock();
+        if state.seats.len() <= self.minimum() as usize {
+            return None;
+        }
         let idle = state.seats.iter().filter(|(_, seat)| seat.busy == 0);
         idle.map(|(id, seat)| (seat.idle_since, *id, seat.uses))
             .min()
@@ -233,6 +263,7 @@ impl Pool {
 impl State {
     fn remove(&mut self, id: InstanceId) -> Option<Arc<Cell>> {
         let seat = self.seats.remove(&id)?;
+        self.in_use -= usize::from(seat.busy > 0);
         self.free[core_index(seat.cell.core)].retain(|free| *free != id);
         Some(seat.cell)
     }
@@ -264,6 +295,7 @@ impl State {
                 }
                 continue;
             }
+            self.in_use += usize::from(seat.busy == 0);
             seat.busy += 1;
             seat.uses += 1;
             if seat.busy >= cell.slots {
@@ -310,7 +342,14 @@ impl Revision {
             cell.end_soon(node);
         }
         if let Some(cell) = taken {
+            let calls = state.note(node.seconds(now)) || !state.is_tended;
             drop(state);
+            if calls {
+                self.tend(node, here);
+            }
+            if cell.was_made_ahead() && cell.invocations.load(Ordering::Relaxed) == 0 {
+                node.counters.ahead_used();
+            }
             return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell)));
         }
         let backs_off = state.failures >= node.parts.config.init_failures;
@@ -328,7 +367,11 @@ impl Revision {
             state.starts_wanted()
         };
         state.starting += wanted;
+        let calls = state.note(node.seconds(now)) || !state.is_tended;
         drop(state);
+        if calls {
+            self.tend(node, here);
+        }
         for _ in 0..wanted {
             starter::start(node, self, here);
         }
@@ -355,7 +398,11 @@ impl Revision {
                     None
                 };
                 match waiter {
-                    Some(waiter) => waiter,
+                    Some(waiter) => {
+                        // Somebody waited for it in the end.
+                        cell.set_made_ahead(false);
+                        waiter
+                    }
                     None => {
                         let cell = lease.disarm();
                         return self.put_back(node, state, cell);
@@ -384,15 +431,17 @@ impl Revision {
         let was_full = seat.busy >= cell.slots;
         seat.busy -= 1;
         seat.uses += 1;
-        if seat.busy == 0 {
+        let is_idle = seat.busy == 0;
+        if is_idle {
             seat.idle_since = now;
+            state.in_use -= 1;
+            state.note(node.seconds(now));
             if state.retired || cell.is_worn(now) {
                 let ended = state.remove(cell.id);
                 drop(guard);
                 return ended.into_iter().for_each(|cell| cell.end_soon(node));
             }
         }
-        let is_idle = seat.busy == 0;
         if was_full && !cell.is_worn(now) {
             state.free[core_index(cell.core)].push(cell.id);
         }
@@ -422,6 +471,7 @@ impl Revision {
             let idle: Vec<_> = idle.into_iter().filter_map(|id| state.remove(id)).collect();
             (idle, state.stranded())
         };
+        self.pool.tending.notify_one();
         for cell in idle {
             cell.end_soon(node);
         }

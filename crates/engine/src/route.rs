@@ -103,7 +103,7 @@ pub(crate) async fn again(
     Ok(admitted)
 }
 
-async fn resolve(
+pub(crate) async fn resolve(
     node: &Arc<Node>,
     function: &FunctionRef,
     qualifier: &Qualifier,
@@ -252,6 +252,14 @@ impl Routes {
                     Ok(revision) => {
                         let revision = Arc::new(revision);
                         node.remember(&revision);
+                        if let Some(Served::Ready(before)) = at_hand {
+                            revision.inherit(node, before);
+                        }
+                        let wanted = (function.clone(), revision.executed.clone());
+                        let minimum = node.minimums.lock().get(&wanted).copied();
+                        if let Some(minimum) = minimum {
+                            revision.set_minimum(node, minimum);
+                        }
                         Served::Ready(revision)
                     }
                     Err(reason) => Served::NotReady {

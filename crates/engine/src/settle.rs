@@ -35,6 +35,7 @@ pub(crate) fn settle(
         answer,
         instance,
         is_cold,
+        waited,
         ..
     } = finished;
     let (invocation, revision) = (&admitted.invocation, &admitted.revision);
@@ -68,7 +69,7 @@ pub(crate) fn settle(
     };
     let frame = serde_json::to_vec(&entry).expect("an entry has string keys alone");
     let written = node.parts.ledger.append(core.0, &frame);
-    node.counters.settled(ending, &usage, is_cold);
+    node.counters.settled(ending, &usage, waited);
     if lease.is_none() {
         log.close();
     }

@@ -18,10 +18,14 @@ pub struct Stats {
     pub endings: Vec<(Ending, u64)>,
     /// Invocations that were turned away, by reason.
     pub throttles: Vec<(ThrottleReason, u64)>,
-    /// Invocations that were the first on their instance.
+    /// Invocations that waited for an instance to come up, and ran on it first.
     pub cold_starts: u64,
     /// Sandboxes that came up.
     pub sandboxes_started: u64,
+    /// Starts that no event waited for: expected ones, and those of minimums.
+    pub starts_ahead: u64,
+    /// Of those, instances that an event has found ready.
+    pub starts_ahead_used: u64,
     /// First inits that failed.
     pub init_failures: u64,
     /// Runtimes that broke their contract.
@@ -58,6 +62,10 @@ pub struct Stats {
     pub starting: u64,
     /// Invocations that wait for a slot.
     pub waiting: u64,
+    /// Instances that minimums ask for.
+    pub instances_minimum: u64,
+    /// Of those, instances that are not there yet.
+    pub instances_missing: u64,
     /// Memory that instances are booked with, bytes.
     pub memory_booked_bytes: u64,
 }
@@ -130,6 +138,8 @@ pub(crate) struct Counters {
     throttles: [AtomicU64; REASONS.len()],
     cold_starts: AtomicU64,
     sandboxes_started: AtomicU64,
+    starts_ahead: AtomicU64,
+    starts_ahead_used: AtomicU64,
     init_failures: AtomicU64,
     contract_breaches: AtomicU64,
     evictions: AtomicU64,
@@ -155,9 +165,9 @@ fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
 }
 
 impl Counters {
-    pub(crate) fn settled(&self, ending: Ending, usage: &Usage, is_cold: bool) {
+    pub(crate) fn settled(&self, ending: Ending, usage: &Usage, waited: bool) {
         add(&self.endings[place(&ENDINGS, &ending)], 1);
-        add(&self.cold_starts, u64::from(is_cold));
+        add(&self.cold_starts, u64::from(waited));
         add(&self.queue_us, usage.queue_us);
         add(&self.init_us, usage.init_us);
         add(&self.run_us, usage.run_us);
@@ -171,6 +181,12 @@ impl Counters {
     }
     pub(crate) fn started(&self) {
         add(&self.sandboxes_started, 1);
+    }
+    pub(crate) fn ahead_started(&self) {
+        add(&self.starts_ahead, 1);
+    }
+    pub(crate) fn ahead_used(&self) {
+        add(&self.starts_ahead_used, 1);
     }
     pub(crate) fn init_failed(&self) {
         add(&self.init_failures, 1);
@@ -202,6 +218,8 @@ impl Counters {
                 .collect(),
             cold_starts: get(&self.cold_starts),
             sandboxes_started: get(&self.sandboxes_started),
+            starts_ahead: get(&self.starts_ahead),
+            starts_ahead_used: get(&self.starts_ahead_used),
             init_failures: get(&self.init_failures),
             contract_breaches: get(&self.contract_breaches),
             evictions: get(&self.evictions),

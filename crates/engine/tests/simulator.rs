@@ -10,7 +10,7 @@ use freehold_domain::{
     outcome::{InvokeError, OutcomeKind, ThrottleReason},
     ports::Clock,
 };
-use freehold_engine::{EngineParts, InstanceState};
+use freehold_engine::{EngineParts, InstanceState, keep::Policy};
 use freehold_testkit::sandbox::{Init, Timing};
 use std::{collections::HashMap, time::Duration};
 use support::*;
@@ -73,7 +73,7 @@ async fn waiters_take_freed_slots_before_their_starts_come_up() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_instances_freeze_and_go() {
-    let sim = Sim::with(|parts| parts.config.idle_timeout = Duration::from_secs(60)).await;
+    let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(60.0)).await;
     sim.deploy("f", |_| {}).await;
     let calls: Vec<_> = (0..10)
         .map(|_| sim.spawn(0, sim.event("f", "sleep 50")))

@@ -71,8 +71,8 @@ pub struct RuntimesConfig {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstancesConfig {
-    /// How long an idle instance stays.
-    pub idle_timeout: Option<Span>,
+    /// How long an idle instance stays: by each function's history unless a time is given.
+    pub idle_timeout: Option<IdleTimeout>,
     /// `burst` or `lambda`.
     pub cpu: Option<Cpu>,
     /// Instances at once.
@@ -93,6 +93,26 @@ pub struct EventsConfig {
     pub keep_done: Option<Span>,
     /// How long it is known of one that was given up; two weeks unless given.
     pub keep_dead: Option<Span>,
+}
+
+/// How long idle instances stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// As each function's history suggests, and some are made ahead.
+    Adaptive,
+    /// This long; nothing is made ahead.
+    Fixed(Span),
+}
+
+impl<'de> Deserialize<'de> for IdleTimeout {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text == "adaptive" {
+            return Ok(Self::Adaptive);
+        }
+        let or_adaptive = |wrong| D::Error::custom(format!("{wrong}, or \"adaptive\""));
+        text.parse().map(Self::Fixed).map_err(or_adaptive)
+    }
 }
 
 /// How processor time is limited.

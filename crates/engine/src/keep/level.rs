@@ -12,6 +12,17 @@ const FADES: f32 = 1.0 - 1.0 / 256.0;
 /// A plan may miss so much more than the fixed time-out, of all idle times.
 const TOLERANCE: f32 = 0.005;
 
+/// How a level stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Nothing is held for it.
+    No,
+    /// What is there stays.
+    Stays,
+    /// It will be needed: what is not there is made.
+    Expected,
+}
+
 /// What a plan would have cost.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bill {
@@ -103,37 +114,37 @@ impl Level {
         }
     }
 
-    /// Whether it is held at `now`, and when that changes should nothing happen.
+    /// How it stands at `now`, and when that changes should nothing happen.
     pub(super) fn held(
         &self,
         now: Seconds,
         policy: Policy,
         means: Means,
         early: Seconds,
-    ) -> (bool, Option<Seconds>) {
+    ) -> (Held, Option<Seconds>) {
         if self.is_used {
-            return (true, Some(now + STAYS));
+            return (Held::Stays, Some(now + policy.least_idle()));
         }
         let fixed = match policy {
             Policy::Fixed(stays) => stays,
             Policy::Adaptive => FIXED,
         };
-        let stays = self.since + fixed * means.squeeze;
-        let by_fixed = (now < stays, (now < stays).then_some(stays));
-        if means.squeeze < 1.0 {
-            return by_fixed;
-        }
-        let (held, until) = match self.plan {
-            None => return by_fixed,
-            Some(plan) => self.early(usize::from(plan), now, early),
+        let stays_until = |stays: Seconds| {
+            let until = self.since + stays;
+            if now < until {
+                (Held::Stays, Some(until))
+            } else {
+                (Held::No, None)
+            }
         };
-        let stays = self.since + STAYS;
-        if now >= stays {
-            (held, until)
-        } else if held {
-            (true, Some(until.unwrap_or(stays).max(stays)))
-        } else {
-            (true, Some(stays))
+        let Some(plan) = self.plan.filter(|_| means.squeeze >= 1.0) else {
+            return stays_until(fixed * means.squeeze);
+        };
+        let (planned, until) = self.early(usize::from(plan), now, early);
+        match stays_until(STAYS) {
+            (Held::No, _) if planned => (Held::Expected, until),
+            (Held::No, _) => (Held::No, until),
+            stays => stays,
         }
     }
 

@@ -191,7 +191,7 @@ impl World {
         while held(self) > target.instances && !self.idle.is_empty() {
             self.drop_oldest(now);
         }
-        while held(self) < target.instances {
+        while held(self) < target.ahead {
             self.coming += 1;
             self.bill.starts += 1;
             self.events.push(Event(now + COMES_UP, What::IsUp));

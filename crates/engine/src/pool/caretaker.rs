@@ -1,7 +1,8 @@
-//! Looks after one instance while nobody else does: freezes it, removes it, sees it end.
+//! Looks after one instance while nobody else does: freezes it, sees it end.
 //!
 //! It polls while the instance is in use, at the freezing interval, and sleeps through the rest:
-//! a frozen instance costs no wake-up until it is thawed or its time is over.
+//! a frozen instance costs no wake-up until it is thawed or ends. How long it stays is the keeper's
+//! question.
 
 use super::{Cell, Found};
 use crate::{node::Node, route::Revision};
@@ -14,31 +15,25 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
         let Some(strong) = node.upgrade() else {
             return;
         };
-        let (clock, config) = (strong.parts.clock.clone(), &strong.parts.config);
-        let (idle_timeout, freeze_after) = (config.idle_timeout, config.freeze_after);
+        let (clock, freeze_after) = (strong.parts.clock.clone(), strong.parts.config.freeze_after);
         let now = clock.now();
         let until = match revision.pool.look(cell.id) {
             Found::Gone => return,
-            Found::Busy => now + freeze_after,
-            Found::Idle { uses, since, .. } if now >= since + idle_timeout => {
-                if let Some(cell) = revision.pool.take_idle(cell.id, uses) {
-                    cell.end().await;
-                    return;
-                }
-                continue;
-            }
-            Found::Idle {
-                since,
-                frozen: true,
-                ..
-            } => since + idle_timeout,
+            Found::Busy => Some(now + freeze_after),
+            Found::Idle { frozen: true, .. } => None,
             Found::Idle { uses, since, .. } if now >= since + freeze_after => {
                 freeze(&revision, &cell, uses).await;
                 continue;
             }
-            Found::Idle { since, .. } => (since + freeze_after).min(since + idle_timeout),
+            Found::Idle { since, .. } => Some(since + freeze_after),
         };
         drop(strong);
+        let until = async {
+            match until {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = &mut exited => {
                 // An invocation that runs on it sees the same end and speaks for itself.
@@ -47,9 +42,14 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
                 if was_idle {
                     cell.bury();
                 }
+                if let Some(node) = node.upgrade()
+                    && revision.pool.minimum() > 0
+                {
+                    revision.tend(&node, cell.core);
+                }
                 return;
             }
-            () = clock.sleep_until(until) => {}
+            () = until => {}
             () = cell.thawed.notified() => {}
         }
     }

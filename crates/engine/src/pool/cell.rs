@@ -58,6 +58,8 @@ pub(crate) struct Cell {
     pub(crate) thawed: Notify,
     /// What the first invocation has to say about how the instance came up.
     pub(super) coming_up: Mutex<Option<ComingUp>>,
+    /// Whether no event waited for it.
+    pub(super) made_ahead: AtomicBool,
     /// What runs here, also for the calls that come out of it.
     pub(super) chain: Arc<Chain>,
     pub(super) cpu_seen_us: AtomicU64,
@@ -83,6 +85,15 @@ impl Cell {
     /// Whether it is too old for another event.
     pub(super) fn is_worn(&self, now: Mono) -> bool {
         now >= self.worn_at
+    }
+
+    /// Whether it was started before any event needed it.
+    pub(crate) fn was_made_ahead(&self) -> bool {
+        self.made_ahead.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_made_ahead(&self, made_ahead: bool) {
+        self.made_ahead.store(made_ahead, Ordering::Relaxed);
     }
 
     pub(super) fn set_frozen(&self, frozen: bool) {

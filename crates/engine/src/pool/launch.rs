@@ -231,6 +231,7 @@ pub(crate) async fn launch(
         node: Arc::downgrade(node),
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
+        made_ahead: AtomicBool::new(false),
         coming_up: Mutex::new(Some(ComingUp { start, init: took })),
         chain,
         cpu_seen_us: AtomicU64::new(0),

@@ -113,6 +113,14 @@ impl MemoryBook {
         None
     }
 
+    /// Books `bytes` if they are free and nobody waits for memory.
+    pub(crate) fn book_spare(&self, node: &Node, bytes: u64) -> Option<Booking> {
+        if self.first_holds.load(Ordering::Acquire) || node.means().squeeze < 1.0 {
+            return None;
+        }
+        self.try_book(node, bytes)
+    }
+
     /// Books `bytes`, making room if need be; `None` once `wanted` says that nobody needs it.
     pub(crate) async fn book(
         &self,

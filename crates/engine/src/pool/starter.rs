@@ -7,6 +7,7 @@
 use super::{
     Booking, Cell, Grant, Lease, Seat, State,
     caretaker::look_after,
+    keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
@@ -22,14 +23,55 @@ pub(crate) struct FailedInit {
     pub(crate) attempt: Attempt,
 }
 
+/// Why an instance is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Events wait.
+    Waiting,
+    /// The minimum asks for it: it waits for memory as events do.
+    Minimum,
+    /// It will be needed: only if there is room as things are.
+    Expected,
+}
+
 /// Starts one instance on `core`; the pool has counted it as starting.
 pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
+    begin(node, revision, core, Reason::Waiting);
+}
+
+/// The same without an event that waits for it.
+pub(super) fn start_ahead(
+    node: &Arc<Node>,
+    revision: &Arc<Revision>,
+    core: CoreId,
+    is_minimum: bool,
+) {
+    let reason = if is_minimum {
+        Reason::Minimum
+    } else {
+        Reason::Expected
+    };
+    begin(node, revision, core, reason);
+}
+
+fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reason) {
     let (node_, revision) = (node.clone(), revision.clone());
     node.spawn_on(core, async move {
         let node = node_;
-        let Some(booking) = book(&node, &revision).await else {
+        let booking = match reason {
+            Reason::Waiting => book(&node, &revision, false).await,
+            Reason::Minimum => book(&node, &revision, true).await,
+            Reason::Expected => node.memory.book_spare(&node, revision.pool.expected_bytes()),
+        };
+        let Some(booking) = booking else {
+            if reason == Reason::Expected {
+                revision.pause_ahead(&node);
+            }
             return revision.start_over(&node, core, |_, _| {});
         };
+        if reason != Reason::Waiting {
+            node.counters.ahead_started();
+        }
         let instance = node.parts.ids.instance();
         let log = InstanceLog::new(&node, &revision, instance);
         let attempt = Attempt {
@@ -39,9 +81,10 @@ pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
         };
         let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
         match launch(&node, &revision, core, attempt, Phase::Init, init_timeout).await {
-            Ok(cell) => revision.started(&node, cell),
+            Ok(cell) => revision.started(&node, cell, reason != Reason::Waiting),
             Err(LaunchFailed::Init(_, attempt)) => {
                 // Its report is in the log; the caller hears of the second try.
+                revision.pause_ahead(&node);
                 revision.init_failed(&node, FailedInit { core, attempt });
             }
             // A machine that is too busy to make a sandbox in time: no event has been touched, so
@@ -50,15 +93,22 @@ pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
                 tracing::warn!(function = %revision.function.name, "a sandbox was late; another one is made");
                 revision.start_over(&node, core, |_, _| {});
             }
-            Err(LaunchFailed::Platform(error)) => revision.start_failed(&node, core, error),
+            Err(LaunchFailed::Platform(error)) => {
+                revision.pause_ahead(&node);
+                revision.start_failed(&node, core, error);
+            }
         }
     });
 }
 
-async fn book(node: &Arc<Node>, revision: &Arc<Revision>) -> Option<Booking> {
+async fn book(node: &Arc<Node>, revision: &Arc<Revision>, for_minimum: bool) -> Option<Booking> {
     let pool = &revision.pool;
     let wanted = || {
         let state = pool.state.lock();
+        if for_minimum && !state.retired && !node.draining.load(Ordering::Acquire) {
+            let comes = state.seats.len() + state.starting;
+            return comes <= pool.minimum() as usize;
+        }
         let others = state.starting.saturating_sub(1) * usize::from(state.slots);
         state.waiters.len() > others
     };
@@ -76,9 +126,15 @@ async fn book(node: &Arc<Node>, revision: &Arc<Revision>) -> Option<Booking> {
 }
 
 impl Revision {
+    /// Nothing is made ahead for a while.
+    fn pause_ahead(&self, node: &Node) {
+        self.pool.state.lock().ahead_after = node.parts.clock.now() + PAUSE;
+    }
+
     /// An instance came up: its slots go to those who wait, oldest first.
-    fn started(self: &Arc<Self>, node: &Arc<Node>, cell: Cell) {
+    fn started(self: &Arc<Self>, node: &Arc<Node>, cell: Cell, is_ahead: bool) {
         let core = cell.core;
+        cell.set_made_ahead(is_ahead);
         if let Some(cell) = self.seat(node, cell, true) {
             for _ in 0..cell.slots {
                 self.pass_on(node, cell.clone());
@@ -118,7 +174,11 @@ impl Revision {
                 uses: 0,
                 idle_since: now,
             };
+            state.in_use += 1;
             state.seats.insert(cell.id, seat);
+            if let Some(up) = &*cell.coming_up.lock() {
+                state.keep.came_up_in((up.start + up.init).as_secs_f64());
+            }
         }
         let looked_after = look_after(Arc::downgrade(node), self.clone(), cell.clone());
         node.spawn_on(cell.core, looked_after);
@@ -199,6 +259,9 @@ impl Revision {
         }
         for _ in 0..wanted {
             start(node, self, core);
+        }
+        if self.pool.minimum() > 0 {
+            self.tend(node, core);
         }
     }
 

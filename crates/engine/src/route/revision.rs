@@ -1,6 +1,6 @@
 //! Everything that an instance of one revision needs to know, made once.
 
-use crate::{node::Node, pool::Pool};
+use crate::{keep::Keep, node::Node, pool::Pool};
 use freehold_domain::{
     ids::{FunctionRef, Qualifier},
     logs::LogGroupName,
@@ -61,7 +61,8 @@ impl Revision {
             .memory_expected
             .bytes()
             .min(spec.memory.bytes());
-        let pool = Pool::new(parts.cores, contract.slots(), expected);
+        let keep = Keep::new(parts.config.keep);
+        let pool = Pool::new(parts.cores, contract.slots(), expected, keep);
         Ok(Self {
             function: function.clone(),
             executed,

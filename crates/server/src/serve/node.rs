@@ -10,7 +10,7 @@ use super::{
     runtimes::Check,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
-use crate::config::Cpu;
+use crate::config::{Cpu, IdleTimeout};
 use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
 use freehold_catalog::Catalog;
 use freehold_contracts::lambda_runtime::{LambdaRuntime, RuntimeLimits};
@@ -28,7 +28,7 @@ use freehold_domain::{
     },
     runtime::RuntimeFamily,
 };
-use freehold_engine::{CpuPolicy, Engine, EngineConfig, EngineParts};
+use freehold_engine::{CpuPolicy, Engine, EngineConfig, EngineParts, keep::Policy};
 use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
@@ -361,8 +361,8 @@ async fn wire(
 fn engine_config(settings: &Settings) -> EngineConfig {
     let given = &settings.config.instances;
     let mut config = EngineConfig::default();
-    if let Some(span) = given.idle_timeout {
-        config.idle_timeout = span.0;
+    if let Some(IdleTimeout::Fixed(span)) = given.idle_timeout {
+        config.keep = Policy::Fixed(span.0.as_secs_f64());
     }
     if given.cpu == Some(Cpu::Lambda) {
         config.cpu = CpuPolicy::Lambda;

@@ -284,6 +284,16 @@ impl MetricsSource for Numbers {
                     stats.sandboxes_started as f64,
                 ),
                 counter(
+                    "freehold_starts_ahead",
+                    "Instances started before an event needed them",
+                    stats.starts_ahead as f64,
+                ),
+                counter(
+                    "freehold_starts_ahead_used",
+                    "Of those, instances that an event found ready",
+                    stats.starts_ahead_used as f64,
+                ),
+                counter(
                     "freehold_init_failures",
                     "Inits that failed",
                     stats.init_failures as f64,
@@ -362,6 +372,16 @@ impl MetricsSource for Numbers {
                     "freehold_instances_frozen",
                     "Frozen instances",
                     stats.instances_frozen as f64,
+                ),
+                gauge(
+                    "freehold_instances_minimum",
+                    "Instances that minimums of ready instances ask for",
+                    stats.instances_minimum as f64,
+                ),
+                gauge(
+                    "freehold_instances_missing",
+                    "Of those, instances that are not there yet",
+                    stats.instances_missing as f64,
                 ),
                 gauge(
                     "freehold_starts_in_flight",
