@@ -5,6 +5,9 @@
 //! no cgroup, keeps no deadline of its own. What a guest sends is hostile until checked: every
 //! head, body and connection has a limit, and an answer for another event is refused.
 
+pub mod direct_frames;
+mod event;
 pub mod lambda_runtime;
 
+pub use direct_frames::DirectFrames;
 pub use lambda_runtime::{LambdaRuntime, RuntimeLimits};

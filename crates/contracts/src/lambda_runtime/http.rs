@@ -6,9 +6,10 @@ use super::{
     RuntimeLimits,
     line::{Answered, Line, Refused},
 };
+use crate::event::{self, DISCARD_BYTES_MAX, InvokedArn};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use freehold_domain::{ids::Qualifier, ports::GuestCall};
+use freehold_domain::ports::GuestCall;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -30,10 +31,6 @@ const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-clien
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
-
-/// Bytes over the limit that are read and dropped, so that a client hears its 413 instead of a
-/// reset while it still writes.
-const DISCARD_BYTES_MAX: u64 = 64 << 20;
 
 type Reply = Response<Full<Bytes>>;
 
@@ -128,23 +125,12 @@ async fn next(line: &Line) -> Reply {
             wanted: "Ready",
         });
     };
-    event(call).await
+    event_reply(call).await
 }
 
 /// An event as the runtime reads it.
-async fn event(call: GuestCall) -> Reply {
-    let function = &call.function;
-    let mut arn = format!(
-        "arn:aws:lambda:{}:{}:function:{}",
-        function.region, function.tenant, function.name
-    );
-    if let Some(qualifier) = &call.qualifier {
-        arn.push(':');
-        match qualifier {
-            Qualifier::Latest => arn.push_str("$LATEST"),
-            other => arn.push_str(&other.to_string()),
-        }
-    }
+async fn event_reply(call: GuestCall) -> Reply {
+    let arn = InvokedArn(&call).to_string();
     // The pipeline has checked the size; a stream is read whole, since this API knows no other.
     let body = match call.body.collect(u64::MAX).await {
         Ok((body, _)) => body,
@@ -170,12 +156,10 @@ async fn event(call: GuestCall) -> Reply {
     put(ARN, arn.as_bytes());
     put(TRACE, call.trace.to_string().as_bytes());
     if let Some(context) = &call.client_context {
-        // JSON has control characters between tokens only, where a space says the same.
-        let text: Vec<u8> = context
-            .iter()
-            .map(|b| if *b < 0x20 { b' ' } else { *b })
-            .collect();
-        put(CLIENT_CONTEXT, &text);
+        put(
+            CLIENT_CONTEXT,
+            &event::client_context(context).collect::<Vec<u8>>(),
+        );
     }
     reply
 }
@@ -220,16 +204,10 @@ async fn response(
 /// An answer over the limit is the function's error; the instance goes on.
 fn too_large(line: &Line, limits: RuntimeLimits, id: &str) -> Reply {
     let limit = limits.answer_bytes;
-    let error_type = "Function.ResponseSizeTooLarge";
-    let body = serde_json::json!({
-        "errorMessage": format!(
-            "Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-        ),
-        "errorType": error_type,
-    });
+    let (error_type, body) = event::too_large(limit);
     let answered = Answered::Error {
         error_type: Some(error_type.to_owned()),
-        body: body.to_string().into(),
+        body: body.into(),
     };
     if let Err(refused) = line.answer(id, answered) {
         return refuse(refused);
@@ -269,7 +247,8 @@ enum ReadFailed {
     Truncated,
 }
 
-/// Reads a body up to `limit` bytes, and its trailers; what is over is discarded.
+/// Reads a body up to `limit` bytes, and its trailers; what is over is discarded, so that a client
+/// hears its 413 instead of a reset while it still writes.
 async fn read(mut body: Incoming, limit: u64) -> Result<(Bytes, HeaderMap), ReadFailed> {
     let (mut first, mut joined) = (None::<Bytes>, BytesMut::new());
     let (mut total, mut trailers) = (0_u64, HeaderMap::new());
@@ -315,11 +294,9 @@ fn late_error(trailers: &HeaderMap) -> Option<(String, Bytes)> {
     Some((error_type, body.into()))
 }
 
-/// A header's text, cut at 256 bytes: it ends up in logs and answers.
+/// A header's text.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.as_bytes();
-    let text = String::from_utf8_lossy(&value[..value.len().min(256)]).into_owned();
-    Some(text).filter(|text| !text.is_empty())
+    event::text(headers.get(name)?.as_bytes())
 }
 
 fn accept(taken: Result<(), Refused>) -> Reply {

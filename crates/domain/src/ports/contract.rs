@@ -17,6 +17,8 @@ pub enum Wiring {
     GuestDials,
     /// The host connects to a port inside (HTTP services, OpenWhisk).
     HostDials,
+    /// A socket that the runtime inherits (direct frames).
+    Inherited,
     /// No process at all (wasm).
     InProcess,
 }

@@ -1,0 +1,269 @@
+//! Direct frames: our own bootstraps over a stream socket that the runtime inherits.
+//!
+//! The host speaks, the guest answers; neither says anything without being asked:
+//!
+//! ```text
+//!   (booting) ──greet─▶ hello        a pool's: booted, nobody's yet; `rehearse`, `prepare` come here
+//!       │ begin                      environment, fresh random state, init
+//!       ▼
+//!   ready | init error ─▶ ends
+//!       │ event ─▶ answer | error    one at a time; the next event may lie in the socket already
+//!       │ prepare ─▶ prepared | unfit | init error
+//!       ▼
+//!   (start image) ──resume─▶ ready | init error
+//! ```
+//!
+//! The same events, answers and limits as over the [Runtime API](crate::lambda_runtime), which a
+//! runtime without a frames socket speaks still, and one behind an `AWS_LAMBDA_EXEC_WRAPPER`: what
+//! the wrapper executes may be anything that knows the public API.
+//!
+//! What a guest sends is read by whoever waits for it, without a task between, and only while
+//! somebody waits: a guest that floods fills its own socket. Nothing here has a deadline.
+
+mod codec;
+mod line;
+
+pub use codec::FrameLimits;
+
+use crate::lambda_runtime::{LambdaRuntime, RuntimeLimits};
+use codec::{Frame, Word};
+use freehold_domain::{
+    BoxFuture,
+    body::Body,
+    ports::{
+        Booted, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires,
+        Wiring,
+    },
+};
+use line::{Answered, Line, Waiting};
+use std::{
+    future::poll_fn,
+    os::fd::OwnedFd,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::net::UnixStream;
+
+/// What the function's configuration names where another program is to start the runtime.
+const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// The contract of the bootstraps that come with the platform.
+#[derive(Debug, Clone)]
+pub struct DirectFrames {
+    limits: FrameLimits,
+    public: LambdaRuntime,
+}
+
+impl DirectFrames {
+    /// A contract with the limits of the Runtime API.
+    pub fn new(limits: RuntimeLimits) -> Self {
+        Self {
+            limits: FrameLimits {
+                answer_bytes: limits.answer_bytes,
+                error_bytes: limits.error_bytes,
+            },
+            public: LambdaRuntime::new(limits),
+        }
+    }
+}
+
+impl Contract for DirectFrames {
+    fn wiring(&self) -> Wiring {
+        Wiring::Inherited
+    }
+
+    fn open(
+        &self,
+        mut wires: Wires,
+        opening: Opening,
+    ) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+        let is_wrapped = |(name, value): &(String, String)| name == WRAPPER && !value.is_empty();
+        let frames = wires
+            .frames
+            .take()
+            .filter(|_| !opening.env.iter().any(is_wrapped));
+        match frames {
+            None => self.public.open(wires, opening),
+            Some(frames) => {
+                let limits = self.limits;
+                Box::pin(async move { Box::new(line(frames, limits)?).begin(opening).await })
+            }
+        }
+    }
+
+    fn boot(&self, wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
+        let frames = wires.frames?;
+        Some(Box::pin(async move {
+            let booted = line(frames, self.limits)?;
+            booted.line.say(Word::Greet.encode());
+            let heard = poll_fn(|cx| booted.line.poll_frame(cx)).await;
+            match heard.map_err(broken)? {
+                Frame::Hello { version } => check_version(version)?,
+                other => return Err(unasked(&other)),
+            }
+            Ok(Box::new(booted) as Box<dyn Booted>)
+        }))
+    }
+}
+
+fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
+    let stream = std::os::unix::net::UnixStream::from(frames);
+    let stream = stream
+        .set_nonblocking(true)
+        .and_then(|()| UnixStream::from_std(stream));
+    let stream = stream.map_err(|error| OpenError::Broken {
+        reason: format!("its frames socket cannot be used: {error}"),
+    })?;
+    Ok(FramesLine {
+        line: Line::new(stream, limits),
+    })
+}
+
+fn check_version(version: u16) -> Result<(), OpenError> {
+    if version == codec::VERSION {
+        return Ok(());
+    }
+    Err(OpenError::Broken {
+        reason: format!("it speaks version {version} of the frames"),
+    })
+}
+
+fn broken(error: LinkError) -> OpenError {
+    let reason = match error {
+        LinkError::Broken { reason } => reason,
+        other => other.to_string(),
+    };
+    OpenError::Broken { reason }
+}
+
+fn unasked(frame: &Frame) -> OpenError {
+    OpenError::Broken {
+        reason: format!("it said {} where nobody asked for it", frame.name()),
+    }
+}
+
+fn init_failed(error_type: Option<String>, body: bytes::Bytes) -> OpenError {
+    OpenError::Init {
+        error_type: error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned()),
+        body,
+    }
+}
+
+/// One instance's line, before and after its init. One event at a time.
+struct FramesLine {
+    line: Line,
+}
+
+impl FramesLine {
+    /// Waits for the end of an init.
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
+        let heard = ready!(self.line.poll_frame(cx));
+        Poll::Ready(match heard {
+            Ok(Frame::Ready { version }) => check_version(version),
+            Ok(Frame::InitError { error_type, body }) => Err(init_failed(error_type, body)),
+            Ok(other) => Err(unasked(&other)),
+            Err(error) => Err(broken(error)),
+        })
+    }
+
+    async fn opened(
+        self: Box<Self>,
+        opening: Opening,
+        again: bool,
+    ) -> Result<Arc<dyn Link>, OpenError> {
+        self.line.say(codec::opening(&opening.env, again));
+        poll_fn(|cx| self.poll_ready(cx)).await?;
+        Ok(Arc::new(*self) as Arc<dyn Link>)
+    }
+
+    /// Asks for what an image needs. Nobody may be waiting for an answer.
+    async fn prepare(&self) -> Result<(), OpenError> {
+        self.line.say(Word::Prepare.encode());
+        match poll_fn(|cx| self.line.poll_frame(cx))
+            .await
+            .map_err(broken)?
+        {
+            Frame::Prepared => Ok(()),
+            Frame::InitError { error_type, body } => Err(init_failed(error_type, body)),
+            Frame::Unfit { reason } => Err(OpenError::Broken { reason }),
+            other => Err(unasked(&other)),
+        }
+    }
+}
+
+impl Booted for FramesLine {
+    fn begin(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(self.opened(opening, false))
+    }
+
+    fn resume(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(self.opened(opening, true))
+    }
+
+    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(async move {
+            self.line.say(Word::Rehearse.encode());
+            match poll_fn(|cx| self.line.poll_frame(cx))
+                .await
+                .map_err(broken)?
+            {
+                Frame::Rehearsed => Ok(()),
+                other => Err(unasked(&other)),
+            }
+        })
+    }
+
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(self.prepare())
+    }
+}
+
+impl Link for FramesLine {
+    fn slots(&self) -> u16 {
+        1
+    }
+
+    fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
+        (!self.line.takes_events())
+            .then(|| Box::pin(poll_fn(|cx| self.line.poll_takes_events(cx))) as BoxFuture<'_, ()>)
+    }
+
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(self.prepare())
+    }
+
+    fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
+        Box::pin(async move {
+            let id = codec::id_of(call.id);
+            let mut call = call;
+            let body = std::mem::replace(&mut call.body, Body::empty());
+            // The pipeline has checked the size; a runtime is given an event as a whole.
+            let (body, _) = body
+                .collect(u64::MAX)
+                .await
+                .map_err(|error| LinkError::Broken {
+                    reason: format!("the event could not be read: {error}"),
+                })?;
+            let head = codec::event(&id, &call, body.len()).ok_or_else(|| LinkError::Broken {
+                reason: "the event does not fit into a frame".to_owned(),
+            })?;
+            let waiting: Waiting<'_> = self.line.offer(id, head, body)?;
+            match poll_fn(|cx| waiting.poll_answer(cx)).await? {
+                Answered::Response { content_type, body } => Ok(GuestAnswer::Response {
+                    content_type,
+                    body: Body::full(body),
+                }),
+                Answered::Error { error_type, body } => Ok(GuestAnswer::Error { error_type, body }),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! The state of one line: what is being sent, what has been read, which event is out.
+//!
+//! All of it lies behind one short lock and is kept between polls, so that a future may be dropped
+//! anywhere: half a frame that was sent is finished by whoever comes next, half a frame that was
+//! read is read on. Refuses an answer for an event that nobody gave it, and anything unasked.
+
+use super::codec::{Frame, FrameLimits, Id, Inbox};
+use crate::event;
+use bytes::{Buf, Bytes, BytesMut};
+use freehold_domain::ports::LinkError;
+use parking_lot::Mutex;
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite},
+    net::UnixStream,
+};
+
+/// Events whose callers have gone and whose answers have not come: a runtime that owes more is
+/// broken. The engine ends an instance with its first one, as a rule.
+const GIVEN_UP_MAX: usize = 8;
+
+/// What a guest answered, checked and complete.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    Response {
+        content_type: Option<String>,
+        body: Bytes,
+    },
+    Error {
+        error_type: Option<String>,
+        body: Bytes,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Line(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    stream: UnixStream,
+    limits: FrameLimits,
+    inbox: Inbox,
+    outbox: VecDeque<Bytes>,
+    /// The event whose answer is waited for.
+    out: Option<Id>,
+    /// Events whose answers are dropped when they come, oldest first.
+    given_up: VecDeque<Id>,
+    /// A streamed answer, as far as it has come.
+    streamed: Option<Streamed>,
+    /// The runtime ends after what it has said.
+    last: bool,
+    /// Why nothing more is said or heard.
+    ended: Option<LinkError>,
+}
+
+#[derive(Debug)]
+struct Streamed {
+    id: Id,
+    content_type: Option<String>,
+    body: BytesMut,
+    too_large: bool,
+}
+
+impl Line {
+    pub(super) fn new(stream: UnixStream, limits: FrameLimits) -> Self {
+        Self(Mutex::new(State {
+            stream,
+            limits,
+            inbox: Inbox::default(),
+            outbox: VecDeque::new(),
+            out: None,
+            given_up: VecDeque::new(),
+            streamed: None,
+            last: false,
+            ended: None,
+        }))
+    }
+
+    /// Puts a frame in line; whoever waits for the answer sends it.
+    pub(super) fn say(&self, frame: Bytes) {
+        self.0.lock().outbox.push_back(frame);
+    }
+
+    /// The guest's next frame, after everything that is to be said was sent.
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
+        self.0.lock().poll_frame(cx)
+    }
+
+    /// Whether an event would be begun at once, or refused because the line has ended.
+    pub(super) fn takes_events(&self) -> bool {
+        self.0.lock().takes_events()
+    }
+
+    /// Resolves when [`Line::takes_events`].
+    pub(super) fn poll_takes_events(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        while !state.takes_events() {
+            if let Ok(frame) = ready!(state.poll_frame(cx)) {
+                // What it says without being asked has ended the line, which is a reason to go on.
+                let _ = state.accept(frame);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Hands an event over.
+    ///
+    /// Errors: [`LinkError::Closed`] after the end, [`LinkError::Broken`] while another is out or
+    /// when the guest has said something since.
+    pub(super) fn offer(&self, id: Id, head: Bytes, body: Bytes) -> Result<Waiting<'_>, LinkError> {
+        let mut state = self.0.lock();
+        if let Some(ended) = &state.ended {
+            return Err(ended.clone());
+        }
+        if state.out.is_some() {
+            return Err(broken("it was handed a second event"));
+        }
+        if state.given_up.len() >= GIVEN_UP_MAX {
+            return Err(state.end(broken(&format!(
+                "it has not answered {GIVEN_UP_MAX} events"
+            ))));
+        }
+        state.out = Some(id);
+        state.outbox.push_back(head);
+        if !body.is_empty() {
+            state.outbox.push_back(body);
+        }
+        Ok(Waiting { id, line: self })
+    }
+}
+
+/// An event that is out. Dropping it closes the exchange: a later answer is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    id: Id,
+    line: &'a Line,
+}
+
+impl Waiting<'_> {
+    /// The answer.
+    pub(super) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<Result<Answered, LinkError>> {
+        let mut state = self.line.0.lock();
+        loop {
+            let frame = ready!(state.poll_frame(cx))?;
+            if let Some(answered) = state.accept(frame)? {
+                state.inbox.rest();
+                return Poll::Ready(Ok(answered));
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.line.0.lock();
+        if state.out == Some(self.id) {
+            state.out = None;
+            state.given_up.push_back(self.id);
+        }
+    }
+}
+
+fn broken(reason: &str) -> LinkError {
+    LinkError::Broken {
+        reason: reason.to_owned(),
+    }
+}
+
+impl State {
+    fn takes_events(&self) -> bool {
+        self.ended.is_some() || (self.given_up.is_empty() && !self.last)
+    }
+
+    fn end(&mut self, why: LinkError) -> LinkError {
+        self.outbox.clear();
+        self.ended.get_or_insert(why).clone()
+    }
+
+    /// Sends what is to be sent, then reads until a frame is there. Both go on while the other
+    /// has to wait: a guest that answers while it is being told more must not stop both.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
+        if let Some(ended) = &self.ended {
+            return Poll::Ready(Err(ended.clone()));
+        }
+        // A guest that has closed its end may have answered before: that is read first, and then
+        // its end.
+        if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+            self.outbox.clear();
+        }
+        loop {
+            match self.inbox.next(&self.limits) {
+                Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
+                Ok(None) => {}
+                Err(reason) => return Poll::Ready(Err(self.end(broken(&reason)))),
+            }
+            self.inbox.make_room();
+            let read = pin!(self.stream.read_buf(&mut self.inbox.bytes));
+            match ready!(read.poll(cx)) {
+                Ok(0) => return Poll::Ready(Err(self.end(LinkError::Closed))),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A reset is the end of a guest with unread frames.
+                Err(_) => return Poll::Ready(Err(self.end(LinkError::Closed))),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            for (slice, bytes) in slices.iter_mut().zip(&self.outbox) {
+                *slice = IoSlice::new(bytes);
+            }
+            let count = self.outbox.len().min(slices.len());
+            let stream = Pin::new(&mut self.stream);
+            let mut sent = ready!(stream.poll_write_vectored(cx, &slices[..count]))?;
+            while let Some(first) = self.outbox.front_mut() {
+                if sent < first.len() {
+                    first.advance(sent);
+                    break;
+                }
+                sent -= first.len();
+                self.outbox.pop_front();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What a frame means while an event is, or was, out: the answer that somebody waits for,
+    /// nothing yet, or the end of the line.
+    fn accept(&mut self, frame: Frame) -> Result<Option<Answered>, LinkError> {
+        let (id, answered, last) = match frame {
+            Frame::Answer {
+                id,
+                content_type,
+                body,
+                more: true,
+                ..
+            } => return self.begin_streamed(id, content_type, BytesMut::from(body), false),
+            Frame::TooLarge { id, more: true, .. } => {
+                return self.begin_streamed(id, None, BytesMut::new(), true);
+            }
+            Frame::Piece(_) | Frame::PieceTooLarge => return self.add(frame),
+            Frame::End { last } => match self.streamed.take() {
+                None => return Err(self.unasked(&frame)),
+                Some(streamed) => (streamed.id, self.finish(streamed), last),
+            },
+            Frame::Answer {
+                id,
+                content_type,
+                body,
+                last,
+                ..
+            } => (id, Answered::Response { content_type, body }, last),
+            Frame::Error {
+                id,
+                error_type,
+                body,
+                last,
+            } => {
+                // A streamed answer that fails half way is an error as a whole.
+                if self.streamed.as_ref().is_some_and(|s| s.id == id) {
+                    self.streamed = None;
+                }
+                (id, Answered::Error { error_type, body }, last)
+            }
+            Frame::TooLarge { id, last, .. } => (id, self.too_large(), last),
+            other => return Err(self.unasked(&other)),
+        };
+        if self.streamed.is_some() {
+            return Err(self.end(broken("it answered in the middle of an answer")));
+        }
+        self.last |= last;
+        if self.given_up.front() == Some(&id) {
+            self.given_up.pop_front();
+            return Ok(None);
+        }
+        if self.out != Some(id) {
+            return Err(self.end(broken("it answered for an event that is not out")));
+        }
+        self.out = None;
+        // Whatever follows came without an event.
+        if !self.inbox.is_empty() {
+            let reason = "it went on speaking after its answer";
+            self.end(broken(reason));
+        }
+        Ok(Some(answered))
+    }
+
+    fn begin_streamed(
+        &mut self,
+        id: Id,
+        content_type: Option<String>,
+        body: BytesMut,
+        too_large: bool,
+    ) -> Result<Option<Answered>, LinkError> {
+        let is_out = self.out == Some(id) || self.given_up.front() == Some(&id);
+        if self.streamed.is_some() || !is_out {
+            return Err(self.end(broken("it answered for an event that is not out")));
+        }
+        self.streamed = Some(Streamed {
+            id,
+            content_type,
+            body,
+            too_large,
+        });
+        Ok(None)
+    }
+
+    fn add(&mut self, frame: Frame) -> Result<Option<Answered>, LinkError> {
+        let limit = self.limits.answer_bytes;
+        let Some(streamed) = &mut self.streamed else {
+            return Err(self.unasked(&frame));
+        };
+        match frame {
+            Frame::Piece(piece)
+                if !streamed.too_large && (streamed.body.len() + piece.len()) as u64 <= limit =>
+            {
+                streamed.body.extend_from_slice(&piece);
+            }
+            _ => (streamed.too_large, streamed.body) = (true, BytesMut::new()),
+        }
+        Ok(None)
+    }
+
+    fn finish(&self, streamed: Streamed) -> Answered {
+        if streamed.too_large {
+            return self.too_large();
+        }
+        Answered::Response {
+            content_type: streamed.content_type,
+            body: streamed.body.freeze(),
+        }
+    }
+
+    /// An answer over the limit is the function's error; the instance goes on.
+    fn too_large(&self) -> Answered {
+        let (error_type, body) = event::too_large(self.limits.answer_bytes);
+        Answered::Error {
+            error_type: Some(error_type.to_owned()),
+            body: body.into(),
+        }
+    }
+
+    fn unasked(&mut self, frame: &Frame) -> LinkError {
+        let reason = format!("it said {} where nobody asked for it", frame.name());
+        self.end(broken(&reason))
+    }
+}
