@@ -1,4 +1,5 @@
 """Finds the interpreters that the bootstraps are tested with. A language without one says so as a skip."""
+import copy
 import glob
 import os
 import shutil
@@ -10,17 +11,33 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 RUNTIMES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "runtimes")
+# One suite for both: what a function sees does not depend on how the platform speaks to its runtime.
+TRANSPORTS = ("runtime-api", "frames")
 
 
 class Runtime(object):
+    transport = "runtime-api"
+
     def __init__(self, name, argv, env=None, version=()):
         self.name, self._argv, self.env, self.version = name, argv, env or {}, version
+
+    def over(self, transport):
+        """The same runtime, spoken to in another way."""
+        other = copy.copy(self)
+        other.transport = transport
+        return other
+
+    def like(self, argv):
+        """The same runtime, started by another command."""
+        other = copy.copy(self)
+        other._argv = argv
+        return other
 
     def argv(self, task):
         return [part.replace("{task}", task) for part in self._argv]
 
     def __repr__(self):
-        return self.name
+        return "%s-%s" % (self.name, self.transport)
 
 
 def ask(*argv):
@@ -70,6 +87,7 @@ def javas():
 
 def parametrize(metafunc, fixture, found):
     if fixture in metafunc.fixturenames:
+        found = [runtime.over(transport) for runtime in found for transport in TRANSPORTS if transport == "runtime-api" or fixture == "python"]
         missing = [pytest.param(None, marks=pytest.mark.skip(reason="no interpreter for %s on this machine" % fixture))]
         metafunc.parametrize(fixture, found or missing, ids=str)
 

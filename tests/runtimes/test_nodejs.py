@@ -53,7 +53,7 @@ def test_packages_resolve_from_the_function_then_from_node_path(node):
         "opt/own/index.js": "module.exports = 'not this';",
         "opt/layer/index.js": "module.exports = 'layer';",
     }
-    runtime = type(node)(node.name, ["/bin/sh", "-c", 'NODE_PATH="$LAMBDA_TASK_ROOT/opt" exec "$@"', "sh"] + node._argv)
+    runtime = node.like(["/bin/sh", "-c", 'NODE_PATH="$LAMBDA_TASK_ROOT/opt" exec "$@"', "sh"] + node._argv)
     with Function(runtime, files, "index.handler") as f:
         assert f.call() == ["own", "layer"]
 
@@ -85,7 +85,7 @@ def test_context_has_every_documented_attribute(node):
             "logGroupName": "/aws/lambda/fn",
             "logStreamName": "2026/01/01/[$LATEST]abc",
             "clientContext": {"custom": {"k": 1}},
-            "identity": {"cognitoIdentityId": "i"},
+            **({"identity": {"cognitoIdentityId": "i"}} if f.api.carries_identity else {}),
             "invokedFunctionArn": "arn:aws:lambda:us-east-1:111111111111:function:fn",
             "awsRequestId": "00000000-0000-4000-8000-000000000001",
             "trace": "Root=1-1",
@@ -166,7 +166,7 @@ def test_network_interfaces_are_loopback_where_the_call_is_refused(node):
         ("index.mjs", "import { networkInterfaces } from 'node:os';\nexport const handler = async () => networkInterfaces();"),
         ("index.mjs", "import os from 'os';\nexport const handler = async () => os.networkInterfaces();"),
     ):
-        with Function(type(node)(node.name, wrapper), {name: code, "refuse.cjs": refuse}, "index.handler") as f:
+        with Function(node.like(wrapper), {name: code, "refuse.cjs": refuse}, "index.handler") as f:
             found = f.call()
             assert list(found) == ["lo"]
             assert found["lo"][0] == {"address": "127.0.0.1", "netmask": "255.0.0.0", "family": "IPv4", "mac": "00:00:00:00:00:00", "internal": True, "cidr": "127.0.0.1/8"}

@@ -56,6 +56,26 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         "freehold_runtime/output.py",
         include_str!("../../../runtimes/python/freehold_runtime/output.py"),
     ),
+    (
+        "freehold_runtime/begin.py",
+        include_str!("../../../runtimes/python/freehold_runtime/begin.py"),
+    ),
+    (
+        "freehold_runtime/frames.py",
+        include_str!("../../../runtimes/python/freehold_runtime/frames.py"),
+    ),
+    (
+        "freehold_runtime/fresh.py",
+        include_str!("../../../runtimes/python/freehold_runtime/fresh.py"),
+    ),
+    (
+        "freehold_runtime/image.py",
+        include_str!("../../../runtimes/python/freehold_runtime/image.py"),
+    ),
+    (
+        "snapshot_restore_py.py",
+        include_str!("../../../runtimes/python/snapshot_restore_py.py"),
+    ),
 ];
 
 /// Asks an interpreter who it is; one JSON object on one line. Works from 3.6 on.

@@ -104,6 +104,15 @@ impl Contract for DirectFrames {
             Ok(Box::new(booted) as Box<dyn Booted>)
         }))
     }
+
+    fn thawed(&self, wires: Wires) -> Option<Box<dyn Booted>> {
+        let line = line(wires.frames?, self.limits).ok()?;
+        Some(Box::new(line))
+    }
+
+    fn has_images(&self) -> bool {
+        true
+    }
 }
 
 fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
@@ -166,13 +175,18 @@ impl FramesLine {
         })
     }
 
+    /// Tells it what it is, and waits until it is.
+    async fn tell(&self, opening: Opening, again: bool) -> Result<(), OpenError> {
+        self.line.say(codec::opening(&opening.env, again));
+        poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
     async fn opened(
         self: Box<Self>,
         opening: Opening,
         again: bool,
     ) -> Result<Arc<dyn Link>, OpenError> {
-        self.line.say(codec::opening(&opening.env, again));
-        poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.tell(opening, again).await?;
         Ok(Arc::new(*self) as Arc<dyn Link>)
     }
 
@@ -236,6 +250,10 @@ impl Link for FramesLine {
 
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
         Box::pin(self.prepare())
+    }
+
+    fn resume(&self, opening: Opening) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(self.tell(opening, true))
     }
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {

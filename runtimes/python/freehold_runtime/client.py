@@ -22,12 +22,22 @@ class RuntimeClient(object):
         self._socket = None
         self._pending = b""
 
-    def next_invocation(self):
-        """Waits for an event. Returns (headers with lower-case names, body as bytes)."""
+    def next_event(self):
+        """Waits for an event. Returns its parts in the order in which `loop.serve` takes them."""
         status, headers, body = self._exchange("GET", _NEXT, (), None)
         if status != 200:
             raise RuntimeApiError("GET %s answered %d" % (_NEXT, status))
-        return headers, body
+        return (
+            headers.get("lambda-runtime-aws-request-id", ""),
+            int(headers.get("lambda-runtime-deadline-ms") or 0),
+            headers.get("lambda-runtime-invoked-function-arn"),
+            headers.get("lambda-runtime-trace-id"),
+            headers.get("lambda-runtime-client-context"),
+            body,
+            headers.get("lambda-runtime-cognito-identity"),
+            headers.get("lambda-runtime-aws-tenant-id"),
+            headers.get("content-type", "application/json") == "application/json",
+        )
 
     def post_response(self, request_id, body, content_type):
         path = "/2018-06-01/runtime/invocation/%s/response" % request_id

@@ -7,25 +7,36 @@ import os
 import time
 
 
+# What is the same for every event of an instance, as `refresh` has found it.
+_of_instance = {}
+
+
+def refresh():
+    """Reads what the environment says about the instance; it is asked for with every event."""
+    environ = os.environ
+    _of_instance.update(
+        log_group_name=environ.get("AWS_LAMBDA_LOG_GROUP_NAME"),
+        log_stream_name=environ.get("AWS_LAMBDA_LOG_STREAM_NAME"),
+        function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME"),
+        memory_limit_in_mb=environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
+        function_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION"),
+    )
+
+
 class LambdaContext(object):
-    def __init__(self, headers, client_context, cognito_identity):
-        environ = os.environ
-        self.aws_request_id = headers.get("lambda-runtime-aws-request-id")
-        self.log_group_name = environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
-        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
-        self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+    def __init__(self, request_id, deadline_ms, arn, client_context, cognito_identity, tenant_id):
+        self.__dict__.update(_of_instance)
+        self.aws_request_id = request_id
+        self.invoked_function_arn = arn
+        self.tenant_id = tenant_id
         self.client_context = _filled(ClientContext(), client_context)
         if self.client_context is not None:
             self.client_context.client = _filled(Client(), self.client_context.client)
-        self.identity = CognitoIdentity()
+        self.identity = identity = CognitoIdentity()
         cognito_identity = cognito_identity or {}
-        self.identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
-        self.identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")
-        self._epoch_deadline_time_in_ms = int(headers.get("lambda-runtime-deadline-ms") or 0)
+        identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
+        identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")
+        self._epoch_deadline_time_in_ms = deadline_ms
 
     def get_remaining_time_in_millis(self):
         return max(0, self._epoch_deadline_time_in_ms - int(time.time() * 1000))

@@ -107,6 +107,14 @@ def configure(logging):
     root.addHandler(handler)
 
 
+def rehearse():
+    """Formats one record and shows it to nobody."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        record = logging.LogRecord("rehearsal", 20, "", 0, "%s", ("text",), None)
+        logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s").format(record)
+
+
 def _json_formatter(logging):
     standard = set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
     standard.update(("message", "asctime", "aws_request_id", "tenant_id", "taskName"))

@@ -1,9 +1,10 @@
 """Init, then one event after the other: the whole life of a Python instance is in `main`.
 
-    load handler ──fault──▶ POST init/error, exit 1
-         │
-         ▼
-    GET next ─▶ handler ─▶ POST response | POST error ─▶ GET next …
+    over frames (descriptor 3)                 over the Runtime API
+    greet ─▶ hello   (booted ahead only)
+    begin ─▶ load handler ─▶ ready             load handler ─▶ GET next
+                  └fault──▶ init error, exit 1       └fault──▶ POST init/error, exit 1
+    event ─▶ handler ─▶ answer | error         handler ─▶ POST response | error ─▶ GET next
 
 `SystemExit` and other non-`Exception`s are let through: the process ends and the platform reports
 the exit, as on Lambda.
@@ -11,27 +12,20 @@ the exit, as on Lambda.
 import os
 import sys
 
-from . import codec, context, handler, logs, output
-from .client import RuntimeApiError, RuntimeClient
+from . import begin, codec, context, logs, output
+
+# Exit codes of Lambda's runtime when a hook fails.
+_EXIT_BEFORE_SNAPSHOT, _EXIT_AFTER_RESTORE = 64, 65
 
 
 def main():
     exec_wrapper()
-    prepare_path()
-    add_site_builtins()
-    output.open_sink()
-    output.unbuffer()
-    logs.arm()
-    client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    try:
-        function = load_or_exit(client)
-        while True:
-            headers, body = client.next_invocation()
-            serve(client, function, headers, body)
-    except (RuntimeApiError, OSError) as error:
-        # What the function raises does not come here. This environment is being taken down.
-        sys.stderr.write("The Runtime API is gone: %s\n" % error)
-        sys.exit(1)
+    descriptor = os.environ.pop("_FREEHOLD_FRAMES", None)
+    # A wrapper may have put anything in between: behind one the public API is spoken.
+    if descriptor is None or "wrapped" in sys.argv[1:]:
+        serve_runtime_api()
+    else:
+        serve_frames(int(descriptor))
 
 
 def exec_wrapper():
@@ -48,92 +42,162 @@ def exec_wrapper():
     os.execv(wrapper, [wrapper, sys.executable, "-S", "-u"] + sys.argv + ["wrapped"])
 
 
-def prepare_path():
-    """The function first, then layers, then what the runtime brings: Lambda's order."""
-    root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
-    version = "python%d.%d" % sys.version_info[:2]
-    first = [root, "/opt/python/lib/%s/site-packages" % version, "/opt/python"]
-    sys.path[:] = first + [entry for entry in unique(sys.path) if entry not in first]
+def serve_runtime_api():
+    from .client import RuntimeApiError, RuntimeClient
+
+    begin.builtins()
+    output.unbuffer()
+    line = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
-        os.chdir(root)
-    except OSError:
-        pass
+        function = init(line)
+        while True:
+            serve(line, function, *line.next_event())
+    except (RuntimeApiError, OSError) as error:
+        # What the function raises does not come here. This environment is being taken down.
+        sys.stderr.write("The Runtime API is gone: %s\n" % error)
+        sys.exit(1)
 
 
-def unique(items):
-    seen = set()
-    return [item for item in items if not (item in seen or seen.add(item))]
+def serve_frames(descriptor):
+    from . import frames
 
-
-def add_site_builtins():
-    """`exit` and `quit`, which `-S` leaves out and scripts turned handlers do call."""
-    import builtins
-
+    begin.builtins()
+    output.unbuffer()
+    line = frames.Line(descriptor)
+    is_ahead = begin.is_booted_ahead()
+    if is_ahead:
+        begin.preload()
     try:
-        from _sitebuiltins import Quitter
-    except ImportError:
-        return
-    builtins.quit = Quitter("quit", "Ctrl-D (i.e. EOF)")
-    builtins.exit = Quitter("exit", "Ctrl-D (i.e. EOF)")
+        function, event = None, frames.EVENT
+        while True:
+            kind, data = line.next()
+            if kind == event:
+                request_id, deadline, arn, trace, client_context, body = line.event(data)
+                serve(line, function, request_id, deadline, arn, trace, client_context, body)
+            elif kind == frames.BEGIN:
+                begin.environment(data)
+                if is_ahead:
+                    reseed()
+                function = init(line)
+                line.ready()
+            else:
+                between_events(frames, line, kind, data)
+    except (frames.LineGone, OSError) as error:
+        sys.stderr.write("The line to the platform is gone: %s\n" % error)
+        sys.exit(1)
 
 
-def load_or_exit(client):
+def between_events(frames, line, kind, data):
+    """What is asked of a process around a start image, and of one that is booted ahead."""
+    if kind == frames.GREET:
+        line.hello()
+    elif kind == frames.REHEARSE:
+        rehearse()
+        line.rehearsed()
+    elif kind == frames.PREPARE:
+        from . import image
+
+        run_hooks(line, image.before, "Runtime.BeforeSnapshotError", _EXIT_BEFORE_SNAPSHOT)
+        reason = image.unfit()
+        if reason is not None:
+            line.unfit(reason)
+            return
+        image.settle()
+        line.prepared()
+    elif kind == frames.RESUME:
+        from . import fresh, image
+
+        begin.environment(data)
+        context.refresh()
+        reseed()
+        fresh.renew_credentials()
+        run_hooks(line, image.after, "Runtime.AfterRestoreError", _EXIT_AFTER_RESTORE)
+        line.ready()
+    else:
+        raise frames.LineGone("the host sent a frame of kind %d" % kind)
+
+
+def run_hooks(line, run, error_type, exit_code):
     try:
+        run()
+    except Exception:
+        from . import faults
+
+        _, error, _ = faults.current("")
+        faults.log(error)
+        line.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
+        sys.exit(exit_code)
+
+
+def reseed():
+    from . import fresh
+
+    fresh.reseed()
+
+
+def init(line):
+    """Everything before the first event that depends on the function."""
+    begin.paths()
+    output.open_sink()
+    logs.arm()
+    context.refresh()
+    try:
+        from . import handler
+
         return handler.load(os.environ.get("_HANDLER", ""))
     except Exception:
         from . import faults
 
         error_type, error, _ = faults.current("")
         faults.log(error)
-        client.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
+        line.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
         sys.exit(1)
 
 
-def serve(client, function, headers, body):
-    request_id = headers.get("lambda-runtime-aws-request-id", "")
-    logs.set_request(request_id, headers.get("lambda-runtime-aws-tenant-id"))
-    trace_id = headers.get("lambda-runtime-trace-id")
-    if trace_id:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+def serve(line, function, request_id, deadline, arn, trace, client_context, body,
+          identity=None, tenant_id=None, is_json=True):
+    logs.set_request(request_id, tenant_id)
+    if trace:
+        os.environ["_X_AMZN_TRACE_ID"] = trace
     else:
         os.environ.pop("_X_AMZN_TRACE_ID", None)
     try:
-        answer, content_type = answer_of(function, headers, body)
+        lambda_context = context.LambdaContext(
+            request_id,
+            deadline,
+            arn,
+            parsed(client_context, "Client Context") if client_context else None,
+            parsed(identity, "Cognito Identity") if identity else None,
+            tenant_id,
+        )
+        if is_json:
+            try:
+                event = codec.decode(body)
+            except Exception as error:
+                raise fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
+        else:
+            event = body
+        result = function(event, lambda_context)
+        if isinstance(result, bytes):
+            answer, content_type = result, "application/unknown"
+        else:
+            content_type = "application/json"
+            try:
+                answer = codec.encode(result).encode("utf-8")
+            except Exception as error:
+                raise fault("Runtime.MarshalError", "Unable to marshal response: %s" % error)
     except Exception:
         from . import faults
 
         error_type, error, cause = faults.current(request_id)
         faults.log(error)
         text = codec.encode(error).encode("utf-8", "replace")
-        client.post_error(request_id, error_type, text, cause)
+        line.post_error(request_id, error_type, text, cause)
     else:
-        client.post_response(request_id, answer, content_type)
+        line.post_response(request_id, answer, content_type)
 
 
-def answer_of(function, headers, body):
-    client_context = header_json(headers, "lambda-runtime-client-context", "Client Context")
-    identity = header_json(headers, "lambda-runtime-cognito-identity", "Cognito Identity")
-    lambda_context = context.LambdaContext(headers, client_context, identity)
-    if headers.get("content-type", "application/json") != "application/json":
-        event = body
-    else:
-        try:
-            event = codec.decode(body)
-        except Exception as error:
-            raise fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
-    result = function(event, lambda_context)
-    if isinstance(result, bytes):
-        return result, "application/unknown"
-    try:
-        return codec.encode(result).encode("utf-8"), "application/json"
-    except Exception as error:
-        raise fault("Runtime.MarshalError", "Unable to marshal response: %s" % error)
-
-
-def header_json(headers, name, shown_name):
-    text = headers.get(name)
-    if not text:
-        return None
+def parsed(text, shown_name):
     try:
         return codec.decode(text.encode("utf-8"))
     except Exception as error:
@@ -147,3 +211,30 @@ def fault(error_type, message):
     from .faults import Fault
 
     return Fault(error_type, message)
+
+
+class _Rehearsal(object):
+    """A line that leads nowhere."""
+
+    def post_response(self, *_):
+        pass
+
+    post_error = post_response
+
+
+def rehearse():
+    """Runs events through everything of ours and nothing of a function's, so that what they touch
+    is touched before it is needed: those that are answered, an error, a log line."""
+    line, requests = _Rehearsal(), ("00000000-0000-0000-0000-000000000000", 0, "arn", "Root=1")
+    body = b'{"text": "\\u00e9", "numbers": [1, 2.5, -3e8], "nothing": null, "nested": {"is": [true]}}'
+    for _ in range(3):
+        serve(line, lambda event, _: [event, "text"], *requests + (None, body))
+    try:
+        raise ValueError("rehearsal")
+    except ValueError:
+        from . import faults
+
+        codec.encode(faults.current("")[1])
+    logs.rehearse()
+    logs.set_request(None, None)
+    os.environ.pop("_X_AMZN_TRACE_ID", None)

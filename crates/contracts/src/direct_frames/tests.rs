@@ -415,16 +415,24 @@ async fn a_booted_runtime_is_rehearsed_prepared_and_begun() {
 #[tokio::test]
 async fn a_thawed_runtime_resumes() {
     let (mut guest, wires) = wires();
-    guest.say(HELLO, 0, 1, &[]).await;
-    let booted = contract().boot(wires).expect("frames").await.unwrap();
+    let thawed = contract().thawed(wires).expect("frames");
+    guest.say(READY, 0, 1, &[]).await;
+    let link = thawed.resume(opening(&[("A", "2")])).await.unwrap();
+    assert_eq!(guest.read().await, (6, b"A=2".to_vec()));
+    // One that was prepared, and goes on as it is.
+    guest.say(PREPARED, 0, 0, &[]).await;
+    link.prepare_image().await.unwrap();
     guest.read().await;
     guest.say(READY, 0, 1, &[]).await;
-    booted.resume(opening(&[("A", "2")])).await.unwrap();
-    assert_eq!(guest.read().await, (6, b"A=2".to_vec()));
+    link.resume(opening(&[("A", "3")])).await.unwrap();
+    assert_eq!(guest.read().await, (6, b"A=3".to_vec()));
     // Without a frames socket nobody can be told later what he is to be.
     let (_guest, mut none) = self::wires();
     none.frames = None;
     assert!(contract().boot(none).is_none());
+    let (_guest, mut none) = self::wires();
+    none.frames = None;
+    assert!(contract().thawed(none).is_none());
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::{
 use crate::config::{Cpu, IdleTimeout};
 use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
 use freehold_catalog::Catalog;
-use freehold_contracts::lambda_runtime::{LambdaRuntime, RuntimeLimits};
+use freehold_contracts::{DirectFrames, LambdaRuntime, RuntimeLimits};
 use freehold_control::{
     Control, ControlParts,
     archive::SubprocessUnpacker,
@@ -310,16 +310,15 @@ async fn wire(
         tokio::runtime::Handle::current(),
     );
     let group_watch = storage.watch(logs.clone());
-    let lambda: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(RuntimeLimits::for_payload(
-        limits.sync_payload_bytes,
-    )));
-    let families = [
-        RuntimeFamily::Python,
-        RuntimeFamily::Node,
-        RuntimeFamily::Java,
-        RuntimeFamily::Provided,
-    ];
-    let contracts: HashMap<_, _> = families.map(|family| (family, lambda.clone())).into();
+    let answers = RuntimeLimits::for_payload(limits.sync_payload_bytes);
+    let public: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(answers));
+    let frames: Arc<dyn Contract> = Arc::new(DirectFrames::new(answers));
+    let contracts: HashMap<_, _> = HashMap::from([
+        (RuntimeFamily::Python, frames),
+        (RuntimeFamily::Node, public.clone()),
+        (RuntimeFamily::Java, public.clone()),
+        (RuntimeFamily::Provided, public),
+    ]);
     let engine = Engine::new(EngineParts {
         records: storage.clone() as Arc<dyn Records>,
         commit: storage.clone() as Arc<dyn Commit>,

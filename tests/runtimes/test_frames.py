@@ -1,0 +1,217 @@
+"""What frames add to the Runtime API: booting ahead, rehearsing, start images, and a line that stays the runtime's own."""
+import json
+import os
+import subprocess
+import tempfile
+
+import frames
+import pytest
+from runtime_api import WAIT_S, Function
+
+
+class Booted(object):
+    """A process that was executed before it is known for whom."""
+
+    def __init__(self, runtime, environ=None):
+        if runtime.transport != "frames":
+            pytest.skip("only over frames")
+        self.line = frames.Frames()
+        environ = dict({"LANG": "C.UTF-8", "PATH": os.environ["PATH"]}, **environ or {})
+        how = self.line.dress(environ)
+        self.line.host.settimeout(WAIT_S)
+        self.folder = tempfile.TemporaryDirectory()
+        self.process = subprocess.Popen(runtime.argv("/"), env=environ, cwd="/", stdin=subprocess.DEVNULL, **how)
+        self.line.guest.close()
+
+    def ask(self, kind):
+        """What it answers: kind, text's length, the rest."""
+        self.line.say(kind)
+        return self.heard()
+
+    def heard(self):
+        kind, _, text, rest = self.line.read()
+        return kind, text, rest
+
+    def package(self, **files):
+        for name, text in files.items():
+            with open(os.path.join(self.folder.name, name + ".py"), "w") as out:
+                out.write(text)
+
+    def tell(self, kind, **environ):
+        environ = dict({"LAMBDA_TASK_ROOT": self.folder.name, "_HANDLER": "app.handler"}, **environ)
+        self.line.open(kind, environ)
+        return self.heard()
+
+    def call(self, number, event=None):
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": "00000000-0000-4000-8000-%012d" % number,
+            "Lambda-Runtime-Deadline-Ms": "0",
+            "Lambda-Runtime-Invoked-Function-Arn": "arn",
+            "Lambda-Runtime-Trace-Id": "Root=1",
+        }
+        if not self.line.threads:
+            self.line.serve()
+        self.line.events.put((headers, json.dumps(event).encode()))
+        answer = self.line.answers.get(timeout=WAIT_S)
+        assert answer["path"].endswith("/response"), answer
+        return json.loads(answer["body"].decode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.line.close()
+        self.folder.cleanup()
+
+
+HELLO, READY = (frames.HELLO, 1, b""), (frames.READY, 1, b"")
+
+
+def test_booted_ahead_it_becomes_whatever_it_is_told(python):
+    with Booted(python) as b:
+        assert b.ask(frames.GREET) == HELLO
+        assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+        b.package(app="import os, sys\nWHERE = os.getcwd()\ndef handler(e, c): return [WHERE, sys.path[0], os.environ['X'], os.popen('echo $X').read(), c.function_name, os.environ.get('_X_AMZN_TRACE_ID'), '_FREEHOLD_FRAMES' in os.environ, 'json' in sys.modules]")
+        assert b.tell(frames.BEGIN, X="a=b", AWS_LAMBDA_FUNCTION_NAME="fn") == READY
+        where = os.path.realpath(b.folder.name)
+        assert b.call(1) == [where, b.folder.name, "a=b", "a=b\n", "fn", "Root=1", False, True]
+
+
+def test_what_was_imported_ahead_does_not_stand_before_the_functions_own(python):
+    with Booted(python) as b:
+        assert b.ask(frames.GREET) == HELLO
+        b.package(app="import logging, random\ndef handler(e, c): return [logging.mine, random.mine]", logging="mine = 7", random="mine = 8")
+        assert b.tell(frames.BEGIN) == READY
+        assert b.call(1) == [7, 8]
+
+
+def test_init_errors_end_one_that_was_booted_ahead(python):
+    with Booted(python) as b:
+        b.package(app="import absent")
+        kind, text, rest = b.tell(frames.BEGIN)
+        assert (kind, rest[:text]) == (frames.INIT_ERROR, b"Runtime.ImportModuleError")
+        assert b.process.wait(WAIT_S) == 1
+
+
+def test_random_state_is_its_own_from_begin_and_resume_on(python):
+    with Booted(python, {"_FREEHOLD_PRELOAD": "uuid,tempfile,absent"}) as b:
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        state = "import random, uuid, tempfile\nrandom.seed(1)\nnext(tempfile._get_candidate_names())\nSEEDED = random.Random(1).random()\nNAMES = tempfile._name_sequence\nNODE = uuid.uuid1().node\n"
+        b.package(app=state + "def handler(e, c): return [random.random() == SEEDED, tempfile._name_sequence is NAMES, uuid.uuid1().node == NODE]")
+        assert b.tell(frames.BEGIN) == READY
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME) == READY
+        assert b.call(1) == [False, False, False]
+
+
+def test_hooks_run_before_and_after_in_lambdas_order(python):
+    code = """
+import os
+from snapshot_restore_py import register_before_snapshot, register_after_restore
+SEEN = []
+register_before_snapshot(SEEN.append, 'before 1')
+register_before_snapshot(SEEN.append, 'before 2')
+register_after_restore(lambda: SEEN.append('after 1 ' + os.environ['K']))
+register_after_restore(SEEN.append, 'after 2')
+def handler(e, c): return SEEN + [c.log_stream_name]
+"""
+    with Booted(python) as b:
+        b.package(app=code)
+        assert b.tell(frames.BEGIN, K="old", AWS_LAMBDA_LOG_STREAM_NAME="a") == READY
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME, K="new", AWS_LAMBDA_LOG_STREAM_NAME="b") == READY
+        assert b.call(1) == ["before 2", "before 1", "after 1 new", "after 2", "b"]
+
+
+def test_hooks_that_fail_say_so_and_end_the_process(python):
+    code = "from snapshot_restore_py import *\ndef bad(): raise KeyError('k')\nregister_%s(bad)\ndef handler(e, c): pass"
+    for when, error_type, exit_code in (("before_snapshot", b"Runtime.BeforeSnapshotError", 64), ("after_restore", b"Runtime.AfterRestoreError", 65)):
+        with Booted(python) as b:
+            b.package(app=code % when)
+            assert b.tell(frames.BEGIN) == READY
+            kind, text, rest = b.ask(frames.PREPARE)
+            if when == "after_restore":
+                assert kind == frames.PREPARED
+                kind, text, rest = b.tell(frames.RESUME)
+            assert (kind, rest[:text]) == (frames.INIT_ERROR, error_type)
+            assert json.loads(rest[text:].decode())["errorType"] == "KeyError"
+            assert b.process.wait(WAIT_S) == exit_code
+
+
+def test_what_an_image_cannot_carry_is_named_and_the_process_goes_on(python):
+    for code, says in (
+        ("import threading\nthreading.Thread(target=threading.Event().wait, name='worker', daemon=True).start()", b"2 threads (worker)"),
+        ("import socket\ns = socket.socket()", b"is socket:["),
+        ("f = open('/tmp/' + str(id(object())), 'w')\nimport os\nos.unlink(f.name)", b"is /tmp/"),
+        ("import os\nif os.fork() == 0:\n    import time; time.sleep(600)", b"child processes "),
+    ):
+        with Booted(python) as b:
+            b.package(app=code + "\ndef handler(e, c): return 'goes on'")
+            assert b.tell(frames.BEGIN) == READY
+            kind, _, reason = b.ask(frames.PREPARE)
+            assert (kind, says in reason) == (frames.UNFIT, True), reason
+            assert b.tell(frames.RESUME) == READY
+            assert b.call(1) == "goes on"
+            subprocess.run(["pkill", "-P", str(b.process.pid)])
+
+
+def test_credentials_of_init_become_those_of_the_instance(python):
+    library = """
+class Credentials(object):
+    def __init__(self, access_key, secret_key, token):
+        self.access_key, self.secret_key, self.token = access_key, secret_key, token
+"""
+    code = """
+import os, sys, credentials
+sys.modules['botocore.credentials'] = credentials
+of = lambda prefix: credentials.Credentials(*(os.environ[n] for n in (prefix + 'AWS_ACCESS_KEY_ID', prefix + 'AWS_SECRET_ACCESS_KEY', prefix + 'AWS_SESSION_TOKEN')))
+MINE, OTHER = of(''), credentials.Credentials('other', 'o', 'o')
+def handler(e, c): return [vars(MINE), OTHER.access_key]
+"""
+    with Booted(python) as b:
+        b.package(app=code, credentials=library)
+        assert b.tell(frames.BEGIN, AWS_ACCESS_KEY_ID="k1", AWS_SECRET_ACCESS_KEY="s1", AWS_SESSION_TOKEN="t1") == READY
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME, AWS_ACCESS_KEY_ID="k2", AWS_SECRET_ACCESS_KEY="s2", AWS_SESSION_TOKEN="t2") == READY
+        assert b.call(1) == [{"access_key": "k2", "secret_key": "s2", "token": "t2"}, "other"]
+
+
+def function(runtime, code, name="app.py", handler="app.handler"):
+    if runtime.transport != "frames":
+        pytest.skip("only over frames")
+    return Function(runtime, {name: code}, handler)
+
+
+def test_nobody_else_holds_the_line(python):
+    code = """
+import os, subprocess, sys
+def handler(event, context):
+    shown = lambda fds: [f for f in fds.split() if f.startswith('socket:')]
+    listing = "import os; print(' '.join(os.readlink('/proc/self/fd/' + f) for f in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + f) or True and os.path.islink('/proc/self/fd/' + f)))"
+    executed = subprocess.run([sys.executable, '-S', '-c', listing], stdout=subprocess.PIPE, close_fds=False).stdout.decode()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(3, b'\\0' * 8)
+            os.write(write, b'forged')
+        except OSError:
+            os.write(write, b'closed')
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return [shown(executed), os.read(read, 9).decode()]
+"""
+    if python.version < (3, 7):
+        pytest.skip("3.6 has no hook at a fork")
+    with function(python, code) as f:
+        assert f.call() == [[], "closed"]
+        assert f.call() == [[], "closed"]
+
+
+def test_a_function_that_closes_the_line_ends_itself(python):
+    with function(python, "import os\ndef handler(e, c): os.close(3)") as f:
+        f.send(None)
+        assert f.exit_code() == 1
+        assert "The line to the platform is gone" in f.log()
