@@ -213,7 +213,6 @@ def test_an_unknown_runtime_is_refused(functions, refuses):
     ("VpcConfig", {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}),
     ("DeadLetterConfig", {"TargetArn": "arn:aws:sqs:us-east-1:123456789012:q"}),
     ("TracingConfig", {"Mode": "Active"}),
-    ("SnapStart", {"ApplyOn": "PublishedVersions"}),
     ("FileSystemConfigs", [{
         "Arn": "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0",
         "LocalMountPath": "/mnt/a"}]),

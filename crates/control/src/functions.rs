@@ -19,8 +19,8 @@ use freehold_domain::{
     FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
     ports::{Blobs, Expect, Op, Records},
     record::{
-        FunctionStateV1, FunctionV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1, PackageV1,
-        RevisionSpecV1, RevisionV1, UpdateStateV1, UrlV1,
+        FunctionStateV1, FunctionV1, ImageStateV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1,
+        PackageV1, RevisionSpecV1, RevisionV1, UpdateStateV1, UrlV1,
     },
 };
 use std::collections::BTreeMap;
@@ -100,6 +100,8 @@ pub struct Described {
     pub environment: Environment,
     /// Whether it can be invoked.
     pub state: FunctionStateV1,
+    /// What became of a revision's start image.
+    pub image: ImageStateV1,
     /// How its last change went; of a revision, which never changes, [`UpdateStateV1::Successful`].
     pub last_update: UpdateStateV1,
     /// The function's reserved concurrency.
@@ -487,6 +489,7 @@ impl Control {
                 system_level: None,
             },
             architecture,
+            snap_start: false,
             revision_id: self.ids.uuid().to_string(),
             modified: self.clock.wall(),
         };
@@ -545,6 +548,10 @@ impl Control {
         }
         if let Some(change) = &settings.logging {
             head.logging = rules::logging(&head.logging, change)?;
+        }
+        head.snap_start = settings.snap_start.unwrap_or(head.snap_start);
+        if head.snap_start {
+            rules::snap_start(head.runtime.as_str())?;
         }
         Ok(())
     }
@@ -625,6 +632,7 @@ impl Control {
             environment: self.environment(of, &function.head),
             spec: function.head.clone(),
             state: function.state.clone(),
+            image: ImageStateV1::None,
             last_update: function.last_update.clone(),
             reserved_concurrency: function.reserved_concurrency,
             tags: function.tags.clone(),
@@ -643,6 +651,7 @@ impl Control {
             environment: self.environment(of, &revision.spec),
             spec: revision.spec,
             state: revision.state,
+            image: revision.image,
             last_update: UpdateStateV1::Successful,
             reserved_concurrency: function.reserved_concurrency,
             tags: function.tags.clone(),
@@ -666,6 +675,7 @@ impl Control {
             number,
             spec,
             state: FunctionStateV1::Pending,
+            image: ImageStateV1::None,
         }
     }
 

@@ -63,8 +63,10 @@ impl Control {
                 return Ok(self.describe_revision(of, &function, last));
             }
             let mut revision = self.next_revision(&mut function, how.description.clone());
-            // A head that is served is ready, and a revision of it needs nothing more.
-            if function.served.as_ref() == Some(&function.head)
+            // A head that is served is ready, and a revision of it needs nothing more: but for a
+            // start image, for which the engine runs its init.
+            if !revision.spec.snap_start
+                && function.served.as_ref() == Some(&function.head)
                 && function.state == FunctionStateV1::Active
             {
                 revision.state = FunctionStateV1::Active;

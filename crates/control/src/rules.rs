@@ -64,6 +64,8 @@ pub struct Settings {
     pub environment: Option<BTreeMap<String, String>>,
     /// Logging.
     pub logging: Option<LoggingChange>,
+    /// Whether published revisions start from an image.
+    pub snap_start: Option<bool>,
     /// Fields that have no effect yet.
     pub without_effect: WithoutEffect,
 }
@@ -89,8 +91,6 @@ pub struct WithoutEffect {
     pub image: Option<String>,
     /// A code signing configuration.
     pub code_signing: Option<String>,
-    /// `None` is the default.
-    pub snap_start: Option<String>,
     /// Settings of durable executions.
     pub durable: Option<String>,
     /// Settings of tenant isolation.
@@ -117,7 +117,6 @@ impl WithoutEffect {
             (Field::FileSystems, list(&self.file_systems)),
             (Field::Image, text(&self.image, "")),
             (Field::CodeSigning, text(&self.code_signing, "")),
-            (Field::SnapStart, text(&self.snap_start, "None")),
             (Field::Durable, text(&self.durable, "")),
             (Field::TenancyConfig, text(&self.tenancy, "")),
             (Field::CapacityProvider, text(&self.capacity_provider, "")),
@@ -174,6 +173,24 @@ pub(crate) fn role(text: &str) -> Result<(), ControlError> {
     }
     let reason = format!("{:?} is not the ARN of a role", cut(text));
     Err(ControlError::invalid(Field::Role, reason))
+}
+
+/// Start images of published revisions are for these. Source: Lambda developer guide, "Improving
+/// startup performance with Lambda SnapStart": Java 11, Python 3.12, .NET 8 and later. Any Python 3
+/// is as good here, and .NET has no runtime.
+pub(crate) fn snap_start(runtime: &str) -> Result<(), ControlError> {
+    let java = runtime
+        .strip_prefix("java")
+        .map(|version| version.trim_end_matches(".al2"));
+    let new_java = java.is_some_and(|version| version.parse().is_ok_and(|v: u32| v >= 11));
+    if new_java || runtime.starts_with("python3.") {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is not supported for SnapStart enabled functions.",
+        cut(runtime)
+    );
+    Err(ControlError::invalid(Field::SnapStart, reason))
 }
 
 pub(crate) fn description(text: &str) -> Result<(), ControlError> {
@@ -418,7 +435,6 @@ mod tests {
         let default = WithoutEffect {
             package_type: Some("Zip".into()),
             tracing: Some("PassThrough".into()),
-            snap_start: Some("None".into()),
             dead_letter: Some(String::new()),
             ..Default::default()
         };

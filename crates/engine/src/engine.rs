@@ -131,7 +131,8 @@ impl Engine {
             let cells: Vec<_> = revisions.iter().flat_map(|r| r.pool.cells()).collect();
             let is_starting = revisions
                 .iter()
-                .any(|revision| revision.pool.counts().2 > 0);
+                .any(|revision| revision.pool.counts().2 > 0)
+                || node.snapshots.counts().2 > 0;
             if cells.is_empty() && !is_starting {
                 break;
             }
@@ -148,6 +149,7 @@ impl Engine {
             }
         }
         node.until_quiet().await;
+        node.snapshots.clear();
     }
 
     /// Keeps at least `count` instances of a function's head or of one of its versions ready from
@@ -175,7 +177,10 @@ impl Engine {
 
     /// The numbers of this moment.
     pub fn stats(&self) -> Stats {
+        let (snapshots, snapshot_bytes, _) = self.node.snapshots.counts();
         let mut stats = Stats {
+            snapshots: snapshots as u64,
+            snapshot_bytes,
             in_flight: self.node.running() as u64,
             concurrency: self.node.admission.in_flight(),
             memory_booked_bytes: self.node.memory.booked_bytes(),

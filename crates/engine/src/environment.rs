@@ -33,7 +33,10 @@ pub(crate) fn of_instance(
             log.stream().group.group.clone(),
         ),
         ("AWS_LAMBDA_LOG_STREAM_NAME", log.stream().stream.clone()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        (
+            "AWS_LAMBDA_INITIALIZATION_TYPE",
+            revision.initialization_type().to_owned(),
+        ),
         ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
         ("AWS_REGION", function.region.to_string()),
         ("AWS_DEFAULT_REGION", function.region.to_string()),

@@ -9,7 +9,7 @@ pub(crate) use failure::exit_error_type;
 
 use crate::{
     admission::Admitted,
-    logs::{InstanceLog, PlatformEvent, Status},
+    logs::{CameUp, InstanceLog, PlatformEvent, Status},
     node::Node,
     placement::{Place, Placed},
     pool::{
@@ -49,8 +49,9 @@ pub(crate) struct Finished {
     pub(crate) lease: Option<Lease>,
     pub(crate) start: Duration,
     pub(crate) init: Duration,
-    /// Whether this invocation is the first one that its instance runs after a good init.
-    pub(crate) is_cold: bool,
+    /// How the instance came up, where this invocation is the first one that it runs after a good
+    /// init.
+    pub(crate) came_up: CameUp,
     /// Whether it waited for that instance to come up.
     pub(crate) waited: bool,
     pub(crate) run: Duration,
@@ -142,6 +143,11 @@ async fn retry_init(
             let start = failure.start;
             (init_failed(node, &admitted, failure, timeout), start)
         }
+        // Nothing is thawed here.
+        Some(Err(LaunchFailed::NotThawed { reason, .. })) => {
+            let lost = InvokeError::InstanceLost { reason };
+            (Failure::lost(lost), Duration::ZERO)
+        }
         Some(Err(LaunchFailed::Platform(error))) => (Failure::lost(error), Duration::ZERO),
         None => (Failure::cancelled(InstanceUsage::default()), Duration::ZERO),
     };
@@ -155,7 +161,7 @@ async fn retry_init(
         lease: None,
         start,
         init: Duration::ZERO,
-        is_cold: false,
+        came_up: CameUp::Not,
         waited: false,
         run: node
             .parts
@@ -289,7 +295,11 @@ async fn run(
         lease: None,
         start,
         init: if is_retry { Duration::ZERO } else { init },
-        is_cold: coming_up.is_some() && !is_retry,
+        came_up: match coming_up {
+            Some(_) if cell.is_restored => CameUp::Restored,
+            Some(_) if !is_retry => CameUp::Init,
+            _ => CameUp::Not,
+        },
         waited: coming_up.is_some() && !is_retry && !cell.was_made_ahead(),
         run,
         cpu_us: 0,
@@ -433,12 +443,16 @@ async fn end_instance(
     let failure = match ended {
         Ended::TimedOut => Failure::timed_out(id, timeout, cell.instance.destroy().await.usage),
         Ended::Cancelled => Failure::cancelled(cell.instance.destroy().await.usage),
-        Ended::Exited(report) => Failure::exited(id, &report, memory),
+        Ended::Exited(report) => {
+            cell.note_crash(revision, &report.cause);
+            Failure::exited(id, &report, memory)
+        }
         Ended::Link(LinkError::TooLarge { limit_bytes, .. }) => {
             Failure::too_large(limit_bytes, cell.instance.destroy().await.usage)
         }
         Ended::Link(error) => {
             let report = end_of(node, &*cell.instance).await;
+            cell.note_crash(revision, &report.cause);
             if let LinkError::Broken { reason } = &error {
                 tracing::info!(function = %revision.function.name, %reason, "a run failed");
                 node.counters.broken();

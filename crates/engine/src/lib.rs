@@ -22,5 +22,5 @@ mod settle;
 mod stats;
 
 pub use engine::Engine;
-pub use parts::{CpuPolicy, EngineConfig, EngineParts};
+pub use parts::{CpuPolicy, EngineConfig, EngineParts, SnapshotConfig};
 pub use stats::{InstanceState, InstanceView, Stats};

@@ -12,7 +12,7 @@ mod splitter;
 mod stamp;
 mod throttle;
 
-pub(crate) use platform::{PlatformEvent, Status};
+pub(crate) use platform::{CameUp, PlatformEvent, Status};
 pub(crate) use stamp::iso8601;
 
 use crate::{node::Node, route::Revision, stats::Counters};

@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::MemoryBook,
+    pool::{MemoryBook, Snapshots},
     route::{Revision, Routes},
     stats::Counters,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) routes: Routes,
     pub(crate) admission: Admission,
     pub(crate) memory: MemoryBook,
+    pub(crate) snapshots: Snapshots,
     pub(crate) counters: Arc<Counters>,
     /// Set once shutdown began.
     pub(crate) draining: AtomicBool,
@@ -57,6 +58,7 @@ impl Node {
             routes: Routes::new(),
             admission: Admission::new(parts.limits.account_concurrency),
             memory: MemoryBook::new(),
+            snapshots: Snapshots::new(),
             counters: Arc::default(),
             draining: AtomicBool::new(false),
             cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),

@@ -66,6 +66,42 @@ pub struct EngineConfig {
     pub init_backoff: Duration,
     /// The longest such wait.
     pub init_backoff_max: Duration,
+    /// Start images of published revisions.
+    pub snapshots: SnapshotConfig,
+}
+
+/// Settings of the start images of published revisions (SnapStart).
+#[derive(Debug, Clone)]
+pub struct SnapshotConfig {
+    /// What all of a node may take; `None`: an eighth of the memory for instances.
+    pub memory: Option<Mebibytes>,
+    /// What those of one tenant may take; `None`: half of that.
+    pub tenant_memory: Option<Mebibytes>,
+    /// An image this old is made anew; at twice the age nothing starts from it.
+    pub age_max: Duration,
+    /// The same for one that so many started from.
+    pub starts_max: u64,
+    /// Instances of an image that may die of a signal within [`SnapshotConfig::crash_window`]
+    /// before it is dropped: whoever probes their common layout gets few tries.
+    pub crashes_max: usize,
+    /// See `crashes_max`.
+    pub crash_window: Duration,
+    /// How long one that was dropped, or could not be made, is left alone.
+    pub again_after: Duration,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            tenant_memory: None,
+            age_max: Duration::from_secs(24 * 3600),
+            starts_max: 10_000,
+            crashes_max: 3,
+            crash_window: Duration::from_secs(60),
+            again_after: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for EngineConfig {
@@ -78,6 +114,7 @@ impl Default for EngineConfig {
             init_failures: 3,
             init_backoff: Duration::from_secs(1),
             init_backoff_max: Duration::from_secs(60),
+            snapshots: SnapshotConfig::default(),
         }
     }
 }

@@ -21,12 +21,14 @@ mod keeper;
 mod launch;
 mod lease;
 mod memory;
+mod snapshots;
 mod starter;
 
 pub(crate) use cell::Cell;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
+pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
 
 use crate::{keep::Keep, node::Node, route::Revision};

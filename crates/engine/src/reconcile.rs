@@ -2,7 +2,10 @@
 //!
 //! `control` writes a function's desired part; this reads it, opens the package, finds the
 //! runtime, and writes the reported part through the same compare-and-set. It starts with every
-//! record that was left unfinished and goes on with what the watch tells. It never runs a function.
+//! record that was left unfinished and goes on with what the watch tells. It runs no function but for
+//! one thing: a revision that is published with SnapStart is initialised once, for its start image.
+
+mod publish;
 
 use crate::{node::Node, route::note_reservation};
 use freehold_domain::{
@@ -10,10 +13,11 @@ use freehold_domain::{
     ports::{CommitError, Expect, Fence, Op, PackageError, Stored},
     principal::Principal,
     record::{
-        FunctionStateV1, FunctionV1, Key, Kind, RecordError, RevisionSpecV1, RevisionV1,
-        UpdateStateV1, decode, encode,
+        FunctionStateV1, FunctionV1, ImageStateV1, Key, Kind, RecordError, RevisionSpecV1,
+        RevisionV1, UpdateStateV1, decode, encode,
     },
 };
+use publish::Published;
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -102,11 +106,27 @@ async fn look_after(
     first: OwnedSemaphorePermit,
 ) {
     let (mut permit, mut wait) = (Some(first), AGAIN_MIN);
+    let (mut published, mut image_tries) = (None, 0);
     while let Some(strong) = node.upgrade() {
-        let done = reconcile(&strong, &key).await;
+        let done = reconcile(&strong, &key, published.as_ref()).await;
+        // An init of a tenant's own, up to minutes: others are made ready meanwhile.
         drop(permit.take());
-        let Err(Unfinished(reason)) = done else {
-            return;
+        let done = match done {
+            Ok(Next::Nothing) => return,
+            Ok(Next::Image(record)) => {
+                image_tries += 1;
+                publish::image(&strong, &key, *record, image_tries).await
+            }
+            Err(unfinished) => Err(unfinished),
+        };
+        let reason = match done {
+            Ok(None) => return,
+            Ok(Some(outcome)) => {
+                published = Some(outcome);
+                permit = permits.clone().acquire_owned().await.ok();
+                continue;
+            }
+            Err(Unfinished(reason)) => reason,
         };
         tracing::warn!(%key, %reason, again_in = ?wait, "a function is not ready yet");
         let clock = strong.parts.clock.clone();
@@ -117,21 +137,34 @@ async fn look_after(
     }
 }
 
-async fn reconcile(node: &Node, key: &Key) -> Result<(), Unfinished> {
+/// What is left to do.
+enum Next {
+    Nothing,
+    /// A start image, before the revision can be reported ready.
+    Image(Box<RevisionV1>),
+}
+
+async fn reconcile(
+    node: &Node,
+    key: &Key,
+    published: Option<&Published>,
+) -> Result<Next, Unfinished> {
     for _ in 0..REPORT_TRIES {
         let who = Principal::platform("reconciler");
         let stored = match node.parts.records.get(&who, key).await {
             Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Next::Nothing),
             Err(error) => return Err(Unfinished(error.to_string())),
         };
-        let Some(bytes) = reported(node, key, &stored).await? else {
-            return Ok(());
+        let bytes = match reported(node, key, &stored, published).await? {
+            Report::Nothing => return Ok(Next::Nothing),
+            Report::Image(record) => return Ok(Next::Image(record)),
+            Report::Write(bytes) => bytes,
         };
         let (key, expect) = (key.clone(), Expect::Version(stored.version));
         let op = Op::Put { key, expect, bytes };
         match node.parts.commit.commit(&who, vec![op], Fence::None).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(Next::Nothing),
             // Changed meanwhile: what was made ready may not be what is wanted any more.
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => return Err(Unfinished(error.to_string())),
@@ -140,15 +173,28 @@ async fn reconcile(node: &Node, key: &Key) -> Result<(), Unfinished> {
     Err(Unfinished(format!("overtaken {REPORT_TRIES} times")))
 }
 
-/// The record with its reported part brought up to date; `None` when there is nothing to report.
-async fn reported(node: &Node, key: &Key, stored: &Stored) -> Result<Option<Vec<u8>>, Unfinished> {
+/// What is to be reported of a record.
+enum Report {
+    Nothing,
+    /// A start image is to be made first.
+    Image(Box<RevisionV1>),
+    /// The record with its reported part brought up to date.
+    Write(Vec<u8>),
+}
+
+async fn reported(
+    node: &Node,
+    key: &Key,
+    stored: &Stored,
+    published: Option<&Published>,
+) -> Result<Report, Unfinished> {
     let unreadable = |error: RecordError| Unfinished(error.to_string());
     let bytes = match key.kind() {
         Kind::Function => {
             let mut record: FunctionV1 = decode(&stored.bytes).map_err(unreadable)?;
             let is_pending = record.state == FunctionStateV1::Pending;
             if !is_pending && record.last_update != UpdateStateV1::InProgress {
-                return Ok(None);
+                return Ok(Report::Nothing);
             }
             match make_ready(node, key.tenant(), &record.head).await {
                 Ok(()) => {
@@ -171,9 +217,9 @@ async fn reported(node: &Node, key: &Key, stored: &Stored) -> Result<Option<Vec<
         Kind::Revision => {
             let mut record: RevisionV1 = decode(&stored.bytes).map_err(unreadable)?;
             if record.state != FunctionStateV1::Pending {
-                return Ok(None);
+                return Ok(Report::Nothing);
             }
-            record.state = match make_ready(node, key.tenant(), &record.spec).await {
+            let state = match make_ready(node, key.tenant(), &record.spec).await {
                 Ok(()) => FunctionStateV1::Active,
                 Err(Unready::NotYet(unfinished)) => return Err(unfinished),
                 Err(Unready::Refused { code, reason }) => FunctionStateV1::Failed {
@@ -181,11 +227,18 @@ async fn reported(node: &Node, key: &Key, stored: &Stored) -> Result<Option<Vec<
                     reason,
                 },
             };
+            (record.state, record.image) = match (state, published) {
+                (FunctionStateV1::Active, Some(published)) => published.reported(),
+                (FunctionStateV1::Active, None) if record.spec.snap_start => {
+                    return Ok(Report::Image(Box::new(record)));
+                }
+                (state, _) => (state, ImageStateV1::None),
+            };
             encode(&record)
         }
-        _ => return Ok(None),
+        _ => return Ok(Report::Nothing),
     };
-    Ok(Some(bytes))
+    Ok(Report::Write(bytes))
 }
 
 async fn make_ready(node: &Node, tenant: &TenantId, spec: &RevisionSpecV1) -> Result<(), Unready> {

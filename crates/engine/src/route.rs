@@ -8,7 +8,7 @@ mod revision;
 
 pub(crate) use revision::Revision;
 
-use crate::{admission::Admitted, node::Node};
+use crate::{admission::Admitted, node::Node, pool::SnapshotOf};
 use bytes::Bytes;
 use freehold_domain::{
     body::BodyError,
@@ -218,13 +218,16 @@ impl Routes {
                 reason: "its record cannot be read".into(),
             }
         };
-        let (spec, created, state) = match target {
+        let (spec, created, state, snapshot) = match target {
             Target::Head => match decode::<FunctionV1>(&stored.bytes) {
-                Ok(record) => (record.served, record.created, record.state),
+                Ok(record) => (record.served, record.created, record.state, None),
                 Err(error) => return broken(&error),
             },
-            Target::Published(_) => match decode::<RevisionV1>(&stored.bytes) {
-                Ok(record) => (Some(record.spec), Wall(0), record.state),
+            Target::Published(number) => match decode::<RevisionV1>(&stored.bytes) {
+                Ok(record) => {
+                    let snapshot = SnapshotOf::made(function, number, &record);
+                    (Some(record.spec), Wall(0), record.state, snapshot)
+                }
                 Err(error) => return broken(&error),
             },
         };
@@ -248,7 +251,7 @@ impl Routes {
                     Target::Head => Qualifier::Latest,
                     Target::Published(number) => Qualifier::Revision(number),
                 };
-                match Revision::new(node, function, executed, created, spec) {
+                match Revision::new(node, function, executed, created, spec, snapshot) {
                     Ok(revision) => {
                         let revision = Arc::new(revision);
                         node.remember(&revision);
@@ -381,8 +384,14 @@ impl Watcher for RouteWatcher {
             }
             node.routes
                 .changed(&node, &function, target, stored.as_ref());
-            if stored.is_some() {
-                let _ = self.reconcile.send(key.clone());
+            match (stored, target) {
+                (Some(_), _) => {
+                    let _ = self.reconcile.send(key.clone());
+                }
+                (None, Target::Published(number)) => {
+                    node.snapshots.forget(&SnapshotOf { function, number });
+                }
+                (None, Target::Head) => {}
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::{
     exchange::{Answer, Finished},
-    logs::PlatformEvent,
+    logs::{CameUp, PlatformEvent},
     node::Node,
 };
 use freehold_domain::{
@@ -34,7 +34,7 @@ pub(crate) fn settle(
         status,
         answer,
         instance,
-        is_cold,
+        came_up,
         waited,
         ..
     } = finished;
@@ -42,13 +42,13 @@ pub(crate) fn settle(
     let (id, memory) = (invocation.id, revision.spec.memory);
 
     log.platform(&PlatformEvent::End { id });
-    let (usage_, status, cold) = (&usage, &status, is_cold);
+    let (usage_, status) = (&usage, &status);
     log.platform(&PlatformEvent::Report {
         id,
         usage: usage_,
         memory,
         status,
-        cold,
+        came_up,
     });
     log.flush();
     let log_tail = log.end(id);
@@ -69,7 +69,8 @@ pub(crate) fn settle(
     };
     let frame = serde_json::to_vec(&entry).expect("an entry has string keys alone");
     let written = node.parts.ledger.append(core.0, &frame);
-    node.counters.settled(ending, &usage, waited);
+    let is_restored = waited && came_up == CameUp::Restored;
+    node.counters.settled(ending, &usage, waited, is_restored);
     if lease.is_none() {
         log.close();
     }
@@ -103,14 +104,13 @@ pub(crate) fn settle(
     })
 }
 
-/// Init is billed with the run, as Lambda does for every package since August 2025; time in the
-/// queue and in making the sandbox never is.
+/// Init is billed with the run, as Lambda does for every package since August 2025, and so is what
+/// follows a restore; time in the queue, in making the sandbox and in thawing never is.
 fn usage_of(finished: &Finished) -> Usage {
     let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-    let billed_init = if finished.is_cold {
-        finished.init
-    } else {
-        Duration::ZERO
+    let billed_init = match finished.came_up {
+        CameUp::Not => Duration::ZERO,
+        CameUp::Init | CameUp::Restored => finished.init,
     };
     let bytes_out = finished
         .answer

@@ -20,6 +20,8 @@ pub struct Stats {
     pub throttles: Vec<(ThrottleReason, u64)>,
     /// Invocations that waited for an instance to come up, and ran on it first.
     pub cold_starts: u64,
+    /// Of those, the ones whose instance came from its revision's start image.
+    pub restores: u64,
     /// Sandboxes that came up.
     pub sandboxes_started: u64,
     /// Starts that no event waited for: expected ones, and those of minimums.
@@ -66,8 +68,12 @@ pub struct Stats {
     pub instances_minimum: u64,
     /// Of those, instances that are not there yet.
     pub instances_missing: u64,
-    /// Memory that instances are booked with, bytes.
+    /// Memory that instances and start images are booked with, bytes.
     pub memory_booked_bytes: u64,
+    /// Start images of revisions that are held, and their bytes.
+    pub snapshots: u64,
+    /// See `snapshots`.
+    pub snapshot_bytes: u64,
 }
 
 /// What an instance does.
@@ -137,6 +143,7 @@ pub(crate) struct Counters {
     endings: [AtomicU64; ENDINGS.len()],
     throttles: [AtomicU64; REASONS.len()],
     cold_starts: AtomicU64,
+    restores: AtomicU64,
     sandboxes_started: AtomicU64,
     starts_ahead: AtomicU64,
     starts_ahead_used: AtomicU64,
@@ -165,9 +172,10 @@ fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
 }
 
 impl Counters {
-    pub(crate) fn settled(&self, ending: Ending, usage: &Usage, waited: bool) {
+    pub(crate) fn settled(&self, ending: Ending, usage: &Usage, waited: bool, is_restored: bool) {
         add(&self.endings[place(&ENDINGS, &ending)], 1);
         add(&self.cold_starts, u64::from(waited));
+        add(&self.restores, u64::from(is_restored));
         add(&self.queue_us, usage.queue_us);
         add(&self.init_us, usage.init_us);
         add(&self.run_us, usage.run_us);
@@ -217,6 +225,7 @@ impl Counters {
                 .zip(self.throttles.iter().map(get))
                 .collect(),
             cold_starts: get(&self.cold_starts),
+            restores: get(&self.restores),
             sandboxes_started: get(&self.sandboxes_started),
             starts_ahead: get(&self.starts_ahead),
             starts_ahead_used: get(&self.starts_ahead_used),

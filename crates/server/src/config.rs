@@ -27,6 +27,8 @@ pub struct Config {
     pub runtimes: RuntimesConfig,
     /// Instances.
     pub instances: InstancesConfig,
+    /// Start images of published versions.
+    pub snapstart: SnapStartConfig,
     /// Asynchronous events.
     pub events: EventsConfig,
 }
@@ -83,6 +85,20 @@ pub struct InstancesConfig {
     pub memory: Option<Size>,
     /// Waits between the attempts at an asynchronous event; AWS's are one and two minutes.
     pub retry_delays: Option<Vec<Span>>,
+}
+
+/// `[snapstart]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapStartConfig {
+    /// Memory of all start images of published versions together.
+    pub memory: Option<Size>,
+    /// Of those of one account.
+    pub account_memory: Option<Size>,
+    /// Age at which an image is made anew.
+    pub max_age: Option<Span>,
+    /// Starts after which it is.
+    pub max_starts: Option<u64>,
 }
 
 /// `[events]`

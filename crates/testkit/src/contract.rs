@@ -21,8 +21,8 @@ use freehold_domain::{
     BoxFuture,
     body::Body,
     ports::{
-        Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires,
-        Wiring,
+        Booted, Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening,
+        Wires, Wiring,
     },
 };
 use parking_lot::Mutex;
@@ -55,27 +55,100 @@ impl Contract for FakeContract {
                     .ok_or_else(|| OpenError::Broken {
                         reason: "nobody is behind the listener".to_owned(),
                     })?;
-            let (took, init) = self.0.next_init();
-            tokio::time::sleep(took).await;
-            match init {
-                Init::Fine => Ok(Arc::new(FakeLink {
-                    world: self.0.clone(),
-                    instance: Arc::downgrade(&instance),
-                    slots: self.0.slots(),
-                    asks_at: Mutex::new(Some(Instant::now())),
-                    _listener: listener,
-                }) as Arc<dyn Link>),
-                Init::Fails(error_type) => {
-                    let body = format!("{{\"errorType\":\"{error_type}\"}}").into();
-                    Err(OpenError::Init { error_type, body })
-                }
-                Init::Exits(status) => {
-                    instance.end(ExitCause::Exited(status));
-                    std::future::pending().await
-                }
-                Init::Hangs => std::future::pending().await,
+            if instance.spec.image.is_some() {
+                self.0
+                    .broken("a thawed instance was opened as one that boots");
             }
+            let init = self.0.next_init();
+            come_up(self.0.clone(), instance, listener, init).await
         })
+    }
+
+    fn has_images(&self) -> bool {
+        self.0.images().is_ok()
+    }
+
+    fn thawed(&self, wires: Wires) -> Option<Box<dyn Booted>> {
+        Some(Box::new(Thawed {
+            world: self.0.clone(),
+            listener: wires.runtime_api,
+        }))
+    }
+}
+
+/// A runtime that waits in its start image.
+struct Thawed {
+    world: Arc<FakeWorld>,
+    listener: OwnedFd,
+}
+
+impl Booted for Thawed {
+    fn begin(self: Box<Self>, _: Opening) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(async move {
+            self.world
+                .broken("an image that was taken after init began another one");
+            std::future::pending().await
+        })
+    }
+
+    fn resume(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(async move {
+            let nobody = || OpenError::Broken {
+                reason: "nobody is behind the listener".to_owned(),
+            };
+            let instance = self
+                .world
+                .behind(self.listener.as_raw_fd())
+                .ok_or_else(nobody)?;
+            let id = instance.spec.instance;
+            if instance.spec.image.is_none() {
+                self.world
+                    .broken("an instance without an image was resumed");
+            }
+            self.world.told(id, opening.env);
+            self.world.hook(id, "after");
+            let restore = self.world.next_restore();
+            come_up(self.world, instance, self.listener, restore).await
+        })
+    }
+
+    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// An init, or what follows a restore.
+async fn come_up(
+    world: Arc<FakeWorld>,
+    instance: Arc<FakeInstance>,
+    listener: OwnedFd,
+    (took, init): (Duration, Init),
+) -> Result<Arc<dyn Link>, OpenError> {
+    tokio::time::sleep(took).await;
+    match init {
+        Init::Fine => Ok(Arc::new(FakeLink {
+            slots: world.slots(),
+            world,
+            instance: Arc::downgrade(&instance),
+            asks_at: Mutex::new(Some(Instant::now())),
+            _listener: listener,
+        }) as Arc<dyn Link>),
+        Init::Fails(error_type) => {
+            let body = format!("{{\"errorType\":\"{error_type}\"}}").into();
+            Err(OpenError::Init { error_type, body })
+        }
+        Init::Exits(status) => {
+            instance.end(ExitCause::Exited(status));
+            std::future::pending().await
+        }
+        Init::Hangs => std::future::pending().await,
     }
 }
 
@@ -99,6 +172,12 @@ impl Drop for Inside<'_> {
     }
 }
 
+fn closed() -> OpenError {
+    OpenError::Broken {
+        reason: "the instance has ended".to_owned(),
+    }
+}
+
 impl Link for FakeLink {
     fn slots(&self) -> u16 {
         self.slots
@@ -110,6 +189,22 @@ impl Link for FakeLink {
             Some(at) => Some(Box::pin(tokio::time::sleep_until(at))),
             None => Some(Box::pin(std::future::pending())),
         }
+    }
+
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(async move {
+            let instance = self.instance.upgrade().ok_or_else(closed)?;
+            self.world.hook(instance.spec.instance, "before");
+            self.world.next_prepare().map_or(Ok(()), Err)
+        })
+    }
+
+    fn resume(&self, _: Opening) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(async move {
+            let instance = self.instance.upgrade().ok_or_else(closed)?;
+            self.world.hook(instance.spec.instance, "after");
+            Ok(())
+        })
     }
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {

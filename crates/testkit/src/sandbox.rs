@@ -14,8 +14,8 @@ use crate::seams::nothing;
 use freehold_domain::{
     BoxFuture,
     ports::{
-        DriverCapacity, ExitCause, ExitReport, Instance, InstanceGone, InstanceIo, InstanceSpec,
-        InstanceUsage, SandboxDriver, Spent, StartError,
+        DriverCapacity, ExitCause, ExitReport, ImageError, Instance, InstanceGone, InstanceIo,
+        InstanceSpec, InstanceUsage, SandboxDriver, Spent, StartError, StartImage,
     },
     time::Mono,
 };
@@ -56,6 +56,10 @@ impl SandboxDriver for FakeDriver {
 
     fn capacity(&self) -> DriverCapacity {
         self.0.capacity()
+    }
+
+    fn images(&self) -> Result<(), String> {
+        self.0.images()
     }
 }
 
@@ -176,6 +180,19 @@ impl Instance for FakeInstance {
             frames: None,
             stdout: stdout.into(),
             stderr: stderr.into(),
+        })
+    }
+
+    fn take_image(&self, _deadline: Mono) -> BoxFuture<'_, Result<StartImage, ImageError>> {
+        Box::pin(async move {
+            tokio::time::sleep(SWITCH).await;
+            if self.has_ended() {
+                return Err(ImageError::Gone);
+            }
+            let world = self.world.upgrade().ok_or(ImageError::Gone)?;
+            let image = world.take_image(self.spec.runtime);
+            self.end(ExitCause::Destroyed);
+            image
         })
     }
 

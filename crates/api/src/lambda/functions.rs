@@ -52,6 +52,7 @@ pub(super) async fn create(
             .environment
             .map(|env| env.variables.unwrap_or_default()),
         logging: asked.logging_config.map(logging),
+        snap_start: snap_start(asked.snap_start),
         without_effect: WithoutEffect {
             package_type,
             vpc: vpc(asked.vpc_config),
@@ -69,7 +70,6 @@ pub(super) async fn create(
                 .collect(),
             image: asked.image_config.map(|config| format!("{config:?}")),
             code_signing: asked.code_signing_config_arn,
-            snap_start: asked.snap_start.and_then(|config| config.apply_on),
             durable: asked.durable_config.map(|config| format!("{config:?}")),
             tenancy: asked
                 .tenancy_config
@@ -234,6 +234,7 @@ pub(super) async fn update_configuration(
             .environment
             .map(|env| env.variables.unwrap_or_default()),
         logging: asked.logging_config.map(logging),
+        snap_start: snap_start(asked.snap_start),
         without_effect: WithoutEffect {
             package_type: None,
             vpc: vpc(asked.vpc_config),
@@ -251,7 +252,6 @@ pub(super) async fn update_configuration(
                 .collect(),
             image: asked.image_config.map(|config| format!("{config:?}")),
             code_signing: None,
-            snap_start: asked.snap_start.and_then(|config| config.apply_on),
             durable: asked.durable_config.map(|config| format!("{config:?}")),
             tenancy: None,
             capacity_provider: asked
@@ -460,6 +460,12 @@ fn logging(config: lambda::LoggingConfig) -> LoggingChange {
         application_level: config.application_log_level,
         system_level: config.system_log_level,
     }
+}
+
+/// The model knows `PublishedVersions` and `None`.
+fn snap_start(config: Option<lambda::SnapStart>) -> Option<bool> {
+    let apply_on = config?.apply_on?;
+    Some(apply_on == "PublishedVersions")
 }
 
 fn vpc(config: Option<lambda::VpcConfig>) -> Vec<String> {

@@ -5,7 +5,7 @@ use crate::arn::{function_arn, qualified_arn};
 use freehold_control::{Described, Environment, revisions::code_digest, usage::DayUsage};
 use freehold_domain::{
     Qualifier, Wall,
-    record::{CorsV1, FunctionStateV1, LoggingV1, UpdateStateV1},
+    record::{CorsV1, FunctionStateV1, ImageStateV1, LoggingV1, UpdateStateV1},
 };
 use freehold_wire::lambda;
 
@@ -33,7 +33,12 @@ pub(super) fn configuration(
     qualified: bool,
 ) -> lambda::FunctionConfiguration {
     let arn = arn(&described, qualified);
-    let (state, state_reason, state_code) = state(&described.state);
+    let (state, mut state_reason, state_code) = state(&described.state);
+    // AWS has no place for it: there, whatever initialises has a snapshot.
+    if let ImageStateV1::Refused { reason } = &described.image {
+        let text = || format!("SnapStart does not apply to this version: {reason}");
+        state_reason = state_reason.or_else(|| Some(text()));
+    }
     let (update, update_reason, update_code) = update(&described.last_update);
     let runtime = described.spec.runtime.to_string();
     let is_head = described.qualifier == Qualifier::Latest;
@@ -85,8 +90,15 @@ pub(super) fn configuration(
             size: spec.tmp.0 as i32,
         }),
         snap_start: Some(lambda::SnapStartResponse {
-            apply_on: shown("None"),
-            optimization_status: shown("Off"),
+            apply_on: shown(if spec.snap_start {
+                "PublishedVersions"
+            } else {
+                "None"
+            }),
+            optimization_status: shown(match described.image {
+                ImageStateV1::Made => "On",
+                ImageStateV1::None | ImageStateV1::Refused { .. } => "Off",
+            }),
         }),
         runtime_version_config: Some(lambda::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_arn(

@@ -59,6 +59,9 @@ pub struct RevisionV1 {
     pub spec: RevisionSpecV1,
     /// Whether it can be invoked.
     pub state: FunctionStateV1,
+    /// What became of its start image, where one was asked for. Reported part, as `state`.
+    #[serde(default)]
+    pub image: ImageStateV1,
 }
 impl Record for RevisionV1 {
     const KIND: Kind = Kind::Revision;
@@ -95,10 +98,31 @@ pub struct RevisionSpecV1 {
     pub logging: LoggingV1,
     /// `x86_64` or `arm64`.
     pub architecture: String,
+    /// Whether publishing makes a start image of the initialised revision.
+    #[serde(default)]
+    pub snap_start: bool,
     /// Changes with every change of the record that the wire shows.
     pub revision_id: String,
     /// When code or configuration last changed.
     pub modified: Wall,
+}
+
+/// What became of a revision's start image.
+///
+/// The image itself is held in memory alone: [`ImageStateV1::Made`] says that the process can be
+/// carried, not that one is at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ImageStateV1 {
+    /// None was asked for, or none was tried yet.
+    #[default]
+    None,
+    /// One was made; when it is lost it is made again.
+    Made,
+    /// None can be made: every start takes the plain way.
+    Refused {
+        /// Why, in words for the tenant.
+        reason: String,
+    },
 }
 
 /// A package in the blob store.

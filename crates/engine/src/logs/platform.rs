@@ -23,13 +23,37 @@ pub(crate) enum Status {
     Error(String),
 }
 
+/// How the instance of an invocation came up for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CameUp {
+    /// It was there.
+    Not,
+    /// By an init.
+    Init,
+    /// From its revision's start image.
+    Restored,
+}
+
 /// One line to be.
 pub(crate) enum PlatformEvent<'a> {
     InitStart {
         revision: &'a Revision,
     },
     InitReport {
+        revision: &'a Revision,
         phase: Phase,
+        took: Duration,
+        status: &'a Status,
+    },
+    /// In place of an init: an instance is thawed from its revision's start image.
+    RestoreStart {
+        revision: &'a Revision,
+    },
+    /// The runtime has answered, after the function's hooks.
+    RestoreRuntimeDone {
+        status: &'a Status,
+    },
+    RestoreReport {
         took: Duration,
         status: &'a Status,
     },
@@ -55,7 +79,7 @@ pub(crate) enum PlatformEvent<'a> {
         usage: &'a Usage,
         memory: Mebibytes,
         status: &'a Status,
-        cold: bool,
+        came_up: CameUp,
     },
     Lost {
         lost: Lost,
@@ -140,12 +164,26 @@ impl PlatformEvent<'_> {
                 phase,
                 took,
                 status,
+                ..
             } => {
                 let mut line = format!(
                     "INIT_REPORT Init Duration: {} ms\tPhase: {}\t",
                     two_decimals(took.as_micros()),
                     phase_name(*phase),
                 );
+                push_status(&mut line, status);
+                line
+            }
+            Self::RestoreStart { revision } => format!(
+                "RESTORE_START Runtime Version: {}\tRuntime Version ARN: {}",
+                runtime_version(revision),
+                runtime_arn(revision),
+            ),
+            // The report says it.
+            Self::RestoreRuntimeDone { .. } => return None,
+            Self::RestoreReport { took, status } => {
+                let took = two_decimals(took.as_micros());
+                let mut line = format!("RESTORE_REPORT Restore Duration: {took} ms\t");
                 push_status(&mut line, status);
                 line
             }
@@ -162,7 +200,7 @@ impl PlatformEvent<'_> {
                 usage,
                 memory,
                 status,
-                cold,
+                came_up,
             } => {
                 let mut line = format!(
                     "REPORT RequestId: {id}\tDuration: {} ms\tBilled Duration: {} ms\t\
@@ -172,10 +210,21 @@ impl PlatformEvent<'_> {
                     memory.0,
                     peak_mib(usage, *memory),
                 );
-                if *cold {
-                    let init = two_decimals(u128::from(usage.init_us));
-                    let _ = write!(line, "Init Duration: {init} ms\t");
-                }
+                let _ = match came_up {
+                    CameUp::Not => Ok(()),
+                    CameUp::Init => {
+                        let init = two_decimals(u128::from(usage.init_us));
+                        write!(line, "Init Duration: {init} ms\t")
+                    }
+                    CameUp::Restored => {
+                        let restore = two_decimals(restore_us(usage));
+                        let billed = usage.init_us.div_ceil(1000);
+                        write!(
+                            line,
+                            "Restore Duration: {restore} ms\tBilled Restore Duration: {billed} ms\t"
+                        )
+                    }
+                };
                 push_status(&mut line, status);
                 line
             }
@@ -202,7 +251,7 @@ impl PlatformEvent<'_> {
                 "platform.initStart",
                 "INFO",
                 json!({
-                    "initializationType": "on-demand",
+                    "initializationType": revision.initialization_type(),
                     "phase": "init",
                     "runtimeVersion": runtime_version(revision),
                     "runtimeVersionArn": runtime_arn(revision),
@@ -211,18 +260,46 @@ impl PlatformEvent<'_> {
                 }),
             ),
             Self::InitReport {
+                revision,
                 phase,
                 took,
                 status,
             } => {
                 let mut record = json!({
-                    "initializationType": "on-demand",
+                    "initializationType": revision.initialization_type(),
                     "phase": phase_name(*phase),
                     "status": status.word(),
                     "metrics": { "durationMs": millis(took.as_micros()) },
                 });
                 status.add_type(&mut record);
                 ("platform.initReport", severity(status, "DEBUG"), record)
+            }
+            Self::RestoreStart { revision } => (
+                "platform.restoreStart",
+                "INFO",
+                json!({
+                    "runtimeVersion": runtime_version(revision),
+                    "runtimeVersionArn": runtime_arn(revision),
+                    "functionName": revision.function.name.as_str(),
+                    "functionVersion": revision.executed.to_string(),
+                }),
+            ),
+            Self::RestoreRuntimeDone { status } => {
+                let mut record = json!({ "status": status.word() });
+                status.add_type(&mut record);
+                (
+                    "platform.restoreRuntimeDone",
+                    severity(status, "DEBUG"),
+                    record,
+                )
+            }
+            Self::RestoreReport { took, status } => {
+                let mut record = json!({
+                    "status": status.word(),
+                    "metrics": { "durationMs": millis(took.as_micros()) },
+                });
+                status.add_type(&mut record);
+                ("platform.restoreReport", severity(status, "DEBUG"), record)
             }
             Self::Start { id, executed } => (
                 "platform.start",
@@ -234,7 +311,7 @@ impl PlatformEvent<'_> {
                 usage,
                 memory,
                 status,
-                cold,
+                came_up,
             } => {
                 let mut record = json!({
                     "requestId": id.to_string(),
@@ -246,8 +323,16 @@ impl PlatformEvent<'_> {
                     },
                     "status": status.word(),
                 });
-                if *cold {
-                    record["metrics"]["initDurationMs"] = millis(u128::from(usage.init_us));
+                match came_up {
+                    CameUp::Not => {}
+                    CameUp::Init => {
+                        record["metrics"]["initDurationMs"] = millis(u128::from(usage.init_us));
+                    }
+                    CameUp::Restored => {
+                        let metrics = &mut record["metrics"];
+                        metrics["restoreDurationMs"] = millis(restore_us(usage));
+                        metrics["billedRestoreDurationMs"] = usage.init_us.div_ceil(1000).into();
+                    }
                 }
                 status.add_type(&mut record);
                 ("platform.report", severity(status, "INFO"), record)
@@ -299,7 +384,7 @@ fn push_status(line: &mut String, status: &Status) {
 
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
-        Phase::Init => "init",
+        Phase::Init | Phase::Snapshot => "init",
         Phase::Invoke => "invoke",
     }
 }
@@ -320,6 +405,11 @@ fn runtime_arn(revision: &Revision) -> String {
         "arn:aws:lambda:{}::runtime:{}",
         revision.function.region, revision.runtime.digest
     )
+}
+
+/// From the first step of the platform to the end of the function's hooks.
+fn restore_us(usage: &Usage) -> u128 {
+    u128::from(usage.start_us) + u128::from(usage.init_us)
 }
 
 /// µs as ms with two decimals, as REPORT writes them.
@@ -354,9 +444,14 @@ mod tests {
     }
 
     fn report(format: &LoggingV1, status: &Status) -> Option<String> {
+        report_of(format, status, CameUp::Init)
+    }
+
+    fn report_of(format: &LoggingV1, status: &Status, came_up: CameUp) -> Option<String> {
         let id = InvocationId(uuid::Uuid::nil());
         let usage = Usage {
             run_us: 1_239,
+            start_us: 700,
             init_us: 100_500,
             billed_ms: 102,
             memory_peak_bytes: 30 << 20,
@@ -368,7 +463,7 @@ mod tests {
             usage: &usage,
             memory,
             status,
-            cold: true,
+            came_up,
         }
         .line(format, Wall::from_millis(0))
     }
@@ -384,6 +479,22 @@ mod tests {
             report(&text, &Status::Timeout).unwrap(),
             format!("{head}Status: timeout\t")
         );
+        assert_eq!(
+            report_of(&text, &Status::Success, CameUp::Restored).unwrap(),
+            head.replace(
+                "Init Duration: 100.50 ms",
+                "Restore Duration: 101.20 ms\tBilled Restore Duration: 101 ms"
+            )
+        );
+        let json = report_of(
+            &logging(true, None, None),
+            &Status::Success,
+            CameUp::Restored,
+        );
+        let json: serde_json::Value = serde_json::from_str(&json.unwrap()).unwrap();
+        assert_eq!(json["record"]["metrics"]["restoreDurationMs"], 101.2);
+        assert_eq!(json["record"]["metrics"]["billedRestoreDurationMs"], 101);
+        assert_eq!(json["record"]["metrics"].get("initDurationMs"), None);
         let json = report(&logging(true, None, None), &Status::Error("A.B".into())).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["type"], "platform.report");

@@ -35,11 +35,12 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
             }
         };
         tokio::select! {
-            _ = &mut exited => {
+            report = &mut exited => {
                 // An invocation that runs on it sees the same end and speaks for itself.
                 let was_idle = revision.pool.look(cell.id).is_idle();
                 revision.pool.remove(cell.id);
                 if was_idle {
+                    cell.note_crash(&revision, &report.cause);
                     cell.bury();
                 }
                 if let Some(node) = node.upgrade()

@@ -1,10 +1,10 @@
 //! One live instance with everything that dies with it.
 
 use super::{Booking, chain::Chain};
-use crate::{logs::InstanceLog, node::Node};
+use crate::{logs::InstanceLog, node::Node, route::Revision};
 use freehold_domain::{
     ids::{CoreId, InstanceId, InvocationId},
-    ports::{ExitReport, Instance, InstanceGone, Link, Spent},
+    ports::{ExitCause, ExitReport, Instance, InstanceGone, Link, Spent},
     time::{Mono, Wall},
     trace::TraceHeader,
 };
@@ -36,6 +36,7 @@ impl Drop for Credentials {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ComingUp {
     pub(crate) start: Duration,
+    /// Init, or the hooks after a restore.
     pub(crate) init: Duration,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Cell {
     pub(crate) log: Arc<InstanceLog>,
     pub(crate) since: Wall,
     pub(crate) since_at: Mono,
+    /// Whether it was thawed from the start image of its revision.
+    pub(crate) is_restored: bool,
     /// From then on it takes no further event: its credentials would end under it.
     pub(crate) worn_at: Mono,
     pub(crate) node: Weak<Node>,
@@ -132,6 +135,22 @@ impl Cell {
 
     pub(crate) fn leave(&self, id: InvocationId) {
         self.chain.leave(id);
+    }
+
+    /// The process has ended by itself: one that was thawed and died of a signal counts against its
+    /// start image.
+    pub(crate) fn note_crash(&self, revision: &Revision, cause: &ExitCause) {
+        let (true, ExitCause::Signaled(_)) = (self.is_restored, cause) else {
+            return;
+        };
+        let (Some(of), Some(node)) = (&revision.snapshot, self.node.upgrade()) else {
+            return;
+        };
+        let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
+        if node.snapshots.crashed(of, now, config) {
+            let function = &revision.function.name;
+            tracing::warn!(%function, version = of.number, "a start image was dropped: its instances crash");
+        }
     }
 
     /// Cancels an invocation that runs here.

@@ -8,6 +8,7 @@ use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
+    snapshots,
 };
 use crate::{
     environment,
@@ -21,7 +22,7 @@ use freehold_domain::{
     outcome::InvokeError,
     ports::{
         ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError, Opening,
-        PackageError, StartError, Wires,
+        PackageError, StartError, StartImage, Wires,
     },
     runtime::RuntimeFamily,
     time::{Mono, Wall},
@@ -55,6 +56,8 @@ pub(crate) enum Phase {
     Init,
     /// The invocation's, after a first init failed.
     Invoke,
+    /// The platform's, which makes a start image of it.
+    Snapshot,
 }
 
 /// What one attempt hands on to the next.
@@ -88,20 +91,69 @@ pub(crate) enum InitFailureKind {
 /// Why there is no instance.
 pub(crate) enum LaunchFailed {
     Init(InitFailure, Attempt),
+    /// A start image did not come to life. The function has not been heard.
+    NotThawed {
+        reason: String,
+        attempt: Attempt,
+    },
     Platform(InvokeError),
 }
 
 /// See the module. `init_timeout` counts from the moment the runtime's process runs.
+///
+/// An instance of a revision with a start image is thawed from it, where one is at hand; what does
+/// not come to life so is started the plain way within the same attempt.
 pub(crate) async fn launch(
+    node: &Arc<Node>,
+    revision: &Arc<Revision>,
+    core: CoreId,
+    mut attempt: Attempt,
+    phase: Phase,
+    init_timeout: Duration,
+) -> Result<Cell, LaunchFailed> {
+    if let (Phase::Init, Some(of)) = (phase, &revision.snapshot)
+        && let Some(image) = snapshots::for_start(node, revision, of)
+    {
+        let way = Way::Thaw(image);
+        match bring_up(node, revision, core, attempt, phase, init_timeout, way).await {
+            Err(LaunchFailed::NotThawed {
+                reason,
+                attempt: back,
+            }) => {
+                snapshots::did_not_thaw(node, of, &reason);
+                attempt = back;
+            }
+            done => return done,
+        }
+    }
+    let way = Way::Execute;
+    bring_up(node, revision, core, attempt, phase, init_timeout, way).await
+}
+
+/// What an instance comes from.
+enum Way {
+    /// Its runtime's program.
+    Execute,
+    /// The start image of its revision.
+    Thaw(StartImage),
+}
+
+async fn bring_up(
     node: &Arc<Node>,
     revision: &Arc<Revision>,
     core: CoreId,
     attempt: Attempt,
     phase: Phase,
     init_timeout: Duration,
+    way: Way,
 ) -> Result<Cell, LaunchFailed> {
     let clock = &node.parts.clock;
     let begun = clock.now();
+    let image = match way {
+        Way::Execute => None,
+        Way::Thaw(image) => Some(image),
+    };
+    let is_restored = image.is_some();
     let key =
         node.parts
             .credentials
@@ -112,14 +164,27 @@ pub(crate) async fn launch(
     };
     let env = environment::of_instance(revision, &attempt.log, &key);
     let opening = Opening { env: env.clone() };
-    let started = start_sandbox(node, revision, core, attempt.instance, env, begun).await;
-    let Some(instance) = started.map_err(LaunchFailed::Platform)? else {
+    let plan = Plan {
+        instance: attempt.instance,
+        core,
+        env,
+        image,
+    };
+    let started = match start_sandbox(node, revision, plan, begun).await {
+        Ok(started) => started,
+        Err(InvokeError::Internal { reason, .. }) if is_restored => {
+            return Err(LaunchFailed::NotThawed { reason, attempt });
+        }
+        Err(error) => return Err(LaunchFailed::Platform(error)),
+    };
+    let Some(instance) = started else {
         let failure = InitFailure {
             kind: InitFailureKind::NoProgram,
             start: clock.now().since(begun),
             usage: InstanceUsage::default(),
         };
         attempt.log.platform(&PlatformEvent::InitReport {
+            revision,
             phase,
             took: Duration::ZERO,
             status: &failure.status(),
@@ -134,8 +199,15 @@ pub(crate) async fn launch(
             "an instance came without IO",
         )));
     };
-    if phase == Phase::Init {
-        attempt.log.platform(&PlatformEvent::InitStart { revision });
+    match phase {
+        Phase::Init if is_restored => {
+            let event = PlatformEvent::RestoreStart { revision };
+            attempt.log.platform(&event);
+        }
+        Phase::Init | Phase::Snapshot => {
+            attempt.log.platform(&PlatformEvent::InitStart { revision });
+        }
+        Phase::Invoke => {}
     }
     if let Err(error) = attempt.log.attach(node, core, io.stdout, io.stderr) {
         return Err(LaunchFailed::Platform(internal("logs", &error.to_string())));
@@ -155,7 +227,7 @@ pub(crate) async fn launch(
     let up = clock.now();
     let start = up.since(begun);
     let opened = {
-        let open = revision.contract.open(wires, opening);
+        let open = open(revision, phase, is_restored, wires, opening);
         let mut exited = instance.exited();
         tokio::pin!(open);
         tokio::select! {
@@ -196,22 +268,34 @@ pub(crate) async fn launch(
                 usage: report.usage,
             };
             let status = failure.status();
-            attempt.log.platform(&PlatformEvent::InitReport {
+            log_coming_up(
+                &attempt.log,
+                revision,
                 phase,
+                is_restored,
+                start,
                 took,
-                status: &status,
-            });
+                &status,
+            );
             attempt.log.flush();
+            if is_restored && !matches!(failure.kind, InitFailureKind::Reported { .. }) {
+                let reason = format!("{status:?}");
+                return Err(LaunchFailed::NotThawed { reason, attempt });
+            }
             return Err(LaunchFailed::Init(failure, attempt));
         }
     };
-    if phase == Phase::Init {
+    if phase != Phase::Invoke {
         let status = Status::Success;
-        attempt.log.platform(&PlatformEvent::InitReport {
+        log_coming_up(
+            &attempt.log,
+            revision,
             phase,
+            is_restored,
+            start,
             took,
-            status: &status,
-        });
+            &status,
+        );
     }
     let Attempt {
         instance: id,
@@ -225,6 +309,7 @@ pub(crate) async fn launch(
         instance,
         link,
         log,
+        is_restored,
         since: clock.wall(),
         since_at: up,
         worn_at: worn_at(node, revision, key.expires),
@@ -243,6 +328,59 @@ pub(crate) async fn launch(
             _credentials: credentials,
         })),
     })
+}
+
+/// What the log says of how an instance came up.
+fn log_coming_up(
+    log: &InstanceLog,
+    revision: &Revision,
+    phase: Phase,
+    is_restored: bool,
+    start: Duration,
+    took: Duration,
+    status: &Status,
+) {
+    if !is_restored {
+        return log.platform(&PlatformEvent::InitReport {
+            revision,
+            phase,
+            took,
+            status,
+        });
+    }
+    log.platform(&PlatformEvent::RestoreRuntimeDone { status });
+    let took = start + took;
+    log.platform(&PlatformEvent::RestoreReport { took, status });
+}
+
+/// Opens the line to an instance that has just come up.
+///
+/// A revision whose instances are thawed counts on the hooks before and after, and gets them here
+/// too when it is started plainly: on the same process, one after the other. What would have kept
+/// it from being carried keeps it from nothing then.
+async fn open(
+    revision: &Revision,
+    phase: Phase,
+    is_restored: bool,
+    wires: Wires,
+    opening: Opening,
+) -> Result<Arc<dyn Link>, OpenError> {
+    let contract = &revision.contract;
+    if is_restored {
+        let booted = contract.thawed(wires).ok_or_else(|| OpenError::Broken {
+            reason: "its contract has no start images".to_owned(),
+        })?;
+        return booted.resume(opening).await;
+    }
+    if phase == Phase::Snapshot || !revision.is_snap_start() || !contract.has_images() {
+        return contract.open(wires, opening).await;
+    }
+    let link = contract.open(wires, opening.clone()).await?;
+    match link.prepare_image().await {
+        Ok(()) | Err(OpenError::Broken { .. }) => link.resume(opening).await?,
+        Err(error @ OpenError::Init { .. }) => return Err(error),
+    }
+    Ok(link)
 }
 
 /// When an instance is too old for another event: the longest run and a margin before its
@@ -318,13 +456,19 @@ impl InitFailure {
     }
 }
 
+/// What a sandbox is to hold.
+struct Plan {
+    instance: InstanceId,
+    core: CoreId,
+    env: Vec<(String, String)>,
+    image: Option<StartImage>,
+}
+
 /// `None` when the package has no program to run, which is its author's to mend.
 async fn start_sandbox(
     node: &Arc<Node>,
     revision: &Revision,
-    core: CoreId,
-    instance: InstanceId,
-    env: Vec<(String, String)>,
+    plan: Plan,
     begun: Mono,
 ) -> Result<Option<Arc<dyn Instance>>, InvokeError> {
     let (parts, spec) = (&node.parts, &revision.spec);
@@ -335,12 +479,18 @@ async fn start_sandbox(
         .await
         .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
     let deadline = begun + SANDBOX_TIMEOUT;
+    let Plan {
+        instance,
+        core,
+        env,
+        image,
+    } = plan;
     let spec = InstanceSpec {
         instance,
         core,
         runtime: revision.runtime.id,
         package: Some(package),
-        image: None,
+        image,
         args: Vec::new(),
         env,
         memory: spec.memory,

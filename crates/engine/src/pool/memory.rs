@@ -69,7 +69,31 @@ impl Drop for Booking {
     }
 }
 
+/// Memory that is held beside instances; dropping it gives it back.
+pub(crate) struct Holding {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.shared
+            .booked_bytes
+            .fetch_sub(self.bytes, Ordering::AcqRel);
+        self.shared.changed.notify_waiters();
+    }
+}
+
 impl MemoryBook {
+    /// Notes memory that is in use already, whose own limit has let it in.
+    pub(crate) fn hold(&self, bytes: u64) -> Holding {
+        self.shared.booked_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Holding {
+            shared: self.shared.clone(),
+            bytes,
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -176,7 +200,8 @@ async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
     }
 }
 
-/// Ends the instance that has been idle longest, of whichever function; `false` when none is.
+/// Ends the instance that has been idle longest, of whichever function, else drops a start image;
+/// `false` when there is neither.
 async fn evict_oldest(node: &Arc<Node>) -> bool {
     let revisions = node.revisions();
     let idle = revisions.iter().filter_map(|revision| {
@@ -184,7 +209,10 @@ async fn evict_oldest(node: &Arc<Node>) -> bool {
         Some((since, id, uses, revision))
     });
     let Some((_, id, uses, revision)) = idle.min_by_key(|(since, id, _, _)| (*since, *id)) else {
-        return false;
+        let again_after = node.parts.config.snapshots.again_after;
+        return node
+            .snapshots
+            .drop_one(node.parts.clock.now() + again_after);
     };
     if let Some(cell) = revision.pool.take_idle(id, uses) {
         cell.end().await;

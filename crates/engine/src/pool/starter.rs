@@ -87,6 +87,10 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
                 revision.pause_ahead(&node);
                 revision.init_failed(&node, FailedInit { core, attempt });
             }
+            // It was not told to thaw alone; said for the compiler and for the log.
+            Err(LaunchFailed::NotThawed { reason, .. }) => {
+                revision.start_failed(&node, core, InvokeError::InstanceLost { reason });
+            }
             // A machine that is too busy to make a sandbox in time: no event has been touched, so
             // whoever waits goes on waiting, for a further start and until its own deadline.
             Err(LaunchFailed::Platform(InvokeError::DeadlinePassed { .. })) => {

@@ -1,6 +1,10 @@
 //! Everything that an instance of one revision needs to know, made once.
 
-use crate::{keep::Keep, node::Node, pool::Pool};
+use crate::{
+    keep::Keep,
+    node::Node,
+    pool::{Pool, SnapshotOf},
+};
 use freehold_domain::{
     ids::{FunctionRef, Qualifier},
     logs::LogGroupName,
@@ -24,17 +28,20 @@ pub(crate) struct Revision {
     /// The tenant's variables.
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) log_group: LogGroupName,
+    /// The start image that its instances come from, where one could be made.
+    pub(crate) snapshot: Option<SnapshotOf>,
     pub(crate) pool: Pool,
 }
 
 impl Revision {
     /// Errors: text for the caller; no secret in it.
-    pub(super) fn new(
+    pub(crate) fn new(
         node: &Arc<Node>,
         function: &FunctionRef,
         executed: Qualifier,
         created: Wall,
         spec: RevisionSpecV1,
+        snapshot: Option<SnapshotOf>,
     ) -> Result<Self, String> {
         let parts = &node.parts;
         let wanted = spec.substitute.as_ref().unwrap_or(&spec.runtime);
@@ -72,8 +79,25 @@ impl Revision {
             contract,
             variables,
             log_group,
+            snapshot,
             pool,
         })
+    }
+
+    /// Whether its instances come up in two halves, with the function's hooks between them: init
+    /// before a snapshot, and what follows a restore. All of them do, also those that start without
+    /// an image: a function counts on its hooks.
+    pub(crate) fn is_snap_start(&self) -> bool {
+        self.spec.snap_start && matches!(self.executed, Qualifier::Revision(_))
+    }
+
+    /// As functions and logs are told.
+    pub(crate) fn initialization_type(&self) -> &'static str {
+        if self.is_snap_start() {
+            "snap-start"
+        } else {
+            "on-demand"
+        }
     }
 
     pub(crate) fn timeout(&self) -> Duration {

@@ -169,6 +169,7 @@ impl Sim {
                 application_level: None,
                 system_level: None,
             },
+            snap_start: false,
             architecture: "x86_64".to_owned(),
             revision_id: String::new(),
             modified: self.clock.wall(),

@@ -10,7 +10,7 @@ use super::{
     runtimes::Check,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
-use crate::config::{Cpu, IdleTimeout};
+use crate::config::{Cpu, IdleTimeout, Size};
 use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
 use freehold_catalog::Catalog;
 use freehold_contracts::{DirectFrames, LambdaRuntime, RuntimeLimits};
@@ -21,7 +21,7 @@ use freehold_control::{
     packages::{PackageParts, PackageStore},
 };
 use freehold_domain::{
-    CoreId,
+    CoreId, Mebibytes,
     ports::{
         Clock, Commit, Contract, Ids, InstanceCredentials, Invoke, Ledger, Packages,
         PlatformEndpoint, Records, SandboxDriver, Sealer, Storage,
@@ -365,6 +365,16 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     }
     if given.cpu == Some(Cpu::Lambda) {
         config.cpu = CpuPolicy::Lambda;
+    }
+    let (given, snapshots) = (&settings.config.snapstart, &mut config.snapshots);
+    let mebibytes = |size: &Size| Mebibytes(u32::try_from(size.0 >> 20).unwrap_or(u32::MAX));
+    snapshots.memory = given.memory.as_ref().map(mebibytes);
+    snapshots.tenant_memory = given.account_memory.as_ref().map(mebibytes);
+    if let Some(span) = given.max_age {
+        snapshots.age_max = span.0;
+    }
+    if let Some(starts) = given.max_starts {
+        snapshots.starts_max = starts;
     }
     config
 }

@@ -279,6 +279,11 @@ impl MetricsSource for Numbers {
                     stats.cold_starts as f64,
                 ),
                 counter(
+                    "freehold_restores",
+                    "Of those, the ones that came from a version's start image",
+                    stats.restores as f64,
+                ),
+                counter(
                     "freehold_sandboxes_started",
                     "Sandboxes that became instances",
                     stats.sandboxes_started as f64,
@@ -394,8 +399,18 @@ impl MetricsSource for Numbers {
                     stats.waiting as f64,
                 ),
                 gauge(
+                    "freehold_snapshots",
+                    "Start images of published versions that are held",
+                    stats.snapshots as f64,
+                ),
+                gauge(
+                    "freehold_snapshot_bytes",
+                    "Memory that they take",
+                    stats.snapshot_bytes as f64,
+                ),
+                gauge(
                     "freehold_memory_booked_bytes",
-                    "Memory that instances are booked with",
+                    "Memory that instances and start images are booked with",
                     stats.memory_booked_bytes as f64,
                 ),
             ];

@@ -4,12 +4,12 @@ use super::FakeInstance;
 use fastrand::Rng;
 use freehold_domain::{
     ids::InstanceId,
-    ports::{DriverCapacity, ExitCause, StartError},
+    ports::{DriverCapacity, ExitCause, ImageError, OpenError, StartError, StartImage},
 };
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
-    os::fd::RawFd,
+    os::fd::{OwnedFd, RawFd},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -74,6 +74,13 @@ struct State {
     live_max: usize,
     ran: Vec<(InstanceId, String)>,
     environments: HashMap<InstanceId, Vec<(String, String)>>,
+    images: Result<(), String>,
+    image_bytes: u64,
+    image_failures: VecDeque<ImageError>,
+    images_taken: Vec<Weak<OwnedFd>>,
+    restores: VecDeque<Init>,
+    prepares: VecDeque<OpenError>,
+    hooks: Vec<(InstanceId, &'static str)>,
     broken: Vec<String>,
 }
 
@@ -100,6 +107,13 @@ impl FakeWorld {
                 live_max: 0,
                 ran: Vec::new(),
                 environments: HashMap::new(),
+                images: Err("fakes take none unless told to".to_owned()),
+                image_bytes: 10 << 20,
+                image_failures: VecDeque::new(),
+                images_taken: Vec::new(),
+                restores: VecDeque::new(),
+                prepares: VecDeque::new(),
+                hooks: Vec::new(),
                 broken: Vec::new(),
             }),
         })
@@ -131,6 +145,38 @@ impl FakeWorld {
     pub fn push_start_failure(&self, failure: StartError) {
         self.state.lock().start_failures.push_back(failure);
     }
+    /// Start images are taken from now on, each of this size.
+    pub fn take_images(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        (state.images, state.image_bytes) = (Ok(()), bytes);
+    }
+    /// The next image is not taken.
+    pub fn push_image_failure(&self, failure: ImageError) {
+        self.state.lock().image_failures.push_back(failure);
+    }
+    /// The next instance is not fit for an image, or a hook of its fails.
+    pub fn push_prepare_failure(&self, failure: OpenError) {
+        self.state.lock().prepares.push_back(failure);
+    }
+    /// How the next restores go.
+    pub fn push_restores(&self, restores: impl IntoIterator<Item = Init>) {
+        self.state.lock().restores.extend(restores);
+    }
+    /// Images that somebody holds.
+    pub fn images_held(&self) -> usize {
+        let state = self.state.lock();
+        let held = state.images_taken.iter();
+        held.filter(|image| image.strong_count() > 0).count()
+    }
+    /// Images ever.
+    pub fn images_taken(&self) -> usize {
+        self.state.lock().images_taken.len()
+    }
+    /// Which hooks ran where: `before` a snapshot, `after` a restore.
+    pub fn hooks(&self) -> Vec<(InstanceId, &'static str)> {
+        self.state.lock().hooks.clone()
+    }
+
     /// Ends every live instance: its spawner died.
     pub fn lose_spawner(&self) {
         let live: Vec<_> = self
@@ -220,6 +266,36 @@ impl FakeWorld {
     pub(crate) fn slots(&self) -> u16 {
         self.state.lock().slots
     }
+    pub(crate) fn images(&self) -> Result<(), String> {
+        self.state.lock().images.clone()
+    }
+    pub(super) fn take_image(&self, runtime: u32) -> Result<StartImage, ImageError> {
+        let mut state = self.state.lock();
+        if let Some(failure) = state.image_failures.pop_front() {
+            return Err(failure);
+        }
+        let descriptor = Arc::new(crate::seams::nothing());
+        state.images_taken.push(Arc::downgrade(&descriptor));
+        Ok(StartImage {
+            runtime,
+            bytes: state.image_bytes,
+            descriptor,
+        })
+    }
+    pub(crate) fn next_restore(&self) -> (Duration, Init) {
+        let mut state = self.state.lock();
+        let restore = state.restores.pop_front().unwrap_or(Init::Fine);
+        (Duration::from_millis(1), restore)
+    }
+    pub(crate) fn next_prepare(&self) -> Option<OpenError> {
+        self.state.lock().prepares.pop_front()
+    }
+    pub(crate) fn told(&self, instance: InstanceId, env: Vec<(String, String)>) {
+        self.state.lock().environments.insert(instance, env);
+    }
+    pub(crate) fn hook(&self, instance: InstanceId, hook: &'static str) {
+        self.state.lock().hooks.push((instance, hook));
+    }
     pub(super) fn listens(&self, fd: RawFd, instance: InstanceId) {
         self.state.lock().listening.insert(fd, instance);
     }
@@ -250,7 +326,7 @@ impl FakeWorld {
     pub(crate) fn runs(&self, instance: InstanceId, event: &str) {
         self.state.lock().ran.push((instance, event.to_owned()));
     }
-    pub(super) fn broken(&self, rule: &str) {
+    pub(crate) fn broken(&self, rule: &str) {
         self.state.lock().broken.push(rule.to_owned());
     }
 }

@@ -1,0 +1,344 @@
+//! The start images of published revisions: which are held, which go, which are made again.
+//!
+//! ```text
+//!           publish, or a start that misses one
+//!   absent ────────────────▶ making ─────────▶ held
+//!     ▲  ▲                     │                 │ memory is short, a burst of crashes,
+//!     │  └───── failed ────────┘                 │ too old, too many starts, deleted
+//!     └──────────────────────────────────────────┘
+//! ```
+//!
+//! An image holds what the function's init held, secrets too: it lives in memory alone and is gone
+//! with its revision. All that start from one share the layout of their memory, so it is made anew
+//! by age and by number of starts, and dropped at once when its instances crash in a row. What is
+//! missing is made in the background while starts take the plain way: nothing ever waits for an
+//! image but the publishing itself. See `docs/decisions/0011-snapshots.md`.
+//!
+//! Here is the bookkeeping: no task, no clock, no instance. [`make`] makes them.
+
+mod make;
+
+pub(crate) use make::{NotMade, make};
+
+use make::remake;
+
+use super::memory::Holding;
+use crate::{node::Node, parts::SnapshotConfig, route::Revision};
+use freehold_domain::{
+    ids::{FunctionRef, TenantId},
+    ports::StartImage,
+    record::{ImageStateV1, RevisionV1},
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Weak},
+};
+use tokio::sync::Semaphore;
+
+/// Images that a node makes at once: each is a whole init of somebody's function.
+const AT_ONCE: usize = 2;
+
+/// The revision that an image is of. Numbers are never given twice under one name, so this names
+/// one package and one configuration for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SnapshotOf {
+    pub(crate) function: FunctionRef,
+    pub(crate) number: u64,
+}
+
+impl SnapshotOf {
+    /// Of a published revision whose image could be made.
+    pub(crate) fn made(function: &FunctionRef, number: u64, record: &RevisionV1) -> Option<Self> {
+        (record.image == ImageStateV1::Made).then(|| Self {
+            function: function.clone(),
+            number,
+        })
+    }
+}
+
+/// See the module.
+pub(crate) struct Snapshots {
+    state: Mutex<State>,
+    /// Turns to make one: of the node, and of each tenant, who has one at a time.
+    turns: Arc<Semaphore>,
+    tenants: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
+}
+
+#[derive(Default)]
+struct State {
+    held: HashMap<SnapshotOf, Held>,
+    making: HashSet<SnapshotOf>,
+    /// When one that is missing may be made again.
+    not_before: HashMap<SnapshotOf, Mono>,
+    /// Grows with every use.
+    uses: u64,
+}
+
+struct Held {
+    image: StartImage,
+    _memory: Holding,
+    made_at: Mono,
+    starts: u64,
+    last_use: u64,
+    crashes: Vec<Mono>,
+}
+
+/// What a start is given.
+pub(crate) struct AtHand {
+    pub(crate) image: Option<StartImage>,
+    /// Whether one is to be made, and nobody makes it yet. The caller does, or says that it did
+    /// not.
+    pub(crate) make: bool,
+}
+
+/// An image that does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge {
+    pub(crate) limit_bytes: u64,
+}
+
+/// How much the images of a node and of one tenant may take, bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) node_bytes: u64,
+    pub(crate) tenant_bytes: u64,
+}
+
+impl Room {
+    /// As configured, else by the machine.
+    pub(crate) fn of(config: &SnapshotConfig, machine_bytes: u64) -> Self {
+        let node_bytes = config.memory.map_or(machine_bytes / 8, |size| size.bytes());
+        let tenant_bytes = config
+            .tenant_memory
+            .map_or(node_bytes / 2, |size| size.bytes());
+        Self {
+            node_bytes,
+            tenant_bytes: tenant_bytes.min(node_bytes),
+        }
+    }
+}
+
+/// The image for a start of `revision` that begins now, if one is at hand. One that is missing or
+/// worn is made in the background.
+pub(super) fn for_start(
+    node: &Arc<Node>,
+    revision: &Arc<Revision>,
+    of: &SnapshotOf,
+) -> Option<StartImage> {
+    let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
+    let AtHand { image, make } = node.snapshots.at_hand(of, now, config);
+    if make {
+        remake(node, revision, of.clone());
+    }
+    image
+}
+
+/// An image did not come to life: starts take the plain way until there is another one.
+pub(super) fn did_not_thaw(node: &Node, of: &SnapshotOf, reason: &str) {
+    let (function, version) = (&of.function.name, of.number);
+    tracing::warn!(%function, version, reason, "a start image did not come to life");
+    let again_after = node.parts.config.snapshots.again_after;
+    node.snapshots
+        .unfit(of, node.parts.clock.now() + again_after);
+}
+
+impl Snapshots {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            tenants: Mutex::default(),
+        }
+    }
+
+    /// The image for a start that begins now, if there is one.
+    pub(crate) fn at_hand(&self, of: &SnapshotOf, now: Mono, config: &SnapshotConfig) -> AtHand {
+        let (answer, dropped) = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.uses += 1;
+            let (mut image, mut worn, mut dropped) = (None, true, None);
+            if let Some(held) = state.held.get_mut(of) {
+                let age = now.since(held.made_at);
+                worn = age >= config.age_max || held.starts >= config.starts_max;
+                // Its successor is late: nothing starts from one that is this old.
+                if age >= config.age_max * 2 || held.starts >= config.starts_max * 2 {
+                    dropped = state.held.remove(of);
+                } else {
+                    (held.last_use, held.starts) = (state.uses, held.starts + 1);
+                    image = Some(held.image.clone());
+                }
+            }
+            let may = state.not_before.get(of).is_none_or(|at| now >= *at);
+            let make = worn && may && state.making.insert(of.clone());
+            (AtHand { image, make }, dropped)
+        };
+        drop(dropped);
+        answer
+    }
+
+    /// Somebody makes one now; `false` when another does.
+    pub(crate) fn begin(&self, of: &SnapshotOf) -> bool {
+        self.state.lock().making.insert(of.clone())
+    }
+
+    /// Keeps an image that was made, and drops those that were used least where it would not fit.
+    /// One that nobody makes any more, since its revision has gone, is not kept.
+    ///
+    /// Errors: [`TooLarge`] for one that would not fit alone.
+    pub(super) fn keep(
+        &self,
+        of: &SnapshotOf,
+        image: StartImage,
+        memory: Holding,
+        now: Mono,
+        room: Room,
+    ) -> Result<(), TooLarge> {
+        let bytes = image.bytes;
+        if bytes > room.tenant_bytes {
+            let limit_bytes = room.tenant_bytes;
+            return Err(TooLarge { limit_bytes });
+        }
+        let mut dropped = Vec::new();
+        {
+            let mut state = self.state.lock();
+            if !state.making.remove(of) {
+                return Ok(());
+            }
+            dropped.extend(state.held.remove(of));
+            let tenant = Some(&of.function.tenant);
+            dropped.extend(state.make_room(tenant, room.tenant_bytes - bytes));
+            dropped.extend(state.make_room(None, room.node_bytes - bytes));
+            state.not_before.remove(of);
+            let held = Held {
+                image,
+                _memory: memory,
+                made_at: now,
+                starts: 0,
+                last_use: state.uses,
+                crashes: Vec::new(),
+            };
+            state.held.insert(of.clone(), held);
+        }
+        drop(dropped);
+        Ok(())
+    }
+
+    /// None was made; it is tried again, but not at once. What is worn by then is dropped.
+    pub(crate) fn gave_up(&self, of: &SnapshotOf, again_at: Mono) {
+        let mut state = self.state.lock();
+        if state.making.remove(of) {
+            state.not_before.insert(of.clone(), again_at);
+        }
+    }
+
+    /// An instance that was started from the image died of a signal at `now`; `true` when that
+    /// made a burst, and the image has gone.
+    pub(crate) fn crashed(&self, of: &SnapshotOf, now: Mono, config: &SnapshotConfig) -> bool {
+        let dropped = {
+            let mut state = self.state.lock();
+            let Some(held) = state.held.get_mut(of) else {
+                return false;
+            };
+            held.crashes
+                .retain(|at| now.since(*at) < config.crash_window);
+            held.crashes.push(now);
+            if held.crashes.len() < config.crashes_max {
+                return false;
+            }
+            state.held.remove(of)
+        };
+        dropped.is_some()
+    }
+
+    /// The image does not come to life: it is made again, but not at once.
+    pub(crate) fn unfit(&self, of: &SnapshotOf, again_at: Mono) {
+        let dropped = {
+            let mut state = self.state.lock();
+            state.not_before.insert(of.clone(), again_at);
+            state.held.remove(of)
+        };
+        drop(dropped);
+    }
+
+    /// The revision has gone, and its secrets with it.
+    pub(crate) fn forget(&self, of: &SnapshotOf) {
+        let dropped = {
+            let mut state = self.state.lock();
+            state.making.remove(of);
+            state.not_before.remove(of);
+            state.held.remove(of)
+        };
+        drop(dropped);
+    }
+
+    /// Gives the image that was used least back to the machine; `false` when there is none.
+    pub(crate) fn drop_one(&self, again_at: Mono) -> bool {
+        let dropped = {
+            let mut state = self.state.lock();
+            let least = state.least_used(None);
+            least.and_then(|of| {
+                let held = state.held.remove(&of);
+                state.not_before.insert(of, again_at);
+                held
+            })
+        };
+        dropped.is_some()
+    }
+
+    /// The node shuts down.
+    pub(crate) fn clear(&self) {
+        let dropped = std::mem::take(&mut *self.state.lock());
+        drop(dropped);
+    }
+
+    /// Images that are held, what they take, and how many are being made.
+    pub(crate) fn counts(&self) -> (usize, u64, usize) {
+        let state = self.state.lock();
+        (state.held.len(), state.bytes(None), state.making.len())
+    }
+
+    /// The turn of a tenant.
+    fn turn_of(&self, tenant: &TenantId) -> Arc<Semaphore> {
+        let mut tenants = self.tenants.lock();
+        tenants.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = tenants.get(tenant).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Semaphore::new(1));
+        tenants.insert(tenant.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+impl State {
+    fn bytes(&self, of: Option<&TenantId>) -> u64 {
+        let own = |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
+        let held = self.held.iter().filter(|(key, _)| own(key));
+        held.map(|(_, held)| held.image.bytes).sum()
+    }
+
+    fn least_used(&self, of: Option<&TenantId>) -> Option<SnapshotOf> {
+        let own = |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
+        let held = self.held.iter().filter(|(key, _)| own(key));
+        held.min_by_key(|(_, held)| held.last_use)
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Drops until at most `bytes` are held.
+    fn make_room(&mut self, of: Option<&TenantId>, bytes: u64) -> Vec<Held> {
+        let mut dropped = Vec::new();
+        while self.bytes(of) > bytes {
+            let Some(least) = self.least_used(of) else {
+                break;
+            };
+            dropped.extend(self.held.remove(&least));
+        }
+        dropped
+    }
+}
+
+#[cfg(test)]
+mod tests;

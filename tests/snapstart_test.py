@@ -1,0 +1,233 @@
+"""SnapStart: what the API says of it, and how versions that have it start.
+
+Whether this machine can carry a process is the server's to say: a test that needs a start image
+skips, with the reason that the version itself gives, where there is none.
+"""
+
+import re
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from support.functions import PYTHON, java_runtime, python, unique
+
+ON = {"ApplyOn": "PublishedVersions"}
+# What init makes is seen by the handler; so is which way the instance came up.
+STATE = """
+import os, random, time, uuid
+print('init ran', flush=True)
+born, token = time.time(), uuid.uuid4().hex
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    if event:
+        time.sleep(event)
+    return {"token": token, "count": count, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"],
+            "random": random.random(), "uuid": uuid.uuid4().hex, "urandom": os.urandom(16).hex(),
+            "key": os.environ["AWS_ACCESS_KEY_ID"], "stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"],
+            "context": context.log_stream_name, "born": born, "now": time.time(), "pid": os.getpid()}
+"""
+HOOKS = """
+from snapshot_restore_py import register_before_snapshot, register_after_restore
+order = []
+register_before_snapshot(lambda: order.append('before'))
+register_after_restore(lambda: order.append('after'))
+def handler(event, context):
+    return order
+"""
+
+
+def publish(client, name, **fields):
+    """Publishes and waits; what the version says of itself."""
+    version = client.publish_version(FunctionName=name, **fields)["Version"]
+    end = time.monotonic() + 60
+    while (found := client.get_function_configuration(FunctionName=name, Qualifier=version))["State"] == "Pending":
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return found
+
+
+def carried(version):
+    """The version's number, where it starts from an image."""
+    if version["SnapStart"]["OptimizationStatus"] != "On":
+        pytest.skip(version["StateReason"])
+    return version["Version"]
+
+
+def test_the_setting_is_kept_and_shown(functions, client):
+    name = functions.create(SnapStart=ON)
+    head = client.get_function_configuration(FunctionName=name)
+    assert head["SnapStart"] == {**ON, "OptimizationStatus": "Off"}
+    version = publish(client, name)
+    assert (version["State"], version["SnapStart"]["ApplyOn"]) == ("Active", "PublishedVersions")
+    # Either it starts from an image, or it says why not.
+    assert (version["SnapStart"]["OptimizationStatus"] == "On") == ("StateReason" not in version)
+    # The same again is the same version; without SnapStart it is another.
+    assert publish(client, name)["Version"] == "1"
+    client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "None"})
+    functions.wait_updated(name)
+    assert client.get_function_configuration(FunctionName=name)["SnapStart"] == {
+        "ApplyOn": "None", "OptimizationStatus": "Off"}
+    plain = publish(client, name)
+    assert (plain["Version"], plain["SnapStart"]["ApplyOn"]) == ("2", "None")
+    assert "StateReason" not in plain
+
+
+def test_an_update_keeps_what_it_does_not_name(functions, client):
+    name = functions.create()
+    client.update_function_configuration(FunctionName=name, SnapStart=ON)
+    functions.wait_updated(name)
+    client.update_function_configuration(FunctionName=name, Timeout=7)
+    functions.wait_updated(name)
+    assert client.get_function_configuration(FunctionName=name)["SnapStart"]["ApplyOn"] == "PublishedVersions"
+
+
+def test_a_version_waits_for_its_image(functions, client):
+    name = functions.create(python("import time\ntime.sleep(2)\ndef handler(e, c): return e\n"), SnapStart=ON)
+    pending = client.publish_version(FunctionName=name)
+    assert (pending["State"], pending["StateReasonCode"]) == ("Pending", "Creating")
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    assert functions.call(name, 5, Qualifier="1") == 5
+
+
+@pytest.mark.parametrize("runtime", ["provided.al2023", "nodejs"])
+def test_runtimes_without_it_are_refused(functions, runtime):
+    with pytest.raises(ClientError) as caught:
+        functions.create_response(Runtime=runtime, Handler="index.handler", SnapStart=ON)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "InvalidParameterValueException"
+    if runtime == "provided.al2023":
+        assert error["Message"] == f"{runtime} is not supported for SnapStart enabled functions."
+
+
+def test_what_the_model_does_not_know_is_refused(functions, client, refuses):
+    name = functions.create()
+    with refuses("ValidationException", "PublishedVersions", 400):
+        client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "Sometimes"})
+
+
+def test_java_takes_it_and_says_how_it_starts(functions, client):
+    runtime = java_runtime()
+    if runtime is None:
+        pytest.skip("no JDK here")
+    name = functions.create(Runtime=runtime, Handler="x.Y::z", SnapStart=ON)
+    assert client.get_function_configuration(FunctionName=name)["SnapStart"]["ApplyOn"] == "PublishedVersions"
+
+
+@pytest.mark.parametrize("body, code, text", [
+    ("raise ValueError('at publish')\n", "FunctionError.RuntimeInitError", "ValueError: at publish"),
+    ("import os\nos._exit(3)\n", "FunctionError.RuntimeInitError", "exit status 3"),
+    ("import nothing_of_that_name\n", "FunctionError.RuntimeInitError", "ImportModuleError"),
+])
+def test_an_init_that_fails_fails_the_version(functions, client, refuses, body, code, text):
+    name = functions.create(python(body + "def handler(e, c): pass\n"), SnapStart=ON)
+    version = publish(client, name)
+    if version["State"] == "Active":
+        pytest.skip(version["StateReason"])
+    assert (version["State"], version["StateReasonCode"]) == ("Failed", code)
+    assert text in version["StateReason"]
+    with refuses("ResourceConflictException"):
+        client.invoke(FunctionName=name, Qualifier="1")
+
+
+def test_a_version_starts_from_its_image(functions, client, server):
+    name = functions.create(python(STATE), SnapStart=ON, Timeout=10)
+    version = carried(publish(client, name))
+    answer = functions.invoke(name, 0, Qualifier=version, LogType="Tail")
+    assert answer.payload["kind"] == "snap-start"
+    assert re.search(r"\tRestore Duration: \d+\.\d\d ms\tBilled Restore Duration: \d+ ms\t", answer.log), answer.log
+    assert "Init Duration" not in answer.log
+    warm = functions.invoke(name, 0, Qualifier=version, LogType="Tail")
+    assert "Restore Duration" not in warm.log
+    assert (warm.payload["token"], warm.payload["count"]) == (answer.payload["token"], 2)
+    # Init ran at publish, once.
+    logs = server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")
+    lines = [event["message"] for event in logs["events"]]
+    assert sum("init ran" in line for line in lines) == 1
+    assert any(line.startswith("RESTORE_START Runtime Version: ") for line in lines)
+    assert any(line.startswith("RESTORE_REPORT Restore Duration: ") for line in lines)
+    # The head is not carried.
+    assert functions.call(name, 0)["kind"] == "on-demand"
+
+
+def test_twins_share_what_init_made_and_nothing_else(functions, client):
+    import concurrent.futures
+    name = functions.create(python(STATE), SnapStart=ON, Timeout=20)
+    version = carried(publish(client, name))
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: functions.call(name, 2, Qualifier=version), range(12)))
+    assert {a["token"] for a in answers} == {answers[0]["token"]}
+    assert {a["born"] for a in answers} == {answers[0]["born"]}
+    own = [a for a in answers if a["count"] == 1]
+    assert len(own) >= 8
+    for what in ("random", "uuid", "urandom", "key", "stream"):
+        assert len({a[what] for a in own}) == len(own), what
+    for one in own:
+        assert one["stream"] == one["context"]
+        assert one["now"] >= one["born"]
+
+
+def test_hooks_run_once_on_every_way_up(functions, client):
+    name = functions.create(python(HOOKS), SnapStart=ON)
+    version = publish(client, name)
+    answer = functions.invoke(name, Qualifier=version["Version"])
+    if "snapshot_restore_py" in str(answer.payload):
+        pytest.skip("no hooks in this runtime")
+    assert answer.payload == ["before", "after"]
+    # One that is not carried has none to run.
+    assert functions.call(name) == []
+
+
+def test_a_hook_that_fails_before_the_snapshot_fails_the_version(functions, client):
+    name = functions.create(python(HOOKS.replace("order.append('before')", "1 / 0")), SnapStart=ON)
+    version = publish(client, name)
+    if version["State"] == "Active":
+        pytest.skip(version["StateReason"])
+    assert "ZeroDivisionError" in version["StateReason"]
+
+
+@pytest.mark.parametrize("init, text", [
+    ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "thread"),
+    ("import socket\nheld = socket.socketpair()\n", "socket|descriptor"),
+    ("held = open('/tmp/mine', 'w')\nheld.write('x')\nheld.flush()\n", "tmp|descriptor|file"),
+    ("open('/tmp/left', 'w').write('x')\n", "tmp"),
+    ("import subprocess\nheld = subprocess.Popen(['sleep', '60'])\n", "child|process"),
+])
+def test_what_cannot_be_carried_is_named_and_served(functions, client, init, text):
+    name = functions.create(python(init + "def handler(e, c): return e\n"), SnapStart=ON)
+    version = publish(client, name)
+    assert (version["State"], version["SnapStart"]["OptimizationStatus"]) == ("Active", "Off")
+    reason = version["StateReason"]
+    assert reason.startswith("SnapStart does not apply to this version: ")
+    answer = functions.invoke(name, 7, Qualifier="1", LogType="Tail")
+    assert answer.payload == 7
+    assert "Init Duration" in answer.log
+    probe = functions.create(python("def handler(e, c): return e\n"), SnapStart=ON)
+    carried(publish(client, probe))
+    assert re.search(text, reason), reason
+
+
+def test_after_a_restart_it_is_made_again_behind_a_plain_start(start_server):
+    from support.functions import Functions
+    server = start_server()
+    functions = Functions(server)
+    name = functions.create(python(STATE), SnapStart=ON)
+    version = carried(publish(functions.client, name))
+    server.restart()
+    functions = Functions(server)
+    found = functions.client.get_function_configuration(FunctionName=name, Qualifier=version)
+    assert (found["State"], found["SnapStart"]["OptimizationStatus"]) == ("Active", "On")
+    first = functions.invoke(name, 0, Qualifier=version, LogType="Tail")
+    assert "Init Duration" in first.log
+    end = time.monotonic() + 30
+    while "freehold_snapshots 1" not in metrics(server):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def metrics(server):
+    import urllib.request
+    return urllib.request.urlopen(f"{server.admin}/metrics", timeout=10).read().decode()
