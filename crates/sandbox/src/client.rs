@@ -16,7 +16,7 @@ mod lane;
 use crate::{
     block,
     launch::{LaneSocket, SupervisorHandle, meminfo_bytes, wait_gone},
-    protocol::{MESSAGE_MAX, Notice, Request, SHUTDOWN, Start},
+    protocol::{CARRIES_IMAGE, CARRIES_PACKAGE, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start},
     sys::{processes, sockets},
 };
 use freehold_domain::{
@@ -29,7 +29,7 @@ use lane::Lane;
 use parking_lot::Mutex;
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -56,7 +56,7 @@ impl SandboxPool {
         sockets.sort_by_key(|lane| lane.lane);
         let lanes = sockets
             .into_iter()
-            .map(|socket| Arc::new(Lane::new(socket)))
+            .map(|socket| Arc::new(Lane::new(socket, Arc::clone(&clock))))
             .collect();
         Arc::new(SandboxPool {
             lanes,
@@ -158,17 +158,6 @@ impl SandboxDriver for SandboxPool {
                 .lanes
                 .get(usize::from(core))
                 .ok_or(StartError::SpawnerLost { core })?;
-            let Some(package) = &spec.package else {
-                return Err(StartError::Package {
-                    reason: "there is none".to_owned(),
-                });
-            };
-            if spec.image.is_some() {
-                return Err(StartError::Step {
-                    step: "image".to_owned(),
-                    reason: "this driver thaws no start images".to_owned(),
-                });
-            }
             let refused = |reason: String| StartError::Step {
                 step: "block".into(),
                 reason,
@@ -184,13 +173,20 @@ impl SandboxDriver for SandboxPool {
                 descriptors: spec.descriptors,
                 cpu_weight: spec.cpu.weight,
                 cpu_quota_us: spec.cpu.quota_us.unwrap_or(0),
+                carries: spec.package.as_ref().map_or(0, |_| CARRIES_PACKAGE)
+                    | spec.image.as_ref().map_or(0, |_| CARRIES_IMAGE),
             };
             // The other side would refuse the packet without knowing whose it was.
             Request::decode(&Request::Start(start).encode()).map_err(|e| StartError::Step {
                 step: "limits".into(),
                 reason: e.to_string(),
             })?;
-            let waiting = lane.start(start, [package.as_fd(), block.as_fd()])?;
+            let mut descriptors: Vec<BorrowedFd<'_>> = Vec::with_capacity(3);
+            descriptors.extend(spec.package.iter().map(|package| package.as_fd()));
+            descriptors.push(block.as_fd());
+            descriptors.extend(spec.image.iter().map(|image| image.descriptor.as_fd()));
+            let image_bytes = spec.image.as_ref().map_or(0, |image| image.bytes);
+            let waiting = lane.start(start, image_bytes, &descriptors)?;
             tokio::select! {
                 biased;
                 started = waiting => {
@@ -200,6 +196,14 @@ impl SandboxDriver for SandboxPool {
                 () = self.clock.sleep_until(deadline) => Err(StartError::Deadline),
             }
         })
+    }
+
+    fn images(&self) -> Result<(), String> {
+        for (number, lane) in self.lanes.iter().enumerate() {
+            lane.images()
+                .map_err(|reason| format!("on core {number}: {reason}"))?;
+        }
+        Ok(())
     }
 
     fn capacity(&self) -> DriverCapacity {

@@ -6,6 +6,7 @@
 use crate::{
     cgroup::{self, Role, Version},
     seccomp::Embedded,
+    start_image::{Unsupported, probe_images},
     sys::identity,
     volumes::FORMATTERS,
 };
@@ -49,7 +50,25 @@ pub fn probe() -> Vec<Finding> {
     findings.push(fast_moves(root));
     findings.push(volumes(root));
     findings.push(crashes());
+    findings.push(images(root));
     findings
+}
+
+/// Start images are a matter of speed, so what is enforced without them is the same.
+fn images(root: bool) -> Finding {
+    let tried = match root {
+        true => probe_images(),
+        false => Err(Unsupported::Unprivileged.to_string()),
+    };
+    Finding {
+        line: "start images",
+        enforced: tried.is_ok(),
+        detail: match tried {
+            Ok(()) => "a process was dumped and thawed".into(),
+            Err(reason) => format!("starts execute the runtime instead: {reason}"),
+        },
+        remedy: "",
+    }
 }
 
 fn user_namespaces(root: bool) -> Finding {

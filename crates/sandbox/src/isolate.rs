@@ -20,6 +20,7 @@ pub use guest::{Go, Ready};
 pub use init::{Plan, namespace_flags, run_init};
 pub use root::{ROOTS, Runtimes, TreeError};
 
+use crate::sys::restorer::STAGES;
 use std::io;
 
 /// Whether the platform may use the machine's privileges.
@@ -53,6 +54,11 @@ const OTHER_STEPS: [&str; 9] = [
     "fork", "limits", "volume", "package", "runtime", "exec", "cgroup", "pipes", "lost",
 ];
 
+/// Whether a step is one of a thaw's: the image's fault or the machine's, never the function's.
+pub fn is_of_a_thaw(step: &str) -> bool {
+    STAGES.contains(&step)
+}
+
 fn names() -> impl Iterator<Item = &'static str> {
     NAMESPACES
         .iter()
@@ -62,6 +68,7 @@ fn names() -> impl Iterator<Item = &'static str> {
         .chain(guest::GUEST_STEPS.iter().map(|s| s.name))
         .chain(guest::START_STEPS.iter().map(|s| s.name))
         .chain(OTHER_STEPS)
+        .chain(STAGES)
 }
 
 /// The name of the step with this number.

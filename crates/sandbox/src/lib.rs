@@ -20,6 +20,7 @@ mod launch;
 pub mod protocol;
 pub mod seccomp;
 pub mod spawner;
+pub mod start_image;
 pub mod supervisor;
 pub mod sys;
 mod table;

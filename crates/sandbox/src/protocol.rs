@@ -5,10 +5,11 @@
 //! unknown kind, a short or long packet, a number outside its range; never allocates by a length
 //! that came from outside.
 
+use crate::start_image::{Obstacle, ObstacleKind};
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.
@@ -32,6 +33,10 @@ pub mod bounds {
     pub const CPU_WEIGHT: RangeInclusive<u32> = 1..=1 << 18;
     /// µs per 100 ms; 0 for no quota.
     pub const CPU_QUOTA_US: RangeInclusive<u32> = 0..=100_000_000;
+    /// What a start may carry beside its block.
+    pub const CARRIES: RangeInclusive<u32> = 0..=3;
+    /// How long the taking of an image may last, ms.
+    pub const WITHIN_MS: RangeInclusive<u32> = 1..=60_000;
 }
 
 /// A packet that is not a message of this protocol.
@@ -54,7 +59,13 @@ pub enum Malformed {
     },
 }
 
-/// What a start asks for; package and block travel beside it.
+/// A start carries a package.
+pub const CARRIES_PACKAGE: u32 = 1;
+/// A start carries a start image.
+pub const CARRIES_IMAGE: u32 = 2;
+
+/// What a start asks for; package, block and image travel beside it, in this order, as far as
+/// there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
     /// The server's name for this request.
@@ -73,6 +84,28 @@ pub struct Start {
     pub cpu_weight: u32,
     /// µs per 100 ms, 0 for no quota.
     pub cpu_quota_us: u32,
+    /// [`CARRIES_PACKAGE`] and [`CARRIES_IMAGE`]. Without a package the instance is booted, and
+    /// is nobody's until it is specialised.
+    pub carries: u32,
+}
+
+/// What makes a booted instance one of a revision; the package travels beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Specialise {
+    /// The server's name for this request.
+    pub token: u64,
+    /// The instance.
+    pub number: u64,
+    /// Memory limit.
+    pub memory_mib: u32,
+    /// Size of `/tmp`.
+    pub tmp_mib: u32,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Processor weight, 1024 per full core of Lambda's.
+    pub cpu_weight: u32,
+    /// µs per 100 ms, 0 for no quota.
+    pub cpu_quota_us: u32,
 }
 
 /// From the server to a spawner.
@@ -83,8 +116,22 @@ pub enum Request {
         /// [`VERSION`].
         version: u32,
     },
-    /// Start an instance; carries the package's descriptor and the sealed block.
+    /// Start an instance; carries the package's descriptor, the sealed block and a start image, as
+    /// far as it says so.
     Start(Start),
+    /// Give a booted instance its limits, its `/tmp` and its package; answered by [`Reply::Done`]
+    /// or [`Reply::Failed`].
+    Specialise(Specialise),
+    /// Take its memory as a start image and end it; answered by [`Reply::Image`] or
+    /// [`Reply::ImageRefused`].
+    TakeImage {
+        /// The server's name for this request.
+        token: u64,
+        /// The instance.
+        number: u64,
+        /// How long that may last.
+        within_ms: u32,
+    },
     /// Stop it from running.
     Freeze {
         /// The server's name for this request.
@@ -131,7 +178,13 @@ pub enum Refusal {
     Step,
     /// Something that is bounded is all in use: its place in [`EXHAUSTED`].
     Exhausted,
+    /// The start image is not one that can be thawed here: the place of the rule that it breaks in
+    /// [`crate::start_image::IMAGE_RULES`], or [`NO_IMAGES`].
+    Image,
 }
+
+/// In place of a rule: this spawner thaws no images.
+pub const NO_IMAGES: u16 = u16::MAX;
 
 /// What a lane can run out of, by its number in [`Refusal::Exhausted`].
 pub const EXHAUSTED: [&str; 2] = ["instances", "disk for /tmp"];
@@ -164,6 +217,9 @@ pub enum Reply {
         lane: u16,
         /// Instances it can hold at once.
         instances_max: u32,
+        /// Whether it takes and thaws start images: 0 for yes, else the place of the reason in
+        /// [`crate::start_image::UNSUPPORTED`], from 1.
+        images: u16,
     },
     /// The spawner could not be set up; it ends.
     SetupFailed {
@@ -232,6 +288,20 @@ pub enum Reply {
     Refused {
         /// How many were not, so far.
         count: u64,
+    },
+    /// A start image; carries a name of it, through which nothing can be read.
+    Image {
+        /// The request.
+        token: u64,
+        /// What it occupies.
+        bytes: u64,
+    },
+    /// No start image was taken; the instance ends all the same.
+    ImageRefused {
+        /// The request.
+        token: u64,
+        /// What stood in the way.
+        obstacle: Obstacle,
     },
 }
 
@@ -364,7 +434,21 @@ impl Request {
                 .u32(s.pids)
                 .u32(s.descriptors)
                 .u32(s.cpu_weight)
+                .u32(s.cpu_quota_us)
+                .u32(s.carries),
+            Self::Specialise(s) => Writer::new(8)
+                .u64(s.token)
+                .u64(s.number)
+                .u32(s.memory_mib)
+                .u32(s.tmp_mib)
+                .u32(s.pids)
+                .u32(s.cpu_weight)
                 .u32(s.cpu_quota_us),
+            Self::TakeImage {
+                token,
+                number,
+                within_ms,
+            } => Writer::new(9).u64(token).u64(number).u32(within_ms),
             Self::Freeze { token, number } => Writer::new(3).u64(token).u64(number),
             Self::Thaw { token, number } => Writer::new(4).u64(token).u64(number),
             Self::Usage { token, number } => Writer::new(5).u64(token).u64(number),
@@ -388,6 +472,7 @@ impl Request {
                 descriptors: r.bounded("descriptors", bounds::DESCRIPTORS)?,
                 cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
                 cpu_quota_us: r.bounded("cpu quota", bounds::CPU_QUOTA_US)?,
+                carries: r.bounded("carries", bounds::CARRIES)?,
             }),
             3 => Self::Freeze {
                 token: r.u64()?,
@@ -403,6 +488,20 @@ impl Request {
             },
             6 => Self::Destroy { number: r.u64()? },
             7 => Self::List { token: r.u64()? },
+            8 => Self::Specialise(Specialise {
+                token: r.u64()?,
+                number: r.u64()?,
+                memory_mib: r.bounded("memory", bounds::MEMORY_MIB)?,
+                tmp_mib: r.bounded("tmp", bounds::TMP_MIB)?,
+                pids: r.bounded("pids", bounds::PIDS)?,
+                cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
+                cpu_quota_us: r.bounded("cpu quota", bounds::CPU_QUOTA_US)?,
+            }),
+            9 => Self::TakeImage {
+                token: r.u64()?,
+                number: r.u64()?,
+                within_ms: r.bounded("time", bounds::WITHIN_MS)?,
+            },
             kind => return Err(Malformed::Kind(kind)),
         };
         r.end(message)
@@ -410,12 +509,13 @@ impl Request {
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Runtime,
         Self::Package,
         Self::Block,
         Self::Step,
         Self::Exhausted,
+        Self::Image,
     ];
 }
 impl Cause {
@@ -441,7 +541,12 @@ impl Reply {
                 version,
                 lane,
                 instances_max,
-            } => Writer::new(1).u32(version).u16(lane).u32(instances_max),
+                images,
+            } => Writer::new(1)
+                .u32(version)
+                .u16(lane)
+                .u32(instances_max)
+                .u16(images),
             Self::SetupFailed { step, errno } => Writer::new(2).u16(step).i32(errno),
             Self::Started { token, number } => Writer::new(3).u64(token).u64(number),
             Self::Failed {
@@ -473,6 +578,11 @@ impl Reply {
                 .i32(value)
                 .usage(usage),
             Self::Refused { count } => Writer::new(10).u64(count),
+            Self::Image { token, bytes } => Writer::new(11).u64(token).u64(bytes),
+            Self::ImageRefused { token, obstacle } => Writer::new(12)
+                .u64(token)
+                .u16(obstacle.kind as u16)
+                .u64(obstacle.value),
         }
         .0
     }
@@ -485,6 +595,7 @@ impl Reply {
                 version: r.u32()?,
                 lane: r.u16()?,
                 instances_max: r.u32()?,
+                images: r.u16()?,
             },
             2 => Self::SetupFailed {
                 step: r.u16()?,
@@ -518,6 +629,14 @@ impl Reply {
                 usage: r.usage()?,
             },
             10 => Self::Refused { count: r.u64()? },
+            11 => Self::Image {
+                token: r.u64()?,
+                bytes: r.u64()?,
+            },
+            12 => Self::ImageRefused {
+                token: r.u64()?,
+                obstacle: named(&ObstacleKind::ALL, r.u16()?, "obstacle")?.of(r.u64()?),
+            },
             kind => return Err(Malformed::Kind(kind)),
         };
         r.end(message)
@@ -573,6 +692,16 @@ mod tests {
         descriptors: 1024,
         cpu_weight: 74,
         cpu_quota_us: 0,
+        carries: CARRIES_PACKAGE | CARRIES_IMAGE,
+    };
+    const SPECIALISE: Specialise = Specialise {
+        token: 7,
+        number: 8,
+        memory_mib: 128,
+        tmp_mib: 512,
+        pids: 1024,
+        cpu_weight: 74,
+        cpu_quota_us: 0,
     };
 
     #[test]
@@ -580,6 +709,12 @@ mod tests {
         for request in [
             Request::Hello { version: VERSION },
             Request::Start(START),
+            Request::Specialise(SPECIALISE),
+            Request::TakeImage {
+                token: 1,
+                number: 2,
+                within_ms: 3,
+            },
             Request::Freeze {
                 token: 1,
                 number: 2,
@@ -613,6 +748,12 @@ mod tests {
                 version: 1,
                 lane: 2,
                 instances_max: 3,
+                images: 4,
+            },
+            Reply::Image { token: 1, bytes: 2 },
+            Reply::ImageRefused {
+                token: 1,
+                obstacle: ObstacleKind::Threads.of(2),
             },
             Reply::SetupFailed { step: 4, errno: 13 },
             Reply::Started {
@@ -674,6 +815,23 @@ mod tests {
         assert_eq!(without(|s| s.descriptors = 3), range("descriptors"));
         assert_eq!(without(|s| s.cpu_weight = 0), range("cpu weight"));
         assert_eq!(without(|s| s.cpu_quota_us = u32::MAX), range("cpu quota"));
+        assert_eq!(without(|s| s.carries = 4), range("carries"));
+        let with = |change: fn(&mut Specialise)| {
+            let mut specialise = SPECIALISE;
+            change(&mut specialise);
+            Request::decode(&Request::Specialise(specialise).encode())
+        };
+        assert_eq!(with(|s| s.memory_mib = 0), range("memory"));
+        assert_eq!(with(|s| s.tmp_mib = 0), range("tmp"));
+        assert_eq!(with(|s| s.pids = 0), range("pids"));
+        for within_ms in [0, 60_001] {
+            let take = Request::TakeImage {
+                token: 1,
+                number: 2,
+                within_ms,
+            };
+            assert_eq!(Request::decode(&take.encode()), range("time"));
+        }
     }
 
     proptest! {

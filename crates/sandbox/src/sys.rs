@@ -10,7 +10,11 @@ pub mod identity;
 pub mod loopdev;
 pub mod mounts;
 pub mod processes;
+#[path = "sys/restorer/layout.rs"]
+pub mod restorer;
 pub mod sockets;
+#[cfg(start_images)]
+pub mod tracee;
 
 use std::io;
 
@@ -20,6 +24,31 @@ pub(crate) fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
         return Err(io::Error::last_os_error());
     }
     Ok(answer)
+}
+
+/// The restorer and the self-test's process, where they exist for this architecture.
+pub(crate) fn programs() -> Option<(&'static [u8], &'static [u8])> {
+    #[cfg(start_images)]
+    return Some((
+        include_bytes!(concat!(env!("OUT_DIR"), "/restorer")),
+        include_bytes!(concat!(env!("OUT_DIR"), "/specimen")),
+    ));
+    #[cfg(not(start_images))]
+    None
+}
+
+/// The bytes of plain numbers, as they go into an image.
+///
+/// Only for the structures of [`restorer`]: fixed order, no padding that is not a field.
+pub(crate) fn bytes_of<T: restorer::Plain>(list: &[T]) -> &[u8] {
+    // SAFETY: `Plain` promises integers without padding, which are bytes.
+    unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), size_of_val(list)) }
+}
+
+/// A key from its bytes, whatever they are.
+pub(crate) fn key_of_bytes(bytes: &[u8; size_of::<restorer::Key>()]) -> restorer::Key {
+    // SAFETY: nine integers, for which every pattern is a value.
+    unsafe { bytes.as_ptr().cast::<restorer::Key>().read_unaligned() }
 }
 
 /// The name of an errno, `EPERM`, for messages that an operator reads.

@@ -177,6 +177,13 @@ pub enum StartError {
         /// Why, with the errno's name.
         reason: String,
     },
+    /// The start image does not fit here, or what is in it could not go on. The runtime can be
+    /// executed instead, which is always right.
+    #[error("the start image could not be used: {reason}")]
+    Image {
+        /// Why.
+        reason: String,
+    },
     /// The platform ran out of something that it bounds: instances, the disk for `/tmp`.
     #[error("no {resource} left for another instance")]
     Exhausted {

@@ -219,6 +219,13 @@ impl Group {
         let _ = self.set_frozen(guests, false);
     }
 
+    /// The list of its processes, open for reading.
+    pub fn member_list(&self) -> io::Result<OwnedFd> {
+        let dir = self.dirs.first().ok_or(io::ErrorKind::NotFound)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(openat(dir, "cgroup.procs", flags, Mode::empty())?)
+    }
+
     /// Its processes.
     pub fn members(&self) -> Vec<i32> {
         let Some(dir) = self.dirs.first() else {

@@ -1,13 +1,21 @@
 //! A live instance as the server holds it.
 
 use super::lane::{Answer, Lane};
-use crate::{cgroup::Gauges, protocol::Request};
+use crate::{
+    cgroup::Gauges,
+    protocol::{Request, Specialise, bounds},
+    start_image::{Obstacle, ObstacleKind},
+};
 use freehold_domain::{
     BoxFuture,
-    ports::{ExitReport, Instance, InstanceGone, InstanceIo, InstanceUsage, Spent},
+    ports::{
+        ExitReport, ImageError, Instance, InstanceGone, InstanceIo, InstanceUsage, Specialisation,
+        Spent, StartError, StartImage,
+    },
+    time::Mono,
 };
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{os::fd::AsFd, sync::Arc};
 use tokio::sync::watch;
 
 /// What outlives the handle: how it ended, for whoever waits for that.
@@ -52,29 +60,37 @@ impl Shared {
     }
 }
 
+/// By which its spawner knows it.
+pub(super) struct Name {
+    pub(super) lane: Arc<Lane>,
+    pub(super) generation: u32,
+    pub(super) number: u64,
+}
+
 /// The handle; dropping the last one destroys the instance.
 pub(super) struct LiveInstance {
-    lane: Arc<Lane>,
-    generation: u32,
-    number: u64,
+    name: Name,
+    runtime: u32,
+    /// What it was thawed from counts as its own.
+    image_bytes: u64,
     shared: Arc<Shared>,
     io: Mutex<Option<InstanceIo>>,
     gauges: Option<Gauges>,
 }
 
 impl LiveInstance {
+    /// `made_of`: row of the runtime, bytes of the image.
     pub(super) fn new(
-        lane: Arc<Lane>,
-        generation: u32,
-        number: u64,
+        name: Name,
+        made_of: (u32, u64),
         shared: Arc<Shared>,
-        io: Option<InstanceIo>,
-        gauges: Option<Gauges>,
+        (io, gauges): (Option<InstanceIo>, Option<Gauges>),
     ) -> LiveInstance {
+        let (runtime, image_bytes) = made_of;
         LiveInstance {
-            lane,
-            generation,
-            number,
+            name,
+            runtime,
+            image_bytes,
             shared,
             io: Mutex::new(io),
             gauges,
@@ -82,10 +98,19 @@ impl LiveInstance {
     }
 
     async fn ask(&self, request: impl Fn(u64) -> Request) -> Result<Answer, InstanceGone> {
-        match self.lane.ask(self.generation, request).await {
+        let Name {
+            lane, generation, ..
+        } = &self.name;
+        match lane.ask(*generation, request, &[]).await {
             Some(Answer::NotThere) | None => Err(InstanceGone),
             Some(answer) => Ok(answer),
         }
+    }
+
+    fn destroy_now(&self) {
+        self.name
+            .lane
+            .destroy(self.name.generation, self.name.number);
     }
 }
 
@@ -94,8 +119,78 @@ impl Instance for LiveInstance {
         self.io.lock().take()
     }
 
+    fn specialise(
+        &self,
+        to: Specialisation,
+        deadline: Mono,
+    ) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async move {
+            let Name {
+                lane,
+                generation,
+                number,
+            } = &self.name;
+            let request = |token| {
+                Request::Specialise(Specialise {
+                    token,
+                    number: *number,
+                    memory_mib: to.memory.0,
+                    tmp_mib: to.tmp.0,
+                    pids: to.pids,
+                    cpu_weight: to.cpu.weight,
+                    cpu_quota_us: to.cpu.quota_us.unwrap_or(0),
+                })
+            };
+            // The other side would refuse the packet without knowing whose it was.
+            Request::decode(&request(0).encode()).map_err(|e| StartError::Step {
+                step: "limits".into(),
+                reason: e.to_string(),
+            })?;
+            let package = [to.package.as_fd()];
+            tokio::select! {
+                biased;
+                answer = lane.ask(*generation, request, &package) => match answer {
+                    Some(Answer::Done) => Ok(()),
+                    Some(Answer::Failed(error)) => Err(error),
+                    _ => Err(StartError::SpawnerLost { core: lane.number() }),
+                },
+                () = lane.clock.sleep_until(deadline) => Err(StartError::Deadline),
+            }
+        })
+    }
+
+    fn take_image(&self, deadline: Mono) -> BoxFuture<'_, Result<StartImage, ImageError>> {
+        Box::pin(async move {
+            let Name { lane, number, .. } = &self.name;
+            let left_ms = deadline.0.saturating_sub(lane.clock.now().0) / 1_000_000;
+            let most = u64::from(*bounds::WITHIN_MS.end());
+            let within_ms = u32::try_from(left_ms.min(most)).unwrap_or(0);
+            if within_ms == 0 {
+                return Err(ImageError::Deadline);
+            }
+            let asked = self.ask(|token| Request::TakeImage {
+                token,
+                number: *number,
+                within_ms,
+            });
+            tokio::select! {
+                biased;
+                answer = asked => match answer {
+                    Ok(Answer::Image(name, bytes)) => Ok(StartImage {
+                        runtime: self.runtime,
+                        bytes,
+                        descriptor: Arc::new(name),
+                    }),
+                    Ok(Answer::Obstacle(obstacle)) => Err(image_error(obstacle)),
+                    _ => Err(ImageError::Gone),
+                },
+                () = lane.clock.sleep_until(deadline) => Err(ImageError::Deadline),
+            }
+        })
+    }
+
     fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
-        let number = self.number;
+        let number = self.name.number;
         Box::pin(async move {
             self.ask(|token| Request::Freeze { token, number })
                 .await
@@ -104,7 +199,7 @@ impl Instance for LiveInstance {
     }
 
     fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
-        let number = self.number;
+        let number = self.name.number;
         Box::pin(async move {
             self.ask(|token| Request::Thaw { token, number })
                 .await
@@ -114,11 +209,13 @@ impl Instance for LiveInstance {
 
     fn spent(&self) -> Result<Spent, InstanceGone> {
         let gauges = self.gauges.as_ref().ok_or(InstanceGone)?;
-        gauges.read().map_err(|_| InstanceGone)
+        let mut spent = gauges.read().map_err(|_| InstanceGone)?;
+        spent.memory_peak_bytes += self.image_bytes;
+        Ok(spent)
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
-        let number = self.number;
+        let number = self.name.number;
         Box::pin(async move {
             match self.ask(|token| Request::Usage { token, number }).await? {
                 Answer::Used(usage) => {
@@ -132,7 +229,7 @@ impl Instance for LiveInstance {
 
     fn destroy(&self) -> BoxFuture<'_, ExitReport> {
         Box::pin(async move {
-            self.lane.destroy(self.generation, self.number);
+            self.destroy_now();
             self.shared.wait().await
         })
     }
@@ -146,7 +243,24 @@ impl Instance for LiveInstance {
 impl Drop for LiveInstance {
     fn drop(&mut self) {
         if self.shared.ended.borrow().is_none() {
-            self.lane.destroy(self.generation, self.number);
+            self.destroy_now();
         }
+    }
+}
+
+fn image_error(obstacle: Obstacle) -> ImageError {
+    match obstacle.kind {
+        ObstacleKind::Ended | ObstacleKind::NotThere => ImageError::Gone,
+        ObstacleKind::Deadline => ImageError::Deadline,
+        ObstacleKind::Unsupported => ImageError::Unsupported {
+            reason: obstacle.to_string(),
+        },
+        ObstacleKind::Step | ObstacleKind::Busy => ImageError::Step {
+            step: "dump".into(),
+            reason: obstacle.to_string(),
+        },
+        _ => ImageError::Refused {
+            reason: obstacle.to_string(),
+        },
     }
 }

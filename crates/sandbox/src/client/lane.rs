@@ -1,15 +1,16 @@
 //! One spawner as the server sees it, over all its generations.
 
-use super::instance::{LiveInstance, Shared};
+use super::instance::{LiveInstance, Name, Shared};
 use crate::{
     cgroup::Gauges,
-    isolate::step_name,
+    isolate::{is_of_a_thaw, step_name},
     launch::LaneSocket,
     protocol::{Cause, EXHAUSTED, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
     spawner::PACKAGE_RULES,
+    start_image::{IMAGE_RULES, Obstacle, UNSUPPORTED},
     sys::{errno_name, sockets},
 };
-use freehold_domain::ports::{ExitCause, ExitReport, InstanceIo, InstanceUsage, StartError};
+use freehold_domain::ports::{Clock, ExitCause, ExitReport, InstanceIo, InstanceUsage, StartError};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -18,7 +19,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -36,14 +37,27 @@ pub(super) enum Answer {
     Done,
     NotThere,
     Used(InstanceUsage),
+    /// A start image's name and length.
+    Image(OwnedFd, u64),
+    /// No image, and why.
+    Obstacle(Obstacle),
+    /// What was asked could not be done to it.
+    Failed(StartError),
 }
 
 type Started = Result<LiveInstance, StartError>;
 
+/// A start that was sent.
+struct Begun {
+    runtime: u32,
+    image_bytes: u64,
+    waiting: oneshot::Sender<Started>,
+}
+
 struct Connected {
     generation: u32,
     socket: Arc<OwnedFd>,
-    starts: HashMap<u64, (u32, oneshot::Sender<Started>)>,
+    starts: HashMap<u64, Begun>,
     /// Given up while under way: to be destroyed once they have a number.
     given_up: HashSet<u64>,
     questions: HashMap<u64, oneshot::Sender<Answer>>,
@@ -68,19 +82,31 @@ pub(super) struct Lane {
     tokens: AtomicU64,
     /// As its spawner says; 0 before it has spoken.
     instances_max: AtomicU32,
+    /// As its spawner says of start images; [`UNHEARD`] before it has spoken.
+    images: AtomicU16,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
+/// No spawner has said yet whether it has start images.
+const UNHEARD: u16 = u16::MAX;
+
 impl Lane {
-    pub(super) fn new(socket: LaneSocket) -> Lane {
+    pub(super) fn new(socket: LaneSocket, clock: Arc<dyn Clock>) -> Lane {
         let lane = Lane {
             number: socket.lane,
             state: Mutex::new(State::default()),
             changed: Notify::new(),
             tokens: AtomicU64::new(1),
             instances_max: AtomicU32::new(0),
+            images: AtomicU16::new(UNHEARD),
+            clock,
         };
         lane.replace(socket);
         lane
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
     }
 
     pub(super) fn next_token(&self) -> u64 {
@@ -90,6 +116,17 @@ impl Lane {
     /// How many instances it holds at once, as its last spawner said.
     pub(super) fn instances_max(&self) -> Option<u32> {
         Some(self.instances_max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
+    /// Whether its spawner takes and thaws start images, as far as it has spoken.
+    pub(super) fn images(&self) -> Result<(), &'static str> {
+        match self.images.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            UNHEARD => Err("its spawner has not said yet"),
+            number => Err(UNSUPPORTED
+                .get(usize::from(number) - 1)
+                .unwrap_or(&"for a reason of its own")),
+        }
     }
 
     /// A new spawner has taken over.
@@ -127,8 +164,10 @@ impl Lane {
         let Some(connected) = state.connected.take() else {
             return;
         };
-        for (_, (_, waiting)) in connected.starts {
-            let _ = waiting.send(Err(StartError::SpawnerLost { core: self.number }));
+        for (_, begun) in connected.starts {
+            let _ = begun
+                .waiting
+                .send(Err(StartError::SpawnerLost { core: self.number }));
         }
         let orphans: Vec<_> = connected.instances.into_values().collect();
         if state.closed || state.cleared >= connected.generation {
@@ -175,21 +214,27 @@ impl Lane {
     }
 
     /// Sends a start. The future resolves with the instance; dropped, it gives the start up.
+    ///
+    /// `image_bytes`: what it is thawed from counts as its own.
     pub(super) fn start(
         self: &Arc<Self>,
         start: Start,
-        descriptors: [BorrowedFd<'_>; 2],
+        image_bytes: u64,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<Waiting, StartError> {
         let mut state = self.state.lock();
         let lost = StartError::SpawnerLost { core: self.number };
         let connected = state.connected.as_mut().ok_or_else(|| lost.clone())?;
         connected
-            .send(&Request::Start(start), &descriptors)
+            .send(&Request::Start(start), descriptors)
             .map_err(|_| lost)?;
-        let (sender, receiver) = oneshot::channel();
-        connected
-            .starts
-            .insert(start.token, (start.runtime, sender));
+        let (waiting, receiver) = oneshot::channel();
+        let begun = Begun {
+            runtime: start.runtime,
+            image_bytes,
+            waiting,
+        };
+        connected.starts.insert(start.token, begun);
         self.wake_if_unsent(connected);
         Ok(Waiting {
             lane: Arc::clone(self),
@@ -203,6 +248,7 @@ impl Lane {
         &self,
         generation: u32,
         request: impl Fn(u64) -> Request,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Option<Answer> {
         let token = self.next_token();
         let receiver = {
@@ -211,7 +257,7 @@ impl Lane {
                 .connected
                 .as_mut()
                 .filter(|c| c.generation == generation)?;
-            connected.send(&request(token), &[]).ok()?;
+            connected.send(&request(token), descriptors).ok()?;
             let (sender, receiver) = oneshot::channel();
             connected.questions.insert(token, sender);
             self.wake_if_unsent(connected);
@@ -315,14 +361,20 @@ impl Lane {
                 let shared = Arc::new(Shared::default());
                 connected.instances.insert(number, Arc::clone(&shared));
                 let given_up = connected.given_up.remove(&token);
-                let waiting = connected.starts.remove(&token);
+                let begun = connected.starts.remove(&token);
                 drop(state);
-                let (io, gauges) = io_of(descriptors);
-                let started =
-                    LiveInstance::new(Arc::clone(self), generation, number, shared, io, gauges);
+                let name = Name {
+                    lane: Arc::clone(self),
+                    generation,
+                    number,
+                };
+                let made_of = begun
+                    .as_ref()
+                    .map_or((0, 0), |b| (b.runtime, b.image_bytes));
+                let started = LiveInstance::new(name, made_of, shared, io_of(descriptors));
                 // A start that was given up has nobody to send to, and dropping destroys.
-                match waiting {
-                    Some((_, waiting)) if !given_up => drop(waiting.send(Ok(started))),
+                match begun {
+                    Some(begun) if !given_up => drop(begun.waiting.send(Ok(started))),
                     _ => drop(started),
                 }
             }
@@ -333,8 +385,16 @@ impl Lane {
                 errno,
             } => {
                 connected.given_up.remove(&token);
-                if let Some((runtime, waiting)) = connected.starts.remove(&token) {
-                    let _ = waiting.send(Err(start_error(runtime, refusal, detail, errno)));
+                match connected.starts.remove(&token) {
+                    Some(begun) => {
+                        let error = start_error(begun.runtime, refusal, detail, errno);
+                        let _ = begun.waiting.send(Err(error));
+                    }
+                    // Or it was to be specialised.
+                    None => {
+                        let error = start_error(0, refusal, detail, errno);
+                        connected.answer(token, Answer::Failed(error));
+                    }
                 }
             }
             Reply::Done { token } => connected.answer(token, Answer::Done),
@@ -365,8 +425,23 @@ impl Lane {
                     "spawner could not be set up"
                 );
             }
-            Reply::Welcome { instances_max, .. } => {
+            Reply::Welcome {
+                instances_max,
+                images,
+                ..
+            } => {
                 self.instances_max.store(instances_max, Ordering::Relaxed);
+                self.images.store(images, Ordering::Relaxed);
+            }
+            Reply::Image { token, bytes } => {
+                let answer = match descriptors.into_iter().next() {
+                    Some(name) => Answer::Image(name, bytes),
+                    None => Answer::NotThere,
+                };
+                connected.answer(token, answer);
+            }
+            Reply::ImageRefused { token, obstacle } => {
+                connected.answer(token, Answer::Obstacle(obstacle));
             }
             Reply::Listed { .. } => {}
         }
@@ -484,6 +559,15 @@ fn start_error(runtime: u32, refusal: Refusal, detail: u16, errno: i32) -> Start
             step: "block".into(),
             reason: "arguments and environment must be sealed and within their bound".into(),
         },
+        Refusal::Image => StartError::Image {
+            reason: match IMAGE_RULES.get(usize::from(detail)) {
+                Some(rule) => format!("{rule}, which this one breaks"),
+                None => "this spawner has no start images".into(),
+            },
+        },
+        Refusal::Step if is_of_a_thaw(step_name(detail)) => StartError::Image {
+            reason: format!("{}: {}", step_name(detail), errno_name(errno)),
+        },
         Refusal::Step if step_name(detail) == "exec" => StartError::Program {
             reason: errno_name(errno),
         },
@@ -513,6 +597,16 @@ mod tests {
         // A sandbox that died while it was parked is nobody's fault but ours.
         assert!(matches!(step("lost"), StartError::Lost { .. }));
         assert!(matches!(step("volume"), StartError::Step { step, .. } if step == "volume"));
+        // What could not be thawed can be executed.
+        for stage in crate::sys::restorer::STAGES {
+            assert!(matches!(step(stage), StartError::Image { .. }), "{stage}");
+        }
+        for (rule, words) in IMAGE_RULES.into_iter().enumerate() {
+            let error = of(Refusal::Image, rule as u16);
+            assert!(matches!(error, StartError::Image { reason } if reason.starts_with(words)));
+        }
+        let none = of(Refusal::Image, crate::protocol::NO_IMAGES);
+        assert!(matches!(none, StartError::Image { .. }));
         for (detail, name) in EXHAUSTED.into_iter().enumerate() {
             let error = of(Refusal::Exhausted, detail as u16);
             assert!(matches!(error, StartError::Exhausted { resource } if resource == name));

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! GUEST_STEPS ─▶ pid 1 has no privilege ─▶ Ready (listeners, mount namespace) ─▶ parked
-//!             ─▶ Go (block) ─▶ START_STEPS ─▶ exec
+//!             ─▶ Go (block) ─▶ START_STEPS ─▶ exec of the runtime, or of the restorer
 //! ```
 //!
 //! A closed control socket without a word tells the spawner that the exec happened: the socket is
@@ -13,7 +13,8 @@ use super::{Plan, Step, init::Forked, run_all, step_number};
 use crate::{
     block::{self, Block},
     protocol::BLOCK_MAX,
-    sys::{filter, identity, processes, sockets},
+    start_image::failed_stage,
+    sys::{filter, identity, processes, restorer::CONTROL_DESCRIPTOR, sockets},
 };
 use freehold_domain::{ports::FRAMES_DESCRIPTOR, runtime::RuntimeFamily};
 use std::{
@@ -68,15 +69,22 @@ impl Ready {
                 step: u16::from_le_bytes([*a, *b]),
                 errno: i32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
             },
-            _ => Self::Failed {
-                step: u16::MAX,
-                errno: libc::EPROTO,
+            other => match failed_stage(other) {
+                Some((stage, errno)) => Self::Failed {
+                    step: step_number(stage),
+                    errno,
+                },
+                None => Self::Failed {
+                    step: u16::MAX,
+                    errno: libc::EPROTO,
+                },
             },
         }
     }
 }
 
-/// The one message to a parked process; carries the block.
+/// The one message to a parked process; carries the block, and for a thaw the image and the
+/// restorer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Go {
     /// Descriptors that it may have.
@@ -255,10 +263,11 @@ fn park(control: &OwnedFd, carried: i32, plan: &Plan) -> (&'static str, io::Erro
         Ok(received) => received,
         Err(error) => return ("lost", error),
     };
-    let mut descriptors = received.descriptors;
-    let (4, Some(block)) = (received.len, descriptors.pop()) else {
+    let mut descriptors = received.descriptors.into_iter();
+    let (4, Some(block)) = (received.len, descriptors.next()) else {
         return ("lost", io::Error::from_raw_os_error(libc::EPROTO));
     };
+    let image = descriptors.next().zip(descriptors.next());
     let go = Go {
         descriptors: u32::from_le_bytes([packet[0], packet[1], packet[2], packet[3]]),
     };
@@ -279,7 +288,45 @@ fn park(control: &OwnedFd, carried: i32, plan: &Plan) -> (&'static str, io::Erro
         return ("block", io::Error::from_raw_os_error(libc::EPROTO));
     };
     drop(block);
-    ("exec", execute(plan, read))
+    match image {
+        None => ("exec", execute(plan, read)),
+        Some((image, restorer)) => ("thaw_image", thaw(plan, control, &image, &restorer)),
+    }
+}
+
+/// Becomes what is in `image`, by way of the restorer: nothing of a spawner's memory is left then.
+/// The restorer has the control socket until it is done, and says on it what failed.
+fn thaw(plan: &Plan, control: &OwnedFd, image: &OwnedFd, restorer: &OwnedFd) -> io::Error {
+    // What is in an image waits for a frame.
+    if plan.frames.is_none() {
+        return io::Error::from_raw_os_error(libc::EINVAL);
+    }
+    let last = CONTROL_DESCRIPTOR + 1;
+    let wanted = [
+        0,
+        1,
+        2,
+        FRAMES_DESCRIPTOR,
+        image.as_raw_fd(),
+        control.as_raw_fd(),
+        restorer.as_raw_fd(),
+    ];
+    let arranged = processes::arrange_descriptors(&wanted, last as usize);
+    let error = match arranged {
+        Ok(()) => {
+            let restorer = processes::arranged(last);
+            let argv = [CString::new(plan.runtime.name.as_str()).unwrap_or_default()];
+            processes::execute_file(restorer.as_fd(), &argv, &[])
+        }
+        Err(error) => error,
+    };
+    // The numbers of before may mean something else by now, so nobody else gets to use them.
+    report_failure(
+        processes::arranged(CONTROL_DESCRIPTOR).as_fd(),
+        "thaw_image",
+        &error,
+    );
+    processes::exit(1)
 }
 
 /// Where a package brings its own program, the first of these that exists is it.

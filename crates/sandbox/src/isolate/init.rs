@@ -49,6 +49,10 @@ pub struct Plan {
     pub guest_id: u32,
     /// Pid 1's uid and gid.
     pub init_id: u32,
+    /// Pid 2's pid, as it sees it: not always 2, since what is thawed must have another than what
+    /// the image was taken of. Libraries take the same pid for the same process, and do not make
+    /// their random numbers anew.
+    pub guest_pid: i32,
     /// Pid 2's filter.
     pub guest_filter: Rc<Program>,
     /// Pid 1's filter.
@@ -260,6 +264,15 @@ fn name_user(plan: &mut Plan) -> io::Result<()> {
     mounts::restrict(&at, Attributes::READ_ONLY)
 }
 
+fn fork_guest(plan: &Plan) -> io::Result<Fork> {
+    // Left out by a test, the host's pids are not ours to choose from.
+    if processes::own_pid() == 1 {
+        processes::fork_as(plan.guest_pid)
+    } else {
+        processes::fork_into(0)
+    }
+}
+
 /// The whole life of pid 1.
 pub fn run_init(mut plan: Plan) -> ! {
     identity::set_name("init");
@@ -269,7 +282,7 @@ pub fn run_init(mut plan: Plan) -> ! {
     }
     let forked = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(io::Error::from)
-        .and_then(|gate| Ok((gate, processes::fork_into(0)?)));
+        .and_then(|gate| Ok((gate, fork_guest(&plan)?)));
     let (child, mut init) = match forked {
         Ok(((gate, _), Fork::Child)) => guest::run_guest(Forked { plan, gate }),
         Ok(((_, gate), Fork::Parent(pid, _))) => (pid, Forked { plan, gate }),

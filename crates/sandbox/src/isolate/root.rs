@@ -1,7 +1,7 @@
 //! The roots of all runtimes, assembled once in the spawner's own mount namespace.
 //!
 //! ```text
-//! /                tmpfs of ours, nothing of the host's in it
+//! /                tmpfs of ours, nothing of the host's in it; the restorer
 //! /roots/<row>/    the runtime's tree, read-only; its further trees; /dev of ours
 //! ```
 //!
@@ -10,7 +10,10 @@
 //! namespace, whose descriptor is kept. Refuses a tree without the folders that are mounted over.
 
 use super::Privilege;
-use crate::sys::{mounts, mounts::Attributes, processes};
+use crate::{
+    start_image,
+    sys::{mounts, mounts::Attributes, processes},
+};
 use freehold_domain::runtime::RuntimeRow;
 use std::{
     fs::{self, File},
@@ -43,6 +46,9 @@ pub struct Runtimes {
     pub refused: Vec<TreeError>,
     host: OwnedFd,
     home: OwnedFd,
+    /// `/proc/self/fd` of the process that assembled them.
+    own: OwnedFd,
+    restorer: Option<OwnedFd>,
 }
 
 const SEALED: Attributes = Attributes::READ_ONLY
@@ -60,6 +66,7 @@ impl Runtimes {
         privilege: Privilege,
         host: OwnedFd,
     ) -> io::Result<Runtimes> {
+        let own = File::open("/proc/self/fd")?.into();
         mounts::unshare_mounts()?;
         mounts::make_private()?;
         let home = File::open("/proc/self/ns/mnt")?.into();
@@ -88,6 +95,11 @@ impl Runtimes {
                 }),
             }
         }
+        // Beside the roots, so in none of them: a guest holds it as what it was executed from.
+        let restorer = match start_image::install_programs(scratch) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+            other => Some(other?),
+        };
         mounts::pivot(scratch)?;
         mounts::restrict(Path::new("/"), Attributes::READ_ONLY)?;
         Ok(Runtimes {
@@ -95,12 +107,29 @@ impl Runtimes {
             refused,
             host,
             home,
+            own,
+            restorer,
         })
     }
 
     /// The root of a row, in this namespace.
     pub fn root(&self, row: u32) -> PathBuf {
         Path::new(ROOTS).join(row.to_string())
+    }
+
+    /// The program that becomes what is in a start image, where there is one.
+    pub fn restorer(&self) -> Option<BorrowedFd<'_>> {
+        self.restorer.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The folder of this process's own descriptors, in the host's `/proc`.
+    pub fn own_descriptors(&self) -> BorrowedFd<'_> {
+        self.own.as_fd()
+    }
+
+    /// The mount namespace that the server lives in.
+    pub fn host(&self) -> BorrowedFd<'_> {
+        self.host.as_fd()
     }
 
     /// Runs `work` in the host's mount namespace.

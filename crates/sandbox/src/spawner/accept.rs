@@ -1,10 +1,10 @@
-//! What a start's descriptors must be.
+//! What the descriptors of a start must be, or of what makes a booted instance a revision's.
 //!
 //! The package: a folder, opened `O_PATH`, of the server's uid, on the filesystem of the package
 //! store, writable by nobody else. The block: a memory file that nobody can change, not too long.
 
 use crate::{
-    protocol::{BLOCK_MAX, Refusal},
+    protocol::{BLOCK_MAX, CARRIES_IMAGE, CARRIES_PACKAGE, Refusal},
     sys::{mounts, processes},
 };
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
@@ -26,7 +26,7 @@ const KERNEL_FILESYSTEMS: [i64; 8] = [
 ///
 /// [`Reply::Failed`]: crate::protocol::Reply::Failed
 pub const PACKAGE_RULES: [&str; 6] = [
-    "a start carries two descriptors",
+    "a start carries what it says it does",
     "the package is opened with O_PATH",
     "the package is a folder",
     "the package belongs to the server",
@@ -37,10 +37,12 @@ pub const PACKAGE_RULES: [&str; 6] = [
 /// The descriptors of a start, in order.
 #[derive(Debug)]
 pub struct Carried {
-    /// The package's folder.
-    pub package: OwnedFd,
+    /// The package's folder, where it says that there is one.
+    pub package: Option<OwnedFd>,
     /// Arguments and environment.
     pub block: OwnedFd,
+    /// A start image, where it says that there is one; not looked at here.
+    pub image: Option<OwnedFd>,
 }
 
 /// What is known of the server and its package store.
@@ -52,23 +54,59 @@ pub struct Expected {
     pub device: Option<u64>,
 }
 
-/// Looks at what came with a start.
+/// Looks at what came with a start that says it `carries` a package, an image or both.
 pub fn examine(
     descriptors: Vec<OwnedFd>,
+    carries: u32,
     expected: &Expected,
 ) -> Result<Carried, (Refusal, u16, i32)> {
-    let broken = |rule: u16| (Refusal::Package, rule, 0);
+    let missing = (Refusal::Package, 0, 0);
     let mut descriptors = descriptors.into_iter();
-    let (Some(package), Some(block), None) =
-        (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
-        return Err(broken(0));
+    let mut next = |wanted: bool| match wanted {
+        true => descriptors.next().map(Some).ok_or(missing),
+        false => Ok(None),
     };
-    let flags = fcntl_getfl(&package).map_err(|_| broken(1))?;
+    let package = next(carries & CARRIES_PACKAGE != 0)?;
+    let block = next(true)?.ok_or(missing)?;
+    let image = next(carries & CARRIES_IMAGE != 0)?;
+    if descriptors.next().is_some() {
+        return Err(missing);
+    }
+    if let Some(package) = &package {
+        examine_package(package, expected)?;
+    }
+    let block_facts = fstat(&block).map_err(|_| (Refusal::Block, 0, 0))?;
+    let sealed = processes::is_sealed(block.as_fd());
+    if !sealed || u64::try_from(block_facts.st_size).map_or(true, |len| len > BLOCK_MAX) {
+        return Err((Refusal::Block, 0, 0));
+    }
+    Ok(Carried {
+        package,
+        block,
+        image,
+    })
+}
+
+/// The package that came to specialise with.
+pub fn examine_one(
+    descriptors: Vec<OwnedFd>,
+    expected: &Expected,
+) -> Result<OwnedFd, (Refusal, u16, i32)> {
+    let mut descriptors = descriptors.into_iter();
+    let (Some(package), None) = (descriptors.next(), descriptors.next()) else {
+        return Err((Refusal::Package, 0, 0));
+    };
+    examine_package(&package, expected)?;
+    Ok(package)
+}
+
+fn examine_package(package: &OwnedFd, expected: &Expected) -> Result<(), (Refusal, u16, i32)> {
+    let broken = |rule: u16| (Refusal::Package, rule, 0);
+    let flags = fcntl_getfl(package).map_err(|_| broken(1))?;
     if !flags.contains(OFlags::PATH) {
         return Err(broken(1));
     }
-    let facts = fstat(&package).map_err(|_| broken(2))?;
+    let facts = fstat(package).map_err(|_| broken(2))?;
     if FileType::from_raw_mode(facts.st_mode) != FileType::Directory {
         return Err(broken(2));
     }
@@ -84,12 +122,7 @@ pub fn examine(
     {
         return Err(broken(5));
     }
-    let block_facts = fstat(&block).map_err(|_| (Refusal::Block, 0, 0))?;
-    let sealed = processes::is_sealed(block.as_fd());
-    if !sealed || u64::try_from(block_facts.st_size).map_or(true, |len| len > BLOCK_MAX) {
-        return Err((Refusal::Block, 0, 0));
-    }
-    Ok(Carried { package, block })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,7 +137,7 @@ mod tests {
         block: OwnedFd,
         expected: Expected,
     ) -> Result<(), (Refusal, u16, i32)> {
-        examine(vec![package, block], &expected).map(drop)
+        examine(vec![package, block], CARRIES_PACKAGE, &expected).map(drop)
     }
 
     #[test]
@@ -149,9 +182,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(check(proc, block(), own), rule(5));
-        assert_eq!(examine(vec![path(OFlags::PATH)], &own).map(drop), rule(0));
+        assert_eq!(
+            examine(vec![path(OFlags::PATH)], CARRIES_PACKAGE, &own).map(drop),
+            rule(0)
+        );
         let three = vec![path(OFlags::PATH), block(), block()];
-        assert_eq!(examine(three, &own).map(drop), rule(0));
+        assert_eq!(examine(three, CARRIES_PACKAGE, &own).map(drop), rule(0));
+        let without = examine(vec![block()], 0, &own).expect("a block is enough");
+        assert!(without.package.is_none() && without.image.is_none());
+        let both = CARRIES_PACKAGE | CARRIES_IMAGE;
+        let two = || vec![path(OFlags::PATH), block()];
+        assert_eq!(examine(two(), both, &own).map(drop), rule(0));
+        assert_eq!(examine(two(), 0, &own).map(drop), rule(0));
+        assert_eq!(examine_one(two(), &own).map(drop), rule(0));
+        assert!(examine_one(vec![path(OFlags::PATH)], &own).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The spawner's life: set-up, then one loop over its sockets and its children.
 
+mod images;
 mod line;
 mod starts;
 
@@ -14,7 +15,8 @@ use crate::{
     cgroup::Guests,
     isolate::{Privilege, Runtimes},
     protocol::{Reply, VERSION},
-    seccomp::Embedded,
+    seccomp::{Embedded, Program},
+    start_image::{Means, Unsupported},
     sys::{
         identity::{self, cap},
         processes, sockets,
@@ -23,6 +25,7 @@ use crate::{
     volumes::VolumeOptions,
 };
 use freehold_domain::{ids::Mebibytes, runtime::RuntimeRow};
+use images::Dump;
 use rustix::event::{
     Timespec,
     epoll::{self, EventData, EventFlags},
@@ -76,7 +79,7 @@ pub const SETUP_STEPS: [&str; 6] = [
 ];
 
 /// What a spawner may still do, of all that root may.
-const CAPABILITIES: [u32; 11] = [
+const CAPABILITIES: [u32; 12] = [
     cap::CHOWN,
     cap::DAC_OVERRIDE,
     cap::FOWNER,
@@ -86,6 +89,8 @@ const CAPABILITIES: [u32; 11] = [
     cap::SETPCAP,
     cap::NET_ADMIN,
     cap::SYS_CHROOT,
+    // For the dumper, who keeps this one alone.
+    cap::SYS_PTRACE,
     cap::SYS_ADMIN,
     cap::MKNOD,
 ];
@@ -136,6 +141,8 @@ struct Lane {
     /// Starts without a place, oldest first.
     crowd: VecDeque<Crowded>,
     dues: Dues,
+    /// Images that are being taken, each under a number as sandboxes have.
+    dumps: HashMap<u64, Dump>,
     demand: Demand,
     next: u64,
     instances_max: u32,
@@ -178,6 +185,16 @@ impl Lane {
         for refused in &runtimes.refused {
             tracing::debug!(runtime = refused.runtime, action = refused.action, error = %refused.source, "runtime refused");
         }
+        let mut uids = Uids::new(
+            processes::parent().unsigned_abs(),
+            options.lane,
+            instances_max,
+        );
+        let images = gather_images(&runtimes, &guest_filter, options.privilege, &mut uids);
+        if let Err(unsupported) = &images {
+            tracing::warn!(lane = options.lane, reason = %unsupported, "no start images");
+        }
+        let images_number = images.as_ref().err().map_or(0, Unsupported::number);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| (5, e.into()))?;
         let lane = Lane {
             workshop: Workshop {
@@ -187,11 +204,8 @@ impl Lane {
                 guest_filter,
                 init_filter,
                 volumes,
-                uids: Uids::new(
-                    processes::parent().unsigned_abs(),
-                    options.lane,
-                    instances_max,
-                ),
+                images,
+                uids,
                 prefix: format!("{}.{}.", options.lane, options.generation),
             },
             socket: options.socket,
@@ -202,6 +216,7 @@ impl Lane {
             ending: Vec::new(),
             crowd: VecDeque::new(),
             dues: Dues::default(),
+            dumps: HashMap::new(),
             demand: Demand::new(options.parked, Instant::now()),
             next: 1,
             instances_max,
@@ -212,6 +227,7 @@ impl Lane {
                 version: VERSION,
                 lane: options.lane,
                 instances_max,
+                images: images_number,
             },
             greeted: false,
             refused: 0,
@@ -272,6 +288,7 @@ impl Lane {
                             return self.end_all();
                         }
                     }
+                    (number, _) if self.dumps.contains_key(&number) => self.on_dumped(number),
                     (number, CONTROL) => self.on_control(number),
                     (number, _) => self.on_ended(number),
                 }
@@ -395,6 +412,19 @@ impl Lane {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Whether start images work here, seen by doing it once.
+fn gather_images(
+    runtimes: &Runtimes,
+    filter: &Program,
+    privilege: Privilege,
+    uids: &mut Uids,
+) -> Result<Means, Unsupported> {
+    let uid = uids.take().ok_or(Unsupported::Unprivileged)?;
+    let images = Means::gather(runtimes, filter, privilege, uid);
+    uids.give_back(uid);
+    images
 }
 
 /// The usual size of `/tmp`, of which some are made ahead.

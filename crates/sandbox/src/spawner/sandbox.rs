@@ -7,8 +7,9 @@ use super::{
 use crate::{
     cgroup::{Group, GroupLimits, Guests},
     isolate::{self, Plan, Privilege, Runtimes, run_init},
-    protocol::{Cause, Start},
+    protocol::{Cause, Specialise, Start},
     seccomp::Program,
+    start_image::{ImageFile, Means, Unsupported},
     sys::{
         mounts,
         mounts::Attributes,
@@ -46,10 +47,30 @@ pub enum State {
 pub struct Waiting {
     /// What was asked.
     pub start: Start,
-    /// The package, a detached read-only mount.
-    pub package: OwnedFd,
+    /// The package, a detached read-only mount; one that is booted has none.
+    pub package: Option<OwnedFd>,
     /// The sealed block.
     pub block: OwnedFd,
+    /// What it is thawed from.
+    pub image: Option<ImageFile>,
+}
+
+impl Waiting {
+    /// Whether a sandbox whose guest has `pid` will do: twins of one process must not have its
+    /// pid, or libraries take themselves for it and go on with its random numbers.
+    pub fn suits(&self, pid: i32) -> bool {
+        let of = |image: &ImageFile| image.key.pid == u64::from(pid.unsigned_abs());
+        !self.image.as_ref().is_some_and(of)
+    }
+}
+
+/// What a booted instance is to become, with its package, checked and mounted.
+#[derive(Debug)]
+pub struct Specialising {
+    /// What was asked.
+    pub to: Specialise,
+    /// The package, a detached read-only mount.
+    pub package: OwnedFd,
 }
 
 /// Why a step of the spawner's own failed: its name and the cause.
@@ -69,7 +90,7 @@ pub struct Sandbox {
     /// Listeners, the read ends of the output, the host's end of the frames socket of a runtime
     /// that speaks frames; until handed out.
     pub io: Vec<OwnedFd>,
-    /// Until the package is mounted.
+    /// Until the package is mounted: an instance that has one still may be specialised.
     pub mount_namespace: Option<OwnedFd>,
     /// Its groups.
     pub group: Group,
@@ -79,7 +100,22 @@ pub struct Sandbox {
     pub failed: Option<(u16, i32)>,
     /// When it must be parked or running; `None` while it is.
     pub due: Option<Instant>,
-    uid: u32,
+    /// Its guest's pid, as that sees it.
+    pub pid: i32,
+    /// Pid 1's, as the spawner sees it.
+    pub init: i32,
+    /// Inodes of its output's pipes.
+    pub output: [u64; 2],
+    /// Waits for its `/tmp` to become a revision's.
+    pub specialising: Option<Specialising>,
+    /// Its memory is being written down.
+    pub dumping: bool,
+    /// Its guest's uid; pid 1 has the next.
+    pub uid: u32,
+    /// The limit of its memory, its image's share included.
+    pub memory_bytes: u64,
+    /// What it was thawed from counts as its own: see decision 0010.
+    pub image_bytes: u64,
     status: OwnedFd,
     volume: Option<u64>,
 }
@@ -98,6 +134,8 @@ pub struct Workshop {
     pub init_filter: Rc<Program>,
     /// `/tmp`s.
     pub volumes: Volumes,
+    /// What start images need, or why there are none.
+    pub images: Result<Means, Unsupported>,
     /// Free uids.
     pub uids: Uids,
     /// First part of the groups' names, `LANE.GENERATION.`.
@@ -139,6 +177,11 @@ impl Workshop {
                 rustix::fs::fchown(pipe, Some(user), Some(group)).map_err(|e| pipes(e.into()))?;
             }
         }
+        let inode = |pipe: &OwnedFd| rustix::fs::fstat(pipe).map(|facts| facts.st_ino);
+        let output = match (inode(&inner_stdout), inode(&inner_stderr)) {
+            (Ok(out), Ok(err)) => [out, err],
+            (Err(error), _) | (_, Err(error)) => return Err(pipes(error.into())),
+        };
         let name = format!("{}{number}", self.prefix);
         let group = self
             .guests
@@ -156,6 +199,7 @@ impl Workshop {
                 frames: inner_frames,
                 guest_id: uid,
                 init_id: uid + 1,
+                guest_pid: guest_pid(number),
                 guest_filter: Rc::clone(&self.guest_filter),
                 init_filter: Rc::clone(&self.init_filter),
                 listeners: Vec::new(),
@@ -163,11 +207,11 @@ impl Workshop {
             };
             match processes::fork_into(isolate::namespace_flags())? {
                 Fork::Child => run_init(plan),
-                Fork::Parent(_, pidfd) => Ok(pidfd),
+                Fork::Parent(pid, pidfd) => Ok((pid, pidfd)),
             }
         });
         match forked {
-            Ok(pidfd) => Ok(Sandbox {
+            Ok((init, pidfd)) => Ok(Sandbox {
                 runtime: row.id,
                 pidfd,
                 control: Some(control),
@@ -178,7 +222,14 @@ impl Workshop {
                 destroyed: false,
                 failed: None,
                 due: None,
+                pid: guest_pid(number),
+                init,
+                output,
+                specialising: None,
+                dumping: false,
                 uid,
+                memory_bytes: 0,
+                image_bytes: 0,
                 status,
                 volume: None,
             }),
@@ -190,17 +241,22 @@ impl Workshop {
     }
 
     /// Makes a parked sandbox this start's: limits, `/tmp` and package from outside, then one
-    /// message to pid 2.
+    /// message to pid 2. Without a package it keeps its mount namespace's name, to be specialised.
     pub fn launch(
         &mut self,
         sandbox: &mut Sandbox,
         waiting: &Waiting,
-        kept: Kept,
+        kept: Option<Kept>,
     ) -> Result<(), Failed> {
-        sandbox.volume = Some(kept.id);
+        sandbox.volume = kept.as_ref().map(|kept| kept.id);
         let start = &waiting.start;
+        if !waiting.suits(sandbox.pid) {
+            return Err(("thaw_image", io::Error::from_raw_os_error(libc::EEXIST)));
+        }
+        sandbox.memory_bytes = Mebibytes(start.memory_mib).bytes();
+        sandbox.image_bytes = waiting.image.as_ref().map_or(0, |i| i.key.image_len);
         let limits = GroupLimits {
-            memory_bytes: Mebibytes(start.memory_mib).bytes(),
+            memory_bytes: sandbox.own_memory_bytes(),
             pids: start.pids,
             cpu_weight: start.cpu_weight,
             cpu_quota_us: (start.cpu_quota_us > 0).then_some(start.cpu_quota_us),
@@ -209,29 +265,69 @@ impl Workshop {
             .group
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
-        let tmp = kept.mount;
-        let namespace = sandbox.mount_namespace.take();
-        let namespace = namespace.ok_or(("package", io::Error::from_raw_os_error(libc::EPROTO)))?;
-        // No tenant code has run in there yet, so a path resolves to what we put there.
-        self.runtimes
-            .inside(namespace.as_fd(), || {
-                mounts::attach(tmp.as_fd(), Path::new("/tmp"))
-                    .map_err(|error| ("volume", error))?;
-                mounts::attach(waiting.package.as_fd(), Path::new("/var/task"))
-                    .map_err(|error| ("package", error))
-            })
-            .map_err(|error| ("package", error))??;
+        if let (Some(tmp), Some(package)) = (kept, &waiting.package) {
+            self.furnish(sandbox, tmp.mount.as_fd(), package.as_fd())?;
+        }
         // Neither is the package's fault: pid 2 died while it was parked.
-        let control = sandbox.control.as_ref();
-        let control = control.ok_or(("lost", io::Error::from_raw_os_error(libc::EPROTO)))?;
-        sockets::send(
-            control.as_fd(),
-            &start.descriptors.to_le_bytes(),
-            &[waiting.block.as_fd()],
-        )
-        .map_err(|error| ("lost", error))?;
+        let lost = || ("lost", io::Error::from_raw_os_error(libc::EPROTO));
+        let control = sandbox.control.as_ref().ok_or_else(lost)?;
+        let mut descriptors = vec![waiting.block.as_fd()];
+        if let Some(image) = &waiting.image {
+            let images = self.images.as_ref().map_err(|_| lost())?;
+            descriptors.extend([image.file.as_fd(), images.restorer()]);
+        }
+        let packet = start.descriptors.to_le_bytes();
+        sockets::send(control.as_fd(), &packet, &descriptors).map_err(|error| ("lost", error))?;
         sandbox.state = State::Launching(start.token);
         Ok(())
+    }
+
+    /// Gives a booted instance what a revision's has.
+    pub fn specialise(
+        &mut self,
+        sandbox: &mut Sandbox,
+        to: &Specialising,
+        kept: Kept,
+    ) -> Result<(), Failed> {
+        sandbox.volume = Some(kept.id);
+        sandbox.memory_bytes = Mebibytes(to.to.memory_mib).bytes();
+        let limits = GroupLimits {
+            memory_bytes: sandbox.own_memory_bytes(),
+            pids: to.to.pids,
+            cpu_weight: to.to.cpu_weight,
+            cpu_quota_us: (to.to.cpu_quota_us > 0).then_some(to.to.cpu_quota_us),
+        };
+        sandbox
+            .group
+            .limit(&self.guests, &limits)
+            .map_err(|error| ("limits", error))?;
+        self.furnish(sandbox, kept.mount.as_fd(), to.package.as_fd())
+    }
+
+    /// `/tmp` and package, in the sandbox's own mount namespace. No tenant code has run in there
+    /// yet, so a path resolves to what we put there.
+    fn furnish(
+        &self,
+        sandbox: &mut Sandbox,
+        tmp: BorrowedFd<'_>,
+        package: BorrowedFd<'_>,
+    ) -> Result<(), Failed> {
+        let namespace = sandbox.mount_namespace.take();
+        let namespace = namespace.ok_or(("package", io::Error::from_raw_os_error(libc::EPROTO)))?;
+        self.runtimes
+            .inside(namespace.as_fd(), || {
+                mounts::attach(tmp, Path::new("/tmp")).map_err(|error| ("volume", error))?;
+                mounts::attach(package, Path::new("/var/task")).map_err(|error| ("package", error))
+            })
+            .map_err(|error| ("package", error))?
+    }
+
+    /// What a sandbox uses, its image's pages included.
+    pub fn usage(&self, sandbox: &Sandbox) -> InstanceUsage {
+        let mut usage = sandbox.group.usage(&self.guests);
+        usage.memory_bytes += sandbox.image_bytes;
+        usage.memory_peak_bytes += sandbox.image_bytes;
+        usage
     }
 
     /// A detached, read-only copy of the package's mount.
@@ -254,7 +350,7 @@ impl Workshop {
     /// After pid 1 was reaped: the last figures, and everything given back. `Err` while a group
     /// still has a member, to be tried again.
     pub fn finish(&mut self, sandbox: &mut Sandbox) -> io::Result<(Cause, i32, InstanceUsage)> {
-        let usage = sandbox.group.usage(&self.guests);
+        let usage = self.usage(sandbox);
         let end = sandbox.end(&usage);
         sandbox.group.remove(&self.guests)?;
         if let Some(volume) = sandbox.volume.take() {
@@ -265,7 +361,21 @@ impl Workshop {
     }
 }
 
+/// Pids of guests, from the first that is free: neighbours in time differ.
+const GUEST_PIDS: std::ops::Range<i32> = 2..63;
+
+/// The pid, inside, of the guest of the sandbox `number`.
+pub fn guest_pid(number: u64) -> i32 {
+    let count = u64::from(GUEST_PIDS.len() as u32);
+    GUEST_PIDS.start + (number % count) as i32
+}
+
 impl Sandbox {
+    /// Its limit less what of it the image stands for.
+    fn own_memory_bytes(&self) -> u64 {
+        self.memory_bytes.saturating_sub(self.image_bytes)
+    }
+
     /// What ended it, from the status that pid 1 left.
     fn end(&self, usage: &InstanceUsage) -> (Cause, i32) {
         let mut bytes = [0u8; 4];

@@ -23,6 +23,8 @@ pub mod cap {
     pub const NET_ADMIN: u32 = 12;
     /// chroot, and entering a mount namespace.
     pub const SYS_CHROOT: u32 = 18;
+    /// Looking into other processes: the dumper's, for a moment.
+    pub const SYS_PTRACE: u32 = 19;
     /// Mounts, namespaces, loop devices.
     pub const SYS_ADMIN: u32 = 21;
     /// Device nodes of the guest's `/dev`.
@@ -105,6 +107,12 @@ pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: plain numbers.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// What is permitted outlives the next change of ids; what is effective does not.
+pub fn keep_capabilities() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }.into()).map(drop)
 }
 
 /// From here on no exec gains a privilege.

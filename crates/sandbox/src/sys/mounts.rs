@@ -255,6 +255,12 @@ pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) }.into()).map(drop)
 }
 
+/// Enters the IPC namespace that `namespace` stands for.
+pub fn enter_ipc(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an open descriptor and a flag.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWIPC) }.into()).map(drop)
+}
+
 /// The magic number of the filesystem that a descriptor lies on.
 pub fn filesystem(of: BorrowedFd<'_>) -> io::Result<i64> {
     Ok(rustix::fs::fstatfs(of)?.f_type as i64)

@@ -22,6 +22,16 @@ pub enum Fork {
 /// For processes with one thread: the child may then run ordinary code. It must end in [`exit`],
 /// since returning would run the parent's code twice.
 pub fn fork_into(flags: u64) -> io::Result<Fork> {
+    fork(flags, None)
+}
+
+/// Forks a child that has `pid` in this process's namespace, which must be its own: for pid 1 of
+/// one, while it may do everything in it.
+pub fn fork_as(pid: i32) -> io::Result<Fork> {
+    fork(0, Some(pid))
+}
+
+fn fork(flags: u64, wanted: Option<i32>) -> io::Result<Fork> {
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {
@@ -33,12 +43,16 @@ pub fn fork_into(flags: u64) -> io::Result<Fork> {
         stack: u64,
         stack_size: u64,
         tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
     }
     let mut pidfd: RawFd = -1;
     let args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
         exit_signal: libc::SIGCHLD as u64,
+        set_tid: wanted.as_ref().map_or(0, |pid| ptr::from_ref(pid) as u64),
+        set_tid_size: u64::from(wanted.is_some()),
         ..CloneArgs::default()
     };
     // SAFETY: without CLONE_VM the child has a copy of everything, as after fork(2). One thread,
@@ -266,6 +280,70 @@ pub fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
         SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
     )?;
     Ok(file)
+}
+
+/// A memory file that only its owner may read, to be written and then sealed.
+pub fn private_file(name: &str) -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    fchmod(&file, Mode::from_raw_mode(0o400))?;
+    Ok(file)
+}
+
+/// Nobody can change `file` any more, nor take that back.
+pub fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
+    use rustix::fs::{SealFlags, fcntl_add_seals};
+    let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    Ok(fcntl_add_seals(file, all)?)
+}
+
+/// Opens for reading what `file`, perhaps `O_PATH`, stands for. `own`: this process's
+/// `/proc/self/fd`.
+pub fn reopen(own: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat(
+        own,
+        file.as_raw_fd().to_string(),
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// A name of `file` through which nothing can be read. `own` as for [`reopen`].
+pub fn name_only(own: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(openat(
+        own,
+        file.as_raw_fd().to_string(),
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// Replaces this process by the program in `file`; returns only with the reason it could not.
+pub fn execute_file(file: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Error {
+    let point = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter()
+            .map(|text| text.as_ptr())
+            .chain([ptr::null()])
+            .collect()
+    };
+    let (argv, env) = (point(argv), point(env));
+    // SAFETY: an open descriptor, an empty string, two null-ended lists of strings that outlive
+    // the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
 }
 
 /// Whether a descriptor is a memory file that nobody can change any more.

@@ -2,7 +2,7 @@
 
 use super::{scenarios, tree};
 use freehold_sandbox::{
-    protocol::{Reply, Request, Start, VERSION},
+    protocol::{CARRIES_PACKAGE, Reply, Request, Start, VERSION},
     sys::{processes, sockets},
 };
 use std::{
@@ -22,6 +22,7 @@ const START: Start = Start {
     descriptors: 64,
     cpu_weight: 74,
     cpu_quota_us: 0,
+    carries: CARRIES_PACKAGE,
 };
 
 struct Hostile {
@@ -124,14 +125,19 @@ fn hostile_server() {
             0 => hostile.send(&bytes, &[]),
             1 => hostile.send(&[], &[]),
             2 => hostile.send(
-                &Request::Start(START).encode()[..(random() % 36) as usize],
+                &Request::Start(START).encode()[..(random() % 40) as usize],
                 &[],
             ),
             // Valid kinds with numbers of nobody.
             _ => {
                 let number = random();
                 let token = random();
-                let request = match random() % 4 {
+                let request = match random() % 5 {
+                    3 => Request::TakeImage {
+                        token,
+                        number,
+                        within_ms: 1,
+                    },
                     0 => Request::Freeze { token, number },
                     1 => Request::Thaw { token, number },
                     2 => Request::Usage { token, number },

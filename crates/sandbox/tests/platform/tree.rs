@@ -13,6 +13,8 @@ use std::{
 
 /// Uid and gid of the server in scenarios that drop to it.
 pub const SERVER: u32 = 4242;
+/// Row of the host's Python.
+pub const PYTHON: u32 = 4;
 
 pub fn build() -> tempfile::TempDir {
     let dir = tempfile::Builder::new()
@@ -51,11 +53,15 @@ pub fn build() -> tempfile::TempDir {
             ("WHO".into(), "runtime".into()),
         ],
     };
-    let rows = vec![
+    let mut rows = vec![
         row(1, &["/guest", "guest"], RuntimeFamily::Python),
         row(2, &["/missing"], RuntimeFamily::Python),
         row(3, &[], RuntimeFamily::Provided),
     ];
+    rows.extend(python(
+        &dir.path().join("python"),
+        row(PYTHON, &[], RuntimeFamily::Python),
+    ));
     fs::write(
         dir.path().join("table.json"),
         serde_json::to_vec(&rows).expect("JSON"),
@@ -77,6 +83,42 @@ pub fn build() -> tempfile::TempDir {
         chown(&package, Some(owner), Some(owner)).expect("chown");
     }
     dir
+}
+
+/// The host's Python in a tree of its own, with a program that does what its frames say; nothing
+/// without one.
+fn python(root: &std::path::Path, row: RuntimeRow) -> Option<RuntimeRow> {
+    let facts = "import os, sys; print(os.path.realpath(sys.executable)); print(sys.base_prefix)";
+    let said = Command::new("python3").args(["-c", facts]).output().ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    let mut lines = said.lines();
+    let (program, prefix) = (lines.next()?.to_owned(), lines.next()?.to_owned());
+    for folder in ["dev", "proc", "run", "tmp", "var/task", "opt", "etc", "usr"] {
+        fs::create_dir_all(root.join(folder)).expect("mkdir");
+    }
+    let mut mounts = vec![("/usr".into(), "/usr".into())];
+    for link in ["bin", "lib", "lib64", "sbin"] {
+        match fs::read_link(PathBuf::from("/").join(link)) {
+            Ok(to) => std::os::unix::fs::symlink(to, root.join(link)).expect("a link"),
+            Err(_) if PathBuf::from("/").join(link).is_dir() => {
+                fs::create_dir_all(root.join(link)).expect("mkdir");
+                mounts.push((PathBuf::from("/").join(link), format!("/{link}")));
+            }
+            Err(_) => {}
+        }
+    }
+    if !prefix.starts_with("/usr") {
+        fs::create_dir_all(root.join(prefix.trim_start_matches('/'))).expect("mkdir");
+        mounts.push((PathBuf::from(&prefix), prefix));
+    }
+    fs::write(root.join("opt/guest.py"), include_str!("guest.py")).expect("write");
+    Some(RuntimeRow {
+        root: root.to_owned(),
+        mounts,
+        argv: vec![program, "-E".into(), "-s".into(), "/opt/guest.py".into()],
+        env: vec![("LANG".into(), "C.UTF-8".into())],
+        ..row
+    })
 }
 
 /// Where the orchestrator built it.

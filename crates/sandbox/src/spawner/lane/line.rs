@@ -14,6 +14,7 @@ use rustix::event::{
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
 /// Answers that may wait for the server to read them, before its requests wait in turn.
@@ -94,13 +95,28 @@ impl Lane {
                     self.refuse_start(start.token, refused);
                 }
             }
+            Request::Specialise(to) => {
+                if let Err(refused) = self.specialise(to, descriptors) {
+                    self.refuse_start(to.token, refused);
+                }
+            }
+            Request::TakeImage {
+                token,
+                number,
+                within_ms,
+            } => {
+                let within = Duration::from_millis(within_ms.into());
+                if let Err(obstacle) = self.take_image(token, number, within) {
+                    self.reply(Reply::ImageRefused { token, obstacle }, Vec::new());
+                }
+            }
             Request::Freeze { token, number } => self.freeze(token, number, true),
             Request::Thaw { token, number } => self.freeze(token, number, false),
             Request::Usage { token, number } => {
                 let reply = match self.running(number) {
                     Some(sandbox) => Reply::Used {
                         token,
-                        usage: sandbox.group.usage(&self.workshop.guests),
+                        usage: self.workshop.usage(sandbox),
                     },
                     None => Reply::NotThere { token },
                 };
@@ -134,7 +150,7 @@ impl Lane {
         }
     }
 
-    fn running(&self, number: u64) -> Option<&Sandbox> {
+    pub(super) fn running(&self, number: u64) -> Option<&Sandbox> {
         self.sandboxes
             .get(&number)
             .filter(|sandbox| matches!(sandbox.state, State::Running))

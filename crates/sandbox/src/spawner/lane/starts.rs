@@ -17,7 +17,7 @@ use crate::{
     spawner::{
         accept::examine,
         keeper::{Arrived, Kept},
-        sandbox::{Failed, Sandbox, State, Waiting},
+        sandbox::{Failed, Sandbox, State, Waiting, guest_pid},
     },
     sys::{processes, sockets},
 };
@@ -39,7 +39,7 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// Why a start was refused: what, which, errno.
-type Refused = (Refusal, u16, i32);
+pub(super) type Refused = (Refusal, u16, i32);
 
 /// Those on their way, by when they must have arrived; all have the same time, so the oldest is
 /// the next.
@@ -48,7 +48,7 @@ pub(super) struct Dues(VecDeque<(Instant, u64)>);
 
 impl Dues {
     /// `number` sets out: when it is due.
-    fn set(&mut self, number: u64, now: Instant) -> Instant {
+    pub(super) fn set(&mut self, number: u64, now: Instant) -> Instant {
         let due = now + START_MAX;
         self.0.push_back((due, number));
         due
@@ -82,32 +82,54 @@ impl Lane {
         let rows = &self.workshop.runtimes.rows;
         let row = rows.iter().find(|row| row.id == start.runtime).cloned();
         let row = row.ok_or((Refusal::Runtime, 0, 0))?;
-        let carried = examine(descriptors, &self.expected)?;
-        let package = self
-            .workshop
-            .package_mount(carried.package.as_fd())
-            .map_err(|error| (Refusal::Package, 5, error.raw_os_error().unwrap_or(0)))?;
+        let carried = examine(descriptors, start.carries, &self.expected)?;
+        let package = carried.package.as_ref();
+        let package = package.map(|package| self.mounted(package)).transpose()?;
+        let image = carried.image.as_ref();
+        let image = image
+            .map(|image| self.image_for(image, &row, start.memory_mib))
+            .transpose()?;
         self.demand.note(row.id, Instant::now());
         let waiting = Waiting {
             start,
             package,
             block: carried.block,
+            image,
         };
-        if let Some(number) = self.parked.get_mut(&row.id).and_then(Vec::pop) {
+        if let Some(number) = self.take_parked(row.id, &waiting) {
             self.launch(number, waiting);
             return Ok(());
         }
         if self.free_instances() as usize > self.crowd.len() {
+            if !waiting.suits(guest_pid(self.next)) {
+                self.next += 1;
+            }
             self.make(&row, Some(waiting)).map_err(refused_by)
         } else {
             self.make_room(row, waiting)
         }
     }
 
+    /// The package's mount, as an instance gets it.
+    pub(super) fn mounted(&self, package: &OwnedFd) -> Result<OwnedFd, Refused> {
+        let mounted = self.workshop.package_mount(package.as_fd());
+        mounted.map_err(|error| (Refusal::Package, 5, error.raw_os_error().unwrap_or(0)))
+    }
+
+    /// The youngest parked sandbox of `runtime` that suits.
+    fn take_parked(&mut self, runtime: u32, waiting: &Waiting) -> Option<u64> {
+        let parked = self.parked.get_mut(&runtime)?;
+        let sandboxes = &self.sandboxes;
+        let suits = |number: &u64| sandboxes.get(number).is_some_and(|s| waiting.suits(s.pid));
+        let place = parked.iter().rposition(suits)?;
+        Some(parked.remove(place))
+    }
+
     /// Every place is taken: one that is about to be parked is this start's, or one that is
     /// parked for another runtime goes, and this start waits until all of it is gone.
     fn make_room(&mut self, row: Rc<RuntimeRow>, waiting: Waiting) -> Result<(), Refused> {
-        if let Some(number) = self.unclaimed(|runtime| runtime == row.id)
+        let suits = |s: &Sandbox| s.runtime == row.id && waiting.suits(s.pid);
+        if let Some(number) = self.unclaimed(suits)
             && let Some(sandbox) = self.sandboxes.get_mut(&number)
         {
             sandbox.state = State::Preparing(Some(waiting));
@@ -125,11 +147,11 @@ impl Lane {
         Ok(())
     }
 
-    /// A sandbox that is about to be parked, of a runtime that `suits`.
-    fn unclaimed(&self, suits: impl Fn(u32) -> bool) -> Option<u64> {
+    /// A sandbox that is about to be parked and `suits`.
+    fn unclaimed(&self, suits: impl Fn(&Sandbox) -> bool) -> Option<u64> {
         let of = |sandbox: &Sandbox| {
             let preparing = matches!(sandbox.state, State::Preparing(None));
-            preparing && sandbox.failed.is_none() && suits(sandbox.runtime)
+            preparing && sandbox.failed.is_none() && suits(sandbox)
         };
         let mut all = self.sandboxes.iter();
         all.find_map(|(number, sandbox)| of(sandbox).then_some(*number))
@@ -161,18 +183,19 @@ impl Lane {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let crowd = self.crowd.front().map(|first| first.due);
         let due = self.dues.0.front().map(|(at, _)| *at);
-        crowd.into_iter().chain(due).min()
+        let dump = self.next_dump_due();
+        crowd.into_iter().chain(due).chain(dump).min()
     }
 
     /// Ends those that are late.
     pub(super) fn end_late(&mut self, now: Instant) {
+        self.end_late_dumps(now);
         let sandboxes = &self.sandboxes;
         let due = |number| sandboxes.get(&number).and_then(|s| s.due);
         for number in self.dues.late(now, due) {
-            let furnishing = self
-                .sandboxes
-                .get(&number)
-                .is_some_and(|s| matches!(s.state, State::Furnishing(_)));
+            let furnishing = self.sandboxes.get(&number).is_some_and(|s| {
+                matches!(s.state, State::Furnishing(_)) || s.specialising.is_some()
+            });
             let step = if furnishing { "volume" } else { "lost" };
             self.fail(number, step_number(step), libc::ETIMEDOUT);
         }
@@ -224,16 +247,23 @@ impl Lane {
             return;
         };
         sandbox.due = Some(self.dues.set(number, Instant::now()));
+        // Who is booted gets its `/tmp` when it is specialised.
+        if waiting.package.is_none() {
+            return self.furnish(number, waiting, None);
+        }
         let size = Mebibytes(waiting.start.tmp_mib);
         match self.workshop.volumes.take(size, number) {
-            Some(kept) => self.furnish(number, waiting, kept),
+            Some(kept) => self.furnish(number, waiting, Some(kept)),
             None => sandbox.state = State::Furnishing(waiting),
         }
     }
 
-    fn furnish(&mut self, number: u64, waiting: Waiting, kept: Kept) {
+    fn furnish(&mut self, number: u64, waiting: Waiting, kept: Option<Kept>) {
         let Some(sandbox) = self.sandboxes.get_mut(&number) else {
-            return self.workshop.volumes.end(kept.id);
+            if let Some(kept) = kept {
+                self.workshop.volumes.end(kept.id);
+            }
+            return;
         };
         if let Err((step, error)) = self.workshop.launch(sandbox, &waiting, kept) {
             sandbox.state = State::Launching(waiting.start.token);
@@ -244,7 +274,9 @@ impl Lane {
 
     /// The volume that a sandbox waited for, or why there is none.
     pub(super) fn on_volume(&mut self, arrived: Arrived) {
-        let Arrived { sandbox, made } = arrived;
+        let Some(Arrived { sandbox, made }) = self.for_specialising(arrived) else {
+            return;
+        };
         let waiting = match self.sandboxes.get_mut(&sandbox) {
             Some(s) if s.failed.is_none() => match std::mem::replace(&mut s.state, State::Parked) {
                 State::Furnishing(waiting) => Some(waiting),
@@ -256,7 +288,7 @@ impl Lane {
             _ => None,
         };
         match (waiting, made) {
-            (Some(waiting), Ok(kept)) => self.furnish(sandbox, waiting, kept),
+            (Some(waiting), Ok(kept)) => self.furnish(sandbox, waiting, Some(kept)),
             // Nothing was done to the sandbox yet: it serves another start.
             (Some(waiting), Err(error)) => {
                 let token = waiting.start.token;
@@ -349,7 +381,7 @@ impl Lane {
         }
     }
 
-    fn fail(&mut self, number: u64, step: u16, errno: i32) {
+    pub(super) fn fail(&mut self, number: u64, step: u16, errno: i32) {
         self.unpark(number);
         if let Some(sandbox) = self.sandboxes.get_mut(&number) {
             sandbox.failed.get_or_insert((step, errno));
@@ -398,6 +430,11 @@ impl Lane {
                 continue;
             };
             let (detail, errno) = sandbox.failed.unwrap_or((step_number("lost"), 0));
+            if let Some(specialising) = sandbox.specialising {
+                self.workshop.volumes.forget(number);
+                let failed = (Refusal::Step, detail, errno);
+                self.refuse_start(specialising.to.token, failed);
+            }
             let failed = (Refusal::Step, detail, errno);
             match sandbox.state {
                 State::Preparing(Some(waiting)) => self.refuse_start(waiting.start.token, failed),
@@ -425,7 +462,7 @@ impl Lane {
 }
 
 /// As the server is told.
-fn refused_by((step, error): Failed) -> Refused {
+pub(super) fn refused_by((step, error): Failed) -> Refused {
     match (step, error.raw_os_error().unwrap_or(libc::EIO)) {
         ("volume", libc::ENOSPC) => (Refusal::Exhausted, EXHAUSTED_DISK, libc::ENOSPC),
         (step, errno) => (Refusal::Step, step_number(step), errno),

@@ -1,0 +1,689 @@
+//! The dumper: a child of the spawner, as long as one dump takes.
+//!
+//! ```text
+//! fork ─▶ closes what it does not need ─▶ the host's /proc, the sandbox's ipc namespace
+//!   ─▶ the instance's uid, CAP_SYS_PTRACE alone ─▶ stop ─▶ refuse, by name ─▶ look ─▶ copy ─▶ say
+//! ```
+//!
+//! It runs with the uid of whom it looks at, so that an error of its own opens nothing else of
+//! root's; the capability is what lets it trace somebody who is not its child. The process is dead
+//! afterwards either way: it dies with its tracer. Calls that only the process itself can make
+//! (its signal table, its timers) are made by its own `syscall` instruction, whose bytes are read
+//! first and which nobody can change meanwhile: it has one thread, no other process shares its
+//! memory, and it stands still. Refuses to wait longer than its deadline for anything.
+
+use super::{
+    Obstacle, ObstacleKind,
+    body::{Body, root_of},
+    look::{self, field, stat_fields, text},
+};
+use crate::sys::{
+    identity::{self, cap},
+    mounts, processes,
+    restorer::{AUXILIARY_MAX, Frame, Head, KEPT_DESCRIPTORS, PAGE, Signal},
+    sockets,
+    tracee::{Registers, Tracee},
+};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, statat};
+use std::{
+    fs::File,
+    io::Read,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    time::{Duration, Instant},
+};
+
+/// Between two looks at whether it waits for a frame.
+const RETRY: Duration = Duration::from_millis(1);
+/// Where calls that the process makes for us may write.
+const SCRATCH: u64 = 256;
+/// Processes of a sandbox among which it is looked for.
+const MEMBERS_MAX: usize = 64;
+/// The longest list of processes.
+const LIST_MAX: u64 = 1 << 20;
+/// The answer's length on the socket.
+pub const ANSWER_LEN: usize = 25;
+
+/// How to find a process.
+#[derive(Debug)]
+pub enum Whom {
+    /// By its pid, here.
+    Pid(i32),
+    /// In a sandbox.
+    Member {
+        /// The list of its processes, open.
+        members: OwnedFd,
+        /// Its pid there.
+        inner: i32,
+    },
+}
+
+/// Whom to dump.
+#[derive(Debug)]
+pub struct Subject {
+    /// How to find it.
+    pub whom: Whom,
+    /// Its parent's pid, here: that of pid 1 of its sandbox.
+    pub parent: i32,
+    /// Its uid and gid.
+    pub uid: u32,
+    /// Inodes of the pipes that are its output and its errors.
+    pub output: [u64; 2],
+    /// A file of root's, to be written.
+    pub image: OwnedFd,
+    /// A mount namespace with the host's `/proc`.
+    pub host: OwnedFd,
+    /// The most bytes of its own.
+    pub bytes_max: u64,
+    /// When to give up.
+    pub until: Instant,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dumped {
+    /// Key, head and lists.
+    pub body_len: u64,
+    /// All of it.
+    pub image_len: u64,
+    /// Its pid as it sees it.
+    pub pid: u64,
+}
+
+/// The word of a dumper.
+pub fn encode(answer: &Result<Dumped, Obstacle>) -> [u8; ANSWER_LEN] {
+    let mut packet = [0u8; ANSWER_LEN];
+    let words = match answer {
+        Ok(done) => [done.body_len, done.image_len, done.pid],
+        Err(obstacle) => {
+            packet[0] = 1;
+            [obstacle.kind as u64, obstacle.value, 0]
+        }
+    };
+    for (to, word) in packet[1..].as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *to = word.to_le_bytes();
+    }
+    packet
+}
+
+/// What a packet says; one of another form, as of a dumper that died, is an end.
+pub fn decode(packet: &[u8]) -> Result<Dumped, Obstacle> {
+    let ended = Obstacle::from(ObstacleKind::Ended);
+    if packet.len() != ANSWER_LEN {
+        return Err(ended);
+    }
+    let mut words = packet[1..]
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|w| u64::from_le_bytes(*w));
+    let mut next = || words.next().unwrap_or(0);
+    let (a, b, c) = (next(), next(), next());
+    match packet[0] {
+        0 => Ok(Dumped {
+            body_len: a,
+            image_len: b,
+            pid: c,
+        }),
+        _ => {
+            let kind = usize::try_from(a)
+                .ok()
+                .and_then(|n| ObstacleKind::ALL.get(n));
+            Err(kind.map_or(ended, |kind| kind.of(b)))
+        }
+    }
+}
+
+/// The whole life of a dumper; says on `answer` how it went.
+pub fn dump_in_child(subject: Subject, answer: OwnedFd) -> ! {
+    let done = prepare(&subject, answer.as_raw_fd()).and_then(|found| dump(&subject, &found));
+    let _ = sockets::send(answer.as_fd(), &encode(&done), &[]);
+    processes::exit(0)
+}
+
+/// A process that was found, and what can be opened only with privileges.
+struct Found {
+    pid: i32,
+    /// Its folder in the host's `/proc`.
+    process: OwnedFd,
+    /// Tables of its sandbox's IPC objects; of a process without a sandbox none.
+    ipc: Vec<OwnedFd>,
+}
+
+/// Finds it and opens what needs privileges, then gives them up.
+fn prepare(subject: &Subject, answer: i32) -> Result<Found, Obstacle> {
+    identity::set_name("fh-dumper");
+    identity::die_with_parent()?;
+    // News of the tracee would queue up where they are blocked, on the account of the uid that the
+    // two have in common, and look like a timer of its own.
+    identity::default_signals()?;
+    let mut kept = vec![answer, subject.image.as_raw_fd(), subject.host.as_raw_fd()];
+    if let Whom::Member { members, .. } = &subject.whom {
+        kept.push(members.as_raw_fd());
+    }
+    processes::close_all_but(&kept)?;
+    mounts::enter(subject.host.as_fd())?;
+    let (pid, process) = find(subject)?;
+    let mut ipc = Vec::new();
+    if subject.is_sandboxed() {
+        let namespace = look::open(process.as_fd(), "ns/ipc")?;
+        mounts::enter_ipc(namespace.as_fd())?;
+        for name in ["shm", "sem", "msg"] {
+            let path = format!("/proc/sysvipc/{name}");
+            ipc.push(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+        }
+    }
+    identity::bound_capabilities(&[])?;
+    identity::clear_groups()?;
+    identity::keep_capabilities()?;
+    identity::set_ids(subject.uid, subject.uid)?;
+    identity::set_capabilities(&[cap::SYS_PTRACE])?;
+    identity::no_new_privileges()?;
+    // The change of ids cleared it.
+    identity::die_with_parent()?;
+    Ok(Found { pid, process, ipc })
+}
+
+fn folder_of_process(pid: i32) -> Result<OwnedFd, Obstacle> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(open(format!("/proc/{pid}"), flags, Mode::empty())?)
+}
+
+fn find(subject: &Subject) -> Result<(i32, OwnedFd), Obstacle> {
+    let (members, inner) = match &subject.whom {
+        Whom::Pid(pid) => return Ok((*pid, folder_of_process(*pid)?)),
+        Whom::Member { members, inner } => (pids(members.as_fd())?, inner),
+    };
+    if members.len() > MEMBERS_MAX {
+        return Err(ObstacleKind::Children.of(members.len() as u64 - 2));
+    }
+    for pid in members {
+        let Ok(process) = folder_of_process(pid) else {
+            continue;
+        };
+        let status = text(process.as_fd(), "status").unwrap_or_default();
+        if inner_pid(&status) == u64::try_from(*inner).ok() {
+            return Ok((pid, process));
+        }
+    }
+    Err(ObstacleKind::Ended.into())
+}
+
+/// The pids in a group's list, from its beginning.
+fn pids(members: BorrowedFd<'_>) -> Result<Vec<i32>, Obstacle> {
+    rustix::fs::seek(members, rustix::fs::SeekFrom::Start(0))?;
+    let mut list = String::new();
+    File::from(members.try_clone_to_owned()?)
+        .take(LIST_MAX)
+        .read_to_string(&mut list)?;
+    Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// Its pid as it sees it.
+fn inner_pid(status: &str) -> Option<u64> {
+    field(status, "NSpid")?
+        .split_whitespace()
+        .last()?
+        .parse()
+        .ok()
+}
+
+impl Subject {
+    fn is_sandboxed(&self) -> bool {
+        matches!(self.whom, Whom::Member { .. })
+    }
+}
+
+fn dump(subject: &Subject, found: &Found) -> Result<Dumped, Obstacle> {
+    let until = subject.until;
+    let process = found.process.as_fd();
+    let tracee = Tracee::seize(found.pid)?;
+    let memory = openat(
+        process,
+        "mem",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let memory = File::from(memory);
+    let stopped = stop_in_read(&tracee, until)?;
+    let status = text(process, "status")?;
+    is_whom_we_mean(subject, found.pid, &status)?;
+    refuse(subject, found, &status)?;
+    let own_pid = inner_pid(&status).ok_or(ObstacleKind::Ended)?;
+    let calls = Calls::of(&tracee, &memory, &stopped, until)?;
+    if calls.has_interval_timer()? {
+        return Err(ObstacleKind::Timer.into());
+    }
+    let signals = calls.signals(&status)?;
+    let (stack, stack_flags, stack_len) = calls.signal_stack()?;
+    let tid_address = calls.tid_address()?;
+    calls.leave()?;
+
+    let root = root_of(process)?;
+    let page_map = File::from(look::open(process, "pagemap")?);
+    let smaps = File::from(look::open(process, "smaps")?);
+    let mappings = look::mappings(smaps)?;
+    let mut body = Body::new(root.as_fd(), &page_map, subject.bytes_max);
+    body.lay_all(&mappings)?;
+    // What libc has noted of its thread must be where a thaw can put the new one.
+    let mut noted = [0u8; 4];
+    memory.read_exact_at(&mut noted, tid_address)?;
+    if u64::from(u32::from_le_bytes(noted)) != own_pid || !body.is_own(tid_address) {
+        return Err(ObstacleKind::Libc.into());
+    }
+    let sequences = tracee.sequences()?;
+    let (robust, robust_len) = tracee.robust_list()?;
+    let folder = folder_of(process)?;
+    let head = Head {
+        folder: body.name(&folder)?,
+        fs_base: stopped.fs_base,
+        gs_base: stopped.gs_base,
+        tid_address,
+        robust,
+        robust_len: if robust == 0 { 0 } else { robust_len },
+        rseq: sequences.at,
+        rseq_len: sequences.len.into(),
+        rseq_signature: sequences.signature.into(),
+        vdso: body.vdso,
+        areas: areas_of(process, body.heap_end)?,
+        umask: field(&status, "Umask")
+            .and_then(|mask| u64::from_str_radix(mask, 8).ok())
+            .ok_or(ObstacleKind::Step)?,
+        descriptor_flags: flags_of_descriptors(process)?,
+        name: name_of(process)?,
+        ..Head::default()
+    };
+    let mut auxiliary = Vec::new();
+    File::from(look::open(process, "auxv")?)
+        .take(AUXILIARY_MAX)
+        .read_to_end(&mut auxiliary)?;
+    let mut frame = frame_of(&stopped, tracee.floats()?, tracee.blocked_signals()?);
+    (frame.stack, frame.stack_flags, frame.stack_len) = (stack, stack_flags, stack_len);
+    let image = File::from(subject.image.try_clone()?);
+    let (body_len, image_len) = body.write(&image, &memory, head, &signals, &auxiliary, &frame)?;
+    Ok(Dumped {
+        body_len,
+        image_len,
+        pid: own_pid,
+    })
+}
+
+/// Stops it where it waits for a frame: the registers as they are to be thawed, so that the wait
+/// begins again.
+fn stop_in_read(tracee: &Tracee, until: Instant) -> Result<Registers, Obstacle> {
+    // -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND: the kernel would make the call again.
+    const AGAIN: std::ops::RangeInclusive<i64> = -514..=-512;
+    let reads = [libc::SYS_read, libc::SYS_recvfrom, libc::SYS_recvmsg];
+    loop {
+        tracee.stop(until)?;
+        let mut registers = tracee.registers()?;
+        let call = registers.orig_rax.cast_signed();
+        let frames = u64::from(freehold_domain::ports::FRAMES_DESCRIPTOR.unsigned_abs());
+        if reads.contains(&call)
+            && registers.rdi == frames
+            && AGAIN.contains(&registers.rax.cast_signed())
+        {
+            registers.rax = registers.orig_rax;
+            registers.rip = registers.rip.wrapping_sub(2);
+            return Ok(registers);
+        }
+        if Instant::now() + RETRY >= until {
+            return Err(ObstacleKind::NotWaiting.into());
+        }
+        tracee.go_on()?;
+        std::thread::sleep(RETRY);
+    }
+}
+
+/// A pid may have changed hands between being read and being stopped; from here on it cannot.
+fn is_whom_we_mean(subject: &Subject, pid: i32, status: &str) -> Result<(), Obstacle> {
+    let number = |name| field(status, name).and_then(|value| value.parse::<i32>().ok());
+    let ids = |name| {
+        let mut all = field(status, name).unwrap_or_default().split_whitespace();
+        all.clone().count() == 4 && all.all(|id| id.parse() == Ok(subject.uid))
+    };
+    let same = number("Tgid") == Some(pid)
+        && number("PPid") == Some(subject.parent)
+        && ids("Uid")
+        && ids("Gid");
+    if same {
+        Ok(())
+    } else {
+        Err(ObstacleKind::Ended.into())
+    }
+}
+
+/// Everything that an image cannot carry and that is not memory.
+fn refuse(subject: &Subject, found: &Found, status: &str) -> Result<(), Obstacle> {
+    let process = found.process.as_fd();
+    let threads = look::names(process, "task")?.len() as u64;
+    if threads != 1 {
+        return Err(ObstacleKind::Threads.of(threads));
+    }
+    if let Whom::Member { members, .. } = &subject.whom {
+        // Only now: it cannot fork any more. One of them is pid 1, one is who stands still.
+        let others = pids(members.as_fd())?
+            .iter()
+            .filter(|pid| **pid != found.pid && **pid != subject.parent)
+            .count() as u64;
+        if others != 0 {
+            return Err(ObstacleKind::Children.of(others));
+        }
+    }
+    refuse_descriptors(subject, process)?;
+    let zero =
+        |name| field(status, name).is_some_and(|mask| u64::from_str_radix(mask, 16) == Ok(0));
+    if !zero("SigPnd") || !zero("ShdPnd") {
+        return Err(ObstacleKind::Signal.into());
+    }
+    // A timer of POSIX holds a queued signal ready, which is counted even where the list of timers
+    // is not to be had. The count is of the uid, which nobody else has.
+    let queued = field(status, "SigQ")
+        .and_then(|q| q.split_once('/'))
+        .map(|(n, _)| n);
+    let listed = text(process, "timers").unwrap_or_default();
+    if !listed.is_empty() || queued != Some("0") {
+        return Err(ObstacleKind::Timer.into());
+    }
+    for table in &found.ipc {
+        let mut lines = String::new();
+        File::from(table.try_clone()?)
+            .take(PAGE)
+            .read_to_string(&mut lines)?;
+        // The first line is the head.
+        if lines.lines().count() > 1 {
+            return Err(ObstacleKind::Ipc.into());
+        }
+    }
+    if subject.is_sandboxed() {
+        for folder in ["root/tmp", "root/dev/shm"] {
+            let left = look::names(process, folder)?;
+            if left.iter().any(|name| name != "lost+found") {
+                return Err(ObstacleKind::LeftFiles.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// It has the four descriptors that it was given, and no other.
+fn refuse_descriptors(subject: &Subject, process: BorrowedFd<'_>) -> Result<(), Obstacle> {
+    let mut seen = 0;
+    for name in look::names(process, "fd")? {
+        let number: u64 = name.parse().map_err(|_| ObstacleKind::Step)?;
+        let facts = statat(process, format!("fd/{name}"), AtFlags::empty())?;
+        let kind = FileType::from_raw_mode(facts.st_mode);
+        let is_given = match number {
+            0 => kind == FileType::CharacterDevice,
+            1 | 2 => {
+                let own = subject.output[number as usize - 1];
+                kind == FileType::Fifo && facts.st_ino == own
+            }
+            3 => kind == FileType::Socket,
+            _ => {
+                return Err(match kind {
+                    FileType::Socket => ObstacleKind::Socket,
+                    FileType::Fifo => ObstacleKind::Pipe,
+                    FileType::Unknown => ObstacleKind::AnonymousDescriptor,
+                    _ => ObstacleKind::File,
+                }
+                .of(number));
+            }
+        };
+        if !is_given {
+            return Err(ObstacleKind::Descriptor.of(number));
+        }
+        seen += 1;
+    }
+    if seen == KEPT_DESCRIPTORS {
+        Ok(())
+    } else {
+        Err(ObstacleKind::Descriptor.of(seen as u64))
+    }
+}
+
+fn flags_of_descriptors(process: BorrowedFd<'_>) -> Result<[u64; KEPT_DESCRIPTORS], Obstacle> {
+    let mut all = [0; KEPT_DESCRIPTORS];
+    for (number, flags) in all.iter_mut().enumerate() {
+        let info = text(process, &format!("fdinfo/{number}"))?;
+        let octal = field(&info, "flags").ok_or(ObstacleKind::Step)?;
+        *flags = u64::from_str_radix(octal, 8).map_err(|_| ObstacleKind::Step)?;
+    }
+    Ok(all)
+}
+
+/// The folder that a thawed process changes into: one that every instance has.
+fn folder_of(process: BorrowedFd<'_>) -> Result<String, Obstacle> {
+    let link = rustix::fs::readlinkat(process, "cwd", Vec::new())?;
+    let folder = String::from_utf8(link.into_bytes()).map_err(|_| ObstacleKind::Folder)?;
+    let own = ["/tmp", "/dev", "/proc"]
+        .iter()
+        .any(|top| folder.starts_with(top));
+    if own || !folder.starts_with('/') || folder.ends_with(" (deleted)") {
+        return Err(ObstacleKind::Folder.into());
+    }
+    Ok(folder)
+}
+
+fn name_of(process: BorrowedFd<'_>) -> Result<[u8; 16], Obstacle> {
+    let name = text(process, "comm")?;
+    let mut bytes = [0u8; 16];
+    for (to, from) in bytes
+        .iter_mut()
+        .take(15)
+        .zip(name.trim_end_matches('\n').bytes())
+    {
+        *to = from;
+    }
+    Ok(bytes)
+}
+
+/// In the order of `prctl_mm_map`: code, data, heap, stack, arguments, environment.
+fn areas_of(process: BorrowedFd<'_>, heap_end: u64) -> Result<[u64; 11], Obstacle> {
+    let fields = stat_fields(&text(process, "stat")?).ok_or(ObstacleKind::Step)?;
+    // Numbered from 1 in proc(5); the list begins with the fourth.
+    let of = |number: usize| fields.get(number - 4).copied().ok_or(ObstacleKind::Step);
+    let heap = of(47)?;
+    Ok([
+        of(26)?,
+        of(27)?,
+        of(45)?,
+        of(46)?,
+        heap,
+        heap_end.max(heap),
+        of(28)?,
+        of(48)?,
+        of(49)?,
+        of(50)?,
+        of(51)?,
+    ])
+}
+
+fn frame_of(r: &Registers, float: [u64; 64], mask: u64) -> Frame {
+    const SINGLE_STEP: u64 = 0x100;
+    const USER_CODE: u16 = 0x33;
+    const USER_STACK: u16 = 0x2b;
+    let mut float = float;
+    // Words for software: without its magic number the kernel takes the rest for what it is.
+    for word in &mut float[58..] {
+        *word = 0;
+    }
+    Frame {
+        return_address: 0,
+        flags: 6,
+        link: 0,
+        stack: 0,
+        stack_flags: 2,
+        stack_len: 0,
+        registers: [
+            r.r8,
+            r.r9,
+            r.r10,
+            r.r11,
+            r.r12,
+            r.r13,
+            r.r14,
+            r.r15,
+            r.rdi,
+            r.rsi,
+            r.rbp,
+            r.rbx,
+            r.rdx,
+            r.rax,
+            r.rcx,
+            r.rsp,
+            r.rip,
+            r.eflags & !SINGLE_STEP,
+        ],
+        segments: [USER_CODE, 0, 0, USER_STACK],
+        trap: [0; 4],
+        float_at: 0,
+        reserved: [0; 8],
+        mask,
+        info: [0; 16],
+        padding: 0,
+        float,
+    }
+}
+
+/// Calls that the stopped process makes about itself.
+struct Calls<'a> {
+    tracee: &'a Tracee,
+    memory: &'a File,
+    stopped: &'a Registers,
+    scratch: u64,
+    saved: [u8; SCRATCH as usize],
+    until: Instant,
+}
+
+impl<'a> Calls<'a> {
+    fn of(
+        tracee: &'a Tracee,
+        memory: &'a File,
+        stopped: &'a Registers,
+        until: Instant,
+    ) -> Result<Self, Obstacle> {
+        let odd = |_| Obstacle::from(ObstacleKind::Stack);
+        let mut instruction = [0u8; 2];
+        memory
+            .read_exact_at(&mut instruction, stopped.rip)
+            .map_err(odd)?;
+        if instruction != [0x0f, 0x05] {
+            return Err(ObstacleKind::Stack.into());
+        }
+        // Below the stack pointer, beyond what a leaf function may keep there.
+        let scratch = stopped.rsp.wrapping_sub(PAGE) & !63;
+        let mut saved = [0u8; SCRATCH as usize];
+        memory.read_exact_at(&mut saved, scratch).map_err(odd)?;
+        Ok(Calls {
+            tracee,
+            memory,
+            stopped,
+            scratch,
+            saved,
+            until,
+        })
+    }
+
+    /// The kernel's answer. An error of the call itself is a failure: each of these works in an
+    /// orderly process.
+    fn call(&self, number: i64, arguments: [u64; 4]) -> Result<(), Obstacle> {
+        let mut registers = *self.stopped;
+        registers.rax = number.cast_unsigned();
+        // Not in a call, so the kernel makes none again.
+        registers.orig_rax = u64::MAX;
+        [registers.rdi, registers.rsi, registers.rdx, registers.r10] = arguments;
+        self.tracee.set_registers(&registers)?;
+        if self.tracee.step(self.until)? != libc::SIGTRAP {
+            return Err(ObstacleKind::Signal.into());
+        }
+        let after = self.tracee.registers()?;
+        if after.rip != registers.rip.wrapping_add(2) || after.rax != 0 {
+            return Err(ObstacleKind::Stack.into());
+        }
+        Ok(())
+    }
+
+    fn answer<const N: usize>(&self) -> Result<[u64; N], Obstacle> {
+        let mut words = [0u64; N];
+        for (place, word) in words.iter_mut().enumerate() {
+            let mut bytes = [0u8; 8];
+            self.memory
+                .read_exact_at(&mut bytes, self.scratch + place as u64 * 8)?;
+            *word = u64::from_le_bytes(bytes);
+        }
+        Ok(words)
+    }
+
+    fn has_interval_timer(&self) -> Result<bool, Obstacle> {
+        for which in 0..3 {
+            self.call(libc::SYS_getitimer, [which, self.scratch, 0, 0])?;
+            if self.answer::<4>()? != [0; 4] {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What it does on the signals that it ignores or catches.
+    fn signals(&self, status: &str) -> Result<Vec<Signal>, Obstacle> {
+        let mask = |name| field(status, name).and_then(|m| u64::from_str_radix(m, 16).ok());
+        let ignored = mask("SigIgn").ok_or(ObstacleKind::Step)?;
+        let caught = mask("SigCgt").ok_or(ObstacleKind::Step)?;
+        let mut all = Vec::new();
+        for number in (1..=64).filter(|n| (ignored | caught) >> (n - 1) & 1 == 1) {
+            self.call(libc::SYS_rt_sigaction, [number, 0, self.scratch, 8])?;
+            let [handler, flags, restorer, mask] = self.answer()?;
+            all.push(Signal {
+                number,
+                handler,
+                flags,
+                restorer,
+                mask,
+            });
+        }
+        Ok(all)
+    }
+
+    fn signal_stack(&self) -> Result<(u64, u64, u64), Obstacle> {
+        self.call(libc::SYS_sigaltstack, [0, self.scratch, 0, 0])?;
+        let [at, flags, len] = self.answer()?;
+        Ok((at, flags & u64::from(u32::MAX), len))
+    }
+
+    fn tid_address(&self) -> Result<u64, Obstacle> {
+        let number = libc::PR_GET_TID_ADDRESS.unsigned_abs().into();
+        self.call(libc::SYS_prctl, [number, self.scratch, 0, 0])
+            .map_err(|_| Obstacle::from(ObstacleKind::Libc))?;
+        Ok(self.answer::<1>()?[0])
+    }
+
+    /// Puts back what the answers were written over.
+    fn leave(self) -> Result<(), Obstacle> {
+        self.memory.write_all_at(&self.saved, self.scratch)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dumpers_word_comes_back_as_it_went() {
+        let done = Dumped {
+            body_len: 1,
+            image_len: 2,
+            pid: 3,
+        };
+        for answer in [Ok(done), Err(ObstacleKind::Threads.of(9))] {
+            assert_eq!(decode(&encode(&answer)), answer);
+        }
+        assert_eq!(decode(&[]), Err(ObstacleKind::Ended.into()));
+        let mut odd = encode(&Err(ObstacleKind::Step.of(1)));
+        odd[1] = 200;
+        assert_eq!(decode(&odd), Err(ObstacleKind::Ended.into()));
+    }
+}

@@ -1,0 +1,784 @@
+//! Start images: what goes on, what is refused, what twins share, what it costs.
+
+use super::*;
+use crate::tree::PYTHON;
+use freehold_domain::ports::{ImageError, Specialisation, StartImage};
+use std::collections::{BTreeSet, HashSet};
+
+/// Long enough for a slow machine; nothing here is timed by it.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// The line to the program in `guest.py`.
+struct Talk {
+    frames: AsyncFd<OwnedFd>,
+}
+
+impl Talk {
+    fn of(io: &InstanceIo) -> Talk {
+        Talk {
+            frames: watched(io.frames.as_ref().expect("a frames socket")),
+        }
+    }
+
+    fn send(&self, code: &str) {
+        let sent = rustix::io::write(self.frames.get_ref(), code.as_bytes());
+        assert_eq!(sent, Ok(code.len()));
+    }
+
+    async fn answer(&self) -> Option<String> {
+        let mut text = String::new();
+        let reading = async {
+            loop {
+                let mut ready = self.frames.readable().await.expect("readable");
+                let mut chunk = [0u8; 65536];
+                match rustix::io::read(self.frames.get_ref(), &mut chunk) {
+                    Ok(0) => return None,
+                    Ok(len) => text.push_str(&String::from_utf8_lossy(&chunk[..len])),
+                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                    Err(_) => return None,
+                }
+                if text.ends_with('\n') {
+                    return Some(());
+                }
+            }
+        };
+        let done = tokio::time::timeout(ANSWER_MAX, reading).await;
+        done.expect("an answer in time")
+            .map(|()| text.trim_end().to_owned())
+    }
+
+    /// Runs `code`; what it left in `out`.
+    async fn ask(&self, code: &str) -> String {
+        self.send(code);
+        let said = self.answer().await.expect("it lives");
+        assert!(!said.starts_with('!'), "{code}: {said}");
+        said
+    }
+}
+
+fn python(image: Option<&StartImage>, package: bool) -> InstanceSpec {
+    let mut spec = spec(SERVER, 0, &[]);
+    spec.runtime = PYTHON;
+    spec.image = image.cloned();
+    spec.memory = Mebibytes(256);
+    if !package {
+        spec.package = None;
+    }
+    spec
+}
+
+async fn begin(pool: &SandboxPool, spec: InstanceSpec) -> (Arc<dyn Instance>, Talk, InstanceIo) {
+    let (instance, io) = start(pool, spec).await;
+    let talk = Talk::of(&io);
+    (instance, talk, io)
+}
+
+fn soon(pool_began: Instant) -> Mono {
+    Mono((pool_began.elapsed() + Duration::from_secs(20)).as_nanos() as u64)
+}
+
+/// Runs a test with a platform, unless the machine has no images or no Python.
+fn with_images(test: impl AsyncFnOnce(Arc<SandboxPool>, Instant)) {
+    let table = std::fs::read_to_string(tree::path().join("table.json")).expect("a table");
+    if !table.contains("guest.py") {
+        println!("skipped: there is no python3");
+        return;
+    }
+    let began = Instant::now();
+    platform(SERVER, async |pool| {
+        // Each spawner says so when it greets.
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Err(reason) = pool.images() {
+            if reason.contains("x86-64") {
+                println!("skipped: no start images: {reason}");
+                return;
+            }
+            assert!(Instant::now() < until, "no start images: {reason}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        test(pool, began).await;
+    });
+}
+
+/// A process that has run `init`, as an image; it is gone afterwards.
+async fn image_of(pool: &SandboxPool, began: Instant, init: &str) -> StartImage {
+    let (instance, talk, _io) = begin(pool, python(None, true)).await;
+    talk.ask(init).await;
+    let image = instance.take_image(soon(began)).await.expect("an image");
+    assert_eq!(instance.exited().await.cause, ExitCause::Destroyed);
+    image
+}
+
+pub fn goes_on() {
+    with_images(async |pool, began| {
+        let init = "
+import signal, ssl, threading, json
+os.environ['LEFT'] = 'by init'
+state = {'n': 41, 'big': bytearray(b'x') * (3 << 20)}
+hits = []
+signal.signal(signal.SIGUSR1, lambda *a: hits.append(1))
+os.umask(0o027)
+pid = os.getpid()
+out = sorted(os.listdir('/proc/self/fd'))";
+        let image = image_of(&pool, began, init).await;
+        assert!(image.bytes > 4 << 20, "{}", image.bytes);
+        let comm = {
+            let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
+            talk.ask("out = open('/proc/self/comm').read()").await
+        };
+        let mut pids = BTreeSet::new();
+        for round in 0..3 {
+            let (instance, talk, io) = begin(&pool, python(Some(&image), true)).await;
+            assert_eq!(talk.ask("out = state['n'] + 1; state['n'] = 7").await, "42");
+            assert_eq!(
+                talk.ask("out = len(state['big']), state['big'][-1]").await,
+                "(3145728, 120)"
+            );
+            assert_eq!(talk.ask("out = os.environ['LEFT']").await, "by init");
+            assert_eq!(
+                talk.ask("out = open('/var/task/file').read().strip()")
+                    .await,
+                "packaged"
+            );
+            assert_eq!(talk.ask("out = os.getcwd()").await, "/var/task");
+            assert_eq!(talk.ask("out = oct(os.umask(0o027))").await, "0o27");
+            // Neither the image nor the control socket, nor anything else of ours.
+            let open = "out = sorted(int(f) for f in os.listdir('/proc/self/fd'))";
+            assert_eq!(talk.ask(open).await, "[0, 1, 2, 3, 4]");
+            assert_eq!(
+                talk.ask("out = os.readlink('/proc/self/exe')").await,
+                "/runtime"
+            );
+            let names = talk.ask("out = open('/proc/self/cmdline').read()").await;
+            assert!(names.contains("guest.py"), "{names}");
+            let name = talk.ask("out = open('/proc/self/comm').read()").await;
+            assert_eq!(name, comm);
+            let pid = talk.ask("out = os.getpid()").await;
+            assert_eq!(talk.ask("out = os.getpid() != pid").await, "True");
+            pids.insert(pid);
+            // Signals, threads, further memory, children, files, output.
+            let signals = "os.kill(os.getpid(), signal.SIGUSR1); out = len(hits)";
+            assert_eq!(talk.ask(signals).await, "1");
+            let threads = "
+q = []
+t = [threading.Thread(target=q.append, args=(i,)) for i in range(8)]
+[x.start() for x in t]; [x.join() for x in t]; out = len(q)";
+            assert_eq!(talk.ask(threads).await, "8");
+            assert_eq!(
+                talk.ask("x = [bytearray(1 << 16) for _ in range(400)]; out = len(x)")
+                    .await,
+                "400"
+            );
+            assert_eq!(talk.ask("import subprocess; out = subprocess.run(['/bin/sh', '-c', 'echo $LEFT'], capture_output=True, text=True).stdout").await, "by init");
+            assert_eq!(talk.ask("out = os.listdir('/tmp')").await, "[]");
+            assert_eq!(
+                talk.ask("open('/tmp/mine', 'w').write('x'); out = 1").await,
+                "1"
+            );
+            talk.ask(&format!("print('said {round}', flush=True)"))
+                .await;
+            read_until(&io.stdout, &format!("said {round}\n")).await;
+            // Who executes what /proc/self/exe names finds no image and ends.
+            let executed = "out = subprocess.run(['/proc/self/exe']).returncode";
+            assert_eq!(talk.ask(executed).await, "125");
+            assert_eq!(instance.destroy().await.cause, ExitCause::Destroyed);
+        }
+        // On the other core as well: an image is nobody's lane's.
+        let mut elsewhere = python(Some(&image), true);
+        elsewhere.core = CoreId(1);
+        let (_instance, talk, _io) = begin(&pool, elsewhere).await;
+        assert_eq!(talk.ask("out = state['n'] + 1").await, "42");
+        // An image of what was thawed carries what both have written.
+        let (second, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        talk.ask("state['n'] = 99").await;
+        let again = second
+            .take_image(soon(began))
+            .await
+            .expect("an image of a thawed one");
+        drop(image);
+        let (_instance, talk, _io) = begin(&pool, python(Some(&again), true)).await;
+        let both = "out = state['n'], len(state['big']), os.environ['LEFT']";
+        assert_eq!(talk.ask(both).await, "(99, 3145728, 'by init')");
+        let (_instance, talk, _io) = begin(&pool, python(Some(&again), true)).await;
+        assert_eq!(
+            talk.ask("hits.clear(); os.kill(os.getpid(), signal.SIGUSR1); out = len(hits)")
+                .await,
+            "1"
+        );
+    });
+}
+
+pub fn twins() {
+    const SIBLINGS: usize = 300;
+    with_images(async |pool, began| {
+        let init = "
+import ssl, random, uuid, secrets, tempfile, mmap, time
+ssl.RAND_bytes(8); random.random(); uuid.uuid4(); uuid.uuid1()
+wiped = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+wiped.madvise(18); wiped[:6] = b'secret'
+kept = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+kept[:4] = b'kept'";
+        let image = image_of(&pool, began, init).await;
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut before = HashSet::new();
+        for _ in 0..SIBLINGS {
+            let (instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+            let fresh = "
+out = ' '.join(['u' + os.urandom(16).hex(), 'r' + ssl.RAND_bytes(16).hex(), 's' + secrets.token_hex(16), '4' + uuid.uuid4().hex])";
+            for value in talk.ask(fresh).await.split(' ') {
+                assert!(seen.insert(value.to_owned()), "two siblings have {value}");
+            }
+            // What a page of a library must not keep over a copy, it does not keep over a thaw.
+            assert_eq!(
+                talk.ask("out = wiped[:6], kept[:4]").await,
+                "(b'\\x00\\x00\\x00\\x00\\x00\\x00', b'kept')"
+            );
+            // A generator in the process's own memory is the bootstrap's to seed.
+            before.insert(talk.ask("out = random.random()").await);
+            let seeded = talk
+                .ask("random.seed(os.urandom(32)); out = random.random()")
+                .await;
+            assert!(seen.insert(seeded), "two siblings were seeded alike");
+            drop(instance);
+        }
+        assert_eq!(before.len(), 1, "a thaw is a copy");
+        assert_eq!(seen.len(), SIBLINGS * 5);
+    });
+}
+
+pub fn refused() {
+    let cases = [
+        (
+            "threads",
+            "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "2 threads",
+        ),
+        (
+            "socket",
+            "import socket; s = socket.socket()",
+            "is a socket",
+        ),
+        ("pipe", "p = os.pipe()", "is a pipe"),
+        ("epoll", "import select; e = select.epoll()", "epoll"),
+        ("file", "f = open('/var/task/file')", "is a file"),
+        (
+            "child",
+            "import subprocess; c = subprocess.Popen(['/bin/sleep', '60'])",
+            "1 other processes",
+        ),
+        (
+            "orphan",
+            "import subprocess; subprocess.run(['/bin/sh', '-c', 'sleep 60 >/dev/null 2>&1 &'])",
+            "1 other processes",
+        ),
+        (
+            "left file",
+            "open('/tmp/x', 'w').write('x')",
+            "files below /tmp",
+        ),
+        (
+            "shm file",
+            "open('/dev/shm/x', 'w').write('x')",
+            "files below /tmp or /dev/shm",
+        ),
+        (
+            "own mapping",
+            "
+import mmap
+f = open('/tmp/m', 'w+b'); f.write(b'x' * 8192); f.flush()
+m = mmap.mmap(f.fileno(), 8192, flags=mmap.MAP_PRIVATE); f.close()
+os.unlink('/tmp/m')",
+            "is a file",
+        ),
+        (
+            "shared memory",
+            "import mmap; m = mmap.mmap(-1, 8192)",
+            "shared, writable memory",
+        ),
+        (
+            "interval timer",
+            "import signal; signal.signal(signal.SIGALRM, lambda *a: 0); signal.alarm(60)",
+            "timers",
+        ),
+        (
+            "posix timer",
+            "
+import ctypes
+t = ctypes.c_void_p()
+assert ctypes.CDLL(None, use_errno=True).timer_create(0, None, ctypes.byref(t)) == 0",
+            "timers",
+        ),
+        (
+            "ipc",
+            "
+import ctypes
+assert ctypes.CDLL(None, use_errno=True).shmget(7, 4096, 0o1600) >= 0",
+            "System V",
+        ),
+        (
+            "folder",
+            "os.mkdir('/tmp/d'); os.chdir('/tmp/d'); os.rmdir('/tmp/d')",
+            "working folder",
+        ),
+        ("output", "os.dup2(0, 1)", "descriptor 1"),
+        (
+            "signal",
+            "
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.kill(os.getpid(), signal.SIGUSR1)",
+            "a signal waits",
+        ),
+    ];
+    with_images(async |pool, began| {
+        for (name, code, wanted) in cases {
+            let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+            talk.ask(code).await;
+            let error = instance.take_image(soon(began)).await.expect_err(name);
+            assert!(
+                matches!(&error, ImageError::Refused { reason } if reason.contains(wanted)),
+                "{name}: {error}"
+            );
+            // It is of no further use, and goes.
+            instance.exited().await;
+        }
+        // Who never waits for a frame is given up in time.
+        let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+        talk.send("while True: pass");
+        let within = Mono((began.elapsed() + Duration::from_millis(700)).as_nanos() as u64);
+        let error = instance.take_image(within).await.expect_err("it is busy");
+        assert!(
+            matches!(error, ImageError::Deadline | ImageError::Refused { .. }),
+            "{error}"
+        );
+        // Of one that is gone there is none.
+        let (instance, _talk, _io) = begin(&pool, python(None, true)).await;
+        instance.destroy().await;
+        let error = instance
+            .take_image(soon(began))
+            .await
+            .expect_err("it is gone");
+        assert_eq!(error, ImageError::Gone);
+        // An image leaves memory to live in.
+        let image = image_of(&pool, began, "x = bytearray(os.urandom(1 << 20)) * 40").await;
+        let mut small = python(Some(&image), true);
+        small.memory = Mebibytes(48);
+        let error = pool
+            .start(small, SOON)
+            .await
+            .map(drop)
+            .expect_err("no room");
+        assert!(matches!(error, StartError::Image { .. }), "{error}");
+        // It is of the runtime that it was taken under.
+        let mut other = python(Some(&image), true);
+        other.runtime = 1;
+        let error = pool
+            .start(other, SOON)
+            .await
+            .map(drop)
+            .expect_err("another runtime");
+        assert!(
+            matches!(&error, StartError::Image { reason } if reason.contains("runtime")),
+            "{error}"
+        );
+    });
+}
+
+fn to_a_revision() -> Specialisation {
+    Specialisation {
+        package: package("package"),
+        memory: Mebibytes(128),
+        tmp: Mebibytes(64),
+        pids: 64,
+        cpu: CpuShare {
+            weight: 74,
+            quota_us: None,
+        },
+    }
+}
+
+pub fn specialised() {
+    with_images(async |pool, began| {
+        let image = {
+            let (instance, talk, _io) = begin(&pool, python(None, false)).await;
+            assert_eq!(
+                talk.ask("import json; out = os.listdir('/var/task')").await,
+                "[]"
+            );
+            instance
+                .take_image(soon(began))
+                .await
+                .expect("a generic image")
+        };
+        for from in [None, Some(&image)] {
+            let (instance, talk, _io) = begin(&pool, python(from, false)).await;
+            // Nothing may be written before it is somebody's.
+            assert!(
+                talk.ask(
+                    "
+try: open('/tmp/x', 'w'); out = 'written'
+except OSError as e: out = e.errno"
+                )
+                .await
+                    != "written"
+            );
+            instance
+                .specialise(to_a_revision(), SOON)
+                .await
+                .expect("specialised");
+            let code = "os.chdir('/var/task'); out = open('file').read().strip()";
+            assert_eq!(talk.ask(code).await, "packaged");
+            assert_eq!(
+                talk.ask("open('/tmp/x', 'w').write('x'); out = os.listdir('/tmp')")
+                    .await,
+                "['x']"
+            );
+            let size = "s = os.statvfs('/tmp'); out = s.f_blocks * s.f_frsize >> 20";
+            let size: u64 = talk.ask(size).await.parse().expect("a size");
+            assert!((50..=80).contains(&size), "{size} MiB");
+            // Once.
+            let error = instance.specialise(to_a_revision(), SOON).await;
+            assert!(error.is_err(), "twice");
+            assert_eq!(talk.ask("out = 'still there'").await, "still there");
+            // Its limits are the new ones.
+            talk.send("x = bytearray(os.urandom(1 << 20)) * 200; out = 'held'");
+            assert_eq!(talk.answer().await, None);
+            assert_eq!(instance.exited().await.cause, ExitCause::OutOfMemory);
+        }
+        // What has a package already has all of it.
+        let (instance, _talk, _io) = begin(&pool, python(None, true)).await;
+        assert!(instance.specialise(to_a_revision(), SOON).await.is_err());
+        // A package of somebody else's is refused, and the booted instance may have another.
+        let (instance, talk, _io) = begin(&pool, python(Some(&image), false)).await;
+        let mut wrong = to_a_revision();
+        wrong.package = package("package-other");
+        let error = instance
+            .specialise(wrong, SOON)
+            .await
+            .expect_err("not the server's");
+        assert!(matches!(error, StartError::Package { .. }), "{error}");
+        instance
+            .specialise(to_a_revision(), SOON)
+            .await
+            .expect("the right one");
+        assert_eq!(talk.ask("out = os.listdir('/var/task')").await, "['file']");
+        // An image of an initialised revision thaws with its package mounted.
+        talk.ask("os.chdir('/var/task'); ready = open('file').read()")
+            .await;
+        let image = instance
+            .take_image(soon(began))
+            .await
+            .expect("an image of a revision");
+        let (_instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        assert_eq!(
+            talk.ask("out = ready.strip(), open('file').read().strip()")
+                .await,
+            "('packaged', 'packaged')"
+        );
+    });
+}
+
+/// What a tenant's code sees and may do is the same, thawed and executed.
+pub fn walls() {
+    const LOOK: &str = "
+import ctypes, socket
+L = ctypes.CDLL(None, use_errno=True)
+def sc(nr, *a):
+    ctypes.set_errno(0)
+    r = L.syscall(ctypes.c_long(nr), *[ctypes.c_long(x) if isinstance(x, int) else x for x in a])
+    return r if r >= 0 else -ctypes.get_errno()
+o = []
+def t(name, f):
+    try: r = f()
+    except OSError as e: r = -e.errno
+    o.append(f'{name}={r}')
+S = ctypes.c_char_p
+t('mount', lambda: sc(165, S(b'x'), S(b'/tmp'), S(b'tmpfs'), 0, 0)); t('umount', lambda: sc(166, S(b'/tmp'), 2))
+t('unshare', lambda: sc(272, 0x10000000)); t('setns', lambda: sc(308, 3, 0)); t('clone', lambda: sc(56, 0x10000011, 0, 0, 0, 0)); t('clone3', lambda: sc(435, 0, 0))
+t('ptrace', lambda: sc(101, 0, 0, 0, 0)); t('bpf', lambda: sc(321, 0, 0, 0)); t('keyctl', lambda: sc(250, 0, 0)); t('uffd', lambda: sc(323, 0)); t('seccomp', lambda: sc(317, 0, 0, 0))
+t('vm_readv', lambda: sc(310, 1, 0, 0, 0, 0, 0)); t('mknod', lambda: sc(133, S(b'/tmp/d'), 0o20666, 0x103)); t('chroot', lambda: sc(161, S(b'/tmp')))
+t('setuid', lambda: sc(105, 0)); t('capset', lambda: sc(126, 0, 0)); t('personality', lambda: sc(135, 0x40000))
+t('set_mm exe', lambda: sc(157, 35, 13, 3, 0, 0)); t('set_mm brk', lambda: sc(157, 35, 7, 0, 0, 0))
+t('packet', lambda: socket.socket(17, 3).close()); t('netlink', lambda: socket.socket(16, 3).close()); t('raw', lambda: socket.socket(2, 3, 1).close())
+t('root', lambda: open('/x', 'w')); t('task', lambda: open('/var/task/x', 'w')); t('sysctl', lambda: open('/proc/sys/kernel/hostname', 'w'))
+t('pid1', lambda: os.kill(1, 9)); t('pid1 environ', lambda: open('/proc/1/environ').read()); t('pid1 root', lambda: os.listdir('/proc/1/root'))
+t('map_files', lambda: [open('/proc/self/map_files/' + f) for f in os.listdir('/proc/self/map_files')] and 'open')
+t('exe', lambda: open('/proc/self/exe', 'r+b'))
+t('mounts', lambda: sorted(l.split(' ')[4] for l in open('/proc/self/mountinfo')))
+t('status', lambda: [l.split() for l in open('/proc/self/status') if l[:3] in ('Cap', 'Sec', 'NoN', 'Gro')])
+t('limits', lambda: open('/proc/self/limits').read().split())
+t('session', lambda: os.getsid(0) == os.getpid())
+t('pids', lambda: len([p for p in os.listdir('/proc') if p.isdigit()]))
+t('oom', lambda: open('/proc/self/oom_score_adj').read().strip())
+out = '|'.join(o)";
+    with_images(async |pool, began| {
+        let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+        let executed = talk.ask(LOOK).await;
+        instance.destroy().await;
+        let image = image_of(&pool, began, "pass").await;
+        let (_instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        let thawed = talk.ask(LOOK).await;
+        for (executed, thawed) in executed.split('|').zip(thawed.split('|')) {
+            assert_eq!(executed, thawed);
+        }
+        for line in [
+            "mount=-1",
+            "unshare=-1",
+            "ptrace=-1",
+            "root=-30",
+            "pid1=-1",
+            "set_mm exe=-1",
+        ] {
+            assert!(
+                thawed.split('|').any(|l| l == line),
+                "{line} not in {thawed}"
+            );
+        }
+        // What one writes, its sibling does not see, by whichever way.
+        let image = image_of(&pool, began, "text = bytearray(b'first') * 4096").await;
+        let (_one, first, _io) = begin(&pool, python(Some(&image), true)).await;
+        let (_two, second, _io2) = begin(&pool, python(Some(&image), true)).await;
+        let poke = "
+import ctypes
+at = ctypes.addressof((ctypes.c_char * len(text)).from_buffer(text))
+ctypes.memmove(at, b'FIRST', 5)
+text[5:10] = b'other'
+out = bytes(text[:10])";
+        assert_eq!(first.ask(poke).await, "b'FIRSTother'");
+        assert_eq!(second.ask("out = bytes(text[:10])").await, "b'firstfirst'");
+    });
+}
+
+/// The limit and the peak count what an image stands for, as if the instance had made it itself.
+pub fn memory() {
+    with_images(async |pool, began| {
+        let code = "held = bytearray(os.urandom(1 << 20)) * 60";
+        let (plain, talk, _io) = begin(&pool, python(None, true)).await;
+        talk.ask(code).await;
+        talk.ask("out = sum(held[::4096])").await;
+        let executed = plain.usage().await.expect("usage").memory_peak_bytes;
+        let image = plain.take_image(soon(began)).await.expect("an image");
+        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        talk.ask("out = sum(held[::4096])").await;
+        let counted = thawed.usage().await.expect("usage").memory_peak_bytes;
+        let spent = thawed.spent().expect("spent").memory_peak_bytes;
+        let apart = counted.abs_diff(executed) * 100 / executed;
+        println!(
+            "       peak executed {} KiB, thawed {} KiB",
+            executed >> 10,
+            counted >> 10
+        );
+        assert!(apart <= 5, "executed {executed}, thawed {counted}");
+        assert!(
+            spent.abs_diff(counted) * 100 / counted <= 5,
+            "{spent} {counted}"
+        );
+        // Of 256 MiB the image has some 65: 150 more fit, 250 do not.
+        assert_eq!(
+            talk.ask("more = bytearray(os.urandom(1 << 20)) * 150; out = 1")
+                .await,
+            "1"
+        );
+        talk.send("most = bytearray(os.urandom(1 << 20)) * 100; out = 1");
+        assert_eq!(talk.answer().await, None);
+        assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
+    });
+}
+
+/// A process that does its worst while it is looked at: an error or an image in time, and nothing
+/// of it is left (the orchestrator looks).
+pub fn hostile() {
+    const LIBC: &str = "
+import ctypes
+L = ctypes.CDLL(None, use_errno=True)
+L.mmap.restype = ctypes.c_void_p
+L.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+L.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+";
+    let cases = [
+        // More mappings than are carried.
+        (
+            "mappings",
+            "
+a = L.mmap(None, 40000 * 4096, 3, 0x22, -1, 0)
+for i in range(0, 40000, 2):
+    if L.mprotect(a + i * 4096, 4096, 1): break
+",
+            Some("mappings"),
+        ),
+        // A mapping in the restorer's own place.
+        (
+            "area",
+            "assert L.mmap(0x100000000000, 4096, 3, 0x100022, -1, 0) == 0x100000000000",
+            Some("restorer works"),
+        ),
+        // Terabytes that are not there.
+        (
+            "reserve",
+            "assert L.mmap(None, 64 << 40, 0, 0x4022, -1, 0) not in (None, 2**64 - 1)",
+            None,
+        ),
+        // A file whose name has lines in it, mapped and open for nobody.
+        (
+            "names",
+            "
+n = '/tmp/00400000-00500000 rw-p 00000000 00:00 0 \\nVmFlags: wf'
+f = os.open(n, os.O_RDWR | os.O_CREAT); os.write(f, b'x' * 4096)
+assert L.mmap(None, 4096, 3, 2, f, 0); os.close(f); os.unlink(n)
+",
+            Some("deleted"),
+        ),
+        (
+            "secret",
+            "
+f = L.syscall(319, b'[stack]', 0)
+os.ftruncate(f, 8192); assert L.mmap(None, 8192, 3, 2, f, 0); os.close(f)
+",
+            None,
+        ),
+        // The stack pointer stays, what lies below it does not.
+        (
+            "vdso",
+            "
+v = [l.split('-') for l in open('/proc/self/maps') if '[vdso]' in l][0]
+L.mprotect(int(v[0], 16), 8192, 3)
+",
+            None,
+        ),
+    ];
+    with_images(async |pool, began| {
+        for (name, code, wanted) in cases {
+            let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+            talk.ask(&format!("{LIBC}{code}")).await;
+            let taken = instance.take_image(soon(began)).await;
+            match (taken, wanted) {
+                (Err(ImageError::Refused { reason }), Some(wanted)) => {
+                    assert!(reason.contains(wanted), "{name}: {reason}");
+                }
+                (Ok(image), None) => {
+                    // Whatever is in it, a thaw ends well or in an error, not in a stuck lane.
+                    match pool.start(python(Some(&image), true), SOON).await {
+                        Ok(thawed) => {
+                            let io = thawed.take_io().expect("descriptors");
+                            let talk = Talk::of(&io);
+                            talk.send("out = 'alive'");
+                            println!("       {name}: {:?}", talk.answer().await);
+                            thawed.destroy().await;
+                        }
+                        Err(StartError::Image { reason }) => println!("       {name}: {reason}"),
+                        Err(other) => panic!("{name}: {other}"),
+                    }
+                }
+                (other, _) => panic!("{name}: {:?}", other.map(drop)),
+            }
+            instance.exited().await;
+        }
+        // The lane serves on.
+        let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
+        assert_eq!(talk.ask("out = 1").await, "1");
+    });
+}
+
+/// Whoever is killed while images are taken and thawed: each wait ends, and nothing is left.
+pub fn kills() {
+    with_images(async |pool, began| {
+        let supervisor = supervisor_of(std::process::id() as i32);
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        println!("       seed {seed:#x}");
+        for round in 0..40 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let Ok(instance) = pool.start(python(None, true), SOON).await else {
+                continue;
+            };
+            let io = instance.take_io().expect("descriptors");
+            let talk = Talk::of(&io);
+            talk.send("x = bytearray(os.urandom(1 << 20)) * 30");
+            if talk.answer().await.is_none() {
+                continue;
+            }
+            let kill = async {
+                tokio::time::sleep(Duration::from_micros(seed % 25_000)).await;
+                let spawners = children(supervisor);
+                let mut victims: Vec<i32> = spawners
+                    .iter()
+                    .flat_map(|spawner| children(*spawner))
+                    .collect();
+                if round % 8 == 0 {
+                    victims = spawners;
+                }
+                if !victims.is_empty() {
+                    let victim = victims[(seed >> 33) as usize % victims.len()];
+                    let pid = rustix::process::Pid::from_raw(victim).expect("a pid");
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            };
+            let take = async {
+                if let Ok(image) = instance.take_image(soon(began)).await
+                    && let Ok(thawed) = pool.start(python(Some(&image), true), SOON).await
+                {
+                    thawed.destroy().await;
+                }
+            };
+            let both = async { tokio::join!(kill, take) };
+            tokio::time::timeout(ANSWER_MAX, both)
+                .await
+                .expect("all of it ends");
+            instance.destroy().await;
+        }
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = pool.start(python(None, true), SOON).await {
+            assert!(Instant::now() < until, "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+/// Not a test of time: prints what a start from an image costs, beside an executed one.
+pub fn latency() {
+    with_images(async |pool, began| {
+        let report = |what: &str, times: &mut Vec<Duration>| {
+            times.sort();
+            let of = |part: usize| times[(times.len() - 1) * part / 100];
+            println!(
+                "       {what}: p10 {:?}, p50 {:?}, p99 {:?} of {}",
+                of(10),
+                of(50),
+                of(99),
+                times.len()
+            );
+        };
+        let once = async |image: Option<&StartImage>| {
+            let began = Instant::now();
+            let (instance, talk, io) = begin(&pool, python(image, true)).await;
+            let started = began.elapsed();
+            talk.ask("out = 1").await;
+            let answered = began.elapsed();
+            talk.ask("out = 1").await;
+            let second = began.elapsed() - answered;
+            drop((talk, io));
+            instance.destroy().await;
+            (started, answered, second)
+        };
+        let init = "import json, ssl, logging, gc; gc.collect(); gc.freeze()";
+        let image = image_of(&pool, began, init).await;
+        println!("       image of {} KiB", image.bytes >> 10);
+        for (what, image, count, pause) in [
+            ("executed", None, 30, 20),
+            ("thawed", Some(&image), 300, 5),
+            ("thawed, one per 100 ms", Some(&image), 60, 100),
+        ] {
+            let (mut started, mut answered, mut second) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..count {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let (a, b, c) = once(image).await;
+                started.push(a);
+                answered.push(b);
+                second.push(c);
+            }
+            report(&format!("{what}, to Started"), &mut started);
+            report(&format!("{what}, to the first answer"), &mut answered);
+            report(&format!("{what}, its second answer"), &mut second);
+        }
+    });
+}
