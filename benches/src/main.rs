@@ -5,6 +5,7 @@
 //! today fails nothing. What it does assert, by its exit code, is that every answer was right and,
 //! for `hangups`, that nothing is left.
 
+mod calls;
 mod client;
 mod cold;
 mod cores;
@@ -52,6 +53,8 @@ enum What {
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },
+    /// Signed Invoke from function to function, beside the same from outside
+    Calls,
     /// Memory and processor time of a server with 100 functions that nobody calls
     Idle,
     /// 10,000 invocations with hang-ups, timeouts and crashes, and what is left of them
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         match &args.what {
             What::Warm => warm::run(&args.bin, args.smoke).await,
             What::Cold { only } => cold::run(&args.bin, args.smoke, only).await,
+            What::Calls => calls::run(&args.bin, args.smoke).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),

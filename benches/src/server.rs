@@ -150,6 +150,17 @@ impl Server {
         self.folder.path().join("tmp")
     }
 
+    /// Where it serves.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What clients of it read from their environment: where it is, and its root key.
+    pub fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = self.environment.iter();
+        all.map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
