@@ -256,6 +256,9 @@ fn dump(subject: &Subject, found: &Found) -> Result<Dumped, Obstacle> {
     if calls.has_interval_timer()? {
         return Err(ObstacleKind::Timer.into());
     }
+    if calls.has_tiles()? {
+        return Err(ObstacleKind::ProcessorState.into());
+    }
     let signals = calls.signals(&status)?;
     let (stack, stack_flags, stack_len) = calls.signal_stack()?;
     let tid_address = calls.tid_address()?;
@@ -625,6 +628,19 @@ impl<'a> Calls<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether it has asked for the processor's tiles, which nobody has who has not asked.
+    fn has_tiles(&self) -> Result<bool, Obstacle> {
+        const GET_PERMITTED: u64 = 0x1022;
+        const TILES: u64 = 3 << 17;
+        self.memory.write_all_at(&[0; 8], self.scratch)?;
+        match self.call(libc::SYS_arch_prctl, [GET_PERMITTED, self.scratch, 0, 0]) {
+            // Kernels and processors without them refuse the question.
+            Err(obstacle) if obstacle.kind == ObstacleKind::Stack => Ok(false),
+            Err(other) => Err(other),
+            Ok(()) => Ok(self.answer::<1>()?[0] & TILES != 0),
+        }
     }
 
     /// What it does on the signals that it ignores or catches.

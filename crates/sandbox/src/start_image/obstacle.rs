@@ -52,6 +52,8 @@ pub enum ObstacleKind {
     Stack,
     /// A libc that keeps its thread's id where it cannot be found.
     Libc,
+    /// State of the processor that is not carried, as AMX's tiles.
+    ProcessorState,
     /// It ended meanwhile.
     Ended,
     /// Something took longer than it may.
@@ -77,7 +79,7 @@ pub struct Obstacle {
 
 impl ObstacleKind {
     /// Every kind, by its number on the wire.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Threads,
         Self::Children,
         Self::Descriptor,
@@ -101,6 +103,7 @@ impl ObstacleKind {
         Self::Area,
         Self::Stack,
         Self::Libc,
+        Self::ProcessorState,
         Self::Ended,
         Self::Deadline,
         Self::Step,
@@ -175,6 +178,7 @@ impl fmt::Display for Obstacle {
             ObstacleKind::Area => out.write_str("it has memory where the restorer works"),
             ObstacleKind::Stack => out.write_str("its stack or its code is not in order"),
             ObstacleKind::Libc => out.write_str("its libc keeps the thread's id out of sight"),
+            ObstacleKind::ProcessorState => out.write_str("it uses AMX"),
             ObstacleKind::Ended => out.write_str("it ended"),
             ObstacleKind::Deadline => out.write_str("it could not be stopped in time"),
             ObstacleKind::Busy => out.write_str("too many images are being taken at once"),

@@ -756,9 +756,10 @@ pub fn latency() {
             let answered = began.elapsed();
             talk.ask("out = 1").await;
             let second = began.elapsed() - answered;
+            let cpu_us = instance.usage().await.expect("usage").cpu_us;
             drop((talk, io));
             instance.destroy().await;
-            (started, answered, second)
+            [started, answered, second, Duration::from_micros(cpu_us)]
         };
         let init = "import json, ssl, logging, gc; gc.collect(); gc.freeze()";
         let image = image_of(&pool, began, init).await;
@@ -768,17 +769,22 @@ pub fn latency() {
             ("thawed", Some(&image), 300, 5),
             ("thawed, one per 100 ms", Some(&image), 60, 100),
         ] {
-            let (mut started, mut answered, mut second) = (Vec::new(), Vec::new(), Vec::new());
+            let mut all: [Vec<Duration>; 4] = Default::default();
             for _ in 0..count {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
-                let (a, b, c) = once(image).await;
-                started.push(a);
-                answered.push(b);
-                second.push(c);
+                for (times, time) in all.iter_mut().zip(once(image).await) {
+                    times.push(time);
+                }
             }
-            report(&format!("{what}, to Started"), &mut started);
-            report(&format!("{what}, to the first answer"), &mut answered);
-            report(&format!("{what}, its second answer"), &mut second);
+            let names = [
+                "to Started",
+                "to the first answer",
+                "its second answer",
+                "processor",
+            ];
+            for (name, times) in names.into_iter().zip(&mut all) {
+                report(&format!("{what}, {name}"), times);
+            }
         }
     });
 }
