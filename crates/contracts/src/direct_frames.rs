@@ -91,6 +91,10 @@ impl Contract for DirectFrames {
         }
     }
 
+    fn boots_ahead(&self) -> bool {
+        true
+    }
+
     fn boot(&self, wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
         let frames = wires.frames?;
         Some(Box::pin(async move {

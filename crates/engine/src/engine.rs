@@ -132,7 +132,9 @@ impl Engine {
             let is_starting = revisions
                 .iter()
                 .any(|revision| revision.pool.counts().2 > 0)
-                || node.snapshots.counts().2 > 0;
+                || node.snapshots.counts().2 > 0
+                || node.stock.is_making();
+            node.stock.clear().await;
             if cells.is_empty() && !is_starting {
                 break;
             }
@@ -184,8 +186,11 @@ impl Engine {
             in_flight: self.node.running() as u64,
             concurrency: self.node.admission.in_flight(),
             memory_booked_bytes: self.node.memory.booked_bytes(),
+            booted: self.node.stock.len() as u64,
             ..self.node.counters.read()
         };
+        let (templates, bytes) = self.node.stock.templates.held();
+        (stats.templates, stats.template_bytes) = (templates as u64, bytes);
         for revision in self.node.revisions() {
             let (instances, frozen, starting, waiting) = revision.pool.counts();
             stats.instances += instances as u64;

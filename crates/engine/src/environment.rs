@@ -64,3 +64,73 @@ pub(crate) fn of_instance(
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
+
+/// Names and beginnings of names that runtimes, the loader and the libc read once, as a process
+/// begins: to one that runs already they say nothing.
+const AT_EXECUTION: [&str; 20] = [
+    "PYTHON",
+    "LD_",
+    "NODE_",
+    "JAVA_",
+    "JDK_",
+    "_JAVA_OPTIONS",
+    "CLASSPATH",
+    "TZ",
+    "LANG",
+    "LC_",
+    "LOCPATH",
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "GCONV_PATH",
+    "AWS_LAMBDA_EXEC_WRAPPER",
+    "OPENSSL_",
+    "SSL_CERT_",
+    "UV_",
+    "NPM_CONFIG_",
+    "PATH",
+];
+
+/// Whether a tenant's variables mean something to a runtime's own start.
+pub(crate) fn is_for_execution(variables: &BTreeMap<String, String>) -> bool {
+    let at_execution = |name: &String| AT_EXECUTION.iter().any(|begins| name.starts_with(begins));
+    variables.keys().any(at_execution)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_execution_is_known_by_name() {
+        let check = |name: &str, expected| {
+            let variables = BTreeMap::from([(name.to_owned(), String::new())]);
+            assert_eq!(is_for_execution(&variables), expected, "{name}");
+        };
+        for name in [
+            "PYTHONPATH",
+            "LD_PRELOAD",
+            "NODE_OPTIONS",
+            "JAVA_TOOL_OPTIONS",
+            "_JAVA_OPTIONS",
+            "TZ",
+            "LANG",
+            "LC_ALL",
+            "MALLOC_ARENA_MAX",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+            "OPENSSL_CONF",
+            "SSL_CERT_FILE",
+            "PATH",
+        ] {
+            check(name, true);
+        }
+        for name in [
+            "TABLE",
+            "MY_PYTHON",
+            "STAGE",
+            "LOG_LEVEL",
+            "AWS_LAMBDA_LOG_LEVEL",
+        ] {
+            check(name, false);
+        }
+    }
+}

@@ -23,4 +23,4 @@ mod stats;
 
 pub use engine::Engine;
 pub use parts::{CpuPolicy, EngineConfig, EngineParts, SnapshotConfig};
-pub use stats::{InstanceState, InstanceView, Stats};
+pub use stats::{InstanceState, InstanceView, StartKind, Stats};

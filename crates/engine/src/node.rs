@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{MemoryBook, Snapshots},
+    pool::{MemoryBook, Snapshots, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) admission: Admission,
     pub(crate) memory: MemoryBook,
     pub(crate) snapshots: Snapshots,
+    /// Booted instances that are nobody's yet.
+    pub(crate) stock: Stock,
     pub(crate) counters: Arc<Counters>,
     /// Set once shutdown began.
     pub(crate) draining: AtomicBool,
@@ -59,6 +61,7 @@ impl Node {
             admission: Admission::new(parts.limits.account_concurrency),
             memory: MemoryBook::new(),
             snapshots: Snapshots::new(),
+            stock: Stock::default(),
             counters: Arc::default(),
             draining: AtomicBool::new(false),
             cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),

@@ -23,6 +23,7 @@ mod lease;
 mod memory;
 mod snapshots;
 mod starter;
+pub(crate) mod stock;
 
 pub(crate) use cell::Cell;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};

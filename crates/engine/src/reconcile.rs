@@ -7,7 +7,7 @@
 
 mod publish;
 
-use crate::{node::Node, route::note_reservation};
+use crate::{node::Node, pool::stock, route::note_reservation};
 use freehold_domain::{
     ids::{FunctionName, FunctionRef, TenantId},
     ports::{CommitError, Expect, Fence, Op, PackageError, Stored},
@@ -145,7 +145,7 @@ enum Next {
 }
 
 async fn reconcile(
-    node: &Node,
+    node: &Arc<Node>,
     key: &Key,
     published: Option<&Published>,
 ) -> Result<Next, Unfinished> {
@@ -183,7 +183,7 @@ enum Report {
 }
 
 async fn reported(
-    node: &Node,
+    node: &Arc<Node>,
     key: &Key,
     stored: &Stored,
     published: Option<&Published>,
@@ -241,17 +241,24 @@ async fn reported(
     Ok(Report::Write(bytes))
 }
 
-async fn make_ready(node: &Node, tenant: &TenantId, spec: &RevisionSpecV1) -> Result<(), Unready> {
+async fn make_ready(
+    node: &Arc<Node>,
+    tenant: &TenantId,
+    spec: &RevisionSpecV1,
+) -> Result<(), Unready> {
     let wanted = spec.substitute.as_ref().unwrap_or(&spec.runtime);
-    if !node.parts.runtimes.iter().any(|row| row.name == *wanted) {
+    let Some(row) = node.parts.runtimes.iter().find(|row| row.name == *wanted) else {
         let reason = format!("runtime {wanted} is not on this machine");
         return Err(Unready::Refused {
             code: "InvalidRuntime",
             reason,
         });
-    }
+    };
     match node.parts.packages.open(tenant, spec.package.digest).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            stock::expect(node, row, spec.memory);
+            Ok(())
+        }
         Err(error @ (PackageError::Refused { .. } | PackageError::Missing { .. })) => {
             Err(Unready::Refused {
                 code: "InvalidZipFileException",

@@ -22,8 +22,8 @@ pub struct Stats {
     pub cold_starts: u64,
     /// Of those, the ones whose instance came from its revision's start image.
     pub restores: u64,
-    /// Sandboxes that came up.
-    pub sandboxes_started: u64,
+    /// Sandboxes that came up for a revision, by how.
+    pub starts: Vec<(StartKind, u64)>,
     /// Starts that no event waited for: expected ones, and those of minimums.
     pub starts_ahead: u64,
     /// Of those, instances that an event has found ready.
@@ -64,6 +64,12 @@ pub struct Stats {
     pub starting: u64,
     /// Invocations that wait for a slot.
     pub waiting: u64,
+    /// Booted instances that are nobody's yet, among none of the others.
+    pub booted: u64,
+    /// Start images of booted runtimes, and their bytes.
+    pub templates: u64,
+    /// See `templates`.
+    pub template_bytes: u64,
     /// Instances that minimums ask for.
     pub instances_minimum: u64,
     /// Of those, instances that are not there yet.
@@ -74,6 +80,26 @@ pub struct Stats {
     pub snapshots: u64,
     /// See `snapshots`.
     pub snapshot_bytes: u64,
+}
+
+/// How an instance came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartKind {
+    /// Its runtime was executed for it.
+    Executed,
+    /// It had been booted ahead.
+    Booted,
+    /// It was thawed from an image of its runtime.
+    Template,
+    /// It was thawed from the start image of its revision.
+    Restored,
+}
+
+impl Stats {
+    /// Sandboxes that came up for a revision.
+    pub fn sandboxes_started(&self) -> u64 {
+        self.starts.iter().map(|(_, count)| count).sum()
+    }
 }
 
 /// What an instance does.
@@ -120,6 +146,12 @@ pub struct InstanceView {
     pub invocations: u64,
 }
 
+const KINDS: [StartKind; 4] = [
+    StartKind::Executed,
+    StartKind::Booted,
+    StartKind::Template,
+    StartKind::Restored,
+];
 const ENDINGS: [Ending; 7] = [
     Ending::Success,
     Ending::FunctionError,
@@ -144,7 +176,7 @@ pub(crate) struct Counters {
     throttles: [AtomicU64; REASONS.len()],
     cold_starts: AtomicU64,
     restores: AtomicU64,
-    sandboxes_started: AtomicU64,
+    starts: [AtomicU64; KINDS.len()],
     starts_ahead: AtomicU64,
     starts_ahead_used: AtomicU64,
     init_failures: AtomicU64,
@@ -187,8 +219,8 @@ impl Counters {
     pub(crate) fn throttled(&self, reason: ThrottleReason) {
         add(&self.throttles[place(&REASONS, &reason)], 1);
     }
-    pub(crate) fn started(&self) {
-        add(&self.sandboxes_started, 1);
+    pub(crate) fn started(&self, kind: StartKind) {
+        add(&self.starts[place(&KINDS, &kind)], 1);
     }
     pub(crate) fn ahead_started(&self) {
         add(&self.starts_ahead, 1);
@@ -226,7 +258,7 @@ impl Counters {
                 .collect(),
             cold_starts: get(&self.cold_starts),
             restores: get(&self.restores),
-            sandboxes_started: get(&self.sandboxes_started),
+            starts: KINDS.into_iter().zip(self.starts.iter().map(get)).collect(),
             starts_ahead: get(&self.starts_ahead),
             starts_ahead_used: get(&self.starts_ahead_used),
             init_failures: get(&self.init_failures),

@@ -64,11 +64,35 @@ impl Contract for FakeContract {
         })
     }
 
+    fn boots_ahead(&self) -> bool {
+        self.0.boots().is_some()
+    }
+
+    fn boot(&self, wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
+        let (world, listener) = (self.0.clone(), wires.runtime_api);
+        let takes = world.boots()?;
+        Some(Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            if let Some(reason) = world.next_boot_failure() {
+                return Err(OpenError::Broken { reason });
+            }
+            Ok(Box::new(NobodysYet { world, listener }) as Box<dyn Booted>)
+        }))
+    }
+
     fn has_images(&self) -> bool {
         self.0.images().is_ok()
     }
 
     fn thawed(&self, wires: Wires) -> Option<Box<dyn Booted>> {
+        let behind = self.0.behind(wires.runtime_api.as_raw_fd());
+        let image = behind.and_then(|instance| instance.spec.image.clone());
+        if image.is_some_and(|image| self.0.is_template(&image)) {
+            return Some(Box::new(NobodysYet {
+                world: self.0.clone(),
+                listener: wires.runtime_api,
+            }));
+        }
         Some(Box::new(Thawed {
             world: self.0.clone(),
             listener: wires.runtime_api,
@@ -121,6 +145,46 @@ impl Booted for Thawed {
 
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A runtime that has booted and waits to be told what it is.
+struct NobodysYet {
+    world: Arc<FakeWorld>,
+    listener: OwnedFd,
+}
+
+impl Booted for NobodysYet {
+    fn begin(
+        self: Box<Self>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        Box::pin(async move {
+            let behind = self.world.behind(self.listener.as_raw_fd());
+            let instance = behind.ok_or_else(closed)?;
+            if !instance.is_somebodys() {
+                self.world
+                    .broken("an instance without a package was told to begin");
+            }
+            self.world.told(instance.spec.instance, opening.env);
+            let init = self.world.next_init();
+            come_up(self.world, instance, self.listener, init).await
+        })
+    }
+
+    fn resume(self: Box<Self>, _: Opening) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>> {
+        self.world.broken("a runtime that never began was resumed");
+        Box::pin(std::future::ready(Err(closed())))
+    }
+
+    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(std::future::ready(
+            self.world.next_prepare().map_or(Ok(()), Err),
+        ))
     }
 }
 

@@ -15,14 +15,14 @@ use freehold_domain::{
     BoxFuture,
     ports::{
         DriverCapacity, ExitCause, ExitReport, ImageError, Instance, InstanceGone, InstanceIo,
-        InstanceSpec, InstanceUsage, SandboxDriver, Spent, StartError, StartImage,
+        InstanceSpec, InstanceUsage, SandboxDriver, Specialisation, Spent, StartError, StartImage,
     },
     time::Mono,
 };
 use parking_lot::Mutex;
 use std::{
     io::{PipeWriter, Write},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -77,6 +77,7 @@ pub struct FakeInstance {
 struct State {
     io_taken: bool,
     frozen: bool,
+    package: Option<Arc<OwnedFd>>,
     running: u16,
     usage: InstanceUsage,
     stdout: Option<PipeWriter>,
@@ -91,11 +92,13 @@ impl FakeInstance {
             pids: 1,
             ..InstanceUsage::default()
         };
+        let package = spec.package.clone();
         Arc::new(Self {
             spec,
             world: Arc::downgrade(world),
             state: Mutex::new(State {
                 usage,
+                package,
                 ..State::default()
             }),
             exit: watch::Sender::new(None),
@@ -119,6 +122,11 @@ impl FakeInstance {
             }
         }
         self.exit.borrow().clone().expect("it was set above")
+    }
+
+    /// Whether it is of a revision, from the start or by now.
+    pub fn is_somebodys(&self) -> bool {
+        self.state.lock().package.is_some()
     }
 
     /// Whether it has ended.
@@ -183,6 +191,26 @@ impl Instance for FakeInstance {
         })
     }
 
+    fn specialise(
+        &self,
+        to: Specialisation,
+        _deadline: Mono,
+    ) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async move {
+            tokio::time::sleep(SWITCH).await;
+            let world = self.world.upgrade();
+            if let Some(world) = &world {
+                world.next_specialise_failure().map_or(Ok(()), Err)?;
+            }
+            let mut state = self.state.lock();
+            if let (true, Some(world)) = (state.package.is_some(), world) {
+                world.broken("an instance was specialised twice");
+            }
+            state.package = Some(to.package);
+            Ok(())
+        })
+    }
+
     fn take_image(&self, _deadline: Mono) -> BoxFuture<'_, Result<StartImage, ImageError>> {
         Box::pin(async move {
             tokio::time::sleep(SWITCH).await;
@@ -190,7 +218,7 @@ impl Instance for FakeInstance {
                 return Err(ImageError::Gone);
             }
             let world = self.world.upgrade().ok_or(ImageError::Gone)?;
-            let image = world.take_image(self.spec.runtime);
+            let image = world.take_image(self.spec.runtime, !self.is_somebodys());
             self.end(ExitCause::Destroyed);
             image
         })

@@ -44,6 +44,12 @@ pub trait Contract: Send + Sync {
         opening: Opening,
     ) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>>;
 
+    /// Whether its runtimes can be booted ahead and told later what they are to be: whether
+    /// [`Contract::boot`] is worth an instance.
+    fn boots_ahead(&self) -> bool {
+        false
+    }
+
     /// Waits until a runtime that nobody owns yet has booted; `None` where the contract cannot
     /// tell a runtime later what it is to be.
     fn boot(&self, _wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {

@@ -9,26 +9,29 @@ use super::{
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
     snapshots,
+    stock::{self, Ahead, Spare},
 };
 use crate::{
     environment,
     logs::{InstanceLog, PlatformEvent, Status},
     node::Node,
     route::Revision,
+    stats::StartKind,
 };
 use bytes::Bytes;
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
     ports::{
-        ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError, Opening,
-        PackageError, StartError, StartImage, Wires,
+        Booted, ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
+        Opening, PackageError, Specialisation, StartError, StartImage, Wires,
     },
     runtime::RuntimeFamily,
     time::{Mono, Wall},
 };
 use parking_lot::Mutex;
 use std::{
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -91,7 +94,8 @@ pub(crate) enum InitFailureKind {
 /// Why there is no instance.
 pub(crate) enum LaunchFailed {
     Init(InitFailure, Attempt),
-    /// A start image did not come to life. The function has not been heard.
+    /// A start image did not come to life, or what was booted ahead did not come along. The
+    /// function has not been heard.
     NotThawed {
         reason: String,
         attempt: Attempt,
@@ -111,11 +115,23 @@ pub(crate) async fn launch(
     phase: Phase,
     init_timeout: Duration,
 ) -> Result<Cell, LaunchFailed> {
+    let begun = node.parts.clock.now();
     if let (Phase::Init, Some(of)) = (phase, &revision.snapshot)
         && let Some(image) = snapshots::for_start(node, revision, of)
     {
         let way = Way::Thaw(image);
-        match bring_up(node, revision, core, attempt, phase, init_timeout, way).await {
+        match bring_up(
+            node,
+            revision,
+            core,
+            attempt,
+            phase,
+            init_timeout,
+            way,
+            begun,
+        )
+        .await
+        {
             Err(LaunchFailed::NotThawed {
                 reason,
                 attempt: back,
@@ -126,8 +142,53 @@ pub(crate) async fn launch(
             done => return done,
         }
     }
+    if phase == Phase::Init
+        && let Some(ahead) = stock::take(node, revision, core)
+    {
+        let (way, is_template) = match ahead {
+            Ahead::Booted(spare) => (Way::Booted(spare), false),
+            Ahead::Image(image) => (Way::Template(image), true),
+        };
+        let up = bring_up(
+            node,
+            revision,
+            core,
+            attempt,
+            phase,
+            init_timeout,
+            way,
+            begun,
+        )
+        .await;
+        if is_template {
+            let thawed = !matches!(up, Err(LaunchFailed::NotThawed { .. }));
+            let templates = &node.stock.templates;
+            templates.went(node, revision.runtime.id, thawed);
+        }
+        match up {
+            Err(LaunchFailed::NotThawed {
+                reason,
+                attempt: back,
+            }) => {
+                let function = &revision.function.name;
+                tracing::warn!(%function, reason, "what was booted ahead did not come along");
+                attempt = back;
+            }
+            done => return done,
+        }
+    }
     let way = Way::Execute;
-    bring_up(node, revision, core, attempt, phase, init_timeout, way).await
+    bring_up(
+        node,
+        revision,
+        core,
+        attempt,
+        phase,
+        init_timeout,
+        way,
+        begun,
+    )
+    .await
 }
 
 /// What an instance comes from.
@@ -136,8 +197,35 @@ enum Way {
     Execute,
     /// The start image of its revision.
     Thaw(StartImage),
+    /// One that has booted and is nobody's yet.
+    Booted(Box<Spare>),
+    /// The start image of one that had booted and was nobody's.
+    Template(StartImage),
 }
 
+/// The line to an instance that runs, before it is opened.
+enum Wire {
+    /// It was executed for this revision.
+    Executed(Wires),
+    /// It was thawed after its init.
+    Thawed(Wires),
+    /// It waits to be told what it is.
+    Booted(Box<dyn Booted>),
+}
+
+/// An instance that runs, with what it speaks through.
+struct Raised {
+    instance: Arc<dyn Instance>,
+    platform: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    wire: Wire,
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call, told what to bring up and how"
+)]
 async fn bring_up(
     node: &Arc<Node>,
     revision: &Arc<Revision>,
@@ -146,14 +234,17 @@ async fn bring_up(
     phase: Phase,
     init_timeout: Duration,
     way: Way,
+    begun: Mono,
 ) -> Result<Cell, LaunchFailed> {
     let clock = &node.parts.clock;
-    let begun = clock.now();
-    let image = match way {
-        Way::Execute => None,
-        Way::Thaw(image) => Some(image),
+    let is_restored = matches!(way, Way::Thaw(_));
+    let is_template = matches!(way, Way::Template(_));
+    let kind = match &way {
+        Way::Execute => StartKind::Executed,
+        Way::Thaw(_) => StartKind::Restored,
+        Way::Booted(_) => StartKind::Booted,
+        Way::Template(_) => StartKind::Template,
     };
-    let is_restored = image.is_some();
     let key =
         node.parts
             .credentials
@@ -168,16 +259,15 @@ async fn bring_up(
         instance: attempt.instance,
         core,
         env,
-        image,
     };
-    let started = match start_sandbox(node, revision, plan, begun).await {
-        Ok(started) => started,
-        Err(InvokeError::Internal { reason, .. }) if is_restored => {
+    let raised = match raise(node, revision, plan, way, begun).await {
+        Ok(raised) => raised,
+        Err(InvokeError::Internal { reason, .. }) if kind != StartKind::Executed => {
             return Err(LaunchFailed::NotThawed { reason, attempt });
         }
         Err(error) => return Err(LaunchFailed::Platform(error)),
     };
-    let Some(instance) = started else {
+    let Some(raised) = raised else {
         let failure = InitFailure {
             kind: InitFailureKind::NoProgram,
             start: clock.now().since(begun),
@@ -192,13 +282,14 @@ async fn bring_up(
         attempt.log.flush();
         return Err(LaunchFailed::Init(failure, attempt));
     };
-    node.counters.started();
-    let Some(io) = instance.take_io() else {
-        return Err(LaunchFailed::Platform(internal(
-            "sandbox",
-            "an instance came without IO",
-        )));
-    };
+    node.counters.started(kind);
+    let Raised {
+        instance,
+        platform,
+        stdout,
+        stderr,
+        wire,
+    } = raised;
     match phase {
         Phase::Init if is_restored => {
             let event = PlatformEvent::RestoreStart { revision };
@@ -209,25 +300,21 @@ async fn bring_up(
         }
         Phase::Invoke => {}
     }
-    if let Err(error) = attempt.log.attach(node, core, io.stdout, io.stderr) {
+    if let Err(error) = attempt.log.attach(node, core, stdout, stderr) {
         return Err(LaunchFailed::Platform(internal("logs", &error.to_string())));
     }
     let chain = Arc::new(Chain::new(revision.function.tenant.clone()));
     let platform = node.parts.platform.serve(
-        io.platform,
+        platform,
         &revision.function,
         attempt.instance,
         chain.clone(),
     );
-    let wires = Wires {
-        runtime_api: io.runtime_api,
-        frames: io.frames,
-    };
 
     let up = clock.now();
     let start = up.since(begun);
     let opened = {
-        let open = open(revision, phase, is_restored, wires, opening);
+        let open = open(revision, phase, wire, opening);
         let mut exited = instance.exited();
         tokio::pin!(open);
         tokio::select! {
@@ -278,7 +365,15 @@ async fn bring_up(
                 &status,
             );
             attempt.log.flush();
-            if is_restored && !matches!(failure.kind, InitFailureKind::Reported { .. }) {
+            let not_thawed = match &failure.kind {
+                InitFailureKind::Reported { .. } => false,
+                // Init after a template is the function's own, and may end as it likes; but a
+                // signal may come from what was thawed.
+                InitFailureKind::Exited(ExitCause::Signaled(_))
+                | InitFailureKind::Broken { .. } => is_restored || is_template,
+                _ => is_restored,
+            };
+            if not_thawed {
                 let reason = format!("{status:?}");
                 return Err(LaunchFailed::NotThawed { reason, attempt });
             }
@@ -361,26 +456,32 @@ fn log_coming_up(
 async fn open(
     revision: &Revision,
     phase: Phase,
-    is_restored: bool,
-    wires: Wires,
+    wire: Wire,
     opening: Opening,
 ) -> Result<Arc<dyn Link>, OpenError> {
     let contract = &revision.contract;
-    if is_restored {
-        let booted = contract.thawed(wires).ok_or_else(|| OpenError::Broken {
-            reason: "its contract has no start images".to_owned(),
-        })?;
-        return booted.resume(opening).await;
-    }
+    let link = match wire {
+        Wire::Thawed(wires) => {
+            let booted = contract.thawed(wires).ok_or_else(no_images)?;
+            return booted.resume(opening).await;
+        }
+        Wire::Booted(booted) => booted.begin(opening.clone()).await?,
+        Wire::Executed(wires) => contract.open(wires, opening.clone()).await?,
+    };
     if phase == Phase::Snapshot || !revision.is_snap_start() || !contract.has_images() {
-        return contract.open(wires, opening).await;
+        return Ok(link);
     }
-    let link = contract.open(wires, opening.clone()).await?;
     match link.prepare_image().await {
         Ok(()) | Err(OpenError::Broken { .. }) => link.resume(opening).await?,
         Err(error @ OpenError::Init { .. }) => return Err(error),
     }
     Ok(link)
+}
+
+fn no_images() -> OpenError {
+    OpenError::Broken {
+        reason: "its contract has no start images".to_owned(),
+    }
 }
 
 /// When an instance is too old for another event: the longest run and a margin before its
@@ -461,16 +562,17 @@ struct Plan {
     instance: InstanceId,
     core: CoreId,
     env: Vec<(String, String)>,
-    image: Option<StartImage>,
 }
 
-/// `None` when the package has no program to run, which is its author's to mend.
-async fn start_sandbox(
+/// Brings a process up that is this revision's, or about to be told so; `None` when the package
+/// has no program to run, which is its author's to mend.
+async fn raise(
     node: &Arc<Node>,
     revision: &Revision,
     plan: Plan,
+    way: Way,
     begun: Mono,
-) -> Result<Option<Arc<dyn Instance>>, InvokeError> {
+) -> Result<Option<Raised>, InvokeError> {
     let (parts, spec) = (&node.parts, &revision.spec);
     let package = parts
         .packages
@@ -479,26 +581,101 @@ async fn start_sandbox(
         .await
         .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
     let deadline = begun + SANDBOX_TIMEOUT;
-    let Plan {
-        instance,
-        core,
-        env,
-        image,
-    } = plan;
+    let (image, is_template) = match way {
+        Way::Execute => (None, false),
+        Way::Thaw(image) => (Some(image), false),
+        Way::Template(image) => (Some(image), true),
+        Way::Booted(spare) => {
+            let to = Specialisation {
+                package,
+                memory: spec.memory,
+                tmp: spec.tmp,
+                pids: parts.limits.instance_pids,
+                cpu: parts.config.cpu.share(spec.memory),
+            };
+            return spare.become_one(to, deadline).await.map(Some);
+        }
+    };
+    let is_thawed = image.is_some();
     let spec = InstanceSpec {
-        instance,
-        core,
+        instance: plan.instance,
+        core: plan.core,
         runtime: revision.runtime.id,
         package: Some(package),
         image,
         args: Vec::new(),
-        env,
+        env: if is_template { Vec::new() } else { plan.env },
         memory: spec.memory,
         tmp: spec.tmp,
         pids: parts.limits.instance_pids,
         descriptors: parts.limits.instance_descriptors,
         cpu: parts.config.cpu.share(spec.memory),
     };
+    let Some(instance) = start_sandbox(node, revision, spec, deadline).await? else {
+        return Ok(None);
+    };
+    let Some(io) = instance.take_io() else {
+        return Err(internal("sandbox", "an instance came without IO"));
+    };
+    let wires = Wires {
+        runtime_api: io.runtime_api,
+        frames: io.frames,
+    };
+    let wire = if is_template {
+        let booted = revision.contract.thawed(wires);
+        Wire::Booted(booted.ok_or_else(|| internal("contract", "it has no start images"))?)
+    } else if is_thawed {
+        Wire::Thawed(wires)
+    } else {
+        Wire::Executed(wires)
+    };
+    Ok(Some(Raised {
+        instance,
+        platform: io.platform,
+        stdout: io.stdout,
+        stderr: io.stderr,
+        wire,
+    }))
+}
+
+impl Spare {
+    /// Becomes an instance of a revision that has not run yet.
+    async fn become_one(
+        self: Box<Self>,
+        to: Specialisation,
+        by: Mono,
+    ) -> Result<Raised, InvokeError> {
+        // Its own booking ends here: who starts has booked for the instance that this becomes.
+        let Self {
+            instance,
+            booted,
+            platform,
+            stdout,
+            stderr,
+            ..
+        } = *self;
+        if let Err(error) = instance.specialise(to, by).await {
+            instance.destroy().await;
+            return Err(internal("sandbox", &error.to_string()));
+        }
+        Ok(Raised {
+            instance,
+            platform,
+            stdout,
+            stderr,
+            wire: Wire::Booted(booted),
+        })
+    }
+}
+
+/// `None` when the package has no program to run.
+async fn start_sandbox(
+    node: &Arc<Node>,
+    revision: &Revision,
+    spec: InstanceSpec,
+    deadline: Mono,
+) -> Result<Option<Arc<dyn Instance>>, InvokeError> {
+    let parts = &node.parts;
     let goes_on =
         || parts.clock.now() + SPAWNER_RETRY < deadline && !node.draining.load(Ordering::Acquire);
     let mut lost = 0;

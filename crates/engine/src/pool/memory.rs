@@ -179,7 +179,7 @@ impl MemoryBook {
             if !wanted() {
                 break None;
             }
-            if evict_oldest(node).await {
+            if node.stock.give_back_one().await || evict_oldest(node).await {
                 continue;
             }
             tokio::select! {

@@ -1,6 +1,7 @@
 //! Everything that an instance of one revision needs to know, made once.
 
 use crate::{
+    environment,
     keep::Keep,
     node::Node,
     pool::{Pool, SnapshotOf},
@@ -25,6 +26,9 @@ pub(crate) struct Revision {
     pub(crate) spec: RevisionSpecV1,
     pub(crate) runtime: RuntimeRow,
     pub(crate) contract: Arc<dyn Contract>,
+    /// Whether its environment means something to the runtime's own start, so that nothing booted
+    /// ahead can be told of it.
+    pub(crate) executes_plainly: bool,
     /// The tenant's variables.
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) log_group: LogGroupName,
@@ -77,6 +81,7 @@ impl Revision {
             spec,
             runtime,
             contract,
+            executes_plainly: environment::is_for_execution(&variables),
             variables,
             log_group,
             snapshot,

@@ -283,11 +283,16 @@ impl MetricsSource for Numbers {
                     "Of those, the ones that came from a version's start image",
                     stats.restores as f64,
                 ),
-                counter(
-                    "freehold_sandboxes_started",
-                    "Sandboxes that became instances",
-                    stats.sandboxes_started as f64,
-                ),
+                Family {
+                    name: "freehold_starts",
+                    help: "Sandboxes that became instances, by how they came up",
+                    is_counter: true,
+                    samples: stats
+                        .starts
+                        .iter()
+                        .map(|(kind, n)| sample("kind", kind, *n))
+                        .collect(),
+                },
                 counter(
                     "freehold_starts_ahead",
                     "Instances started before an event needed them",
@@ -377,6 +382,16 @@ impl MetricsSource for Numbers {
                     "freehold_instances_frozen",
                     "Frozen instances",
                     stats.instances_frozen as f64,
+                ),
+                gauge(
+                    "freehold_booted",
+                    "Booted instances that are nobody's yet",
+                    stats.booted as f64,
+                ),
+                gauge(
+                    "freehold_template_bytes",
+                    "Memory of start images of booted runtimes",
+                    stats.template_bytes as f64,
                 ),
                 gauge(
                     "freehold_instances_minimum",

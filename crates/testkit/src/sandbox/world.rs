@@ -78,6 +78,10 @@ struct State {
     image_bytes: u64,
     image_failures: VecDeque<ImageError>,
     images_taken: Vec<Weak<OwnedFd>>,
+    templates: Vec<Weak<OwnedFd>>,
+    boots: Option<Duration>,
+    boot_failures: VecDeque<String>,
+    specialise_failures: VecDeque<StartError>,
     restores: VecDeque<Init>,
     prepares: VecDeque<OpenError>,
     hooks: Vec<(InstanceId, &'static str)>,
@@ -111,6 +115,10 @@ impl FakeWorld {
                 image_bytes: 10 << 20,
                 image_failures: VecDeque::new(),
                 images_taken: Vec::new(),
+                templates: Vec::new(),
+                boots: None,
+                boot_failures: VecDeque::new(),
+                specialise_failures: VecDeque::new(),
                 restores: VecDeque::new(),
                 prepares: VecDeque::new(),
                 hooks: Vec::new(),
@@ -269,13 +277,56 @@ impl FakeWorld {
     pub(crate) fn images(&self) -> Result<(), String> {
         self.state.lock().images.clone()
     }
-    pub(super) fn take_image(&self, runtime: u32) -> Result<StartImage, ImageError> {
+    /// Runtimes boot ahead from now on, and take this long.
+    pub fn boot_ahead(&self, takes: Duration) {
+        self.state.lock().boots = Some(takes);
+    }
+    /// The next boot ahead fails.
+    pub fn push_boot_failure(&self, reason: &str) {
+        self.state.lock().boot_failures.push_back(reason.to_owned());
+    }
+    /// The next booted instance does not become a revision's.
+    pub fn push_specialise_failure(&self, failure: StartError) {
+        self.state.lock().specialise_failures.push_back(failure);
+    }
+    /// Live instances that are nobody's yet.
+    pub fn nobodys(&self) -> usize {
+        let live: Vec<_> = {
+            let state = self.state.lock();
+            state.live.values().filter_map(Weak::upgrade).collect()
+        };
+        live.iter().filter(|one| !one.is_somebodys()).count()
+    }
+    pub(crate) fn boots(&self) -> Option<Duration> {
+        self.state.lock().boots
+    }
+    pub(crate) fn next_boot_failure(&self) -> Option<String> {
+        self.state.lock().boot_failures.pop_front()
+    }
+    pub(super) fn next_specialise_failure(&self) -> Option<StartError> {
+        self.state.lock().specialise_failures.pop_front()
+    }
+    pub(crate) fn is_template(&self, image: &StartImage) -> bool {
+        let state = self.state.lock();
+        let templates = state.templates.iter().filter_map(Weak::upgrade);
+        templates
+            .into_iter()
+            .any(|known| Arc::ptr_eq(&known, &image.descriptor))
+    }
+    pub(super) fn take_image(
+        &self,
+        runtime: u32,
+        is_template: bool,
+    ) -> Result<StartImage, ImageError> {
         let mut state = self.state.lock();
         if let Some(failure) = state.image_failures.pop_front() {
             return Err(failure);
         }
         let descriptor = Arc::new(crate::seams::nothing());
         state.images_taken.push(Arc::downgrade(&descriptor));
+        if is_template {
+            state.templates.push(Arc::downgrade(&descriptor));
+        }
         Ok(StartImage {
             runtime,
             bytes: state.image_bytes,

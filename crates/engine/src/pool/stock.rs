@@ -1,0 +1,375 @@
+//! Booted instances that are nobody's yet, and start images of booted runtimes.
+//!
+//! ```text
+//!   (none) ──boot, or thaw a template──▶ ready ──a start takes it──▶ an instance of a revision
+//!                                         │ too many, memory is short, died
+//!                                         ▼
+//!                                      destroyed
+//! ```
+//!
+//! Shelves by core, runtime and, where the runtime sizes its heap as it boots, memory. How many a
+//! shelf holds follows the starts that asked for it; it is filled off the request's path, one at a
+//! time, only from memory that nobody else needs, and is the first to give memory back. Nothing of a
+//! tenant's has ever run in what lies here: no environment, no package, no credentials.
+//!
+//! What cannot be had from here is started plainly: an empty shelf, a function whose environment
+//! means something to the runtime's own start, an instance that does not come along.
+
+mod boot;
+mod demand;
+mod templates;
+
+pub(crate) use boot::Spare;
+pub(crate) use templates::Templates;
+
+use crate::{node::Node, route::Revision};
+use demand::Demand;
+use freehold_domain::{
+    ids::{CoreId, Mebibytes},
+    ports::{Contract, StartImage},
+    runtime::{RuntimeFamily, RuntimeRow},
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Shelves at the most: one more pushes out the one that was asked last.
+const SHELVES_MAX: usize = 64;
+/// How often a shelf is looked at while nobody asks.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A shelf is filled this long after it was asked: starts that come together go first.
+const BREATH: Duration = Duration::from_millis(10);
+/// The wait after a boot that failed; doubles with every further one.
+const TROUBLE: Duration = Duration::from_secs(5);
+const TROUBLE_MAX: Duration = Duration::from_secs(600);
+
+/// What a booted instance can become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ShelfKey {
+    pub(crate) core: CoreId,
+    pub(crate) runtime: u32,
+    /// Of runtimes that size their heap as they boot; else `None`.
+    pub(crate) memory: Option<Mebibytes>,
+}
+
+/// What a start is given.
+pub(crate) enum Ahead {
+    /// A booted instance.
+    Booted(Box<Spare>),
+    /// The image of a booted one, to be thawed on the spot.
+    Image(StartImage),
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Stock {
+    shelves: Mutex<HashMap<ShelfKey, Shelf>>,
+    pub(crate) templates: Templates,
+    /// Instances that boot right now.
+    making: AtomicUsize,
+}
+
+struct Shelf {
+    contract: Arc<dyn Contract>,
+    demand: Demand,
+    ready: Vec<Spare>,
+    wake: Arc<Notify>,
+    is_tended: bool,
+    failures: u32,
+    not_before: Mono,
+    /// What one of them takes, bytes.
+    expected_bytes: u64,
+    asked_at: Mono,
+}
+
+/// What a shelf needs next.
+enum Step {
+    /// This long, or until it is asked.
+    Wait(Duration, Arc<Notify>),
+    Make,
+    End(Box<Spare>),
+    /// Nothing any more.
+    Over,
+}
+
+impl ShelfKey {
+    /// The shelf for a revision's starts on a core; `None` where they are all plain.
+    pub(crate) fn of(revision: &Revision, core: CoreId) -> Option<Self> {
+        if revision.executes_plainly || !revision.contract.boots_ahead() {
+            return None;
+        }
+        Self::new(&revision.runtime, revision.spec.memory, core)
+    }
+
+    fn new(runtime: &RuntimeRow, memory: Mebibytes, core: CoreId) -> Option<Self> {
+        let memory = match runtime.family {
+            RuntimeFamily::Python => None,
+            // V8 and the JVM take the memory that they see for the size of their heaps.
+            RuntimeFamily::Node | RuntimeFamily::Java => Some(memory),
+            RuntimeFamily::Provided => return None,
+        };
+        let runtime = runtime.id;
+        Some(Self {
+            core,
+            runtime,
+            memory,
+        })
+    }
+}
+
+/// Takes what there is for a start of `revision` on `core`, and sees to more.
+pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Option<Ahead> {
+    let key = ShelfKey::of(revision, core)?;
+    let now = node.parts.clock.now();
+    let taken = {
+        let mut shelves = node.stock.shelves.lock();
+        let shelf = open(&mut shelves, key, &revision.contract, node);
+        shelf.demand.start(now);
+        shelf.asked_at = now;
+        let mut taken = None;
+        while let Some(spare) = shelf.ready.pop() {
+            if spare.has_ended() {
+                continue;
+            }
+            taken = Some(spare);
+            break;
+        }
+        taken
+    };
+    tend(node, key);
+    match taken {
+        Some(spare) => Some(Ahead::Booted(Box::new(spare))),
+        None => node
+            .stock
+            .templates
+            .draw(node, key.runtime)
+            .map(Ahead::Image),
+    }
+}
+
+/// A function of this runtime was made ready: starts are to be expected, on any core.
+pub(crate) fn expect(node: &Arc<Node>, runtime: &RuntimeRow, memory: Mebibytes) {
+    let Some(contract) = node.parts.contracts.get(&runtime.family) else {
+        return;
+    };
+    if !contract.boots_ahead() {
+        return;
+    }
+    for core in 0..node.parts.cores.max(1) {
+        let Some(key) = ShelfKey::new(runtime, memory, CoreId(core)) else {
+            return;
+        };
+        let now = node.parts.clock.now();
+        open(&mut node.stock.shelves.lock(), key, contract, node)
+            .demand
+            .expect(now);
+        tend(node, key);
+    }
+}
+
+/// A shelf, made if need be.
+fn open<'a>(
+    shelves: &'a mut HashMap<ShelfKey, Shelf>,
+    key: ShelfKey,
+    contract: &Arc<dyn Contract>,
+    node: &Node,
+) -> &'a mut Shelf {
+    if shelves.len() >= SHELVES_MAX && !shelves.contains_key(&key) {
+        // Its keeper finds it gone; what it holds is destroyed with its handles.
+        let oldest = shelves.iter().min_by_key(|(_, shelf)| shelf.asked_at);
+        if let Some(oldest) = oldest.map(|(key, _)| *key) {
+            shelves.remove(&oldest);
+        }
+    }
+    shelves.entry(key).or_insert_with(|| Shelf {
+        contract: contract.clone(),
+        demand: Demand::default(),
+        ready: Vec::new(),
+        wake: Arc::default(),
+        is_tended: false,
+        failures: 0,
+        not_before: Mono(0),
+        expected_bytes: node.parts.config.memory_expected.bytes(),
+        asked_at: node.parts.clock.now(),
+    })
+}
+
+/// Sees to it that a shelf has a keeper that looks again now.
+fn tend(node: &Arc<Node>, key: ShelfKey) {
+    {
+        let mut shelves = node.stock.shelves.lock();
+        let Some(shelf) = shelves.get_mut(&key) else {
+            return;
+        };
+        if std::mem::replace(&mut shelf.is_tended, true) {
+            shelf.wake.notify_one();
+            return;
+        }
+    }
+    node.spawn_on(key.core, keep(Arc::downgrade(node), key));
+}
+
+/// Keeps one shelf as full as it should be.
+async fn keep(node: Weak<Node>, key: ShelfKey) {
+    loop {
+        let Some(strong) = node.upgrade() else {
+            return;
+        };
+        let clock = strong.parts.clock.clone();
+        match strong.stock.step(&strong, key) {
+            Step::Over => return,
+            Step::End(spare) => {
+                spare.end().await;
+            }
+            Step::Make => {
+                clock.sleep(BREATH).await;
+                strong.stock.make(&strong, key).await;
+            }
+            Step::Wait(span, wake) => {
+                drop(strong);
+                tokio::select! {
+                    () = clock.sleep(span) => {}
+                    () = wake.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+impl Stock {
+    fn step(&self, node: &Node, key: ShelfKey) -> Step {
+        let now = node.parts.clock.now();
+        let stops = node.draining.load(Ordering::Acquire);
+        let mut shelves = self.shelves.lock();
+        let Some(shelf) = shelves.get_mut(&key) else {
+            return Step::Over;
+        };
+        let wanted = if stops { 0 } else { shelf.demand.wanted(now) };
+        let ended = shelf.ready.iter().position(Spare::has_ended);
+        if let Some(ended) = ended {
+            return Step::End(Box::new(shelf.ready.remove(ended)));
+        }
+        if shelf.ready.len() > wanted {
+            return Step::End(Box::new(shelf.ready.remove(0)));
+        }
+        if wanted == 0 {
+            shelves.remove(&key);
+            return Step::Over;
+        }
+        if shelf.ready.len() < wanted && now >= shelf.not_before {
+            return Step::Make;
+        }
+        let lacks = shelf.ready.len() < wanted;
+        let wait = if lacks {
+            shelf.not_before.since(now).min(LOOK_AGAIN)
+        } else {
+            LOOK_AGAIN
+        };
+        Step::Wait(wait, shelf.wake.clone())
+    }
+
+    /// Makes one for a shelf, or notes why not.
+    async fn make(&self, node: &Arc<Node>, key: ShelfKey) {
+        let shelf = {
+            let shelves = self.shelves.lock();
+            let shelf = shelves.get(&key);
+            shelf.map(|shelf| (shelf.contract.clone(), shelf.expected_bytes))
+        };
+        let Some((contract, expected_bytes)) = shelf else {
+            return;
+        };
+        self.making.fetch_add(1, Ordering::AcqRel);
+        self.templates.see_to(node, key, &contract).await;
+        let made = boot::make(node, key, &contract, expected_bytes).await;
+        self.making.fetch_sub(1, Ordering::AcqRel);
+        let now = node.parts.clock.now();
+        let left_over = {
+            let mut shelves = self.shelves.lock();
+            match (made, shelves.get_mut(&key)) {
+                (Ok(spare), Some(shelf)) if !node.draining.load(Ordering::Acquire) => {
+                    shelf.failures = 0;
+                    shelf.expected_bytes = spare.bytes();
+                    shelf.ready.push(spare);
+                    None
+                }
+                (Ok(spare), _) => Some(spare),
+                (Err(error), Some(shelf)) => {
+                    let wait = match error {
+                        boot::NotMade::NoRoom => TROUBLE,
+                        boot::NotMade::Never => TROUBLE_MAX * 6,
+                        boot::NotMade::Failed { reason } => {
+                            let wait = TROUBLE * (1 << shelf.failures.min(8));
+                            shelf.failures += 1;
+                            tracing::info!(
+                                runtime = key.runtime,
+                                reason,
+                                "no instance could be booted ahead"
+                            );
+                            wait.min(TROUBLE_MAX)
+                        }
+                    };
+                    shelf.not_before = now + wait;
+                    None
+                }
+                (Err(_), None) => None,
+            }
+        };
+        if let Some(spare) = left_over {
+            spare.end().await;
+        }
+    }
+
+    /// Ends one for its memory; `false` when there is none.
+    pub(super) async fn give_back_one(&self) -> bool {
+        let spare = {
+            let mut shelves = self.shelves.lock();
+            let fullest = shelves
+                .values_mut()
+                .filter(|shelf| !shelf.ready.is_empty())
+                .max_by_key(|shelf| shelf.ready.len());
+            fullest.map(|shelf| shelf.ready.remove(0))
+        };
+        match spare {
+            Some(spare) => {
+                spare.end().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends all; for shutdown.
+    pub(crate) async fn clear(&self) {
+        loop {
+            let spare = {
+                let mut shelves = self.shelves.lock();
+                let full = shelves.values_mut().find(|shelf| !shelf.ready.is_empty());
+                full.and_then(|shelf| shelf.ready.pop())
+            };
+            match spare {
+                Some(spare) => spare.end().await,
+                None => break,
+            }
+        }
+        self.templates.clear();
+    }
+
+    /// Whether any is being made.
+    pub(crate) fn is_making(&self) -> bool {
+        self.making.load(Ordering::Acquire) > 0
+    }
+
+    /// Booted instances that wait.
+    pub(crate) fn len(&self) -> usize {
+        let shelves = self.shelves.lock();
+        shelves.values().map(|shelf| shelf.ready.len()).sum()
+    }
+}

@@ -1,0 +1,176 @@
+//! Making one booted instance: from a template's image where there is one, else by executing the
+//! runtime.
+
+use super::ShelfKey;
+use crate::{node::Node, pool::Booking};
+use freehold_domain::{
+    ids::Mebibytes,
+    ports::{
+        Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, StartError, StartImage,
+        Wires,
+    },
+    time::Mono,
+};
+use futures_util::FutureExt;
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+/// How long a runtime may take to boot.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Memory of an instance until it becomes somebody's.
+const BOOT_MEMORY: Mebibytes = Mebibytes(512);
+
+/// A booted instance that waits to be told what it is.
+pub(crate) struct Spare {
+    pub(crate) instance: Arc<dyn Instance>,
+    pub(crate) booted: Box<dyn Booted>,
+    pub(crate) platform: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    /// Gives the memory back to whoever books for the instance now.
+    _booking: Booking,
+    bytes: u64,
+}
+
+/// Why none was made.
+pub(super) enum NotMade {
+    /// No memory to spare.
+    NoRoom,
+    /// The runtime cannot be told later what it is to be.
+    Never,
+    Failed {
+        reason: String,
+    },
+}
+
+impl Spare {
+    /// Whether it ended while it waited.
+    pub(super) fn has_ended(&self) -> bool {
+        self.instance.exited().now_or_never().is_some()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) async fn end(self) {
+        self.instance.destroy().await;
+    }
+}
+
+/// Makes one for a shelf.
+pub(super) async fn make(
+    node: &Arc<Node>,
+    key: ShelfKey,
+    contract: &Arc<dyn Contract>,
+    expected_bytes: u64,
+) -> Result<Spare, NotMade> {
+    if let Some(image) = node.stock.templates.draw(node, key.runtime) {
+        match raise(node, key, contract, expected_bytes, Some(image)).await {
+            Err(NotMade::Failed { reason }) => {
+                node.stock
+                    .templates
+                    .did_not_thaw(node, key.runtime, &reason);
+            }
+            made => return made,
+        }
+    }
+    raise(node, key, contract, expected_bytes, None).await
+}
+
+/// Boots one, or thaws it.
+pub(super) async fn raise(
+    node: &Arc<Node>,
+    key: ShelfKey,
+    contract: &Arc<dyn Contract>,
+    expected_bytes: u64,
+    image: Option<StartImage>,
+) -> Result<Spare, NotMade> {
+    let booking = node.memory.book_spare(node, expected_bytes);
+    let booking = booking.ok_or(NotMade::NoRoom)?;
+    let parts = &node.parts;
+    let memory = key.memory.unwrap_or(BOOT_MEMORY);
+    let is_thawed = image.is_some();
+    let spec = InstanceSpec {
+        instance: parts.ids.instance(),
+        core: key.core,
+        runtime: key.runtime,
+        package: None,
+        image,
+        args: Vec::new(),
+        env: Vec::new(),
+        memory,
+        tmp: Mebibytes(parts.limits.tmp_min_mib),
+        pids: parts.limits.instance_pids,
+        descriptors: parts.limits.instance_descriptors,
+        cpu: parts.config.cpu.share(memory),
+    };
+    let deadline = parts.clock.now() + BOOT_TIMEOUT;
+    let failed = |reason: String| NotMade::Failed { reason };
+    let instance = tokio::select! {
+        started = parts.driver.start(spec, deadline) => {
+            started.map_err(|error: StartError| failed(error.to_string()))?
+        }
+        () = node.stopped() => return Err(NotMade::NoRoom),
+    };
+    let Some(io) = instance.take_io() else {
+        return Err(failed("an instance came without IO".to_owned()));
+    };
+    let wires = Wires {
+        runtime_api: io.runtime_api,
+        frames: io.frames,
+    };
+    let booted = if is_thawed {
+        contract.thawed(wires).ok_or(NotMade::Never)
+    } else {
+        boot(node, contract, wires, &*instance, deadline).await
+    };
+    let booted = match booted {
+        Ok(booted) => booted,
+        Err(error) => {
+            instance.destroy().await;
+            return Err(error);
+        }
+    };
+    let usage = instance.usage().await.unwrap_or_default();
+    let bytes = usage.memory_bytes.max(1 << 20);
+    booking.adjust(bytes);
+    Ok(Spare {
+        instance,
+        booted,
+        platform: io.platform,
+        stdout: io.stdout,
+        stderr: io.stderr,
+        _booking: booking,
+        bytes,
+    })
+}
+
+/// Waits until an executed runtime has booted, and rehearses.
+async fn boot(
+    node: &Arc<Node>,
+    contract: &Arc<dyn Contract>,
+    wires: Wires,
+    instance: &dyn Instance,
+    deadline: Mono,
+) -> Result<Box<dyn Booted>, NotMade> {
+    let failed = |reason: String| Err(NotMade::Failed { reason });
+    let booting = contract.boot(wires).ok_or(NotMade::Never)?;
+    let rehearsed = async {
+        let booted = booting.await?;
+        booted.rehearse().await?;
+        Ok::<_, OpenError>(booted)
+    };
+    tokio::select! {
+        biased;
+        booted = rehearsed => match booted {
+            Ok(booted) => Ok(booted),
+            Err(error) => failed(error.to_string()),
+        },
+        report = instance.exited() => {
+            let ExitReport { cause, .. } = report;
+            failed(format!("it ended as it booted: {cause:?}"))
+        }
+        () = node.parts.clock.sleep_until(deadline) => failed("it did not boot in time".to_owned()),
+        () = node.stopped() => Err(NotMade::NoRoom),
+    }
+}

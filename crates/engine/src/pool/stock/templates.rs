@@ -1,0 +1,201 @@
+//! Start images of booted runtimes: nobody's code has run in them, everybody's may start from them.
+//!
+//! Several variants per runtime, made one after the other and drawn at random, so that a layout of
+//! memory that was learned from one instance says little about the next. Each is made anew by age
+//! and by the number of starts. A runtime that cannot be carried is left alone for an hour; whoever
+//! finds no image boots.
+
+use super::{ShelfKey, boot};
+use crate::{node::Node, pool::memory::Holding};
+use freehold_domain::{
+    ports::{Contract, ImageError, StartImage},
+    time::Mono,
+};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Variants of a runtime.
+const VARIANTS: usize = 3;
+/// A variant of this age is made anew.
+const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// The same for one that so many started from.
+const STARTS_MAX: u64 = 5_000;
+/// How long a runtime is left alone that could not be carried, or did not come to life again.
+const LEFT_ALONE: Duration = Duration::from_secs(3600);
+/// Starts in a row that may fail.
+const FAILURES_MAX: u32 = 3;
+/// How long the taking of an image may take.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Templates(Mutex<HashMap<u32, Runtime>>);
+
+#[derive(Default)]
+struct Runtime {
+    variants: Vec<Variant>,
+    is_making: bool,
+    not_before: Mono,
+    failed_in_a_row: u32,
+}
+
+struct Variant {
+    image: StartImage,
+    made_at: Mono,
+    starts: u64,
+    _memory: Holding,
+}
+
+impl Templates {
+    /// A variant to start from.
+    pub(crate) fn draw(&self, node: &Node, runtime: u32) -> Option<StartImage> {
+        let mut runtimes = self.0.lock();
+        let variants = &mut runtimes.get_mut(&runtime)?.variants;
+        if variants.is_empty() {
+            return None;
+        }
+        let drawn = node.parts.ids.random() as usize % variants.len();
+        variants[drawn].starts += 1;
+        Some(variants[drawn].image.clone())
+    }
+
+    /// An image did not come to life: what is there of the runtime goes.
+    pub(crate) fn did_not_thaw(&self, node: &Node, runtime: u32, reason: &str) {
+        tracing::warn!(
+            runtime,
+            reason,
+            "a runtime's start image did not come to life"
+        );
+        self.leave_alone(node, runtime);
+    }
+
+    /// How a start from one of them went: after a few in a row that did not come to life all are
+    /// made anew. One alone may be the function's doing.
+    pub(crate) fn went(&self, node: &Node, runtime: u32, thawed: bool) {
+        let is_row = {
+            let mut runtimes = self.0.lock();
+            let known = runtimes.entry(runtime).or_default();
+            known.failed_in_a_row = if thawed { 0 } else { known.failed_in_a_row + 1 };
+            known.failed_in_a_row >= FAILURES_MAX
+        };
+        if is_row {
+            self.did_not_thaw(node, runtime, "several starts in a row failed");
+        }
+    }
+
+    fn leave_alone(&self, node: &Node, runtime: u32) {
+        let gone = {
+            let mut runtimes = self.0.lock();
+            let known = runtimes.entry(runtime).or_default();
+            known.not_before = node.parts.clock.now() + LEFT_ALONE;
+            known.failed_in_a_row = 0;
+            std::mem::take(&mut known.variants)
+        };
+        drop(gone);
+    }
+
+    /// Makes a variant where one is missing or worn: one at a time.
+    pub(super) async fn see_to(
+        &self,
+        node: &Arc<Node>,
+        key: ShelfKey,
+        contract: &Arc<dyn Contract>,
+    ) {
+        // A heap that was sized for one memory is wrong for another.
+        if key.memory.is_some() || !contract.has_images() || node.parts.driver.images().is_err() {
+            return;
+        }
+        let now = node.parts.clock.now();
+        {
+            let mut runtimes = self.0.lock();
+            let known = runtimes.entry(key.runtime).or_default();
+            let worn = |variant: &Variant| {
+                now.since(variant.made_at) >= AGE_MAX || variant.starts >= STARTS_MAX
+            };
+            let is_full = known.variants.len() >= VARIANTS && !known.variants.iter().any(worn);
+            if is_full || known.is_making || now < known.not_before {
+                return;
+            }
+            known.is_making = true;
+        }
+        let made = make(node, key, contract).await;
+        let now = node.parts.clock.now();
+        let failed = {
+            let mut runtimes = self.0.lock();
+            let known = runtimes.entry(key.runtime).or_default();
+            known.is_making = false;
+            match made {
+                Ok(image) => {
+                    if known.variants.len() >= VARIANTS {
+                        known.variants.remove(0);
+                    }
+                    known.variants.push(Variant {
+                        _memory: node.memory.hold(image.bytes),
+                        image,
+                        made_at: now,
+                        starts: 0,
+                    });
+                    None
+                }
+                Err(reason) => reason,
+            }
+        };
+        if let Some(reason) = failed {
+            tracing::info!(
+                runtime = key.runtime,
+                reason,
+                "a runtime is started without an image"
+            );
+            self.leave_alone(node, key.runtime);
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        let gone = std::mem::take(&mut *self.0.lock());
+        drop(gone);
+    }
+
+    /// Images that are held, and their bytes.
+    pub(crate) fn held(&self) -> (usize, u64) {
+        let runtimes = self.0.lock();
+        let images = runtimes.values().flat_map(|runtime| &runtime.variants);
+        images.fold((0, 0), |(count, bytes), variant| {
+            (count + 1, bytes + variant.image.bytes)
+        })
+    }
+}
+
+/// Boots one and takes its image. Errors: why, where that is worth a word.
+async fn make(
+    node: &Arc<Node>,
+    key: ShelfKey,
+    contract: &Arc<dyn Contract>,
+) -> Result<StartImage, Option<String>> {
+    let expected = node.parts.config.memory_expected.bytes();
+    let spare = match boot::raise(node, key, contract, expected, None).await {
+        Ok(spare) => spare,
+        Err(boot::NotMade::Failed { reason }) => return Err(Some(reason)),
+        Err(boot::NotMade::Never) => {
+            return Err(Some("its contract boots nothing ahead".to_owned()));
+        }
+        Err(boot::NotMade::NoRoom) => return Err(None),
+    };
+    let deadline = node.parts.clock.now() + TAKE_TIMEOUT;
+    let taken = async {
+        spare
+            .booted
+            .prepare_image()
+            .await
+            .map_err(|error| error.to_string())?;
+        let taken = spare.instance.take_image(deadline).await;
+        taken.map_err(|error: ImageError| error.to_string())
+    };
+    let taken = tokio::select! {
+        biased;
+        taken = taken => taken,
+        () = node.parts.clock.sleep_until(deadline) => Err("it was not taken in time".to_owned()),
+        () = node.stopped() => Err("the node stops".to_owned()),
+    };
+    spare.end().await;
+    taken.map_err(Some)
+}

@@ -1,0 +1,252 @@
+//! Booted instances that are nobody's yet: how many, for whom, and what when they fail.
+
+mod support;
+
+use freehold_domain::{ids::Mebibytes, outcome::OutcomeKind, ports::StartError};
+use freehold_engine::{EngineParts, StartKind};
+use freehold_testkit::sandbox::Init;
+use std::{sync::Arc, time::Duration};
+use support::*;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// An engine whose runtimes boot ahead, on one core, so that there is one shelf.
+async fn booting(adjust: impl FnOnce(&mut EngineParts)) -> Sim {
+    let sim = Sim::with(adjust).await;
+    sim.world.boot_ahead(ms(30));
+    sim
+}
+
+fn starts(sim: &Sim, kind: StartKind) -> u64 {
+    let starts = sim.engine.stats().starts;
+    starts.iter().find(|(of, _)| *of == kind).unwrap().1
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_booted_before_a_function_is_there() {
+    let sim = booting(|_| {}).await;
+    sim.sleep(60_000).await;
+    assert_eq!(sim.world.started(), 0);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_call_takes_a_booted_instance_with_its_own_environment() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    assert_eq!(sim.world.nobodys(), usize::from(CORES), "one on each core");
+    let (kind, _) = sim.call("f", "x").await.unwrap();
+    assert_eq!(kind, OutcomeKind::Success);
+    assert_eq!(
+        (
+            starts(&sim, StartKind::Booted),
+            starts(&sim, StartKind::Executed)
+        ),
+        (1, 0)
+    );
+    assert_eq!(
+        sim.world.ran_on("GENERATION"),
+        [("1".to_owned(), "x".to_owned())]
+    );
+    let ledger = sim.ledger().await;
+    assert!(
+        ledger[0].usage.init_us > 0,
+        "the function's own init is on the record"
+    );
+    // Its place is filled again.
+    sim.sleep(1_000).await;
+    assert_eq!(sim.world.nobodys(), usize::from(CORES));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_is_expected_again_and_the_shelf_shrinks_and_closes() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    let calls: Vec<_> = (0..8)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sim.sleep(5_000).await;
+    let held = sim.engine.stats().booted;
+    assert!((8..=10).contains(&held), "{held} after a wave of eight");
+    sim.sleep(900_000).await;
+    let held = sim.engine.stats().booted;
+    assert!((2..=4).contains(&held), "{held} a quarter of an hour later");
+    sim.sleep(3_600_000).await;
+    assert_eq!((sim.engine.stats().booted, sim.world.live()), (0, 0));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_environment_is_read_at_execution_is_executed() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |record| {
+        let variables = br#"{"PYTHONPATH":"/var/task/lib"}"#;
+        record.head.environment = Some(freehold_domain::ports::Sealer::seal(
+            &freehold_testkit::seams::FakeSealer,
+            variables,
+            "111111111111/us-east-1/f",
+        ));
+    })
+    .await;
+    sim.sleep(1_000).await;
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(
+        (
+            starts(&sim, StartKind::Booted),
+            starts(&sim, StartKind::Executed)
+        ),
+        (0, 1)
+    );
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_along_is_replaced_by_a_plain_start() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    sim.world.push_specialise_failure(StartError::Step {
+        step: "limits".to_owned(),
+        reason: "EBUSY".to_owned(),
+    });
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(
+        (
+            starts(&sim, StartKind::Booted),
+            starts(&sim, StartKind::Executed)
+        ),
+        (0, 1)
+    );
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_died_while_it_waited_is_not_handed_out() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    sim.world.lose_spawner();
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(starts(&sim, StartKind::Executed), 1);
+    sim.sleep(60_000).await;
+    assert_eq!(sim.world.nobodys(), usize::from(CORES));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_does_not_boot_ahead_is_no_busy_loop() {
+    let sim = booting(|_| {}).await;
+    for _ in 0..1_000 {
+        sim.world.push_boot_failure("it says nothing");
+    }
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(600_000).await;
+    assert!(sim.world.started() < 30, "{} boots", sim.world.started());
+    sim.call("f", "x").await.unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_init_that_fails_in_a_booted_instance_is_the_functions_own() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    sim.world.push_inits([
+        Init::Fails("Oops".to_owned()),
+        Init::Fails("Oops".to_owned()),
+    ]);
+    let (kind, text) = sim.call("f", "x").await.unwrap();
+    assert_ne!(kind, OutcomeKind::Success);
+    assert!(text.contains("Oops"), "{text}");
+    assert_eq!(sim.engine.stats().init_failures, 1);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stock_is_the_first_to_give_memory_back() {
+    let sim = booting(|_| {}).await;
+    let each = 128 << 20;
+    sim.world.set_memory(10 * each, each);
+    sim.deploy("f", |_| {}).await;
+    sim.deploy("g", |record| record.head.memory = Mebibytes(128))
+        .await;
+    sim.sleep(1_000).await;
+    assert!(sim.world.nobodys() > 0);
+    // Nine idle instances of one function and whatever is booted; then another one needs room.
+    let calls: Vec<_> = (0..9)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 50")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let busy = sim.spawn(0, sim.event("g", "sleep 1000"));
+    sim.sleep(500).await;
+    assert_eq!(sim.world.nobodys(), 0);
+    assert_eq!(
+        sim.engine.stats().evictions,
+        0,
+        "no tenant's instance had to go"
+    );
+    busy.await.unwrap().unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn templates_fill_the_stock_and_start_when_it_is_empty() {
+    let sim = booting(|_| {}).await;
+    sim.world.take_images(10 << 20);
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(5_000).await;
+    let stats = sim.engine.stats();
+    assert!(stats.templates >= 1 && stats.template_bytes == stats.templates * (10 << 20));
+    // More at once than the shelf holds: the others are thawed on the spot.
+    let calls: Vec<_> = (0..6)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(starts(&sim, StartKind::Executed), 0);
+    assert!(starts(&sim, StartKind::Template) >= 4);
+    sim.sleep(60_000).await;
+    assert_eq!(sim.engine.stats().templates, 3, "three variants in the end");
+    sim.ends_clean().await;
+    assert_eq!(sim.world.images_held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_cannot_be_carried_is_booted() {
+    let sim = booting(|_| {}).await;
+    sim.world.take_images(10 << 20);
+    sim.world
+        .push_image_failure(freehold_domain::ports::ImageError::Refused {
+            reason: "2 threads".to_owned(),
+        });
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(10_000).await;
+    assert_eq!(
+        (sim.engine.stats().templates, sim.world.images_taken()),
+        (0, 0)
+    );
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(starts(&sim, StartKind::Booted), 1);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_what_boots_and_leaves_nothing() {
+    let sim = booting(|_| {}).await;
+    sim.world.boot_ahead(ms(5_000));
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(100).await;
+    let world = Arc::clone(&sim.world);
+    sim.ends_clean().await;
+    assert_eq!(world.live(), 0);
+}
