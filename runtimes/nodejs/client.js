@@ -8,6 +8,8 @@ const { toRapidResponse, xrayCause } = require('./errors.js');
 
 const BASE = '/2018-06-01/runtime';
 const HEAD_LIMIT_BYTES = 1 << 20;
+const ERROR_TYPE = 'Lambda-Runtime-Function-Error-Type';
+const ERROR_BODY = 'Lambda-Runtime-Function-Error-Body';
 const HEADER_END = Buffer.from('\r\n\r\n');
 
 class RuntimeClient {
@@ -24,9 +26,18 @@ class RuntimeClient {
   }
 
   next() {
-    return this.request('GET', `${BASE}/invocation/next`, [], null).then((answer) => {
-      if (answer.status !== 200) throw new Error(`GET next answered ${answer.status}`);
-      return { headers: answer.headers, body: answer.body.toString('utf8') };
+    return this.request('GET', `${BASE}/invocation/next`, [], null).then(({ status, headers, body }) => {
+      if (status !== 200) throw new Error(`GET next answered ${status}`);
+      return {
+        id: headers['lambda-runtime-aws-request-id'],
+        deadline: Number(headers['lambda-runtime-deadline-ms']),
+        arn: headers['lambda-runtime-invoked-function-arn'],
+        trace: headers['lambda-runtime-trace-id'],
+        clientContext: headers['lambda-runtime-client-context'],
+        identity: headers['lambda-runtime-cognito-identity'],
+        tenantId: headers['lambda-runtime-aws-tenant-id'],
+        body: body.toString('utf8'),
+      };
     });
   }
 
@@ -67,7 +78,41 @@ class RuntimeClient {
     });
   }
 
-  // Runs `send` with the connected socket and waits for the answer. Used by streaming.js as well.
+  // A streamed answer: what to write its pieces with. An error after the first byte travels in the
+  // trailer, as the Runtime API has it.
+  stream(id, contentType) {
+    return new Promise((resolve) => {
+      const answered = this.enqueue((socket) => {
+        socket.write([
+          `POST ${BASE}/invocation/${id}/response HTTP/1.1`,
+          `Host: ${this.address}`,
+          'Lambda-Runtime-Function-Response-Mode: streaming',
+          `Trailer: ${ERROR_TYPE}, ${ERROR_BODY}`,
+          `Content-Type: ${headerSafe(contentType)}`,
+          'Transfer-Encoding: chunked',
+        ].join('\r\n') + '\r\n\r\n');
+        resolve({
+          write: (data, callback) => {
+            socket.write(`${data.length.toString(16)}\r\n`);
+            socket.write(data);
+            socket.write('\r\n', callback);
+          },
+          end: (callback) => socket.write('0\r\n\r\n', callback),
+          fail: (error, callback) => {
+            const response = toRapidResponse(error);
+            const body = Buffer.from(JSON.stringify(response)).toString('base64');
+            const trailer = `${ERROR_TYPE}: ${headerSafe(response.errorType)}\r\n${ERROR_BODY}: ${body}\r\n`;
+            socket.write(`0\r\n${trailer}\r\n`, callback);
+          },
+          // A getter: the promise is not there yet while this runs.
+          get answered() { return answered; },
+        });
+      });
+      answered.catch(() => {});
+    });
+  }
+
+  // Runs `send` with the connected socket and waits for the answer.
   enqueue(send) {
     const turn = this.queue.then(() => new Promise((resolve, reject) => {
       this.waiting = { resolve, reject };

@@ -1,29 +1,31 @@
-// Guest side of the Lambda Runtime API for Node.js 16 and later: /var/lang/bin/node /var/runtime/index.js
+// Guest side of direct frames and of the Lambda Runtime API for Node.js 16 and later:
+// /var/lang/bin/node /var/runtime/index.js
 //
-//   load handler ──error──▶ POST init/error, exit
-//        │
-//        ▼
-//   GET next ─▶ handler ─▶ callback | promise | empty event loop ─▶ POST response or error ─▶ GET next …
+//   over frames (descriptor 3)                     over the Runtime API
+//   greet ─▶ hello   (booted ahead only)
+//   begin ─▶ load handler ─▶ ready                 load handler
+//                └error──▶ init error, exit            └error──▶ POST init/error, exit
+//   event ─▶ handler ─▶ callback | promise |       GET next ─▶ handler ─▶ the same ─▶
+//                empty event loop ─▶ answer | error       POST response | error ─▶ GET next
 //
-// The connection is unreferenced while the handler runs, so that "the event loop is empty" means
-// what the function's author expects: nothing of the function is pending.
+// The line is unreferenced while the handler runs, so that "the event loop is empty" means what the
+// function's author expects: nothing of the function is pending.
 'use strict';
 
 const console_ = require('./console.js');
-const { RuntimeClient } = require('./client.js');
 const errors = require('./errors.js');
 
-console_.patch();
 require('./interfaces.js').patch();
-const client = new RuntimeClient(process.env.AWS_LAMBDA_RUNTIME_API);
 
-// What a fatal error is reported against: init, one invocation, or nothing (between two).
-let fatal = (error, code) => client.postInitError(error).then(() => process.exit(code), () => process.exit(code));
 // What to do when nothing of the function is pending any more; Lambda's global name for it is kept.
 const BEFORE_EXIT = Symbol.for('aws.lambda.beforeExit');
 const nothing = () => {};
 globalThis[BEFORE_EXIT] = nothing;
 process.on('beforeExit', () => globalThis[BEFORE_EXIT]());
+
+let client;
+// What a fatal error is reported against: init, one invocation, or nothing (between two).
+let fatal = (error, code) => client.postInitError(error).then(() => process.exit(code), () => process.exit(code));
 
 process.on('uncaughtException', (error) => {
   console_.logError('Uncaught Exception', error);
@@ -35,9 +37,68 @@ process.on('unhandledRejection', (reason, promise) => {
   fatal(error, 128);
 });
 
-main();
+const descriptor = process.env._FREEHOLD_FRAMES;
+delete process.env._FREEHOLD_FRAMES;
+if (descriptor === undefined) serveRuntimeApi(); else serveFrames(Number(descriptor));
 
-async function main() {
+function serveRuntimeApi() {
+  const { RuntimeClient } = require('./client.js');
+  client = new RuntimeClient(process.env.AWS_LAMBDA_RUNTIME_API);
+  load((handler, serve) => {
+    const next = () => {
+      betweenEvents();
+      client.next().then((event) => run(handler, serve, event, () => setImmediate(next)), (error) => {
+        process.stderr.write(`The Runtime API is gone: ${error.message}\n`);
+        process.exit(1);
+      });
+    };
+    next();
+  });
+}
+
+function serveFrames(number) {
+  const { Line } = require('./frames.js');
+  let handler;
+  let serve;
+  const done = () => {
+    betweenEvents();
+    client.wait();
+  };
+  const listeners = {
+    event(event) {
+      client.run();
+      run(handler, serve, event, done);
+    },
+    begin(again) {
+      if (again) {
+        client.ready();
+        return;
+      }
+      client.run();
+      load((loaded, how) => {
+        [handler, serve] = [loaded, how];
+        done();
+        client.ready();
+      });
+    },
+    rehearse: (rehearsed) => rehearse().then(rehearsed),
+    gone(error) {
+      process.stderr.write(`The line to the platform is gone: ${error.message}\n`);
+      process.exit(1);
+    },
+  };
+  // Executed before it is known for whom: nobody waits yet for what is loaded and compiled now.
+  if (process.env._HANDLER === undefined) {
+    require('./handler.js');
+    require('./streaming.js');
+    rehearse().then(() => { client = new Line(number, listeners); });
+  } else {
+    client = new Line(number, listeners);
+  }
+}
+
+async function load(loaded) {
+  console_.patch();
   const root = process.env.LAMBDA_TASK_ROOT || '/var/task';
   let handler;
   try {
@@ -54,28 +115,44 @@ async function main() {
   const serve = handler[Symbol.for('aws.lambda.runtime.handler.streaming')]
     ? require('./streaming.js').serve
     : serveBuffered;
-  next(handler, serve);
+  loaded(handler, serve);
 }
 
-function next(handler, serve) {
+function betweenEvents() {
   globalThis[BEFORE_EXIT] = nothing;
-  fatal = (_error, code) => process.exit(code);
-  client.next().then(({ headers, body }) => {
-    const id = headers['lambda-runtime-aws-request-id'];
-    console_.setRequest(id, headers['lambda-runtime-aws-tenant-id']);
-    const trace = headers['lambda-runtime-trace-id'];
-    if (trace) process.env._X_AMZN_TRACE_ID = trace; else delete process.env._X_AMZN_TRACE_ID;
-    const leave = (code) => () => process.exit(code);
-    fatal = (error, code) => client.postError(id, error).then(leave(code), leave(code));
-    serve({ client, handler, id, headers, body, setBeforeExit, logError: console_.logError, contextOf, done: () => setImmediate(next, handler, serve) });
-  }, (error) => {
-    process.stderr.write(`The Runtime API is gone: ${error.message}\n`);
-    process.exit(1);
-  });
+  fatal = exitOnly;
+}
+
+function exitOnly(_error, code) {
+  process.exit(code);
+}
+
+function run(handler, serve, event, done) {
+  console_.setRequest(event.id, event.tenantId);
+  if (event.trace) process.env._X_AMZN_TRACE_ID = event.trace; else delete process.env._X_AMZN_TRACE_ID;
+  const leave = (code) => () => process.exit(code);
+  fatal = (error, code) => client.postError(event.id, error, true).then(leave(code), leave(code));
+  const { id, body } = event;
+  serve({ client, handler, id, body, event, setBeforeExit, logError: console_.logError, contextOf, done });
 }
 
 function setBeforeExit(listener) {
   globalThis[BEFORE_EXIT] = listener || nothing;
+}
+
+// Events through everything of ours and nothing of a function's, so that it is loaded and warm when
+// the first one comes.
+async function rehearse() {
+  const body = '{"text":"\u00e9","numbers":[1,2.5,-3e8],"nothing":null,"nested":{"is":[true]}}';
+  const event = { id: '00000000-0000-0000-0000-000000000000', deadline: 0, arn: 'arn', body };
+  for (let round = 0; round < 20; round += 1) {
+    await new Promise((done) => {
+      const nowhere = { postResponse: () => Promise.resolve(), postError: () => Promise.resolve() };
+      const handler = async (value) => ({ value });
+      serveBuffered({ client: nowhere, handler, id: event.id, body, event, logError: nothing, done });
+    });
+  }
+  setBeforeExit(null);
 }
 
 function serveBuffered(call) {
@@ -88,7 +165,7 @@ function serveBuffered(call) {
   const fail = (error) => {
     setBeforeExit(null);
     call.logError('Invoke Error', error);
-    client.postError(call.id, error).then(call.done, (e) => fatal(e, 1));
+    call.client.postError(call.id, error).then(call.done, (e) => fatal(e, 1));
   };
   const succeed = (result) => {
     setBeforeExit(null);
@@ -101,7 +178,7 @@ function serveBuffered(call) {
       fail(new Error('Unable to stringify response body'));
       return;
     }
-    client.postResponse(call.id, text).then(call.done, (e) => fatal(e, 1));
+    call.client.postResponse(call.id, text).then(call.done, (e) => fatal(e, 1));
   };
   const isError = (error) => error !== undefined && error !== null;
 
@@ -131,20 +208,20 @@ function serveBuffered(call) {
   }
 }
 
-function contextOf({ headers }) {
+function contextOf({ event }) {
   const env = process.env;
-  const deadline = Number(headers['lambda-runtime-deadline-ms']);
+  const { deadline } = event;
   return {
     functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: env.AWS_LAMBDA_FUNCTION_NAME,
     memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
     logGroupName: env.AWS_LAMBDA_LOG_GROUP_NAME,
     logStreamName: env.AWS_LAMBDA_LOG_STREAM_NAME,
-    clientContext: parsed(headers['lambda-runtime-client-context'], 'ClientContext'),
-    identity: parsed(headers['lambda-runtime-cognito-identity'], 'CognitoIdentity'),
-    invokedFunctionArn: headers['lambda-runtime-invoked-function-arn'],
-    awsRequestId: headers['lambda-runtime-aws-request-id'],
-    tenantId: headers['lambda-runtime-aws-tenant-id'],
+    clientContext: parsed(event.clientContext, 'ClientContext'),
+    identity: parsed(event.identity, 'CognitoIdentity'),
+    invokedFunctionArn: event.arn,
+    awsRequestId: event.id,
+    tenantId: event.tenantId,
     getRemainingTimeInMillis() { return deadline - Date.now(); },
   };
 }

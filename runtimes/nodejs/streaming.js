@@ -1,14 +1,11 @@
-// Handlers made with `awslambda.streamifyResponse`: the response goes out in chunks while the handler
-// writes it; an error after the first byte travels in the trailer, as the Runtime API has it.
+// Handlers made with `awslambda.streamifyResponse`: the response goes out in pieces while the handler
+// writes it; an error after the first byte makes an error of the whole.
 'use strict';
 
 const { Writable } = require('stream');
-const { InvalidStreamingOperation, toRapidResponse } = require('./errors.js');
-const { headerSafe } = require('./client.js');
+const { InvalidStreamingOperation } = require('./errors.js');
 
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
-const ERROR_TYPE = 'Lambda-Runtime-Function-Error-Type';
-const ERROR_BODY = 'Lambda-Runtime-Function-Error-Body';
 
 class ResponseStream extends Writable {
   constructor(client, id, highWaterMark) {
@@ -32,48 +29,39 @@ class ResponseStream extends Writable {
   }
 
   start() {
-    if (this.started) return this.started;
-    this.started = new Promise((resolve) => {
-      this.client.enqueue((socket) => {
-        this.socket = socket;
-        socket.write([
-          `POST /2018-06-01/runtime/invocation/${this.id}/response HTTP/1.1`,
-          `Host: ${this.client.address}`,
-          'Lambda-Runtime-Function-Response-Mode: streaming',
-          `Trailer: ${ERROR_TYPE}, ${ERROR_BODY}`,
-          `Content-Type: ${headerSafe(this.contentType)}`,
-          'Transfer-Encoding: chunked',
-        ].join('\r\n') + '\r\n\r\n');
-        if (this._onBeforeFirstWrite) this._onBeforeFirstWrite((data) => this.chunk(Buffer.from(data)));
-        resolve();
-      }).then(this.resolveAnswer, this.rejectAnswer);
-    });
+    if (!this.started) {
+      this.started = this.client.stream(this.id, this.contentType).then((line) => {
+        if (this._onBeforeFirstWrite) this._onBeforeFirstWrite((data) => piece(line, Buffer.from(data)));
+        return line;
+      });
+    }
     return this.started;
   }
 
-  chunk(data, callback) {
-    if (data.length === 0) return callback && callback();
-    this.socket.write(`${data.length.toString(16)}\r\n`);
-    this.socket.write(data);
-    return this.socket.write('\r\n', callback);
-  }
-
   _write(data, _encoding, callback) {
-    this.start().then(() => this.chunk(data, callback), callback);
+    this.start().then((line) => piece(line, data, callback), callback);
   }
 
   _final(callback) {
-    this.start().then(() => {
-      this.socket.write(`0\r\n${this.trailer || ''}\r\n`, callback);
+    this.start().then((line) => {
+      const ended = (error) => {
+        line.answered.then(this.resolveAnswer, this.rejectAnswer);
+        callback(error);
+      };
+      if (this.failure) line.fail(this.failure, ended);
+      else line.end(ended);
     }, callback);
   }
 
   fail(error) {
-    const response = toRapidResponse(error);
-    const body = Buffer.from(JSON.stringify(response)).toString('base64');
-    this.trailer = `${ERROR_TYPE}: ${headerSafe(response.errorType)}\r\n${ERROR_BODY}: ${body}\r\n`;
+    this.failure = error;
     this.end();
   }
+}
+
+function piece(line, data, callback) {
+  if (data.length === 0) return callback && callback();
+  return line.write(data, callback);
 }
 
 function serve(call) {

@@ -13,6 +13,8 @@ sys.path.insert(0, HERE)
 RUNTIMES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "runtimes")
 # One suite for both: what a function sees does not depend on how the platform speaks to its runtime.
 TRANSPORTS = ("runtime-api", "frames")
+# What the manifest of the bootstrap's jar opens.
+OPENED = ["--add-opens", "java.base/java.io=ALL-UNNAMED", "--add-opens", "java.base/java.util=ALL-UNNAMED"]
 
 
 class Runtime(object):
@@ -78,7 +80,7 @@ def javas():
         version = next((line.split('"')[1] for line in open(release) if line.startswith("JAVA_VERSION=")), "0")
         major = int(version.split(".")[0])
         if major >= 17 and all(runtime.name != "java%d" % major for runtime in found):
-            argv = [os.path.join(home, "bin", "java"), "-Xmx80m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "{classes}", "freehold.Bootstrap"]
+            argv = [os.path.join(home, "bin", "java"), "-Xmx80m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *OPENED, "-cp", "{classes}", "freehold.Bootstrap"]
             runtime = Runtime("java%d" % major, argv, version=(major,))
             runtime.home = home
             found.append(runtime)
@@ -87,7 +89,7 @@ def javas():
 
 def parametrize(metafunc, fixture, found):
     if fixture in metafunc.fixturenames:
-        found = [runtime.over(transport) for runtime in found for transport in TRANSPORTS if transport == "runtime-api" or fixture == "python"]
+        found = [runtime.over(transport) for runtime in found for transport in TRANSPORTS]
         missing = [pytest.param(None, marks=pytest.mark.skip(reason="no interpreter for %s on this machine" % fixture))]
         metafunc.parametrize(fixture, found or missing, ids=str)
 

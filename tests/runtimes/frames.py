@@ -47,6 +47,7 @@ class Frames(object):
     def begin(self, environ):
         """The process runs; it is told what it is, and then its events."""
         self.guest.close()
+        self.answered.clear()
         self.open(BEGIN, environ)
         self.serve()
 
@@ -134,6 +135,8 @@ class Frames(object):
             elif kind == END:
                 self._done(streamed)
                 streamed = None
+            elif kind == READY:
+                self.answered.set()
             else:
                 self.others.put((kind, rest))
 

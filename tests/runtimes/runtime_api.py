@@ -139,14 +139,11 @@ class Function(object):
         }
         environ.update(runtime.env)
         environ.update(env or {})
-        told = dict(environ)
+        told, how = dict(environ), self.api.dress(environ)
         if "AWS_LAMBDA_EXEC_WRAPPER" in environ and runtime.transport == "frames":
             # As the platform does: behind a wrapper the public API is spoken.
-            self.api.close()
-            self.api = Api()
+            self.unused, self.api = self.api, Api()
             environ["AWS_LAMBDA_RUNTIME_API"] = self.api.address
-            environ["_FREEHOLD_FRAMES"] = "3"
-        how = self.api.dress(environ)
         self.process = subprocess.Popen(
             runtime.argv(self.folder.name),
             env=environ,

@@ -12,7 +12,8 @@ from runtime_api import WAIT_S, Function
 class Booted(object):
     """A process that was executed before it is known for whom."""
 
-    def __init__(self, runtime, environ=None):
+    def __init__(self, runtime, environ=None, suffix=".py"):
+        self.suffix = suffix
         if runtime.transport != "frames":
             pytest.skip("only over frames")
         self.line = frames.Frames()
@@ -34,7 +35,7 @@ class Booted(object):
 
     def package(self, **files):
         for name, text in files.items():
-            with open(os.path.join(self.folder.name, name + ".py"), "w") as out:
+            with open(os.path.join(self.folder.name, name + self.suffix), "w") as out:
                 out.write(text)
 
     def tell(self, kind, **environ):
@@ -176,6 +177,33 @@ def handler(e, c): return [vars(MINE), OTHER.access_key]
         assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
         assert b.tell(frames.RESUME, AWS_ACCESS_KEY_ID="k2", AWS_SECRET_ACCESS_KEY="s2", AWS_SESSION_TOKEN="t2") == READY
         assert b.call(1) == [{"access_key": "k2", "secret_key": "s2", "token": "t2"}, "other"]
+
+
+def test_node_booted_ahead_becomes_whatever_it_is_told(node):
+    with Booted(node, suffix=".js") as b:
+        assert b.ask(frames.GREET) == HELLO
+        assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+        b.package(app="const where = process.cwd(); exports.handler = async (e, c) => [where, process.env.X, require('child_process').execSync('echo $X').toString(), c.functionName, '_FREEHOLD_FRAMES' in process.env, process.env._X_AMZN_TRACE_ID];")
+        assert b.tell(frames.BEGIN, X="a=b", AWS_LAMBDA_FUNCTION_NAME="fn") == READY
+        kind, _, reason = b.ask(frames.PREPARE)
+        assert kind == frames.UNFIT and b"threads" in reason
+        assert b.tell(frames.RESUME, X="c") == READY
+        assert b.call(1) == [os.path.realpath(b.folder.name), "c", "c\n", "fn", False, "Root=1"]
+
+
+def test_node_without_its_line_ends(node):
+    code = "const cp = require('child_process'); exports.handler = async (e) => { if (e) require('fs').closeSync(3); return cp.execSync('ls -l /proc/self/fd | grep -c socket:; true', { stdio: ['ignore', 'pipe', 'ignore'] }).toString(); };"
+    with function(node, code, "index.js", "index.handler") as f:
+        assert f.call() == "0\n"
+        f.send(True)
+        assert f.exit_code() == 1
+        assert "The line to the platform is gone" in f.log()
+
+
+def test_node_large_events_and_answers_in_pieces(node):
+    with function(node, "exports.handler = async (e) => e + e;", "index.js", "index.handler") as f:
+        for size in (10, 65000, 66000, 1000000, 2900000):
+            assert f.call("\u00fc" * (size // 2)) == "\u00fc" * (size // 2 * 2)
 
 
 def function(runtime, code, name="app.py", handler="app.handler"):

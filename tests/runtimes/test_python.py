@@ -1,6 +1,8 @@
 """The Python bootstrap, on every Python of this machine, against what Lambda documents and was recorded to do."""
 import json
+import os
 import re
+import tempfile
 
 from runtime_api import Function
 
@@ -216,6 +218,16 @@ def test_wrapper_scripts_run_the_runtime(python):
     code = "def handler(e, c): return e"
     with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": "/usr/bin/env"}) as f:
         assert f.call("wrapped once") == "wrapped once"
+    # As Lambda's guide has it: the arguments of the interpreter go before the last one.
+    script = '#!/bin/bash\nargs=("$@")\nargs=("${args[@]:0:$#-1}" "-X" "utf8" "${args[@]: -1}")\nexport K=v\nexec "${args[@]}"\n'
+    code = "import os, sys\ndef handler(e, c): return [os.environ['K'], '_FREEHOLD_WRAPPED' in os.environ, sys._xoptions.get('utf8', False), sys.argv[1:]]"
+    with tempfile.TemporaryDirectory() as folder:
+        wrapper = os.path.join(folder, "wrapper")
+        with open(wrapper, "w") as out:
+            out.write(script)
+        os.chmod(wrapper, 0o755)
+        with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": wrapper}) as f:
+            assert f.call() == ["v", False, True, []]
     with run(python, code, env={"AWS_LAMBDA_EXEC_WRAPPER": "/nonexistent"}) as f:
         assert f.exit_code() == 127
         assert f.log() == "/nonexistent: does not exist\n"

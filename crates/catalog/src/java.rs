@@ -12,6 +12,9 @@ use std::{
 
 include!(concat!(env!("OUT_DIR"), "/java_sources.rs"));
 
+/// Descriptor 3 as a stream, and the environment of a JVM that was booted ahead.
+const MANIFEST: &str =
+    "Main-Class: freehold.Bootstrap\nAdd-Opens: java.base/java.io java.base/java.util\n";
 const LAUNCHER: &str = include_str!("../../../runtimes/java/bootstrap");
 
 /// Adds the virtual machine and the bootstrap.
@@ -74,6 +77,7 @@ pub fn jar(
         hash.update(name.as_bytes());
         hash.update(text.as_bytes());
     }
+    hash.update(MANIFEST.as_bytes());
     fs::create_dir_all(cache)?;
     let jar = cache.join(format!(
         "freehold-runtime-{}.jar",
@@ -124,9 +128,12 @@ pub fn jar(
         "--file",
     ])
     .arg(&partial);
-    pack.args(["--main-class", "freehold.Bootstrap", "-C"])
-        .arg(&classes)
-        .arg(".");
+    // In the manifest rather than as flags of the command: those would keep the JVM from using the
+    // module graph of its class-data archive.
+    let manifest = work.path().join("manifest");
+    fs::write(&manifest, MANIFEST)?;
+    pack.arg("--manifest").arg(&manifest);
+    pack.arg("-C").arg(&classes).arg(".");
     run("jar", &mut pack)?;
     fs::copy(&partial, jar.with_extension("partial"))?;
     fs::rename(jar.with_extension("partial"), &jar)?;

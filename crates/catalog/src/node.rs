@@ -24,6 +24,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/nodejs/errors.js"),
     ),
     (
+        "frames.js",
+        include_str!("../../../runtimes/nodejs/frames.js"),
+    ),
+    (
         "handler.js",
         include_str!("../../../runtimes/nodejs/handler.js"),
     ),

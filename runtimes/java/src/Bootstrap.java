@@ -9,7 +9,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Guest side of the Lambda Runtime API for Java 17 and later: init, then one event after the other.
+ * Guest side of direct frames and of the Lambda Runtime API for Java 17 and later: init, then one
+ * event after the other.
  *
  * <p>Plain JDK only. The function's classes come from a loader of their own, which also has the
  * `com.amazonaws.services.lambda.runtime` interfaces: they are the function's, whatever version.
@@ -17,21 +18,40 @@ import java.util.List;
 public final class Bootstrap {
     private Bootstrap() {}
 
-    public static void main(String[] arguments) {
-        RuntimeClient client = new RuntimeClient(System.getenv("AWS_LAMBDA_RUNTIME_API"));
-        Handler handler;
+    public static void main(String[] arguments) throws Exception {
+        String descriptor = System.getenv("_FREEHOLD_FRAMES");
+        if (descriptor == null) {
+            Client client = new RuntimeClient(System.getenv("AWS_LAMBDA_RUNTIME_API"));
+            serve(client, load(client));
+            return;
+        }
+        FramesClient frames = new FramesClient(Integer.parseInt(descriptor));
+        if (System.getenv("_HANDLER") == null) {
+            // Executed before it is known for whom: nobody waits yet for what is loaded now.
+            Rehearsal.run();
+        }
+        frames.untilBegun();
+        Handler handler = load(frames);
+        frames.ready();
+        serve(frames, handler);
+    }
+
+    private static Handler load(Client client) {
         try {
             String root = System.getenv().getOrDefault("LAMBDA_TASK_ROOT", "/var/task");
             ClassLoader loader = new URLClassLoader(classPath(root), ClassLoader.getSystemClassLoader());
             Thread.currentThread().setContextClassLoader(loader);
-            handler = Handler.load(loader, System.getenv().getOrDefault("_HANDLER", ""));
+            return Handler.load(loader, System.getenv().getOrDefault("_HANDLER", ""));
         } catch (Throwable error) {
             Throwable cause = Failure.unwrapped(error);
             System.err.print(Failure.logged(cause));
             client.postInitError(Failure.type(cause), Failure.json(cause));
             System.exit(1);
-            return;
+            throw new IllegalStateException(error);
         }
+    }
+
+    private static void serve(Client client, Handler handler) {
         while (true) {
             Invocation invocation = client.next();
             if (invocation.traceId == null) {
@@ -45,10 +65,11 @@ public final class Bootstrap {
                 answer = handler.handle(invocation);
             } catch (Throwable error) {
                 Throwable cause = Failure.unwrapped(error);
-                System.err.print(Failure.logged(cause));
-                client.postError(invocation.id, Failure.type(cause), Failure.json(cause));
                 // After an Error of the virtual machine nothing of it can be relied on.
-                if (cause instanceof VirtualMachineError) {
+                boolean isLast = cause instanceof VirtualMachineError;
+                System.err.print(Failure.logged(cause));
+                client.postError(invocation.id, Failure.type(cause), Failure.json(cause), isLast);
+                if (isLast) {
                     System.exit(1);
                 }
                 continue;

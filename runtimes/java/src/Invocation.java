@@ -12,6 +12,16 @@ final class Invocation {
     final long deadlineMs;
     final byte[] body;
 
+    Invocation(String id, long deadlineMs, String functionArn, String traceId, String clientContext, byte[] body) {
+        this.id = id;
+        this.functionArn = functionArn;
+        this.traceId = traceId;
+        this.clientContext = clientContext;
+        this.cognitoIdentity = null;
+        this.deadlineMs = deadlineMs;
+        this.body = body;
+    }
+
     Invocation(Map<String, String> headers, byte[] body) {
         this.id = headers.getOrDefault("lambda-runtime-aws-request-id", "");
         this.functionArn = headers.get("lambda-runtime-invoked-function-arn");

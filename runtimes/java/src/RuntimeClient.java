@@ -15,7 +15,7 @@ import java.util.Map;
  * The Runtime API over one kept-alive HTTP/1.1 connection. On a plain socket: `java.net.http` would
  * load six hundred classes and start a thread before the first event.
  */
-final class RuntimeClient {
+final class RuntimeClient implements Client {
     private static final int HEAD_LIMIT_BYTES = 1 << 20;
     private final String address;
     private Socket socket;
@@ -28,7 +28,8 @@ final class RuntimeClient {
         this.address = address;
     }
 
-    Invocation next() {
+    @Override
+    public Invocation next() {
         Answer answer = exchange("GET", "/2018-06-01/runtime/invocation/next", "", null);
         if (answer.status != 200) {
             throw new IllegalStateException("GET next answered " + answer.status);
@@ -36,15 +37,18 @@ final class RuntimeClient {
         return new Invocation(answer.headers, answer.body);
     }
 
-    void postResponse(String id, byte[] body) {
+    @Override
+    public void postResponse(String id, byte[] body) {
         post("/2018-06-01/runtime/invocation/" + id + "/response", "", body);
     }
 
-    void postError(String id, String type, byte[] body) {
+    @Override
+    public void postError(String id, String type, byte[] body, boolean isLast) {
         post("/2018-06-01/runtime/invocation/" + id + "/error", errorType(type), body);
     }
 
-    void postInitError(String type, byte[] body) {
+    @Override
+    public void postInitError(String type, byte[] body) {
         post("/2018-06-01/runtime/init/error", errorType(type), body);
     }
 

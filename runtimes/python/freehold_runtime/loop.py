@@ -19,27 +19,34 @@ _EXIT_BEFORE_SNAPSHOT, _EXIT_AFTER_RESTORE = 64, 65
 
 
 def main():
-    exec_wrapper()
     descriptor = os.environ.pop("_FREEHOLD_FRAMES", None)
-    # A wrapper may have put anything in between: behind one the public API is spoken.
-    if descriptor is None or "wrapped" in sys.argv[1:]:
+    is_wrapped = os.environ.pop("_FREEHOLD_WRAPPED", None) is not None
+    wrapper = os.environ.get("AWS_LAMBDA_EXEC_WRAPPER")
+    if wrapper and not is_wrapped:
+        exec_wrapper(wrapper, descriptor)
+    if descriptor is None:
         serve_runtime_api()
     else:
         serve_frames(int(descriptor))
 
 
-def exec_wrapper():
-    """Hands over to the script in `AWS_LAMBDA_EXEC_WRAPPER`, which runs us again with its changes."""
-    wrapper = os.environ.get("AWS_LAMBDA_EXEC_WRAPPER")
-    if not wrapper or "wrapped" in sys.argv[1:]:
-        return
+def exec_wrapper(wrapper, descriptor):
+    """Hands over to the script in `AWS_LAMBDA_EXEC_WRAPPER`, which runs us again with its changes.
+
+    It may execute anything that knows the public API, so that is what is spoken behind it. The
+    arguments are those that we were executed with, our own file last, since scripts put theirs
+    before it.
+    """
     if not os.path.isfile(wrapper):
         sys.stderr.write("%s: does not exist\n" % wrapper)
         sys.exit(127)
     if not os.access(wrapper, os.X_OK):
         sys.stderr.write("%s: is not an executable\n" % wrapper)
         sys.exit(126)
-    os.execv(wrapper, [wrapper, sys.executable, "-S", "-u"] + sys.argv + ["wrapped"])
+    if descriptor is not None:
+        os.close(int(descriptor))
+    os.environ["_FREEHOLD_WRAPPED"] = "1"
+    os.execv(wrapper, [wrapper, sys.executable, "-S", "-u"] + sys.argv)
 
 
 def serve_runtime_api():

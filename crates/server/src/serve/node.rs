@@ -314,9 +314,9 @@ async fn wire(
     let public: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(answers));
     let frames: Arc<dyn Contract> = Arc::new(DirectFrames::new(answers));
     let contracts: HashMap<_, _> = HashMap::from([
-        (RuntimeFamily::Python, frames),
-        (RuntimeFamily::Node, public.clone()),
-        (RuntimeFamily::Java, public.clone()),
+        (RuntimeFamily::Python, frames.clone()),
+        (RuntimeFamily::Node, frames.clone()),
+        (RuntimeFamily::Java, frames),
         (RuntimeFamily::Provided, public),
     ]);
     let engine = Engine::new(EngineParts {
