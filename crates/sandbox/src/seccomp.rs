@@ -26,6 +26,8 @@ pub use policy::{Policy, PolicyError, Verdict};
 pub enum Embedded {
     /// A tenant's process, from the first instruction of its runtime on.
     Instance,
+    /// The same, of a runtime whose processes start images are taken of.
+    Carried,
     /// Pid 1 of a sandbox, once it has nothing left to do but reap.
     Init,
     /// The child that unpacks an archive.
@@ -34,14 +36,31 @@ pub enum Embedded {
 
 impl Embedded {
     /// Every embedded policy, for tests and for `doctor`.
-    pub const ALL: [Embedded; 3] = [Embedded::Instance, Embedded::Init, Embedded::Unpack];
+    pub const ALL: [Embedded; 4] = [
+        Embedded::Instance,
+        Embedded::Carried,
+        Embedded::Init,
+        Embedded::Unpack,
+    ];
 
     /// The policy's text, as it lies in the repository.
     pub const fn text(self) -> &'static str {
         match self {
             Embedded::Instance => include_str!("../policies/instance.json"),
+            Embedded::Carried => include_str!("../policies/carried.json"),
             Embedded::Init => include_str!("../policies/init.json"),
             Embedded::Unpack => include_str!("../policies/unpack.json"),
+        }
+    }
+
+    /// Reads the policy; one that says only what is different, over what it is different from.
+    ///
+    /// Errors: as [`Policy::from_json`].
+    pub fn policy(self) -> Result<Policy, PolicyError> {
+        let own = Policy::from_json(self.text())?;
+        match self {
+            Embedded::Carried => Ok(Embedded::Instance.policy()?.with(own)),
+            _ => Ok(own),
         }
     }
 
@@ -51,6 +70,6 @@ impl Embedded {
     /// happen to a binary whose tests passed, and are returned all the same.
     pub fn program(self) -> Result<Program, PolicyError> {
         let arch = Arch::native().ok_or(PolicyError::NoArchitecture)?;
-        compile(&Policy::from_json(self.text())?, arch)
+        compile(&self.policy()?, arch)
     }
 }

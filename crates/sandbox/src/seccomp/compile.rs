@@ -314,7 +314,9 @@ mod tests {
     const BOTH: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
 
     fn policy(embedded: Embedded) -> Policy {
-        Policy::from_json(embedded.text()).expect("embedded policies are well formed")
+        embedded
+            .policy()
+            .expect("embedded policies are well formed")
     }
 
     fn agree(policy: &Policy, program: &Program, arch: Arch, call: Call) {

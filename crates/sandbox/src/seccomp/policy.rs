@@ -151,6 +151,18 @@ impl Policy {
         })
     }
 
+    /// This policy, but for the calls that `over` has rules for, which are `over`'s.
+    pub fn with(mut self, over: Policy) -> Policy {
+        let named = |call: &String| over.rules.iter().any(|rule| rule.calls.contains(call));
+        for rule in &mut self.rules {
+            rule.calls.retain(|call| !named(call));
+        }
+        self.rules.retain(|rule| !rule.calls.is_empty());
+        self.rules.extend(over.rules);
+        self.name = over.name;
+        self
+    }
+
     /// The name in the file.
     pub fn name(&self) -> &str {
         &self.name
@@ -472,6 +484,26 @@ mod tests {
 
     /// A guest's core limit is 1, of which alone the kernel keeps a piped core handler of the host
     /// from running: it may be read, and set to nothing.
+    #[test]
+    fn what_is_laid_over_a_policy_takes_the_place_of_its_rules() {
+        let carried = super::super::Embedded::Carried.policy().unwrap();
+        let instance = super::super::Embedded::Instance.policy().unwrap();
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let ask = |policy: &Policy, call: &str, advice: u64| {
+                let nr = number(call, arch).unwrap();
+                policy.verdict(arch, arch.audit_value(), nr, &[0, 0, advice, 0, 0, 0])
+            };
+            for forbidden in [4, 24] {
+                assert_eq!(ask(&instance, "madvise", forbidden), Verdict::Allow);
+                assert_ne!(ask(&carried, "madvise", forbidden), Verdict::Allow);
+            }
+            for nr in 0..1024 {
+                let all = |policy: &Policy| policy.verdict(arch, arch.audit_value(), nr, &[0; 6]);
+                assert_eq!(all(&carried), all(&instance), "{nr}");
+            }
+        }
+    }
+
     #[test]
     fn the_core_limit_can_be_read_and_not_set() {
         let policy = Policy::from_json(super::super::Embedded::Instance.text()).unwrap();

@@ -179,6 +179,7 @@ impl Lane {
         };
         let (guest_filter, init_filter) =
             (compiled(Embedded::Instance)?, compiled(Embedded::Init)?);
+        let carried_filter = compiled(Embedded::Carried)?;
         let volumes = Volumes::fork(options.volumes).map_err(at(4))?;
         let runtimes = Runtimes::assemble(rows, &options.scratch, options.privilege, options.host)
             .map_err(at(4))?;
@@ -190,7 +191,7 @@ impl Lane {
             options.lane,
             instances_max,
         );
-        let images = gather_images(&runtimes, &guest_filter, options.privilege, &mut uids);
+        let images = gather_images(&runtimes, &carried_filter, options.privilege, &mut uids);
         if let Err(unsupported) = &images {
             tracing::warn!(lane = options.lane, reason = %unsupported, "no start images");
         }
@@ -202,6 +203,7 @@ impl Lane {
                 runtimes,
                 guests: options.guests,
                 guest_filter,
+                carried_filter,
                 init_filter,
                 volumes,
                 images,

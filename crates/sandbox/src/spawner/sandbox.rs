@@ -17,7 +17,11 @@ use crate::{
         sockets,
     },
 };
-use freehold_domain::{ids::Mebibytes, ports::InstanceUsage, runtime::RuntimeRow};
+use freehold_domain::{
+    ids::Mebibytes,
+    ports::InstanceUsage,
+    runtime::{RuntimeFamily, RuntimeRow},
+};
 use std::{
     fs::File,
     io::{self, Read},
@@ -130,6 +134,8 @@ pub struct Workshop {
     pub guests: Guests,
     /// Pid 2's filter.
     pub guest_filter: Rc<Program>,
+    /// The same, of a runtime that start images are taken of.
+    pub carried_filter: Rc<Program>,
     /// Pid 1's filter.
     pub init_filter: Rc<Program>,
     /// `/tmp`s.
@@ -200,7 +206,7 @@ impl Workshop {
                 guest_id: uid,
                 init_id: uid + 1,
                 guest_pid: guest_pid(number),
-                guest_filter: Rc::clone(&self.guest_filter),
+                guest_filter: self.filter_of(row.family),
                 init_filter: Rc::clone(&self.init_filter),
                 listeners: Vec::new(),
                 mount_namespace: None,
@@ -237,6 +243,15 @@ impl Workshop {
                 let _ = group.remove(&self.guests);
                 Err(("fork", error))
             }
+        }
+    }
+
+    /// A guest's filter: threads keep Node and the JVM out of images, so that what images forbid
+    /// is forbidden to Python alone.
+    fn filter_of(&self, family: RuntimeFamily) -> Rc<Program> {
+        match family {
+            RuntimeFamily::Python => Rc::clone(&self.carried_filter),
+            _ => Rc::clone(&self.guest_filter),
         }
     }
 

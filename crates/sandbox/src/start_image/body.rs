@@ -285,9 +285,19 @@ impl<'a> Body<'a> {
         if self.pages > self.pages_max {
             return Err(ObstacleKind::Size.of(self.pages_max * PAGE));
         }
+        let (address, len) = (mapping.start + first * PAGE, count * PAGE);
+        // What is covered whole needs not be there: every step is a call of each thaw.
+        let is_covered = |below: &mut Step| {
+            let bare = matches!(below.kind, StepKind::FILE | StepKind::EMPTY);
+            bare && (below.address, below.len) == (address, len)
+        };
+        let copied = mapping.name == "[stack]";
+        if !copied {
+            self.steps.pop_if(is_covered);
+        }
         self.push_step(Step {
-            address: mapping.start + first * PAGE,
-            len: count * PAGE,
+            address,
+            len,
             offset,
             kind: match mapping.name.as_str() {
                 "[stack]" if mapping.protection & 2 != 0 => StepKind::COPIED,

@@ -108,7 +108,7 @@ impl Fit {
     /// Whether an image with `key` may be thawed as `runtime`; else the number of the rule it breaks.
     fn check(&self, key: &Key, runtime: u64) -> Result<(), u16> {
         let ours = self.key(runtime, key.body_len, key.image_len, key.pid);
-        let sizes = key.body_len % PAGE == 0
+        let sizes = key.body_len.is_multiple_of(PAGE)
             && key.body_len >= 3 * PAGE
             && key.body_len <= BODY_MAX
             && key.body_len <= key.image_len

@@ -64,6 +64,8 @@ pub enum ObstacleKind {
     Busy,
     /// This spawner takes no images.
     Unsupported,
+    /// A runtime that no images are taken of.
+    Runtime,
     /// There is no such instance, or it is not one that can be asked.
     NotThere,
 }
@@ -79,7 +81,7 @@ pub struct Obstacle {
 
 impl ObstacleKind {
     /// Every kind, by its number on the wire.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Threads,
         Self::Children,
         Self::Descriptor,
@@ -109,6 +111,7 @@ impl ObstacleKind {
         Self::Step,
         Self::Busy,
         Self::Unsupported,
+        Self::Runtime,
         Self::NotThere,
     ];
 
@@ -183,6 +186,7 @@ impl fmt::Display for Obstacle {
             ObstacleKind::Deadline => out.write_str("it could not be stopped in time"),
             ObstacleKind::Busy => out.write_str("too many images are being taken at once"),
             ObstacleKind::Unsupported => out.write_str("this spawner takes no images"),
+            ObstacleKind::Runtime => out.write_str("no images are taken of its runtime"),
             ObstacleKind::NotThere => out.write_str("it is not there"),
             ObstacleKind::Step => {
                 let name = crate::sys::errno_name(i32::try_from(n).unwrap_or(0));

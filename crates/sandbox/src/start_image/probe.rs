@@ -65,7 +65,7 @@ fn ask_a_child() -> io::Result<String> {
 fn try_out() -> Result<(), String> {
     let say = |error: io::Error| error.to_string();
     identity::die_with_parent().map_err(say)?;
-    let filter = Embedded::Instance.program().map_err(|e| e.to_string())?;
+    let filter = Embedded::Carried.program().map_err(|e| e.to_string())?;
     let host = File::open("/proc/self/ns/mnt").map_err(say)?.into();
     let runtimes = Runtimes::assemble(Vec::new(), Path::new(SCRATCH), Privilege::Root, host);
     let runtimes = runtimes.map_err(say)?;

@@ -24,7 +24,10 @@ use crate::{
     start_image::{ImageFile, Obstacle, ObstacleKind, RULE_ROOM, image_of, mark_of},
     sys::processes,
 };
-use freehold_domain::{ids::Mebibytes, runtime::RuntimeRow};
+use freehold_domain::{
+    ids::Mebibytes,
+    runtime::{RuntimeFamily, RuntimeRow},
+};
 use std::{
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -192,7 +195,11 @@ impl Lane {
             .rows
             .iter()
             .find(|row| row.id == sandbox.runtime);
-        let runtime = mark_of(row.ok_or(ObstacleKind::NotThere)?);
+        let row = row.ok_or(ObstacleKind::NotThere)?;
+        if row.family != RuntimeFamily::Python {
+            return Err(ObstacleKind::Runtime.into());
+        }
+        let runtime = mark_of(row);
         // Who is frozen cannot be stopped.
         sandbox.group.set_frozen(&workshop.guests, false)?;
         let image = processes::private_file("memory")?;

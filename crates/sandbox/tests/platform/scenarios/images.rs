@@ -533,6 +533,13 @@ out = '|'.join(o)";
                 "{line} not in {thawed}"
             );
         }
+        // Memory of an image would come back as it was, not as zeroes: so nobody is promised them.
+        let dropped = "
+import mmap
+m = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+try: m.madvise(4); out = 'dropped'
+except OSError as e: out = e.errno";
+        assert_eq!(talk.ask(dropped).await, "22");
         // What one writes, its sibling does not see, by whichever way.
         let image = image_of(&pool, began, "text = bytearray(b'first') * 4096").await;
         let (_one, first, _io) = begin(&pool, python(Some(&image), true)).await;
@@ -752,6 +759,7 @@ pub fn latency() {
             let began = Instant::now();
             let (instance, talk, io) = begin(&pool, python(image, true)).await;
             let started = began.elapsed();
+            let at_start = instance.usage().await.expect("usage").cpu_us;
             talk.ask("out = 1").await;
             let answered = began.elapsed();
             talk.ask("out = 1").await;
@@ -759,7 +767,13 @@ pub fn latency() {
             let cpu_us = instance.usage().await.expect("usage").cpu_us;
             drop((talk, io));
             instance.destroy().await;
-            [started, answered, second, Duration::from_micros(cpu_us)]
+            [
+                started,
+                answered,
+                second,
+                Duration::from_micros(at_start),
+                Duration::from_micros(cpu_us),
+            ]
         };
         let init = "import json, ssl, logging, gc; gc.collect(); gc.freeze()";
         let image = image_of(&pool, began, init).await;
@@ -769,7 +783,7 @@ pub fn latency() {
             ("thawed", Some(&image), 300, 5),
             ("thawed, one per 100 ms", Some(&image), 60, 100),
         ] {
-            let mut all: [Vec<Duration>; 4] = Default::default();
+            let mut all: [Vec<Duration>; 5] = Default::default();
             for _ in 0..count {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 for (times, time) in all.iter_mut().zip(once(image).await) {
@@ -780,6 +794,7 @@ pub fn latency() {
                 "to Started",
                 "to the first answer",
                 "its second answer",
+                "processor until Started",
                 "processor",
             ];
             for (name, times) in names.into_iter().zip(&mut all) {
