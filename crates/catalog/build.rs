@@ -1,8 +1,10 @@
-//! Lists the Java sources of the bootstrap, so that a new file there needs no line here.
-use std::{env, fs, path::Path};
+//! Lists the Java sources of the bootstrap, so that a new file there needs no line here, and builds
+//! the few KiB of native code beside them with the compiler that builds everything else.
+use std::{env, fs, path::Path, process::Command};
 
 fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    build_native(&Path::new(&manifest).join("../../runtimes/java/native.rs"));
     let sources = Path::new(&manifest).join("../../runtimes/java/src");
     println!("cargo::rerun-if-changed={}", sources.display());
     let mut list = String::from("const SOURCES: &[(&str, &str)] = &[\n");
@@ -25,5 +27,31 @@ fn main() {
     }
     list.push_str("];\n");
     let out = env::var("OUT_DIR").expect("cargo sets it");
-    fs::write(Path::new(&out).join("java_sources.rs"), list).expect("the build folder is writable");
+    let out = Path::new(&out).join("java_sources.rs");
+    // Written anew, never over: build folders may share files by hard links.
+    let _ = fs::remove_file(&out);
+    fs::write(out, list).expect("the build folder is writable");
+}
+
+fn build_native(source: &Path) {
+    println!("cargo::rerun-if-changed={}", source.display());
+    let variable = |name: &str| env::var(name).expect("cargo sets it");
+    let out = Path::new(&variable("OUT_DIR")).join("libfreehold.so");
+    let _ = fs::remove_file(&out);
+    let mut compile = Command::new(variable("RUSTC"));
+    compile.args([
+        "--edition=2024",
+        "--crate-type=cdylib",
+        "--crate-name=freehold_java",
+    ]);
+    compile.args(["-Cpanic=abort", "-Copt-level=s", "-Cstrip=symbols"]);
+    compile.arg(format!("--target={}", variable("TARGET")));
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        compile.arg(format!("-Clinker={linker}"));
+    }
+    let built = compile.arg("-o").arg(&out).arg(source).status();
+    assert!(
+        built.expect("rustc runs").success(),
+        "runtimes/java/native.rs does not build"
+    );
 }

@@ -14,7 +14,7 @@ RUNTIMES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "runtimes")
 # One suite for both: what a function sees does not depend on how the platform speaks to its runtime.
 TRANSPORTS = ("runtime-api", "frames")
 # What the manifest of the bootstrap's jar opens.
-OPENED = ["--add-opens", "java.base/java.io=ALL-UNNAMED", "--add-opens", "java.base/java.util=ALL-UNNAMED"]
+OPENED = ["--add-opens", "java.base/java.io=ALL-UNNAMED", "--add-opens", "java.base/java.util=ALL-UNNAMED", "--add-opens", "java.base/java.nio=ALL-UNNAMED"]
 
 
 class Runtime(object):

@@ -1,11 +1,14 @@
 """What frames add to the Runtime API: booting ahead, rehearsing, start images, and a line that stays the runtime's own."""
+import glob
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 
 import frames
 import pytest
+from conftest import RUNTIMES
 from runtime_api import WAIT_S, Function
 
 
@@ -189,6 +192,48 @@ def test_node_booted_ahead_becomes_whatever_it_is_told(node):
         assert kind == frames.UNFIT and b"threads" in reason
         assert b.tell(frames.RESUME, X="c") == READY
         assert b.call(1) == [os.path.realpath(b.folder.name), "c", "c\n", "fn", False, "Root=1"]
+
+
+JAVA = """
+import java.io.*; import java.nio.file.*;
+public class app {
+    public Object handler(Object event) throws Exception {
+        Process child = new ProcessBuilder("/bin/sh", "-c", "echo $X; pwd").start();
+        String said = new String(child.getInputStream().readAllBytes());
+        String read = Files.readString(Path.of("file")) + new BufferedReader(new FileReader("file")).readLine();
+        return new Object[] {System.getenv("X"), said, read, new File("file").getAbsolutePath(), Path.of("file").toAbsolutePath().toString()};
+    }
+}
+"""
+
+
+def test_java_booted_ahead_becomes_whatever_it_is_told(java, tmp_path):
+    if java.transport != "frames" or shutil.which("rustc") is None:
+        pytest.skip("only over frames, and with a compiler for the native part")
+    sources = os.path.join(RUNTIMES, "java")
+    javac = [os.path.join(java.home, "bin", "javac"), "--release", "17", "-nowarn", "-d"]
+    subprocess.run(javac + [str(tmp_path)] + glob.glob(os.path.join(sources, "src", "*.java")), check=True)
+    native = str(tmp_path / "native.so")
+    rustc = ["rustc", "--edition=2024", "--crate-type=cdylib", "--crate-name=n", "-Cpanic=abort", "-o", native]
+    subprocess.run(rustc + [os.path.join(sources, "native.rs")], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        options = ["-Dfreehold.native=" + native, "-Duser.dir=" + folder]
+        argv = [part.replace("{classes}", str(tmp_path)) for part in java._argv]
+        with Booted(java.like(argv[:1] + options + argv[1:])) as b:
+            assert b.ask(frames.GREET) == HELLO
+            assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+            with open(os.path.join(folder, "app.java"), "w") as out:
+                out.write(JAVA)
+            subprocess.run(javac + [folder, os.path.join(folder, "app.java")], check=True)
+            with open(os.path.join(folder, "file"), "w") as out:
+                out.write("text")
+            assert b.tell(frames.BEGIN, LAMBDA_TASK_ROOT=folder, _HANDLER="app::handler", X="a=b") == READY
+            kind, _, reason = b.ask(frames.PREPARE)
+            assert kind == frames.UNFIT and b"threads" in reason
+            assert b.tell(frames.RESUME, X="c") == READY
+            file = os.path.join(folder, "file")
+            assert b.call(1) == ["c", "c\n%s\n" % folder, "texttext", file, file]
 
 
 def test_node_without_its_line_ends(node):

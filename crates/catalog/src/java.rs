@@ -12,9 +12,13 @@ use std::{
 
 include!(concat!(env!("OUT_DIR"), "/java_sources.rs"));
 
-/// Descriptor 3 as a stream, and the environment of a JVM that was booted ahead.
-const MANIFEST: &str =
-    "Main-Class: freehold.Bootstrap\nAdd-Opens: java.base/java.io java.base/java.util\n";
+/// Descriptor 3 as a stream; of a JVM that was booted ahead the environment, and our two calls of
+/// the C library.
+const MANIFEST: &str = "Main-Class: freehold.Bootstrap\n\
+    Add-Opens: java.base/java.io java.base/java.util java.base/java.nio\n\
+    Enable-Native-Access: ALL-UNNAMED\n";
+/// `runtimes/java/native.rs`, built with this crate.
+const NATIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libfreehold.so"));
 const LAUNCHER: &str = include_str!("../../../runtimes/java/bootstrap");
 
 /// Adds the virtual machine and the bootstrap.
@@ -24,6 +28,7 @@ pub fn add(plan: &mut Plan, home: &Path, jar: &Path) -> io::Result<()> {
     plan.folder("/var/lang/conf", &home.join("conf"), &|_| false)?;
     plan.file("/var/lang/release", &home.join("release"))?;
     plan.file("/var/runtime/lib/freehold-runtime.jar", jar)?;
+    plan.own("/var/runtime/lib/libfreehold.so", NATIVE, false);
     plan.own("/var/runtime/bootstrap", LAUNCHER, true);
     Ok(())
 }

@@ -28,9 +28,14 @@ public final class Bootstrap {
         FramesClient frames = new FramesClient(Integer.parseInt(descriptor));
         if (System.getenv("_HANDLER") == null) {
             // Executed before it is known for whom: nobody waits yet for what is loaded now.
+            Native.load();
             Rehearsal.run();
         }
         frames.untilBegun();
+        if (Native.isLoaded()) {
+            // The package was mounted over the folder that this process stands in.
+            Native.enterFolder(System.getenv().getOrDefault("LAMBDA_TASK_ROOT", "/var/task"));
+        }
         Handler handler = load(frames);
         frames.ready();
         serve(frames, handler);

@@ -26,6 +26,9 @@ final class Environment {
                     own = writable(known);
                 }
                 own.put(name, value);
+                if (Native.isLoaded()) {
+                    Native.setVariable(name, value);
+                }
             }
         }
     }

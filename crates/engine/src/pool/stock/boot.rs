@@ -19,6 +19,9 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Memory of an instance until it becomes somebody's.
 const BOOT_MEMORY: Mebibytes = Mebibytes(512);
 
+/// Where a runtime's launcher finds how much memory there is.
+const MEMORY_VARIABLE: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
 /// A booted instance that waits to be told what it is.
 pub(crate) struct Spare {
     pub(crate) instance: Arc<dyn Instance>,
@@ -97,7 +100,12 @@ pub(super) async fn raise(
         package: None,
         image,
         args: Vec::new(),
-        env: Vec::new(),
+        // A launcher sizes the heap by it as it executes the runtime.
+        env: key
+            .memory
+            .map(|memory| (MEMORY_VARIABLE.to_owned(), memory.0.to_string()))
+            .into_iter()
+            .collect(),
         memory,
         tmp: Mebibytes(parts.limits.tmp_min_mib),
         pids: parts.limits.instance_pids,
