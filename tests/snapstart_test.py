@@ -231,3 +231,107 @@ def test_after_a_restart_it_is_made_again_behind_a_plain_start(start_server):
 def metrics(server):
     import urllib.request
     return urllib.request.urlopen(f"{server.admin}/metrics", timeout=10).read().decode()
+
+
+def held(server):
+    """Start images that the server holds."""
+    return int(float(re.search(r"^freehold_snapshots (\S+)$", metrics(server), re.M).group(1)))
+
+
+def wait_until(check, seconds=30):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_clients_of_init_sign_with_the_instances_own_keys(functions, client):
+    target = functions.create(python("def handler(e, c): return e + 1\n"))
+    name = functions.create(python(f"""
+import boto3, json, os
+client = boto3.client('lambda')
+def handler(e, c):
+    answer = client.invoke(FunctionName='{target}', Payload=b'41')
+    keys = client._request_signer._credentials.get_frozen_credentials()
+    return [json.loads(answer['Payload'].read()), keys.access_key == os.environ['AWS_ACCESS_KEY_ID']]
+"""), SnapStart=ON, Timeout=30, MemorySize=256)
+    version = publish(client, name)
+    if "boto3" in str(version.get("StateReason")):
+        pytest.skip("no boto3 for functions: 'freehold runtimes install' had no network")
+    assert functions.call(name, Qualifier=carried(version)) == [42, True]
+
+
+def test_json_logs_name_the_restore(functions, client, server):
+    name = functions.create(SnapStart=ON, LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "DEBUG"})
+    version = carried(publish(client, name))
+    functions.call(name, 1, Qualifier=version)
+    import json
+    events = server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+    lines = [json.loads(event["message"]) for event in events]
+    kinds = [line["type"] for line in lines]
+    for kind in ("platform.initStart", "platform.initReport", "platform.restoreStart",
+                 "platform.restoreRuntimeDone", "platform.restoreReport", "platform.report"):
+        assert kinds.count(kind) == 1, (kind, kinds)
+    of = {line["type"]: line["record"] for line in lines}
+    assert of["platform.initStart"]["initializationType"] == "snap-start"
+    assert of["platform.initReport"]["initializationType"] == "snap-start"
+    assert of["platform.restoreStart"]["functionVersion"] == version
+    assert of["platform.restoreReport"]["metrics"]["durationMs"] > 0
+    report = of["platform.report"]["metrics"]
+    assert report["restoreDurationMs"] > 0 and report["billedRestoreDurationMs"] >= 1
+    assert "initDurationMs" not in report
+    assert report["billedDurationMs"] >= report["billedRestoreDurationMs"]
+
+
+def test_an_image_goes_with_its_version(functions, client, server):
+    name = functions.create(SnapStart=ON)
+    version = carried(publish(client, name))
+    before = held(server)
+    client.delete_function(FunctionName=name, Qualifier=version)
+    assert held(server) == before - 1
+    other = functions.create(SnapStart=ON)
+    carried(publish(client, other))
+    client.delete_function(FunctionName=other)
+    assert held(server) == before - 1
+
+
+def test_instances_that_crash_in_a_row_cost_the_image(functions, client, server):
+    name = functions.create(python(
+        "import os, signal\ndef handler(e, c):\n    if e:\n        os.kill(os.getpid(), signal.SIGSEGV)\n"), SnapStart=ON)
+    version = carried(publish(client, name))
+    before = held(server)
+    for _ in range(3):
+        assert functions.invoke(name, True, Qualifier=version).error == "Unhandled"
+    assert held(server) == before - 1
+    # The next start does not wait for its successor.
+    answer = functions.invoke(name, Qualifier=version, LogType="Tail")
+    assert answer.error is None and "Init Duration" in answer.log
+    wait_until(lambda: held(server) == before)
+
+
+def test_memory_for_images_has_a_limit(start_server):
+    from support.functions import Functions
+    functions = Functions(start_server('[snapstart]\nmemory = "1MiB"\n'))
+    name = functions.create(SnapStart=ON)
+    version = publish(functions.client, name)
+    assert (version["State"], version["SnapStart"]["OptimizationStatus"]) == ("Active", "Off")
+    assert functions.call(name, 5, Qualifier="1") == 5
+    if "no start images" not in version["StateReason"]:
+        assert re.search(r"takes \d+ MB, of 0 that an account may hold", version["StateReason"])
+
+
+def test_an_image_is_made_anew_after_its_starts(start_server):
+    from support.functions import Functions
+    server = start_server('[snapstart]\nmax_starts = 2\n[instances]\nidle_timeout = "1s"\n')
+    functions = Functions(server)
+    name = functions.create(python(STATE), SnapStart=ON)
+    version = carried(publish(functions.client, name))
+    tokens = []
+
+    def changed():
+        tokens.append(functions.call(name, 0, Qualifier=version)["token"])
+        time.sleep(1.5)
+        return len(set(tokens)) > 1
+
+    wait_until(changed, 60)
+    assert len(tokens) > 2 and len(set(tokens[:2])) == 1
