@@ -335,3 +335,34 @@ def test_an_image_is_made_anew_after_its_starts(start_server):
 
     wait_until(changed, 60)
     assert len(tokens) > 2 and len(set(tokens[:2])) == 1
+
+
+NUMPY = """
+import numpy, os
+def threads():
+    return len(os.listdir('/proc/self/task'))
+loaded = threads()
+def handler(e, c):
+    square = numpy.random.rand(600, 600)
+    (square @ square).sum()
+    return [loaded, threads(), os.environ['OMP_NUM_THREADS'], float(numpy.random.rand())]
+"""
+
+
+def test_numeric_libraries_start_no_thread_before_the_snapshot(functions, client):
+    numpy = pytest.importorskip("numpy")
+    import pathlib
+    from support.functions import zip_of
+    site = pathlib.Path(numpy.__file__).parents[1]
+    files = {str(path.relative_to(site)): path.read_bytes()
+             for folder in ("numpy", "numpy.libs") for path in (site / folder).rglob("*")
+             if path.is_file() and "tests" not in path.parts and path.suffix != ".pyc"}
+    name = functions.create(zip_of({**files, "index.py": NUMPY}), SnapStart=ON, MemorySize=3538, Timeout=30)
+    version = carried(publish(client, name))
+    loaded, after, told, drawn = functions.call(name, Qualifier=version)
+    assert (loaded, told) == (1, "2")
+    # The pool has grown to what the memory buys, where the machine has as many.
+    import os
+    assert after == min(2, os.cpu_count())
+    # The head has never been carried: its pool is the same.
+    assert functions.call(name)[1:3] == [after, "2"]

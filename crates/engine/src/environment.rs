@@ -4,26 +4,50 @@
 //! and stands below both. Source: AWS Lambda developer guide, "Defined runtime environment
 //! variables", and the recorded introspections.
 
-use crate::{logs::InstanceLog, route::Revision};
+use crate::{logs::InstanceLog, parts::processors, pool::Phase, route::Revision};
 use freehold_domain::ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS, SessionKey};
 use std::collections::BTreeMap;
 
-/// Every variable of an instance, reserved names winning over the tenant's; but the endpoint is
-/// the tenant's to point elsewhere, as on Lambda.
+/// What sizes the thread pools of numeric libraries: the first for most of them, the others where a
+/// tenant has been more exact.
+const THREADS: [&str; 4] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+];
+
+/// Every variable of an instance, reserved names winning over the tenant's; but the endpoint and
+/// the size of thread pools are the tenant's to say otherwise.
+///
+/// One that is to be carried in a start image has pools of one, that is: no thread beside the
+/// first, since threads are not carried.
 pub(crate) fn of_instance(
     revision: &Revision,
     log: &InstanceLog,
     key: &SessionKey,
+    phase: Phase,
 ) -> Vec<(String, String)> {
     let (function, spec) = (&revision.function, &revision.spec);
-    let mut env: BTreeMap<&str, String> =
-        BTreeMap::from([("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}"))]);
+    // Sized by processors, a library would start a thread for each of the machine's.
+    let threads = processors(spec.memory).to_string();
+    let mut env: BTreeMap<&str, String> = BTreeMap::from([
+        ("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}")),
+        (THREADS[0], threads),
+    ]);
     env.extend(
         revision
             .variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.clone())),
     );
+    if phase == Phase::Snapshot {
+        for name in THREADS {
+            if let Some(value) = env.get_mut(name) {
+                "1".clone_into(value);
+            }
+        }
+    }
     let reserved = [
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.to_string()),
         ("AWS_LAMBDA_FUNCTION_VERSION", revision.executed.to_string()),

@@ -132,6 +132,11 @@ pub enum CpuPolicy {
 /// memory".
 const PROCESSOR_MIB: u64 = 1769;
 
+/// Whole processors that an instance with this much memory may use, at least one.
+pub(crate) fn processors(memory: Mebibytes) -> u64 {
+    (u64::from(memory.0) / PROCESSOR_MIB).max(1)
+}
+
 impl CpuPolicy {
     /// The share of an instance with this much memory.
     pub(crate) fn share(self, memory: Mebibytes) -> CpuShare {
@@ -154,6 +159,11 @@ mod tests {
 
     #[test]
     fn processor_follows_memory() {
+        let whole = |mib| processors(Mebibytes(mib));
+        assert_eq!(
+            (whole(128), whole(1769), whole(3537), whole(3538)),
+            (1, 1, 1, 2)
+        );
         let lambda = CpuPolicy::Lambda.share(Mebibytes(1769));
         assert_eq!((lambda.weight, lambda.quota_us), (1024, Some(100_000)));
         assert_eq!(

@@ -92,6 +92,7 @@ async fn the_environment_is_the_tenants_under_the_reserved_names() {
     assert_eq!(get("AWS_LAMBDA_RUNTIME_API"), Some("127.0.0.1:9001"));
     assert_eq!(get("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:9002"));
     assert_eq!(get("AWS_LAMBDA_LOG_FORMAT"), None);
+    assert_eq!(get("OMP_NUM_THREADS"), Some("1"));
     let stream = get("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();
     assert!(
         stream.starts_with("2026/11/") && stream.contains("/[$LATEST]"),

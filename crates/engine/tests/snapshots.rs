@@ -31,6 +31,7 @@ async fn publish(sim: &Sim, name: &str, number: u64) -> RevisionV1 {
 async fn begin(sim: &Sim, name: &str, number: u64) {
     let mut spec = sim.spec(1);
     spec.snap_start = true;
+    spec.memory = freehold_domain::ids::Mebibytes(3600);
     if name != "f" {
         spec.environment = None;
     }
@@ -110,6 +111,15 @@ async fn a_published_revision_starts_from_its_image() {
     assert_eq!((sim.world.images_held(), sim.world.hooks().len()), (1, 1));
     let before = sim.world.hooks()[0];
     assert_eq!(before.1, "before");
+    // No library starts a thread beside the first, whatever the memory buys later.
+    let threads = |id| {
+        let env = sim.world.environment(id).unwrap();
+        env.into_iter()
+            .find(|(name, _)| name == "OMP_NUM_THREADS")
+            .unwrap()
+            .1
+    };
+    assert_eq!(threads(before.0), "1");
 
     let tails = herd(&sim, "f", 1, 3).await;
     assert_eq!(restored(&tails), 3, "{tails:?}");
@@ -138,6 +148,7 @@ async fn a_published_revision_starts_from_its_image() {
         values
     };
     assert_eq!(told("AWS_LAMBDA_INITIALIZATION_TYPE"), ["snap-start"]);
+    assert_eq!(told("OMP_NUM_THREADS"), ["2"]);
     assert_eq!(told("AWS_LAMBDA_LOG_STREAM_NAME").len(), 3);
     // A warm one says neither, and the head starts as it always did.
     let (_, tail) = call(&sim, "f", 1, "x").await;

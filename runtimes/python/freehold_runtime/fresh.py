@@ -11,6 +11,11 @@ import os
 import sys
 
 _credentials = []
+# Of OpenBLAS, as its builds name it: with a prefix of SciPy's, and for 64-bit indices.
+_SET_THREADS = [
+    prefix + "openblas_set_num_threads" + suffix
+    for prefix in ("scipy_", "") for suffix in ("64_", "")
+]
 
 
 def reseed():
@@ -63,6 +68,24 @@ def renew_credentials():
         setattr(item, prefix + "access_key", environ.get("AWS_ACCESS_KEY_ID"))
         setattr(item, prefix + "secret_key", environ.get("AWS_SECRET_ACCESS_KEY"))
         setattr(item, prefix + "token", environ.get("AWS_SESSION_TOKEN"))
+
+
+def widen():
+    """Thread pools of numeric libraries were held at one while the image was made, since threads are
+    not carried: now they are as large as the instance may have them."""
+    count = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "1"
+    if count == "1" or not count.isdigit() or "numpy" not in sys.modules:
+        return
+    import ctypes
+
+    with open("/proc/self/maps") as maps:
+        mapped = {line.split()[-1] for line in maps if "openblas" in line}
+    for path in mapped:
+        library = ctypes.CDLL(path)
+        for name in _SET_THREADS:
+            if hasattr(library, name):
+                getattr(library, name)(int(count))
+                break
 
 
 def _key_of(item):

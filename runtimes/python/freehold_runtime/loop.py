@@ -118,6 +118,7 @@ def between_events(frames, line, kind, data):
         context.refresh()
         reseed()
         fresh.renew_credentials()
+        fresh.widen()
         run_hooks(line, image.after, "Runtime.AfterRestoreError", _EXIT_AFTER_RESTORE)
         line.ready()
     else:

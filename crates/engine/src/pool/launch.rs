@@ -253,7 +253,7 @@ async fn bring_up(
         node: Arc::downgrade(node),
         instance: attempt.instance,
     };
-    let env = environment::of_instance(revision, &attempt.log, &key);
+    let env = environment::of_instance(revision, &attempt.log, &key, phase);
     let opening = Opening { env: env.clone() };
     let plan = Plan {
         instance: attempt.instance,

@@ -38,7 +38,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 /// Images that a node makes at once: each is a whole init of somebody's function.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 /// The revision that an image is of. Numbers are never given twice under one name, so this names
 /// one package and one configuration for ever.
