@@ -45,8 +45,10 @@ use tokio::sync::Notify;
 const SHELVES_MAX: usize = 64;
 /// How often a shelf is looked at while nobody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// A shelf is filled this long after it was asked: starts that come together go first.
-const BREATH: Duration = Duration::from_millis(10);
+/// A shelf is filled this long after it was last asked, that starts that come together go first;
+/// and after [`HUNGER`] though they go on coming.
+const BREATH: Duration = Duration::from_millis(30);
+const HUNGER: Duration = Duration::from_millis(500);
 /// The wait after a boot that failed; doubles with every further one.
 const TROUBLE: Duration = Duration::from_secs(5);
 const TROUBLE_MAX: Duration = Duration::from_secs(600);
@@ -88,6 +90,8 @@ struct Shelf {
     /// What one of them takes, bytes.
     expected_bytes: u64,
     asked_at: Mono,
+    /// Since when it has fewer than it should.
+    lacks_since: Option<Mono>,
 }
 
 /// What a shelf needs next.
@@ -198,7 +202,8 @@ fn open<'a>(
         failures: 0,
         not_before: Mono(0),
         expected_bytes: node.parts.config.memory_expected.bytes(),
-        asked_at: node.parts.clock.now(),
+        asked_at: Mono(0),
+        lacks_since: None,
     })
 }
 
@@ -230,7 +235,6 @@ async fn keep(node: Weak<Node>, key: ShelfKey) {
                 spare.end().await;
             }
             Step::Make => {
-                clock.sleep(BREATH).await;
                 strong.stock.make(&strong, key).await;
             }
             Step::Wait(span, wake) => {
@@ -264,16 +268,18 @@ impl Stock {
             shelves.remove(&key);
             return Step::Over;
         }
-        if shelf.ready.len() < wanted && now >= shelf.not_before {
+        if shelf.ready.len() >= wanted {
+            shelf.lacks_since = None;
+            return Step::Wait(LOOK_AGAIN, shelf.wake.clone());
+        }
+        let since = *shelf.lacks_since.get_or_insert(now);
+        let breathes = (shelf.asked_at + BREATH).min(since + HUNGER);
+        let at = shelf.not_before.max(breathes);
+        if now >= at {
             return Step::Make;
         }
-        let lacks = shelf.ready.len() < wanted;
-        let wait = if lacks {
-            shelf.not_before.since(now).min(LOOK_AGAIN)
-        } else {
-            LOOK_AGAIN
-        };
-        Step::Wait(wait, shelf.wake.clone())
+        // Asked again meanwhile it would only wait again.
+        Step::Wait(at.since(now).min(LOOK_AGAIN), Arc::default())
     }
 
     /// Makes one for a shelf, or notes why not.

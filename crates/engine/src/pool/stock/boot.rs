@@ -4,6 +4,7 @@
 use super::ShelfKey;
 use crate::{node::Node, pool::Booking};
 use freehold_domain::{
+    BoxFuture,
     ids::Mebibytes,
     ports::{
         Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, StartError, StartImage,
@@ -12,7 +13,7 @@ use freehold_domain::{
     time::Mono,
 };
 use futures_util::FutureExt;
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{future::ready, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// How long a runtime may take to boot.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,10 +128,15 @@ pub(super) async fn raise(
         runtime_api: io.runtime_api,
         frames: io.frames,
     };
-    let booted = if is_thawed {
-        contract.thawed(wires).ok_or(NotMade::Never)
+    let booting: Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> = if is_thawed {
+        let booted = contract.thawed(wires);
+        booted.map(|booted| Box::pin(ready(Ok(booted))) as _)
     } else {
-        boot(node, contract, wires, &*instance, deadline).await
+        contract.boot(wires)
+    };
+    let booted = match booting {
+        Some(booting) => rehearsed(node, booting, &*instance, deadline).await,
+        None => Err(NotMade::Never),
     };
     let booted = match booted {
         Ok(booted) => booted,
@@ -153,16 +159,15 @@ pub(super) async fn raise(
     })
 }
 
-/// Waits until an executed runtime has booted, and rehearses.
-async fn boot(
+/// Waits until a runtime has booted, and has it rehearse: what an event touches is touched then,
+/// in one that was thawed too.
+async fn rehearsed(
     node: &Arc<Node>,
-    contract: &Arc<dyn Contract>,
-    wires: Wires,
+    booting: BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>,
     instance: &dyn Instance,
     deadline: Mono,
 ) -> Result<Box<dyn Booted>, NotMade> {
     let failed = |reason: String| Err(NotMade::Failed { reason });
-    let booting = contract.boot(wires).ok_or(NotMade::Never)?;
     let rehearsed = async {
         let booted = booting.await?;
         booted.rehearse().await?;
