@@ -17,7 +17,7 @@ mod init;
 mod root;
 
 pub use guest::{Go, Ready};
-pub use init::{Plan, namespace_flags, run_init};
+pub use init::{FIRST_CHILD_PID, Plan, namespace_flags, run_init};
 pub use root::{ROOTS, Runtimes, TreeError};
 
 use crate::sys::restorer::STAGES;

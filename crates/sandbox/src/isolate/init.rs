@@ -23,7 +23,7 @@ use std::{
     io::{self, Write},
     net::TcpListener,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
@@ -219,7 +219,26 @@ fn mount_proc(plan: &mut Plan) -> io::Result<()> {
         "proc",
         flags,
         "hidepid=invisible",
-    )
+    )?;
+    leave_low_pids_to_guests(&plan.root.join("proc"))
+}
+
+/// Pids below this are given out by the spawner; what a guest forks gets higher ones.
+pub const FIRST_CHILD_PID: i32 = 64;
+
+/// Else a child of a thawed instance might have the pid that its image was taken of, and a library
+/// in it would take itself for that process. When pids have run out, the kernel begins again at
+/// 300.
+fn leave_low_pids_to_guests(proc: &Path) -> io::Result<()> {
+    if processes::own_pid() != 1 {
+        return Ok(());
+    }
+    let last = (FIRST_CHILD_PID - 1).to_string();
+    match std::fs::write(proc.join("sys/kernel/ns_last_pid"), last) {
+        // Kernels without it cannot thaw either.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn keep_mount_namespace(plan: &mut Plan) -> io::Result<()> {

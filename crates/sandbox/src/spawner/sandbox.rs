@@ -377,7 +377,7 @@ impl Workshop {
 }
 
 /// Pids of guests, from the first that is free: neighbours in time differ.
-const GUEST_PIDS: std::ops::Range<i32> = 2..63;
+const GUEST_PIDS: std::ops::Range<i32> = 2..isolate::FIRST_CHILD_PID - 1;
 
 /// The pid, inside, of the guest of the sandbox `number`.
 pub fn guest_pid(number: u64) -> i32 {

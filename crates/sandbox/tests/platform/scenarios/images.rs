@@ -178,6 +178,10 @@ t = [threading.Thread(target=q.append, args=(i,)) for i in range(8)]
             talk.ask(&format!("print('said {round}', flush=True)"))
                 .await;
             read_until(&io.stdout, &format!("said {round}\n")).await;
+            // No child has the pid of what the image was taken of either.
+            let children = "out = min(subprocess.Popen(['/bin/true']).pid for _ in range(70))";
+            let first: i32 = talk.ask(children).await.parse().expect("a pid");
+            assert!(first > 62, "{first}");
             // Who executes what /proc/self/exe names finds no image and ends.
             let executed = "out = subprocess.run(['/proc/self/exe']).returncode";
             assert_eq!(talk.ask(executed).await, "125");
