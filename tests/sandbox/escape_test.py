@@ -35,6 +35,24 @@ def test_python_gets_out_nowhere(functions, host):
     check(functions, EscapeList("python", **host), files, Runtime=PYTHON, Handler="probe.handler")
 
 
+def test_a_thawed_instance_gets_out_nowhere(functions, client, host):
+    """The same list in an instance that never executed anything: its memory came last."""
+    listed = EscapeList("python", **host)
+    files = {"probe.py": (FOLDER / "probe.py").read_text(), "lines.tsv": listed.rendered()}
+    name = functions.create(zip_of(files), **FIELDS, Runtime=PYTHON, Handler="probe.handler",
+                            SnapStart={"ApplyOn": "PublishedVersions"})
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier=version, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    found = client.get_function_configuration(FunctionName=name, Qualifier=version)
+    if found["SnapStart"]["OptimizationStatus"] != "On":
+        pytest.skip(found["StateReason"])
+    answer = functions.invoke(name, {}, Qualifier=version, LogType="Tail")
+    assert answer.error is None, answer.payload
+    assert "Restore Duration" in answer.log, answer.log
+    assert listed.failures(answer.payload) == []
+
+
 def test_a_custom_runtime_gets_out_nowhere(functions, host, tmp_path):
     program = tmp_path / "bootstrap"
     subprocess.run(["rustc", "--edition", "2024", "-O", "-C", "target-feature=+crt-static",
