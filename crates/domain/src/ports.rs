@@ -6,6 +6,7 @@
 mod clock;
 mod contract;
 mod credentials;
+mod in_process;
 mod invoke;
 mod packages;
 mod platform_endpoint;
@@ -17,6 +18,7 @@ mod storage;
 pub use clock::*;
 pub use contract::*;
 pub use credentials::*;
+pub use in_process::*;
 pub use invoke::*;
 pub use packages::*;
 pub use platform_endpoint::*;

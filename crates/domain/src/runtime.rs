@@ -19,6 +19,8 @@ pub enum RuntimeFamily {
     Java,
     /// The package's own `bootstrap`.
     Provided,
+    /// WebAssembly, inside the server: no process and no tree.
+    Wasm,
 }
 
 impl RuntimeFamily {
@@ -28,6 +30,9 @@ impl RuntimeFamily {
         matches!(self, Self::Python | Self::Node | Self::Java)
     }
 }
+
+/// The one runtime of [`RuntimeFamily::Wasm`].
+pub const WASM_RUNTIME: &str = "wasm";
 
 /// One row of the root-owned table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,190 @@
+//! One event in one fresh instance, from its store to what came of it.
+
+use crate::{
+    code::{Code, Entry},
+    command, http,
+    limits::SLICE_TICKS,
+    output::{AnswerBuffer, Sink},
+    slices::{Ticker, UsedUp, in_slices},
+    state::{Bounds, ComponentState, CoreState, Meter, View},
+};
+use bytes::Bytes;
+use freehold_domain::ports::{GuestOutput, GuestStream};
+use rustix::time::{ClockId, clock_gettime};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::I32Exit;
+
+/// What one event needs; everything that it holds of the node goes with it.
+pub(crate) struct Turn {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) code: Arc<Code>,
+    /// What the guest is called by, argv[0].
+    pub(crate) name: Arc<str>,
+    pub(crate) env: Arc<[(String, String)]>,
+    pub(crate) event_env: Vec<(String, String)>,
+    pub(crate) event: Bytes,
+    pub(crate) memory_bytes: u64,
+    pub(crate) answer_bytes: u64,
+    pub(crate) output: Arc<dyn GuestOutput>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Answer {
+        content_type: Option<String>,
+        body: Bytes,
+    },
+    /// The function's own failure.
+    Failed { error_type: String, message: String },
+    /// It asked for more memory than it may have, and did not survive the refusal.
+    OutOfMemory,
+    /// Its answer crossed the limit.
+    TooLarge,
+}
+
+/// A guest that is ready to run.
+pub(crate) type Guest = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+impl Turn {
+    /// The guest, and whether it has used up its slice. `held` goes with it.
+    pub(crate) fn begin(self, held: impl Send + 'static) -> (Guest, UsedUp) {
+        self.ticker.touch();
+        let meter = self.meter.clone();
+        meter.restart();
+        let (guest, used_up): (Guest, UsedUp) = match &self.code.entry {
+            Entry::Core(_) => self.core(),
+            Entry::Command(_) | Entry::Http(_) => self.component(),
+        };
+        (metered(guest, meter, held), used_up)
+    }
+
+    fn core(self) -> (Guest, UsedUp) {
+        let answer = AnswerBuffer::new(self.answer_bytes);
+        let view = self.view(Some(self.event.clone()), Sink::Answer(answer.clone()));
+        let state = CoreState::new(view, self.bounds());
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.bounds);
+        let used_up = in_slices(&mut store, &self.ticker, SLICE_TICKS);
+        let guest = async move {
+            let Entry::Core(pre) = &self.code.entry else {
+                unreachable!("a core module was asked for");
+            };
+            let ran = command::core(pre, store).await;
+            self.command_ended(ran, &answer)
+        };
+        (Box::pin(guest), used_up)
+    }
+
+    fn component(self) -> (Guest, UsedUp) {
+        let is_http = matches!(self.code.entry, Entry::Http(_));
+        let answer = AnswerBuffer::new(self.answer_bytes);
+        let view = if is_http {
+            self.view(None, self.log(GuestStream::Stdout))
+        } else {
+            self.view(Some(self.event.clone()), Sink::Answer(answer.clone()))
+        };
+        let state = ComponentState::new(view, self.bounds());
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.bounds);
+        let used_up = in_slices(&mut store, &self.ticker, SLICE_TICKS);
+        let guest = async move {
+            match &self.code.entry {
+                Entry::Http(pre) => {
+                    let event = http::Event::read(self.event.clone());
+                    match http::run(pre, store, event, self.answer_bytes).await {
+                        Ok(ended) => ended,
+                        Err(error) => self.failed(&error),
+                    }
+                }
+                Entry::Command(pre) => {
+                    let ran = command::component(pre, store).await;
+                    self.command_ended(ran, &answer)
+                }
+                Entry::Core(_) => unreachable!("a component was asked for"),
+            }
+        };
+        (Box::pin(guest), used_up)
+    }
+
+    fn view(&self, stdin: Option<Bytes>, stdout: Sink) -> View<'_> {
+        View {
+            env: &self.env,
+            event_env: &self.event_env,
+            name: &self.name,
+            stdin,
+            stdout,
+            stderr: self.log(GuestStream::Stderr),
+        }
+    }
+
+    fn log(&self, stream: GuestStream) -> Sink {
+        Sink::Log(stream, self.output.clone())
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds::new(self.memory_bytes, self.meter.clone())
+    }
+
+    /// A command answers with all that it wrote, and only by ending well.
+    fn command_ended(&self, ran: wasmtime::Result<()>, answer: &AnswerBuffer) -> Ended {
+        let Some(body) = answer.take() else {
+            return Ended::TooLarge;
+        };
+        match ran {
+            Ok(()) => Ended::Answer {
+                content_type: None,
+                body,
+            },
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&self, error: &wasmtime::Error) -> Ended {
+        if self.meter.was_refused.load(Ordering::Relaxed) {
+            return Ended::OutOfMemory;
+        }
+        if let Some(I32Exit(status)) = error.downcast_ref() {
+            return Ended::Failed {
+                error_type: "Runtime.ExitError".to_owned(),
+                message: format!("Runtime exited with error: exit status {status}"),
+            };
+        }
+        // With the guest's own stack where there is one: it is the function's to read.
+        let mut text = format!("{error:?}");
+        text.push('\n');
+        self.output.write(GuestStream::Stderr, text.as_bytes());
+        Ended::Failed {
+            error_type: "Runtime.Trap".to_owned(),
+            message: error.root_cause().to_string(),
+        }
+    }
+}
+
+/// Adds the processor time of every turn, on whichever thread it is.
+fn metered(mut guest: Guest, meter: Arc<Meter>, held: impl Send + 'static) -> Guest {
+    let mut held = Some(held);
+    Box::pin(poll_fn(move |context| {
+        let before = thread_cpu_ns();
+        let polled = guest.as_mut().poll(context);
+        let took = thread_cpu_ns().saturating_sub(before);
+        meter.cpu_ns.fetch_add(took, Ordering::Relaxed);
+        if polled.is_ready() {
+            meter.memory_bytes.store(0, Ordering::Relaxed);
+            drop(held.take());
+        }
+        polled
+    }))
+}
+
+fn thread_cpu_ns() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

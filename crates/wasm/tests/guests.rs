@@ -1,0 +1,252 @@
+//! Guests from text, run through the seam as the engine runs them.
+
+mod support;
+
+use freehold_domain::ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError};
+use support::{World, call, echo, printing, spec};
+
+/// What a command answered.
+async fn text(answer: Result<GuestAnswer, LinkError>) -> String {
+    match answer {
+        Ok(GuestAnswer::Response { body, .. }) => {
+            let (bytes, _) = body.collect(u64::MAX).await.unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        }
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+/// The type and message of a function's error.
+fn error(answer: Result<GuestAnswer, LinkError>) -> (String, String) {
+    match answer {
+        Ok(GuestAnswer::Error { error_type, body }) => {
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let message = body["errorMessage"].as_str().unwrap().to_owned();
+            assert_eq!(body["errorType"].as_str(), error_type.as_deref());
+            (error_type.unwrap(), message)
+        }
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_command_answers_what_it_writes() {
+    let world = World::new();
+    let one = world.start(&world.package(&echo()), 128).await.unwrap();
+    for event in ["", "{\"a\":1}", "x".repeat(100_000).as_str()] {
+        assert_eq!(text(one.link.handle(call(event)).await).await, event);
+    }
+}
+
+#[tokio::test]
+async fn every_event_meets_a_fresh_instance() {
+    // Counts its calls in a global and in memory, and prints the count.
+    let counter = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (global $calls (mut i32) (i32.const 48))
+        (func (export "_start")
+            (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+            (i32.store8 (i32.const 100) (global.get $calls))
+            (i32.store8 (i32.const 101) (i32.add (i32.const 49) (i32.load8_u (i32.const 200))))
+            (i32.store8 (i32.const 200) (i32.add (i32.const 1) (i32.load8_u (i32.const 200))))
+            (i32.store (i32.const 0) (i32.const 100))
+            (i32.store (i32.const 4) (i32.const 2))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    let world = World::new();
+    let one = world.start(&world.package(&printing(counter)), 128).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(text(one.link.handle(call("")).await).await, "11");
+    }
+}
+
+#[tokio::test]
+async fn a_trap_and_an_exit_are_the_functions_errors() {
+    let world = World::new();
+    let body = r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)"#;
+    let trap = format!("(module {body} (func (export \"_start\") unreachable))");
+    let one = world.start(&world.package(&printing(&trap)), 128).await.unwrap();
+    let (kind, message) = error(one.link.handle(call("")).await);
+    assert_eq!(kind, "Runtime.Trap");
+    assert!(message.contains("unreachable"), "{message}");
+    let log = world.log(GuestStream::Stderr);
+    assert!(log.contains("unreachable") && log.contains("_start"), "{log}");
+    let exit = format!("(module {body} (func (export \"_start\") (call $exit (i32.const 3))))");
+    let one = world.start(&world.package(&printing(&exit)), 128).await.unwrap();
+    let (kind, message) = error(one.link.handle(call("")).await);
+    assert_eq!(kind, "Runtime.ExitError");
+    assert!(message.ends_with("exit status 3"), "{message}");
+    // The instance goes on: each event is a new one.
+    assert_eq!(error(one.link.handle(call("")).await).0, "Runtime.ExitError");
+    let good = format!("(module {body} (func (export \"_start\") (call $exit (i32.const 0))))");
+    let one = world.start(&world.package(&printing(&good)), 128).await.unwrap();
+    assert_eq!(text(one.link.handle(call("")).await).await, "");
+}
+
+#[tokio::test]
+async fn memory_ends_at_the_functions_limit() {
+    // Grows by 1 MiB until it is refused, then gives up; with an event it answers instead.
+    let greedy = r#"(module
+        (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (i32.store (i32.const 0) (i32.const 100))
+            (i32.store (i32.const 4) (i32.const 1))
+            (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (loop $more
+                (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+            (if (i32.eqz (i32.load (i32.const 8))) (then unreachable))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    let world = World::new();
+    let package = world.package(&printing(greedy));
+    let one = world.start(&package, 128).await.unwrap();
+    assert_eq!(text(one.link.handle(call("y")).await).await, "y");
+    let peak = one.instance.spent().unwrap().memory_peak_bytes;
+    assert!((127 << 20..=128 << 20).contains(&peak), "{peak}");
+    let gone = one.link.handle(call("")).await;
+    assert!(matches!(gone, Err(LinkError::Closed)), "{gone:?}");
+    let report = one.instance.exited().await;
+    assert_eq!(report.cause, ExitCause::OutOfMemory);
+    assert_eq!(report.usage.oom_kills, 1);
+    assert!(matches!(one.link.handle(call("y")).await, Err(LinkError::Closed)));
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_holds_no_thread_and_ends_when_it_is_dropped() {
+    let endless = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let world = World::new();
+    let one = world.start(&world.package(&printing(endless)), 128).await.unwrap();
+    // This runtime has one thread: were it held, nothing below would ever run.
+    {
+        let mut run = one.link.handle(call(""));
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(50), &mut run).await;
+        assert!(waited.is_err(), "an endless loop answered");
+    }
+    let report = one.instance.destroy().await;
+    assert_eq!(report.cause, ExitCause::Destroyed);
+    assert!(report.usage.cpu_us > 1000, "{report:?}");
+    assert_eq!(one.instance.exited().await, report);
+}
+
+#[tokio::test]
+async fn destroying_ends_a_guest_that_runs() {
+    let endless = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let world = World::new();
+    let one = world.start(&world.package(&printing(endless)), 128).await.unwrap();
+    let (answer, report) = tokio::join!(one.link.handle(call("")), async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        one.instance.destroy().await
+    });
+    assert!(matches!(answer, Err(LinkError::Closed)));
+    assert_eq!(report.cause, ExitCause::Destroyed);
+}
+
+#[tokio::test]
+async fn an_answer_over_its_limit_is_refused() {
+    let world = World::new();
+    let package = world.package(&echo());
+    let mut small = spec(&package, 128, world.output());
+    small.answer_bytes = 1000;
+    let one = world.host_start(small).await.unwrap();
+    assert_eq!(text(one.link.handle(call(&"x".repeat(1000))).await).await.len(), 1000);
+    let over = one.link.handle(call(&"x".repeat(1001))).await;
+    assert!(matches!(over, Err(LinkError::TooLarge { limit_bytes: 1000, .. })), "{over:?}");
+}
+
+#[tokio::test]
+async fn deep_recursion_traps() {
+    let deep = "(module (memory (export \"memory\") 1)
+        (func $f (param i32) (result i32) (i32.add (call $f (local.get 0)) (i32.const 1)))
+        (func (export \"_start\") (drop (call $f (i32.const 1)))))";
+    let world = World::new();
+    let one = world.start(&world.package(&printing(deep)), 128).await.unwrap();
+    let (kind, message) = error(one.link.handle(call("")).await);
+    assert_eq!(kind, "Runtime.Trap");
+    assert!(message.contains("stack"), "{message}");
+}
+
+#[tokio::test]
+async fn bad_code_is_refused_by_what_is_wrong_with_it() {
+    let world = World::new();
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("text", b"hello".to_vec(), "not WebAssembly"),
+        ("broken", b"\0asm\x01\0\0\0\x01\xff".to_vec(), "offset"),
+        ("library", wat::parse_str("(module (func (export \"f\")))").unwrap(), "_start"),
+        (
+            "import",
+            wat::parse_str("(module (import \"env\" \"secret\" (func)) (func (export \"_start\")))").unwrap(),
+            "secret",
+        ),
+        (
+            "memory",
+            wat::parse_str("(module (memory 4000) (func (export \"_start\")))").unwrap(),
+            "250 MiB of memory",
+        ),
+        (
+            "tables",
+            wat::parse_str("(module (table 1000000 funcref) (func (export \"_start\")))").unwrap(),
+            "table",
+        ),
+        ("component", wat::parse_str("(component)").unwrap(), "wasi:http/incoming-handler"),
+        (
+            "component import",
+            wat::parse_str("(component (import \"my:own/thing\" (func)))").unwrap(),
+            "my:own/thing",
+        ),
+    ];
+    for (name, module, wanted) in cases {
+        match world.prepare(&world.package(&module), 128).await {
+            Err(CodeError::Refused { reason }) => {
+                assert!(reason.contains(wanted), "{name}: {reason}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_names_a_file_of_the_package() {
+    let world = World::new();
+    let package = world.package(&echo());
+    std::fs::create_dir(package.path().join("folder")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", package.path().join("out.wasm")).unwrap();
+    std::os::unix::fs::symlink("function.wasm", package.path().join("in.wasm")).unwrap();
+    for (file, wanted) in [
+        ("none.wasm", Some("none.wasm")),
+        ("folder", Some("not a file")),
+        ("out.wasm", Some("no file")),
+        ("../x/function.wasm", Some("no file")),
+        ("/etc/passwd", Some("no file")),
+        ("in.wasm", None),
+        ("function.wasm", None),
+    ] {
+        let mut code = spec(&package, 128, world.output()).code;
+        code.file = file.to_owned();
+        let done = world.prepare_code(code, 128).await;
+        match (done, wanted) {
+            (Ok(()), None) => {}
+            (Err(CodeError::Refused { reason }), Some(wanted)) => {
+                assert!(reason.contains(wanted), "{file}: {reason}");
+            }
+            (other, _) => panic!("{file}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_compiled_is_not_compiled_again() {
+    let world = World::new();
+    let package = world.package(&echo());
+    world.prepare(&package, 128).await.unwrap();
+    world.prepare(&package, 128).await.unwrap();
+    assert_eq!(world.compilations(), 1);
+    // Another host on the same folder: from the file, unless the key is another one.
+    let again = world.again([7; 32]);
+    again.prepare(&package, 128).await.unwrap();
+    assert_eq!(again.compilations(), 0);
+    let other = world.again([8; 32]);
+    other.prepare(&package, 128).await.unwrap();
+    assert_eq!(other.compilations(), 1);
+}
