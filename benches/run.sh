@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Measures the numbers of SPECIFICATION.md. Run by `make bench`, which builds the binary; arguments
-# choose: benches/run.sh [--smoke] [warm|cold|idle|keep|hangups …]
+# choose: benches/run.sh [--smoke] [warm|cold|wasm|idle|keep|hangups …]
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${FREEHOLD_BIN:-$here/../target/release/freehold}
 smoke=()
 if [ "${1:-}" = --smoke ]; then smoke=(--smoke); shift; fi
-[ $# -gt 0 ] || set -- warm cold idle keep hangups
+[ $# -gt 0 ] || set -- warm cold wasm idle keep hangups
 
 cargo build --quiet --locked --release --manifest-path "$here/Cargo.toml"
 printf '%s, %s cores, Linux %s, load %s\n' "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)" \

@@ -18,6 +18,7 @@ mod keep;
 mod processes;
 mod server;
 mod warm;
+mod wasm;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -55,6 +56,8 @@ enum What {
     },
     /// Signed Invoke from function to function, beside the same from outside
     Calls,
+    /// WebAssembly, a fresh instance for every request: throughput beside the echo, and cold
+    Wasm,
     /// Memory and processor time of a server with 100 functions that nobody calls
     Idle,
     /// 10,000 invocations with hang-ups, timeouts and crashes, and what is left of them
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
             What::Warm => warm::run(&args.bin, args.smoke).await,
             What::Cold { only } => cold::run(&args.bin, args.smoke, only).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
+            What::Wasm => wasm::run(&args.bin, args.smoke).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),

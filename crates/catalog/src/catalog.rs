@@ -289,6 +289,7 @@ fn row(
         }
         RuntimeFamily::Java => java::argv(),
         RuntimeFamily::Provided => vec!["/var/task/bootstrap".into()],
+        RuntimeFamily::Wasm => return Err("WebAssembly runs without a tree".to_owned()),
     };
     let name: RuntimeName = name.parse().map_err(|e| chain(&e))?;
     Ok(RuntimeRow {
@@ -439,7 +440,7 @@ impl Catalog {
             RuntimeFamily::Java => format!(
                 "apt-get install openjdk-{version}-jdk-headless, then start the server again"
             ),
-            RuntimeFamily::Provided => "start the server again".to_owned(),
+            RuntimeFamily::Provided | RuntimeFamily::Wasm => "start the server again".to_owned(),
         };
         if let Some(row) = nearest {
             remedy.push_str(&format!(

@@ -212,6 +212,12 @@ pub enum ControlError {
         /// What to install, and which names exist.
         remedy: String,
     },
+    /// The runtime cannot run the package's code.
+    #[error("the code cannot run: {reason}")]
+    BadCode {
+        /// What is wrong, for its author.
+        reason: String,
+    },
     /// The principal does not reach the tenant.
     #[error("things of tenant {tenant} are out of reach")]
     Denied {

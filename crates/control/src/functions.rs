@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use freehold_domain::{
     FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
-    ports::{Blobs, Expect, Op, Records},
+    ports::{Blobs, CodeError, Expect, Op, Records},
     record::{
         FunctionStateV1, FunctionV1, ImageStateV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1,
         PackageV1, RevisionSpecV1, RevisionV1, UpdateStateV1, UrlV1,
@@ -139,6 +139,7 @@ impl Control {
             .await?;
         let admitted = self.packages.admit(who, &place.tenant, new.zip).await?;
         spec.package = admitted.package().clone();
+        self.judge(&of, &spec).await?;
         let numbering = Key::numbering(&of.tenant, &of.region, &of.name);
         let numbering = self.read::<NumberingV1>(who, &numbering).await?;
         let mut function = FunctionV1 {
@@ -291,9 +292,10 @@ impl Control {
             head.architecture.clone_from(&architecture);
             Ok(())
         };
+        let mut function = present.record;
+        code(&mut function.head)?;
+        self.judge(of, &function.head).await?;
         if change.dry_run {
-            let mut function = present.record;
-            code(&mut function.head)?;
             return Ok(self.describe_head(of, &function));
         }
         let guard = change.revision_id.as_deref();
@@ -313,6 +315,11 @@ impl Control {
         change.settings.without_effect.check()?;
         let guard = change.revision_id.as_deref();
         let apply = |head: &mut RevisionSpecV1| self.apply(of, head, &change.settings);
+        let present = self.function(who, of).await?.record;
+        self.may_change(&present, guard)?;
+        let mut head = present.head;
+        apply(&mut head)?;
+        self.judge(of, &head).await?;
         self.change_head(who, of, guard, false, apply).await
     }
 
@@ -554,6 +561,17 @@ impl Control {
             rules::snap_start(head.runtime.as_str())?;
         }
         Ok(())
+    }
+
+    /// Refuses code that its runtime cannot run, before anything is written.
+    async fn judge(&self, of: &FunctionRef, spec: &RevisionSpecV1) -> Result<(), ControlError> {
+        let judged = self.runtimes.judge(&of.tenant, spec).await;
+        judged.map_err(|error| match error {
+            CodeError::Refused { reason } => ControlError::BadCode { reason },
+            failed @ CodeError::Failed { .. } => {
+                ControlError::internal("preparing the code", failed.to_string())
+            }
+        })
     }
 
     fn resolve(&self, runtime: &str) -> Result<crate::ResolvedRuntime, ControlError> {

@@ -30,9 +30,10 @@ pub use functions::{CodeChange, ConfigurationChange, Described, Environment, New
 pub use rules::{LoggingChange, Settings, WithoutEffect};
 
 use freehold_domain::{
-    Principal, Region, RuntimeName, TenantId,
+    BoxFuture, Principal, Region, RuntimeName, TenantId,
     limits::Limits,
-    ports::{Clock, Ids, Sealer, Storage},
+    ports::{Clock, CodeError, Ids, Sealer, Storage},
+    record::RevisionSpecV1,
 };
 use packages::PackageStore;
 use std::sync::Arc;
@@ -70,6 +71,18 @@ pub trait RuntimeCheck: Send + Sync {
     ///
     /// Errors: a text for the tenant that says what to install and which names exist.
     fn resolve(&self, name: &str) -> Result<ResolvedRuntime, String>;
+
+    /// Judges an admitted package for a runtime that compiles it, and compiles it. Most runtimes
+    /// find out when they run it.
+    ///
+    /// Errors: [`CodeError::Refused`] with a text for the tenant.
+    fn judge(
+        &self,
+        _tenant: &TenantId,
+        _spec: &RevisionSpecV1,
+    ) -> BoxFuture<'_, Result<(), CodeError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// What a [`Control`] is made of.

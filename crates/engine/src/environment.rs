@@ -8,6 +8,8 @@ use crate::{logs::InstanceLog, parts::processors, pool::Phase, route::Revision};
 use freehold_domain::ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS, SessionKey};
 use std::collections::BTreeMap;
 
+type Variables<'a> = BTreeMap<&'a str, String>;
+
 /// What sizes the thread pools of numeric libraries: the first for most of them, the others where a
 /// tenant has been more exact.
 const THREADS: [&str; 4] = [
@@ -28,19 +30,13 @@ pub(crate) fn of_instance(
     key: &SessionKey,
     phase: Phase,
 ) -> Vec<(String, String)> {
-    let (function, spec) = (&revision.function, &revision.spec);
     // Sized by processors, a library would start a thread for each of the machine's.
-    let threads = processors(spec.memory).to_string();
-    let mut env: BTreeMap<&str, String> = BTreeMap::from([
+    let threads = processors(revision.spec.memory).to_string();
+    let mut env = Variables::from([
         ("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}")),
         (THREADS[0], threads),
     ]);
-    env.extend(
-        revision
-            .variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.clone())),
-    );
+    env.extend(of_tenant(revision));
     if phase == Phase::Snapshot {
         for name in THREADS {
             if let Some(value) = env.get_mut(name) {
@@ -48,7 +44,41 @@ pub(crate) fn of_instance(
             }
         }
     }
-    let reserved = [
+    env.extend(of_function(revision, log));
+    env.extend([
+        ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+        ("AWS_SESSION_TOKEN", key.session_token.clone()),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
+        ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned()),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned()),
+        ("_AWS_XRAY_DAEMON_PORT", "2000".to_owned()),
+    ]);
+    named(env)
+}
+
+/// The same for an instance inside the server, which reaches neither endpoint nor network and has
+/// no credentials to leak.
+pub(crate) fn of_instance_in_process(
+    revision: &Revision,
+    log: &InstanceLog,
+) -> Vec<(String, String)> {
+    let mut env = Variables::new();
+    env.extend(of_tenant(revision));
+    env.extend(of_function(revision, log));
+    named(env)
+}
+
+fn of_tenant(revision: &Revision) -> impl Iterator<Item = (&str, String)> {
+    let variables = revision.variables.iter();
+    variables.map(|(name, value)| (name.as_str(), value.clone()))
+}
+
+/// What says which function it is, and how its log is written.
+fn of_function<'a>(revision: &'a Revision, log: &InstanceLog) -> Variables<'a> {
+    let (function, spec) = (&revision.function, &revision.spec);
+    let mut env = Variables::from([
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.to_string()),
         ("AWS_LAMBDA_FUNCTION_VERSION", revision.executed.to_string()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.0.to_string()),
@@ -61,18 +91,9 @@ pub(crate) fn of_instance(
             "AWS_LAMBDA_INITIALIZATION_TYPE",
             revision.initialization_type().to_owned(),
         ),
-        ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
         ("AWS_REGION", function.region.to_string()),
         ("AWS_DEFAULT_REGION", function.region.to_string()),
-        ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
-        ("AWS_SESSION_TOKEN", key.session_token.clone()),
-        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
-        ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned()),
-        ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned()),
-        ("_AWS_XRAY_DAEMON_PORT", "2000".to_owned()),
-    ];
-    env.extend(reserved);
+    ]);
     if let Some(handler) = &spec.handler {
         env.insert("_HANDLER", handler.clone());
     }
@@ -84,6 +105,10 @@ pub(crate) fn of_instance(
             level.unwrap_or_else(|| "INFO".to_owned()),
         );
     }
+    env
+}
+
+fn named(env: Variables<'_>) -> Vec<(String, String)> {
     env.into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()

@@ -20,12 +20,12 @@ use bytes::Bytes;
 use freehold_domain::{
     ids::{CoreId, InstanceId, InvocationId},
     logs::{LineKind, LogLine, LogStreamName},
-    ports::{Clock, LogStore},
+    ports::{Clock, GuestOutput, GuestStream, LogStore},
     record::LoggingV1,
 };
 use parking_lot::Mutex;
 use pipe::{Pipe, ReadTo};
-use splitter::Line;
+use splitter::{Line, Splitter};
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Weak, atomic::AtomicBool, atomic::Ordering},
@@ -50,6 +50,8 @@ pub(crate) struct InstanceLog {
     line_bytes: usize,
     state: Mutex<State>,
     pipes: Mutex<Vec<(Arc<Pipe>, AbortHandle)>>,
+    /// Lines that an instance inside the server has begun, stdout's and stderr's.
+    begun: Mutex<[Splitter; 2]>,
     closed: AtomicBool,
 }
 
@@ -90,6 +92,7 @@ impl InstanceLog {
                 throttle: Throttle::new(limits.log_bytes_per_s, parts.clock.now()),
             }),
             pipes: Mutex::default(),
+            begun: Mutex::new([(); 2].map(|()| Splitter::new(limits.log_line_bytes as usize))),
             closed: AtomicBool::new(false),
         })
     }
@@ -170,6 +173,9 @@ impl InstanceLog {
     }
 
     fn read_pipes(&self, to: ReadTo) {
+        for splitter in &mut *self.begun.lock() {
+            splitter.finish(&mut |line| self.take(line));
+        }
         let pipes: Vec<_> = self
             .pipes
             .lock()
@@ -249,6 +255,14 @@ impl InstanceLog {
         }
         self.flush();
         self.store.close(&self.stream);
+    }
+}
+
+/// Lines of an instance inside the server come without a pipe.
+impl GuestOutput for InstanceLog {
+    fn write(&self, stream: GuestStream, bytes: &[u8]) {
+        let at = usize::from(stream == GuestStream::Stderr);
+        self.begun.lock()[at].feed(bytes, &mut |line| self.take(line));
     }
 }
 

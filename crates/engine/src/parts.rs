@@ -5,8 +5,8 @@ use freehold_domain::{
     ids::Mebibytes,
     limits::Limits,
     ports::{
-        Clock, Commit, Contract, CpuShare, FREEZE_AFTER, Ids, InstanceCredentials, Ledger,
-        LogStore, Packages, PlatformEndpoint, Records, SandboxDriver, Sealer,
+        Clock, Commit, Contract, CpuShare, FREEZE_AFTER, Ids, InProcess, InstanceCredentials,
+        Ledger, LogStore, Packages, PlatformEndpoint, Records, SandboxDriver, Sealer,
     },
     runtime::{RuntimeFamily, RuntimeRow},
 };
@@ -28,6 +28,8 @@ pub struct EngineParts {
     pub driver: Arc<dyn SandboxDriver>,
     /// How the functions of each family are spoken to.
     pub contracts: HashMap<RuntimeFamily, Arc<dyn Contract>>,
+    /// Runs the functions of [`RuntimeFamily::Wasm`], which need neither of the two.
+    pub in_process: Option<Arc<dyn InProcess>>,
     /// The runtimes that this node has.
     pub runtimes: Vec<RuntimeRow>,
     /// Time.

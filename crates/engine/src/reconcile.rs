@@ -10,15 +10,17 @@ mod publish;
 use crate::{node::Node, pool::stock, route::note_reservation};
 use freehold_domain::{
     ids::{FunctionName, FunctionRef, TenantId},
-    ports::{CommitError, Expect, Fence, Op, PackageError, Stored},
+    ports::{CodeError, CommitError, Expect, Fence, GuestCode, Op, PackageError, Stored},
     principal::Principal,
     record::{
         FunctionStateV1, FunctionV1, ImageStateV1, Key, Kind, RecordError, RevisionSpecV1,
         RevisionV1, UpdateStateV1, decode, encode,
     },
+    runtime::WASM_RUNTIME,
 };
 use publish::Published;
 use std::{
+    os::fd::OwnedFd,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -255,9 +257,9 @@ async fn make_ready(
         });
     };
     match node.parts.packages.open(tenant, spec.package.digest).await {
-        Ok(_) => {
+        Ok(tree) => {
             stock::expect(node, row, spec.memory);
-            Ok(())
+            code_ready(node, tenant, spec, tree).await
         }
         Err(error @ (PackageError::Refused { .. } | PackageError::Missing { .. })) => {
             Err(Unready::Refused {
@@ -266,6 +268,35 @@ async fn make_ready(
             })
         }
         Err(error @ PackageError::Failed { .. }) => {
+            Err(Unready::NotYet(Unfinished(error.to_string())))
+        }
+    }
+}
+
+/// Code that runs inside the server is compiled before the function is said to be ready.
+async fn code_ready(
+    node: &Node,
+    tenant: &TenantId,
+    spec: &RevisionSpecV1,
+    tree: Arc<OwnedFd>,
+) -> Result<(), Unready> {
+    let is_wasm = spec.runtime.as_str() == WASM_RUNTIME;
+    let Some(host) = node.parts.in_process.as_ref().filter(|_| is_wasm) else {
+        return Ok(());
+    };
+    let code = GuestCode {
+        tenant: tenant.clone(),
+        package: spec.package.digest,
+        tree,
+        file: spec.handler.clone().unwrap_or_default(),
+    };
+    match host.prepare(code, spec.memory).await {
+        Ok(()) => Ok(()),
+        Err(CodeError::Refused { reason }) => Err(Unready::Refused {
+            code: "FunctionError",
+            reason,
+        }),
+        Err(error @ CodeError::Failed { .. }) => {
             Err(Unready::NotYet(Unfinished(error.to_string())))
         }
     }

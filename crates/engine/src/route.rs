@@ -6,7 +6,7 @@
 
 mod revision;
 
-pub(crate) use revision::Revision;
+pub(crate) use revision::{Revision, Runs};
 
 use crate::{admission::Admitted, node::Node, pool::SnapshotOf};
 use bytes::Bytes;

@@ -32,15 +32,18 @@ pub enum Embedded {
     Init,
     /// The child that unpacks an archive.
     Unpack,
+    /// The child that compiles a WebAssembly module.
+    Compile,
 }
 
 impl Embedded {
     /// Every embedded policy, for tests and for `doctor`.
-    pub const ALL: [Embedded; 4] = [
+    pub const ALL: [Embedded; 5] = [
         Embedded::Instance,
         Embedded::Carried,
         Embedded::Init,
         Embedded::Unpack,
+        Embedded::Compile,
     ];
 
     /// The policy's text, as it lies in the repository.
@@ -50,6 +53,7 @@ impl Embedded {
             Embedded::Carried => include_str!("../policies/carried.json"),
             Embedded::Init => include_str!("../policies/init.json"),
             Embedded::Unpack => include_str!("../policies/unpack.json"),
+            Embedded::Compile => include_str!("../policies/compile.json"),
         }
     }
 

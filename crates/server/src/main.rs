@@ -42,6 +42,9 @@ enum Command {
     /// Unpacks one archive without privileges; the server starts it, nobody else.
     #[command(name = "__unpack", hide = true)]
     Unpack,
+    /// Compiles one WebAssembly module without privileges; the server starts it, nobody else.
+    #[command(name = "__compile", hide = true)]
+    Compile,
 }
 
 fn main() -> ExitCode {
@@ -52,5 +55,6 @@ fn main() -> ExitCode {
         Command::Runtimes(args) => runtimes_cmd::run(args),
         Command::Client(command) => cli::run(command),
         Command::Unpack => serve::unpack_child(),
+        Command::Compile => serve::compile_child(),
     }
 }

@@ -24,7 +24,7 @@ pub use runtimes::discover_options;
 use crate::config::{self, Config};
 use clap::Args;
 use freehold_domain::{Region, TenantId};
-use freehold_sandbox::LaunchOptions;
+use freehold_sandbox::{LaunchOptions, seccomp::Embedded};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Where data lies unless told otherwise: of the machine as root, else of the user.
@@ -131,19 +131,30 @@ pub fn run(args: ServeArgs) -> ExitCode {
 
 /// The body of the hidden `__unpack`: a process without privileges that unpacks one archive.
 pub fn unpack_child() -> ExitCode {
-    if let Err(error) = confine_unpacker() {
-        eprintln!("freehold: the unpacking process could not be confined: {error}");
-        return ExitCode::FAILURE;
-    }
-    freehold_control::archive::child_main()
+    confined(Embedded::Unpack, freehold_control::archive::child_main)
 }
 
-/// The few calls that unpacking needs, and no way to gain more.
-fn confine_unpacker() -> Result<(), Box<dyn std::error::Error>> {
-    // An archive that makes it crash must not have the host's handler of crashes look at it as
+/// The body of the hidden `__compile`: a process without privileges that compiles one module.
+pub fn compile_child() -> ExitCode {
+    confined(Embedded::Compile, freehold_wasm::child_main)
+}
+
+fn confined(policy: Embedded, work: fn() -> ExitCode) -> ExitCode {
+    match confine(policy) {
+        Ok(()) => work(),
+        Err(error) => {
+            eprintln!("freehold: a throw-away process could not be confined: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The few calls that the work needs, and no way to gain more.
+fn confine(policy: Embedded) -> Result<(), Box<dyn std::error::Error>> {
+    // Input that makes it crash must not have the host's handler of crashes look at it as
     // root. The server is not dumpable either, but an exec has undone that.
     freehold_sandbox::sys::identity::not_dumpable()?;
-    let program = freehold_sandbox::seccomp::Embedded::Unpack.program()?;
+    let program = policy.program()?;
     freehold_sandbox::sys::identity::no_new_privileges()?;
     freehold_sandbox::sys::filter::install(&program)?;
     Ok(())

@@ -120,7 +120,9 @@ impl Subprocess {
         let _ = child.start_kill();
         let status = child.wait().await.map_err(failed)?;
         match read.map_err(failed)? {
-            Some((Report::Compiled { is_component, .. }, code)) => Ok(Compiled { is_component, code }),
+            Some((Report::Compiled { is_component, .. }, code)) => {
+                Ok(Compiled { is_component, code })
+            }
             Some((Report::Refused { reason }, _)) => Err(CodeError::Refused { reason }),
             // Killed by its own limits, or out of memory and aborted.
             None => Err(refused(format!(
@@ -170,14 +172,22 @@ pub fn child_main() -> ExitCode {
         .map_err(|error| format!("the compiler cannot limit itself: {error}"))
         .and_then(|()| {
             let mut module = Vec::new();
-            let read = io::stdin().take(MODULE_BYTES_MAX + 1).read_to_end(&mut module);
+            let read = io::stdin()
+                .take(MODULE_BYTES_MAX + 1)
+                .read_to_end(&mut module);
             read.map_err(|error| error.to_string())?;
             compile(&module)
         });
     let (report, code) = match done {
         Ok(Compiled { is_component, code }) => {
             let bytes = code.len() as u64;
-            (Report::Compiled { is_component, bytes }, code)
+            (
+                Report::Compiled {
+                    is_component,
+                    bytes,
+                },
+                code,
+            )
         }
         Err(reason) => (Report::Refused { reason }, Vec::new()),
     };
@@ -317,12 +327,19 @@ mod tests {
     async fn an_answer_is_whole_or_none() {
         let read = async |bytes: &'static [u8]| read_answer(BufReader::new(bytes)).await.unwrap();
         assert!(read(b"").await.is_none());
-        assert!(read(b"{\"Compiled\":{\"is_component\":true,\"bytes\":3}}\nab").await.is_none());
+        assert!(
+            read(b"{\"Compiled\":{\"is_component\":true,\"bytes\":3}}\nab")
+                .await
+                .is_none()
+        );
         let (_, code) = read(b"{\"Compiled\":{\"is_component\":true,\"bytes\":3}}\nabc")
             .await
             .unwrap();
         assert_eq!(code, b"abc");
         let huge = b"{\"Compiled\":{\"is_component\":true,\"bytes\":99999999999}}\nabc";
-        assert!(matches!(read(huge).await, Some((Report::Refused { .. }, _))));
+        assert!(matches!(
+            read(huge).await,
+            Some((Report::Refused { .. }, _))
+        ));
     }
 }

@@ -84,7 +84,10 @@ impl CompiledFiles {
             name.update(part);
         }
         let name = name.finish();
-        name.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        name.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -101,7 +104,10 @@ impl CompiledFiles {
         let (seal, content) = bytes.split_at_checked(SEAL_BYTES)?;
         if hmac::verify(&self.key, content, seal).is_err() || !content.starts_with(name.as_bytes())
         {
-            tracing::warn!(file = name, "a compiled module does not carry this node's seal");
+            tracing::warn!(
+                file = name,
+                "a compiled module does not carry this node's seal"
+            );
             return None;
         }
         let is_component = match content.get(NAME_BYTES)? {
@@ -197,7 +203,13 @@ mod tests {
         let engine = engine::for_compiling().unwrap();
         let path = dir.path().join("compiled");
         let files = CompiledFiles::open(path, &[1; 32], &engine).unwrap();
-        (dir, CompiledFiles { kept_bytes, ..files })
+        (
+            dir,
+            CompiledFiles {
+                kept_bytes,
+                ..files
+            },
+        )
     }
 
     const ONE: &str = "111111111111";

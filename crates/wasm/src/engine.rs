@@ -5,7 +5,9 @@ use crate::limits::{
     MEMORY_KEPT_BYTES, STACK_BYTES_MAX, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
     TABLES_PER_FUNCTION_MAX, WARM_SLOTS_MAX,
 };
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 
 /// Address space behind each memory, so that loads need no check of their own.
 const GUARD_BYTES: u64 = 32 << 20;

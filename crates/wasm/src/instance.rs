@@ -107,10 +107,16 @@ impl Seat {
 
     async fn run(&self, call: GuestCall) -> Result<GuestAnswer, LinkError> {
         let event_env = event_env(&call);
-        let (event, _) = call.body.collect(u64::MAX).await.map_err(|error| match error {
-            BodyError::TooLarge { limit_bytes } => broken(format!("an event over {limit_bytes} bytes")),
-            BodyError::Broken { reason } => broken(reason),
-        })?;
+        let (event, _) = call
+            .body
+            .collect(u64::MAX)
+            .await
+            .map_err(|error| match error {
+                BodyError::TooLarge { limit_bytes } => {
+                    broken(format!("an event over {limit_bytes} bytes"))
+                }
+                BodyError::Broken { reason } => broken(reason),
+            })?;
         let taken = self.taken.clone().lock_owned().await;
         let memories = self.shared.memories.clone();
         let memories = memories.acquire_many_owned(self.code.memories.max(1)).await;

@@ -16,7 +16,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
 };
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 /// What one event needs; everything that it holds of the node goes with it.
@@ -157,13 +157,15 @@ impl Turn {
                 message: format!("Runtime exited with error: exit status {status}"),
             };
         }
-        // With the guest's own stack where there is one: it is the function's to read.
-        let mut text = format!("{error:?}");
-        text.push('\n');
+        // The guest's own stack is the function's to read; the host's is nobody's.
+        let reason = error.root_cause();
+        let stack = error.downcast_ref::<WasmBacktrace>();
+        let stack = stack.map_or_else(String::new, ToString::to_string);
+        let text = format!("{reason}\n{stack}\n");
         self.output.write(GuestStream::Stderr, text.as_bytes());
         Ended::Failed {
             error_type: "Runtime.Trap".to_owned(),
-            message: error.root_cause().to_string(),
+            message: reason.to_string(),
         }
     }
 }

@@ -134,13 +134,20 @@ pub(crate) fn in_slices<T: 'static>(
 
 /// Threads for guests that compute.
 pub(crate) struct LongRunners {
-    threads: Vec<(Handle, Option<oneshot::Sender<()>>, Option<thread::JoinHandle<()>>)>,
+    runners: Vec<LongRunner>,
     next: AtomicUsize,
+}
+
+struct LongRunner {
+    handle: Handle,
+    /// Ends it when it is dropped.
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl LongRunners {
     pub(crate) fn start(threads: usize) -> io::Result<Self> {
-        let threads = (0..threads.max(1)).map(|at| {
+        let runners = (0..threads.max(1)).map(|at| {
             let runtime = Builder::new_current_thread().enable_time().build()?;
             let handle = runtime.handle().clone();
             let (end, ended) = oneshot::channel::<()>();
@@ -151,10 +158,14 @@ impl LongRunners {
                     let _ = rustix::process::setpriority_process(None, LONG_NICENESS);
                     let _ = runtime.block_on(ended);
                 })?;
-            Ok((handle, Some(end), Some(thread)))
+            Ok(LongRunner {
+                handle,
+                end: Some(end),
+                thread: Some(thread),
+            })
         });
         Ok(Self {
-            threads: threads.collect::<io::Result<_>>()?,
+            runners: runners.collect::<io::Result<_>>()?,
             next: AtomicUsize::new(0),
         })
     }
@@ -173,8 +184,8 @@ impl LongRunners {
         match first.await {
             Sliced::Done(done) => Some(done),
             Sliced::Left(guest) => {
-                let at = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
-                let task = Moved(self.threads[at].0.spawn(guest));
+                let at = self.next.fetch_add(1, Ordering::Relaxed) % self.runners.len();
+                let task = Moved(self.runners[at].handle.spawn(guest));
                 // Panicked, or the node ends.
                 task.await.ok()
             }
@@ -184,11 +195,12 @@ impl LongRunners {
 
 impl Drop for LongRunners {
     fn drop(&mut self) {
-        for (_, end, _) in &mut self.threads {
-            drop(end.take());
+        // All at once, then one after the other.
+        for runner in &mut self.runners {
+            drop(runner.end.take());
         }
-        for (_, _, thread) in &mut self.threads {
-            if let Some(thread) = thread.take() {
+        for runner in &mut self.runners {
+            if let Some(thread) = runner.thread.take() {
                 let _ = thread.join();
             }
         }

@@ -92,8 +92,7 @@ impl ResourceLimiter for Bounds {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let bytes = |elements: usize| elements.saturating_mul(ELEMENT_BYTES);
-        Ok(maximum.is_none_or(|most| desired <= most)
-            && self.grow(bytes(current), bytes(desired)))
+        Ok(maximum.is_none_or(|most| desired <= most) && self.grow(bytes(current), bytes(desired)))
     }
 }
 

@@ -54,7 +54,10 @@ async fn every_event_meets_a_fresh_instance() {
             (i32.store (i32.const 4) (i32.const 2))
             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
     let world = World::new();
-    let one = world.start(&world.package(&printing(counter)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(counter)), 128)
+        .await
+        .unwrap();
     for _ in 0..20 {
         assert_eq!(text(one.link.handle(call("")).await).await, "11");
     }
@@ -65,22 +68,37 @@ async fn a_trap_and_an_exit_are_the_functions_errors() {
     let world = World::new();
     let body = r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
         (memory (export "memory") 1)"#;
-    let trap = format!("(module {body} (func (export \"_start\") unreachable))");
-    let one = world.start(&world.package(&printing(&trap)), 128).await.unwrap();
+    let trap = format!("(module {body} (func $guilty (export \"_start\") unreachable))");
+    let one = world
+        .start(&world.package(&printing(&trap)), 128)
+        .await
+        .unwrap();
     let (kind, message) = error(one.link.handle(call("")).await);
     assert_eq!(kind, "Runtime.Trap");
     assert!(message.contains("unreachable"), "{message}");
     let log = world.log(GuestStream::Stderr);
-    assert!(log.contains("unreachable") && log.contains("_start"), "{log}");
+    assert!(
+        log.contains("unreachable") && log.contains("guilty"),
+        "{log}"
+    );
     let exit = format!("(module {body} (func (export \"_start\") (call $exit (i32.const 3))))");
-    let one = world.start(&world.package(&printing(&exit)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(&exit)), 128)
+        .await
+        .unwrap();
     let (kind, message) = error(one.link.handle(call("")).await);
     assert_eq!(kind, "Runtime.ExitError");
     assert!(message.ends_with("exit status 3"), "{message}");
     // The instance goes on: each event is a new one.
-    assert_eq!(error(one.link.handle(call("")).await).0, "Runtime.ExitError");
+    assert_eq!(
+        error(one.link.handle(call("")).await).0,
+        "Runtime.ExitError"
+    );
     let good = format!("(module {body} (func (export \"_start\") (call $exit (i32.const 0))))");
-    let one = world.start(&world.package(&printing(&good)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(&good)), 128)
+        .await
+        .unwrap();
     assert_eq!(text(one.link.handle(call("")).await).await, "");
 }
 
@@ -110,14 +128,21 @@ async fn memory_ends_at_the_functions_limit() {
     let report = one.instance.exited().await;
     assert_eq!(report.cause, ExitCause::OutOfMemory);
     assert_eq!(report.usage.oom_kills, 1);
-    assert!(matches!(one.link.handle(call("y")).await, Err(LinkError::Closed)));
+    assert!(matches!(
+        one.link.handle(call("y")).await,
+        Err(LinkError::Closed)
+    ));
 }
 
 #[tokio::test]
 async fn a_guest_that_computes_holds_no_thread_and_ends_when_it_is_dropped() {
-    let endless = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let endless =
+        "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
     let world = World::new();
-    let one = world.start(&world.package(&printing(endless)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(endless)), 128)
+        .await
+        .unwrap();
     // This runtime has one thread: were it held, nothing below would ever run.
     {
         let mut run = one.link.handle(call(""));
@@ -132,9 +157,13 @@ async fn a_guest_that_computes_holds_no_thread_and_ends_when_it_is_dropped() {
 
 #[tokio::test]
 async fn destroying_ends_a_guest_that_runs() {
-    let endless = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let endless =
+        "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
     let world = World::new();
-    let one = world.start(&world.package(&printing(endless)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(endless)), 128)
+        .await
+        .unwrap();
     let (answer, report) = tokio::join!(one.link.handle(call("")), async {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         one.instance.destroy().await
@@ -150,9 +179,23 @@ async fn an_answer_over_its_limit_is_refused() {
     let mut small = spec(&package, 128, world.output());
     small.answer_bytes = 1000;
     let one = world.host_start(small).await.unwrap();
-    assert_eq!(text(one.link.handle(call(&"x".repeat(1000))).await).await.len(), 1000);
+    assert_eq!(
+        text(one.link.handle(call(&"x".repeat(1000))).await)
+            .await
+            .len(),
+        1000
+    );
     let over = one.link.handle(call(&"x".repeat(1001))).await;
-    assert!(matches!(over, Err(LinkError::TooLarge { limit_bytes: 1000, .. })), "{over:?}");
+    assert!(
+        matches!(
+            over,
+            Err(LinkError::TooLarge {
+                limit_bytes: 1000,
+                ..
+            })
+        ),
+        "{over:?}"
+    );
 }
 
 #[tokio::test]
@@ -161,7 +204,10 @@ async fn deep_recursion_traps() {
         (func $f (param i32) (result i32) (i32.add (call $f (local.get 0)) (i32.const 1)))
         (func (export \"_start\") (drop (call $f (i32.const 1)))))";
     let world = World::new();
-    let one = world.start(&world.package(&printing(deep)), 128).await.unwrap();
+    let one = world
+        .start(&world.package(&printing(deep)), 128)
+        .await
+        .unwrap();
     let (kind, message) = error(one.link.handle(call("")).await);
     assert_eq!(kind, "Runtime.Trap");
     assert!(message.contains("stack"), "{message}");
@@ -173,10 +219,17 @@ async fn bad_code_is_refused_by_what_is_wrong_with_it() {
     let cases: [(&str, Vec<u8>, &str); 8] = [
         ("text", b"hello".to_vec(), "not WebAssembly"),
         ("broken", b"\0asm\x01\0\0\0\x01\xff".to_vec(), "offset"),
-        ("library", wat::parse_str("(module (func (export \"f\")))").unwrap(), "_start"),
+        (
+            "library",
+            wat::parse_str("(module (func (export \"f\")))").unwrap(),
+            "_start",
+        ),
         (
             "import",
-            wat::parse_str("(module (import \"env\" \"secret\" (func)) (func (export \"_start\")))").unwrap(),
+            wat::parse_str(
+                "(module (import \"env\" \"secret\" (func)) (func (export \"_start\")))",
+            )
+            .unwrap(),
             "secret",
         ),
         (
@@ -189,7 +242,11 @@ async fn bad_code_is_refused_by_what_is_wrong_with_it() {
             wat::parse_str("(module (table 1000000 funcref) (func (export \"_start\")))").unwrap(),
             "table",
         ),
-        ("component", wat::parse_str("(component)").unwrap(), "wasi:http/incoming-handler"),
+        (
+            "component",
+            wat::parse_str("(component)").unwrap(),
+            "wasi:http/incoming-handler",
+        ),
         (
             "component import",
             wat::parse_str("(component (import \"my:own/thing\" (func)))").unwrap(),
@@ -249,4 +306,110 @@ async fn what_was_compiled_is_not_compiled_again() {
     let other = world.again([8; 32]);
     other.prepare(&package, 128).await.unwrap();
     assert_eq!(other.compilations(), 1);
+}
+
+/// A module of the outside tests.
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/functions/wasm");
+    std::fs::read(format!("{folder}/{name}.wasm")).unwrap()
+}
+
+fn url_event(path: &str) -> String {
+    serde_json::json!({
+        "version": "2.0", "rawPath": path, "headers": {"host": "h"},
+        "requestContext": {"http": {"method": "GET"}},
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_component_answers_a_request_as_the_url_wants_it() {
+    let world = World::new();
+    let one = world
+        .start(&world.package(&fixture("http")), 128)
+        .await
+        .unwrap();
+    let answer = async |path: &str| -> serde_json::Value {
+        let answer = text(one.link.handle(call(&url_event(path))).await).await;
+        serde_json::from_str(&answer).unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(
+            answer("/a?b").await,
+            serde_json::json!({
+                "statusCode": 200, "headers": {}, "body": "/a?b", "isBase64Encoded": false,
+            })
+        );
+    }
+    assert_eq!(answer("/made").await["statusCode"], 201);
+    assert_eq!(
+        answer("/out").await["body"],
+        "P",
+        "an outgoing request was not denied"
+    );
+    // An event of no URL is posted to /.
+    assert_eq!(text(one.link.handle(call("{}")).await).await, "/");
+}
+
+#[tokio::test]
+async fn a_component_without_a_response_has_failed() {
+    let world = World::new();
+    let one = world
+        .start(&world.package(&fixture("http")), 128)
+        .await
+        .unwrap();
+    let none = error(one.link.handle(call(&url_event("/none"))).await);
+    assert_eq!(none.0, "Http.NoResponse");
+    let trap = error(one.link.handle(call(&url_event("/trap"))).await);
+    assert_eq!(trap.0, "Runtime.Trap");
+}
+
+#[tokio::test]
+async fn a_component_command_answers_and_fails() {
+    let world = World::new();
+    let one = world
+        .start(&world.package(&fixture("command")), 128)
+        .await
+        .unwrap();
+    assert_eq!(
+        text(one.link.handle(call("{\"a\":1}")).await).await,
+        "{\"a\":1}"
+    );
+    let failed = error(one.link.handle(call("")).await);
+    assert_eq!(failed.0, "Runtime.ExitError");
+}
+
+#[tokio::test]
+async fn nothing_of_the_machine_is_within_reach() {
+    let world = World::new();
+    let one = world
+        .start(&world.package(&fixture("authority")), 128)
+        .await
+        .unwrap();
+    let tried = text(one.link.handle(call("")).await).await;
+    assert_eq!(tried, "1".repeat(40), "a 0 is an attempt that went through");
+}
+
+#[tokio::test]
+async fn slots_and_memories_come_back() {
+    let world = World::new();
+    let package = world.package(&fixture("counter"));
+    let mut seats = Vec::new();
+    for _ in 0..16 {
+        seats.push(world.start(&package, 128).await.unwrap());
+    }
+    // More events than the pool has memories, dropped half-way or run to their ends.
+    for round in 0..100 {
+        for (at, seat) in seats.iter().enumerate() {
+            let mut run = seat.link.handle(call(""));
+            if (round + at) % 3 == 0 {
+                let polled = std::future::poll_fn(|context| {
+                    std::task::Poll::Ready(run.as_mut().poll(context).is_ready())
+                });
+                polled.await;
+            } else {
+                assert_eq!(text(run.await).await, "11");
+            }
+        }
+    }
 }

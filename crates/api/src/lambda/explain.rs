@@ -138,6 +138,9 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
             "The uploaded package of {found_bytes} bytes is larger than {limit_bytes} bytes"
         )),
         ControlError::BadArchive { source } => bad_archive(&source),
+        ControlError::BadCode { reason } => error::invalid_parameter_value(format!(
+            "The code of the function cannot be run: {reason}"
+        )),
         ControlError::LimitExceeded { limit, max } => limit_exceeded(limit, max),
         ControlError::UnknownRuntime { name, .. } if DEPRECATED.contains(&name.as_str()) => {
             error::invalid_parameter_value(format!(

@@ -75,8 +75,9 @@ pub(crate) struct Cell {
 /// What an instance holds of the node until its end is confirmed.
 pub(super) struct Held {
     pub(super) booking: Booking,
-    pub(super) _platform: Box<dyn Send + Sync>,
-    pub(super) _credentials: Credentials,
+    /// Nothing inside the server can call out.
+    pub(super) _platform: Option<Box<dyn Send + Sync>>,
+    pub(super) _credentials: Option<Credentials>,
 }
 
 impl Cell {

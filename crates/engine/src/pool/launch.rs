@@ -4,6 +4,8 @@
 //! time was over) is told apart from what fails for ours. Nothing is left of an attempt that
 //! failed: it was destroyed, confirmed, before this returns.
 
+mod in_process;
+
 use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
@@ -15,7 +17,7 @@ use crate::{
     environment,
     logs::{InstanceLog, PlatformEvent, Status},
     node::Node,
-    route::Revision,
+    route::{Revision, Runs},
     stats::StartKind,
 };
 use bytes::Bytes;
@@ -115,6 +117,9 @@ pub(crate) async fn launch(
     phase: Phase,
     init_timeout: Duration,
 ) -> Result<Cell, LaunchFailed> {
+    if let Runs::InProcess(host) = &revision.runs {
+        return in_process::launch(node, revision, &**host, core, attempt, phase).await;
+    }
     let begun = node.parts.clock.now();
     if let (Phase::Init, Some(of)) = (phase, &revision.snapshot)
         && let Some(image) = snapshots::for_start(node, revision, of)
@@ -419,8 +424,8 @@ async fn bring_up(
         power: tokio::sync::Mutex::default(),
         held: Mutex::new(Some(Held {
             booking,
-            _platform: platform,
-            _credentials: credentials,
+            _platform: Some(platform),
+            _credentials: Some(credentials),
         })),
     })
 }
@@ -459,7 +464,11 @@ async fn open(
     wire: Wire,
     opening: Opening,
 ) -> Result<Arc<dyn Link>, OpenError> {
-    let contract = &revision.contract;
+    let Some(contract) = revision.contract() else {
+        return Err(OpenError::Broken {
+            reason: "an instance inside the server has no wires".to_owned(),
+        });
+    };
     let link = match wire {
         Wire::Thawed(wires) => {
             let booted = contract.thawed(wires).ok_or_else(no_images)?;
@@ -622,7 +631,7 @@ async fn raise(
         frames: io.frames,
     };
     let wire = if is_template {
-        let booted = revision.contract.thawed(wires);
+        let booted = revision.contract().and_then(|one| one.thawed(wires));
         Wire::Booted(booted.ok_or_else(|| internal("contract", "it has no start images"))?)
     } else if is_thawed {
         Wire::Thawed(wires)

@@ -107,7 +107,8 @@ enum Step {
 impl ShelfKey {
     /// The shelf for a revision's starts on a core; `None` where they are all plain.
     pub(crate) fn of(revision: &Revision, core: CoreId) -> Option<Self> {
-        if revision.executes_plainly || !revision.contract.boots_ahead() {
+        let boots_ahead = revision.contract().is_some_and(|one| one.boots_ahead());
+        if revision.executes_plainly || !boots_ahead {
             return None;
         }
         Self::new(&revision.runtime, revision.spec.memory, core)
@@ -118,7 +119,7 @@ impl ShelfKey {
             RuntimeFamily::Python => None,
             // V8 and the JVM take the memory that they see for the size of their heaps.
             RuntimeFamily::Node | RuntimeFamily::Java => Some(memory),
-            RuntimeFamily::Provided => return None,
+            RuntimeFamily::Provided | RuntimeFamily::Wasm => return None,
         };
         let runtime = runtime.id;
         Some(Self {
@@ -131,11 +132,11 @@ impl ShelfKey {
 
 /// Takes what there is for a start of `revision` on `core`, and sees to more.
 pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Option<Ahead> {
-    let key = ShelfKey::of(revision, core)?;
+    let (key, contract) = (ShelfKey::of(revision, core)?, revision.contract()?);
     let now = node.parts.clock.now();
     let taken = {
         let mut shelves = node.stock.shelves.lock();
-        let shelf = open(&mut shelves, key, &revision.contract, node);
+        let shelf = open(&mut shelves, key, contract, node);
         shelf.demand.start(now);
         shelf.asked_at = now;
         let mut taken = None;

@@ -9,9 +9,9 @@ use crate::{
 use freehold_domain::{
     ids::{FunctionRef, Qualifier},
     logs::LogGroupName,
-    ports::Contract,
+    ports::{Contract, InProcess},
     record::RevisionSpecV1,
-    runtime::RuntimeRow,
+    runtime::{RuntimeFamily, RuntimeRow},
     time::Wall,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -25,7 +25,7 @@ pub(crate) struct Revision {
     pub(crate) created: Wall,
     pub(crate) spec: RevisionSpecV1,
     pub(crate) runtime: RuntimeRow,
-    pub(crate) contract: Arc<dyn Contract>,
+    pub(crate) runs: Runs,
     /// Whether its environment means something to the runtime's own start, so that nothing booted
     /// ahead can be told of it.
     pub(crate) executes_plainly: bool,
@@ -36,6 +36,18 @@ pub(crate) struct Revision {
     pub(crate) snapshot: Option<SnapshotOf>,
     pub(crate) pool: Pool,
 }
+
+/// How its instances run.
+pub(crate) enum Runs {
+    /// In sandboxes, spoken to by a contract.
+    Sandboxed(Arc<dyn Contract>),
+    /// Inside the server.
+    InProcess(Arc<dyn InProcess>),
+}
+
+/// What an instance inside the server is expected to use before any has run: a small program's
+/// memory, and nothing of a process.
+const IN_PROCESS_EXPECTED_BYTES: u64 = 2 << 20;
 
 impl Revision {
     /// Errors: text for the caller; no secret in it.
@@ -55,11 +67,11 @@ impl Revision {
             .find(|row| row.name == *wanted)
             .ok_or_else(|| format!("runtime {wanted} is not on this machine"))?
             .clone();
-        let contract = parts
-            .contracts
-            .get(&runtime.family)
-            .ok_or_else(|| format!("runtime {wanted} has no contract here"))?
-            .clone();
+        let runs = match runtime.family {
+            RuntimeFamily::Wasm => parts.in_process.clone().map(Runs::InProcess),
+            family => parts.contracts.get(&family).cloned().map(Runs::Sandboxed),
+        };
+        let runs = runs.ok_or_else(|| format!("runtime {wanted} has no contract here"))?;
         let variables = variables(node, function, &spec)?;
         let group = spec.logging.group.clone();
         let log_group = LogGroupName {
@@ -67,20 +79,20 @@ impl Revision {
             region: function.region.clone(),
             group: group.unwrap_or_else(|| format!("/aws/lambda/{}", function.name)),
         };
-        let expected = parts
-            .config
-            .memory_expected
-            .bytes()
-            .min(spec.memory.bytes());
+        let (slots, expected) = match &runs {
+            Runs::Sandboxed(contract) => (contract.slots(), parts.config.memory_expected.bytes()),
+            Runs::InProcess(_) => (1, IN_PROCESS_EXPECTED_BYTES),
+        };
+        let expected = expected.min(spec.memory.bytes());
         let keep = Keep::new(parts.config.keep);
-        let pool = Pool::new(parts.cores, contract.slots(), expected, keep);
+        let pool = Pool::new(parts.cores, slots, expected, keep);
         Ok(Self {
             function: function.clone(),
             executed,
             created,
             spec,
             runtime,
-            contract,
+            runs,
             executes_plainly: environment::is_for_execution(&variables),
             variables,
             log_group,
@@ -102,6 +114,14 @@ impl Revision {
             "snap-start"
         } else {
             "on-demand"
+        }
+    }
+
+    /// How its instances are spoken to; nothing for those inside the server.
+    pub(crate) fn contract(&self) -> Option<&Arc<dyn Contract>> {
+        match &self.runs {
+            Runs::Sandboxed(contract) => Some(contract),
+            Runs::InProcess(_) => None,
         }
     }
 

@@ -99,6 +99,7 @@ impl Sim {
             packages: packages.clone(),
             driver: Arc::new(FakeDriver(world.clone())),
             contracts: HashMap::from([(RuntimeFamily::Python, contract)]),
+            in_process: None,
             runtimes: vec![RuntimeRow {
                 id: 1,
                 name: "python3.12".parse().unwrap(),

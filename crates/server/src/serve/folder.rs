@@ -8,6 +8,7 @@
 //!   state/           0700: the spawners' own
 //!   store/           the server's: records, queue, blobs, ledger, logs
 //!   packages/        the server's: unpacked packages, read by guests
+//!   compiled/        the server's: machine code of WebAssembly functions, sealed
 //!   run/             the server's: endpoint.json while it serves
 //! ```
 
@@ -47,6 +48,9 @@ impl Folder {
     }
     pub(crate) fn packages(&self) -> PathBuf {
         self.root.join("packages")
+    }
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.root.join("compiled")
     }
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
@@ -99,6 +103,7 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
         (folder.state(), 0o700, false),
         (folder.store(), 0o700, true),
         (folder.packages(), 0o711, true),
+        (folder.compiled(), 0o700, true),
         (folder.run(), 0o755, true),
     ] {
         fs::create_dir_all(&path).map_err(doing(&path))?;

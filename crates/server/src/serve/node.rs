@@ -23,7 +23,7 @@ use freehold_control::{
 use freehold_domain::{
     CoreId, Mebibytes,
     ports::{
-        Clock, Commit, Contract, Ids, InstanceCredentials, Invoke, Ledger, Packages,
+        Clock, Commit, Contract, Ids, InProcess, InstanceCredentials, Invoke, Ledger, Packages,
         PlatformEndpoint, Records, SandboxDriver, Sealer, Storage,
     },
     runtime::RuntimeFamily,
@@ -33,6 +33,7 @@ use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
 use freehold_storage::{OpenOptions, SqliteStorage};
+use freehold_wasm::{HostParts, Subprocess, WasmHost};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     cell::Cell, collections::HashMap, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration,
@@ -255,8 +256,13 @@ async fn wire(
         clock: clock.clone(),
     })
     .map_err(|error| failed(&error))?;
-    let runtimes = catalog.rows().to_vec();
+    let mut runtimes = catalog.rows().to_vec();
     let substitute = settings.config.runtimes.substitute;
+    let wasm = wasm_host(settings, folder, sealing_keys, clock.clone());
+    if let Ok(host) = &wasm {
+        runtimes.push(host.runtime_row());
+    }
+    let in_process = wasm.as_ref().ok().cloned();
     let control = Control::new(ControlParts {
         storage: store.clone(),
         clock: clock.clone(),
@@ -266,6 +272,8 @@ async fn wire(
         runtimes: Arc::new(Check {
             catalog,
             substitute,
+            wasm,
+            packages: packages.clone(),
         }),
         packages: packages.clone(),
         architecture: if cfg!(target_arch = "aarch64") {
@@ -327,6 +335,7 @@ async fn wire(
         packages: packages as Arc<dyn Packages>,
         driver: driver.clone() as Arc<dyn SandboxDriver>,
         contracts,
+        in_process: in_process.map(|host| host as Arc<dyn InProcess>),
         runtimes,
         clock: clock.clone(),
         ids,
@@ -354,6 +363,28 @@ async fn wire(
         driver,
         started,
         _guards: guards,
+    })
+}
+
+/// What runs WebAssembly; a machine that cannot says why to whoever deploys some.
+fn wasm_host(
+    settings: &Settings,
+    folder: &Folder,
+    sealing_keys: &[[u8; 32]],
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<WasmHost>, String> {
+    let compiler = Subprocess::new(PathBuf::from("/proc/self/exe"), clock);
+    let newest = sealing_keys.last().ok_or("there is no sealing key")?;
+    let host = WasmHost::new(HostParts {
+        compiled: folder.compiled(),
+        key: *newest,
+        compiler: Arc::new(compiler),
+        threads: usize::from(settings.cores),
+    });
+    host.map_err(|error| {
+        let reason = chain(&error);
+        tracing::warn!(reason, "WebAssembly functions cannot run on this machine");
+        reason
     })
 }
 

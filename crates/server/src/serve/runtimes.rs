@@ -4,7 +4,14 @@ use super::{Settings, StartFailure, chain, failure, folder::Folder};
 use crate::config::RuntimesConfig;
 use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment};
 use freehold_control::{ResolvedRuntime, RuntimeCheck};
-use std::{path::PathBuf, process::Stdio};
+use freehold_domain::{
+    BoxFuture, TenantId,
+    ports::{CodeError, GuestCode, InProcess, Packages},
+    record::RevisionSpecV1,
+    runtime::WASM_RUNTIME,
+};
+use freehold_wasm::WasmHost;
+use std::{path::PathBuf, process::Stdio, sync::Arc};
 
 /// Where interpreters are looked for.
 pub fn discover_options(config: &RuntimesConfig) -> DiscoverOptions {
@@ -69,10 +76,20 @@ pub(crate) fn assemble(settings: &Settings, folder: &Folder) -> Result<Catalog, 
 pub(crate) struct Check {
     pub(crate) catalog: Catalog,
     pub(crate) substitute: bool,
+    /// What runs WebAssembly, or why nothing does.
+    pub(crate) wasm: Result<Arc<WasmHost>, String>,
+    pub(crate) packages: Arc<dyn Packages>,
 }
 
 impl RuntimeCheck for Check {
     fn resolve(&self, name: &str) -> Result<ResolvedRuntime, String> {
+        if name == WASM_RUNTIME {
+            self.wasm.as_ref().map_err(Clone::clone)?;
+            return Ok(ResolvedRuntime {
+                name: name.parse().expect("a name of ours is one"),
+                substitute: None,
+            });
+        }
         let found = self
             .catalog
             .resolve(name, self.substitute)
@@ -83,6 +100,32 @@ impl RuntimeCheck for Check {
         Ok(ResolvedRuntime {
             name: asked,
             substitute: found.is_substitute.then(|| found.row.name.clone()),
+        })
+    }
+
+    fn judge(
+        &self,
+        tenant: &TenantId,
+        spec: &RevisionSpecV1,
+    ) -> BoxFuture<'_, Result<(), CodeError>> {
+        let (tenant, spec) = (tenant.clone(), spec.clone());
+        Box::pin(async move {
+            let is_wasm = spec.runtime.as_str() == WASM_RUNTIME;
+            let (true, Ok(host)) = (is_wasm, &self.wasm) else {
+                return Ok(());
+            };
+            let package = spec.package.digest;
+            let opened = self.packages.open(&tenant, package).await;
+            let tree = opened.map_err(|error| CodeError::Failed {
+                reason: error.to_string(),
+            })?;
+            let code = GuestCode {
+                tenant,
+                package,
+                tree,
+                file: spec.handler.unwrap_or_default(),
+            };
+            host.prepare(code, spec.memory).await
         })
     }
 }

@@ -13,13 +13,7 @@ use freehold_domain::{
 };
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Read,
-    os::fd::AsFd,
-    sync::Arc,
-};
+use std::{collections::HashMap, fs::File, io::Read, os::fd::AsFd, sync::Arc};
 use tokio::sync::OnceCell;
 
 /// See the module.
@@ -122,7 +116,10 @@ impl State {
         }
         let is_idle = |book: &Book| {
             Arc::strong_count(&book.code) == 1
-                && book.code.get().is_some_and(|code| Arc::strong_count(code) == 1)
+                && book
+                    .code
+                    .get()
+                    .is_some_and(|code| Arc::strong_count(code) == 1)
         };
         let mut idle: Vec<_> = self
             .books

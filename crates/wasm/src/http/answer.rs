@@ -124,17 +124,30 @@ mod tests {
             })
         );
         let found = json(of_url(&head(200), &Bytes::from_static(&[0, 255])));
-        assert_eq!((&found["body"], &found["isBase64Encoded"]), (&"AP8=".into(), &true.into()));
+        assert_eq!(
+            (&found["body"], &found["isBase64Encoded"]),
+            (&"AP8=".into(), &true.into())
+        );
     }
 
     #[test]
     fn a_failed_response_to_an_event_is_the_functions_error() {
-        let Ended::Failed { error_type, message } = of_event(&head(404), "nope".into()) else {
+        let Ended::Failed {
+            error_type,
+            message,
+        } = of_event(&head(404), "nope".into())
+        else {
             panic!("a 404 is no answer");
         };
         assert_eq!((&*error_type, &*message), ("Http.Status404", "nope"));
         let good = of_event(&head(302), "x".into());
         let content_type = Some("text/plain".to_owned());
-        assert_eq!(good, Ended::Answer { content_type, body: "x".into() });
+        assert_eq!(
+            good,
+            Ended::Answer {
+                content_type,
+                body: "x".into()
+            }
+        );
     }
 }

@@ -69,7 +69,8 @@ impl Event {
 
 fn body(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, Error> {
     let full = Full::new(bytes.into());
-    full.map_err(|never: Infallible| match never {}).boxed_unsync()
+    full.map_err(|never: Infallible| match never {})
+        .boxed_unsync()
 }
 
 /// `POST /` with the event as it came.
@@ -158,7 +159,13 @@ mod tests {
 
     #[tokio::test]
     async fn any_other_event_is_posted() {
-        for event in ["", "7", "{}", r#"{"version":"1.0","rawPath":"/"}"#, r#"{"version":"2.0"}"#] {
+        for event in [
+            "",
+            "7",
+            "{}",
+            r#"{"version":"1.0","rawPath":"/"}"#,
+            r#"{"version":"2.0"}"#,
+        ] {
             let (head, body, is_url) = read(event).await;
             assert!(!is_url);
             assert_eq!((head.method, head.uri.path()), (Method::POST, "/"));

@@ -104,7 +104,8 @@ impl World {
         package: &tempfile::TempDir,
         memory_mib: u32,
     ) -> Result<InProcessInstance, CodeError> {
-        self.host_start(spec(package, memory_mib, self.output())).await
+        self.host_start(spec(package, memory_mib, self.output()))
+            .await
     }
 
     pub async fn host_start(&self, spec: InProcessSpec) -> Result<InProcessInstance, CodeError> {
@@ -134,11 +135,7 @@ fn digest_of(path: &Path) -> Digest {
     Digest(digest)
 }
 
-pub fn spec(
-    package: &tempfile::TempDir,
-    memory_mib: u32,
-    output: Arc<Remembers>,
-) -> InProcessSpec {
+pub fn spec(package: &tempfile::TempDir, memory_mib: u32, output: Arc<Remembers>) -> InProcessSpec {
     let tree = File::open(package.path()).unwrap();
     InProcessSpec {
         instance: InstanceId(Uuid::from_u128(1)),

@@ -90,7 +90,7 @@ async fn in_turn(
             reason: format!("this machine takes no start images: {reason}"),
         });
     }
-    if !revision.contract.has_images() {
+    if !revision.contract().is_some_and(|one| one.has_images()) {
         let runtime = &revision.runtime.name;
         return Err(NotMade::Refused {
             reason: format!("{runtime} has no start images"),

@@ -6,7 +6,7 @@
 
 use super::{
     package::{Ignore, copy, file},
-    project::{Language, Project, version_of},
+    project::{Language, Project, WASM_FILE, version_of},
 };
 use crate::cli::Failure;
 use freehold_catalog::ToolEnvironment;
@@ -32,6 +32,9 @@ pub fn build(
             copy(folder, &out, &Ignore::read(folder, &[])?)?;
             make_executable(&out.join("bootstrap"))?;
         }
+        Language::Wasm => copy(folder, &out, &Ignore::read(folder, &[])?)?,
+        Language::RustWasm => rust_wasm(folder, &out)?,
+        Language::GoWasm => go(folder, "wasip1", "wasm", &out.join(WASM_FILE))?,
         Language::Python => {
             copy(folder, &out, &Ignore::read(folder, &[])?)?;
             python(&out, &project.runtime)?;
@@ -50,7 +53,13 @@ pub fn build(
         }
         Language::Java => java(folder, scratch, &out)?,
         Language::Rust => rust(folder, architecture, &out)?,
-        Language::Go => go(folder, architecture, &out)?,
+        Language::Go => {
+            let processor = match machine(architecture) {
+                "aarch64" => "arm64",
+                _ => "amd64",
+            };
+            go(folder, "linux", processor, &out.join("bootstrap"))?;
+        }
     }
     // What tools put there is wanted, but for their caches.
     let ignore = match project.language {
@@ -236,13 +245,7 @@ fn expand(jar: &Path, out: &Path) -> Result<(), Failure> {
 fn rust(folder: &Path, architecture: &str, out: &Path) -> Result<(), Failure> {
     let machine = machine(architecture);
     let musl = format!("{machine}-unknown-linux-musl");
-    let installed = tool("rustc", folder)
-        .args(["--print", "target-libdir", "--target", &musl])
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|done| done.status.success())
-        .is_some_and(|done| Path::new(String::from_utf8_lossy(&done.stdout).trim()).is_dir());
+    let installed = has_rust_target(folder, &musl);
     let target = cache_for(folder)?;
     let mut cargo = tool("cargo", folder);
     cargo.args(["build", "--release", "--quiet", "--message-format=json"]);
@@ -285,17 +288,63 @@ fn rust(folder: &Path, architecture: &str, out: &Path) -> Result<(), Failure> {
     make_executable(&to)
 }
 
-fn go(folder: &Path, architecture: &str, out: &Path) -> Result<(), Failure> {
+/// Targets that make WebAssembly for this platform, the better one first.
+const WASM_TARGETS: &[&str] = &["wasm32-wasip2", "wasm32-wasip1"];
+
+/// The package's one program or library, as [`WASM_FILE`].
+fn rust_wasm(folder: &Path, out: &Path) -> Result<(), Failure> {
+    let mut targets = WASM_TARGETS.iter();
+    let Some(target) = targets.find(|target| has_rust_target(folder, target)) else {
+        return Err(Failure::usage(
+            "this machine cannot build Rust for WebAssembly",
+            format!("rustup target add {}", WASM_TARGETS[0]),
+        ));
+    };
+    let mut cargo = tool("cargo", folder);
+    cargo.args(["build", "--release", "--quiet", "--message-format=json"]);
+    cargo.args(["--target", target]);
+    cargo.env("CARGO_TARGET_DIR", cache_for(folder)?);
+    let messages = output(
+        cargo,
+        "cargo build",
+        "correct the code; `cargo build --release` shows the errors",
+    )?;
+    let mut modules: Vec<PathBuf> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["filenames"].as_array().cloned())
+        .flatten()
+        .filter_map(|name| name.as_str().map(PathBuf::from))
+        .filter(|path| path.extension().is_some_and(|kind| kind == "wasm"))
+        .collect();
+    modules.sort();
+    modules.dedup();
+    let [module] = modules.as_slice() else {
+        return Err(Failure::usage(
+            format!("the package builds {} modules", modules.len()),
+            "a function is one program (src/main.rs), or one library of crate-type cdylib",
+        ));
+    };
+    let to = out.join(WASM_FILE);
+    fs::copy(module, &to).map_err(file("copy", module))?;
+    Ok(())
+}
+
+/// Whether the machine's Rust can build for `target`.
+fn has_rust_target(folder: &Path, target: &str) -> bool {
+    tool("rustc", folder)
+        .args(["--print", "target-libdir", "--target", target])
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|done| done.status.success())
+        .is_some_and(|done| Path::new(String::from_utf8_lossy(&done.stdout).trim()).is_dir())
+}
+
+fn go(folder: &Path, system: &str, processor: &str, out: &Path) -> Result<(), Failure> {
     let mut go = tool("go", folder);
-    go.env("CGO_ENABLED", "0").env("GOOS", "linux");
-    go.env(
-        "GOARCH",
-        if machine(architecture) == "aarch64" {
-            "arm64"
-        } else {
-            "amd64"
-        },
-    );
+    go.env("CGO_ENABLED", "0").env("GOOS", system);
+    go.env("GOARCH", processor);
     go.args([
         "build",
         "-trimpath",
@@ -305,7 +354,7 @@ fn go(folder: &Path, architecture: &str, out: &Path) -> Result<(), Failure> {
         "-ldflags=-s -w",
         "-o",
     ]);
-    go.arg(out.join("bootstrap")).arg(".");
+    go.arg(out).arg(".");
     run(
         go,
         "go build",

@@ -7,6 +7,7 @@
 use super::package::file;
 use crate::cli::Failure;
 use freehold_catalog::ToolEnvironment;
+use freehold_domain::runtime::WASM_RUNTIME;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,12 @@ pub struct Manifest {
 pub enum Language {
     /// A `bootstrap` that is there already.
     Custom,
+    /// A WebAssembly module that is there already.
+    Wasm,
+    /// `Cargo.toml`, built for WebAssembly.
+    RustWasm,
+    /// `go.mod`, built for WebAssembly.
+    GoWasm,
     /// `Cargo.toml`.
     Rust,
     /// `go.mod`.
@@ -65,6 +72,8 @@ pub struct Project {
     pub handler: String,
 }
 
+/// The module of a WebAssembly function, unless its handler names another.
+pub const WASM_FILE: &str = "function.wasm";
 const PYTHON_FILES: &[&str] = &["handler", "lambda_function", "app", "main", "index"];
 const PYTHON_NAMES: &[&str] = &["handler", "lambda_handler"];
 const NODE_FILES: &[&str] = &[
@@ -109,7 +118,7 @@ pub fn detect(
         None => {
             return Err(Failure::usage(
                 format!("{} has no function that is recognised", folder.display()),
-                "a function is a bootstrap, Cargo.toml, go.mod, pom.xml, package.json or index.js, or a handler.py, lambda_function.py, app.py, main.py or index.py; or say --runtime and --handler",
+                "a function is a bootstrap, function.wasm, Cargo.toml, go.mod, pom.xml, package.json or index.js, or a handler.py, lambda_function.py, app.py, main.py or index.py; or say --runtime and --handler",
             ));
         }
     };
@@ -117,6 +126,8 @@ pub fn detect(
         Some(handler) => handler,
         None => match language {
             Language::Custom | Language::Rust | Language::Go => "bootstrap".into(),
+            Language::Wasm => wasm_handler(folder)?,
+            Language::RustWasm | Language::GoWasm => WASM_FILE.into(),
             Language::Python => python_handler(folder)?,
             Language::Node => node_handler(folder)?,
             Language::Java => java_handler(folder)?,
@@ -126,6 +137,7 @@ pub fn detect(
         Some(runtime) => runtime,
         None => match language {
             Language::Custom | Language::Rust | Language::Go => "provided.al2023".into(),
+            Language::Wasm | Language::RustWasm | Language::GoWasm => WASM_RUNTIME.into(),
             Language::Python => python_runtime(folder)?,
             Language::Node => {
                 let version = version_of("node", "--version")?;
@@ -147,6 +159,9 @@ fn language_of(folder: &Path, runtime: Option<&str>) -> Option<Language> {
         Some(runtime) if runtime.starts_with("python") => return Some(Language::Python),
         Some(runtime) if runtime.starts_with("nodejs") => return Some(Language::Node),
         Some(runtime) if runtime.starts_with("java") => return Some(Language::Java),
+        Some(WASM_RUNTIME) if has("Cargo.toml") => return Some(Language::RustWasm),
+        Some(WASM_RUNTIME) if has("go.mod") => return Some(Language::GoWasm),
+        Some(WASM_RUNTIME) => return Some(Language::Wasm),
         _ => {}
     }
     if has("bootstrap") {
@@ -161,8 +176,30 @@ fn language_of(folder: &Path, runtime: Option<&str>) -> Option<Language> {
         Some(Language::Node)
     } else if PYTHON_FILES.iter().any(|name| has(&format!("{name}.py"))) {
         Some(Language::Python)
+    } else if has(WASM_FILE) {
+        Some(Language::Wasm)
     } else {
         None
+    }
+}
+
+/// [`WASM_FILE`], else the one module of the folder.
+fn wasm_handler(folder: &Path) -> Result<String, Failure> {
+    if folder.join(WASM_FILE).is_file() {
+        return Ok(WASM_FILE.to_owned());
+    }
+    let entries = fs::read_dir(folder).map_err(file("read", folder))?;
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<String> = names.filter(|name| name.ends_with(".wasm")).collect();
+    found.sort();
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => Err(no_handler(
+            "function.wasm, or one file that ends in .wasm",
+            WASM_FILE,
+        )),
     }
 }
 
@@ -488,6 +525,20 @@ mod tests {
             "x.Y",
         );
         check(&[("Cargo.toml", "")], None, Rust, "bootstrap");
+        check(
+            &[("Cargo.toml", "")],
+            Some("wasm"),
+            RustWasm,
+            "function.wasm",
+        );
+        check(&[("go.mod", "")], Some("wasm"), GoWasm, "function.wasm");
+        check(&[("function.wasm", "")], None, Wasm, "function.wasm");
+        check(
+            &[("my.wasm", ""), ("README", "")],
+            Some("wasm"),
+            Wasm,
+            "my.wasm",
+        );
         check(&[("go.mod", "")], None, Go, "bootstrap");
         check(
             &[("bootstrap", "#!/bin/sh"), ("go.mod", "")],

@@ -1,0 +1,7 @@
+;; Grows its memory by 1 MiB until that is refused, then traps.
+(module
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (loop $more
+      (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+    unreachable))
