@@ -7,7 +7,7 @@ pub(crate) use shelf::Shelf;
 
 use crate::{
     compile::Compiled,
-    limits::{MEMORIES_PER_FUNCTION_MAX, MEMORY_BYTES_MAX},
+    limits::{MEMORIES_PER_FUNCTION_MAX, MEMORY_BYTES_MAX, TABLES_PER_PLACE},
     state::{ComponentState, CoreState},
 };
 use freehold_domain::{ids::Mebibytes, ports::CodeError};
@@ -28,8 +28,8 @@ pub(crate) struct Worlds {
 /// Linked code: an instance of it is made by copying what was worked out here.
 pub(crate) struct Code {
     pub(crate) entry: Entry,
-    /// Memories that one event takes.
-    pub(crate) memories: u32,
+    /// Places of the pool that one event takes.
+    pub(crate) places: u32,
     /// Memory that it has from the start, bytes.
     starts_with_bytes: u64,
     /// Bytes of machine code.
@@ -82,7 +82,7 @@ impl Worlds {
         }
         Ok(Code {
             entry,
-            memories: needs.num_memories,
+            places: places(&needs),
             starts_with_bytes: starts_with(&needs),
             bytes: compiled.code.len() as u64,
         })
@@ -134,6 +134,12 @@ impl Code {
             memory.0
         )))
     }
+}
+
+/// So many that the pool has every memory and table of them.
+fn places(needs: &ResourcesRequired) -> u32 {
+    let for_tables = needs.num_tables.div_ceil(TABLES_PER_PLACE);
+    needs.num_memories.max(for_tables).max(1)
 }
 
 /// An estimate from below where there are several memories: the runtime tells the largest.

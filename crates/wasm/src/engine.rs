@@ -1,9 +1,9 @@
 //! The settings of the engine: the same for the process that compiles and the one that runs.
 
 use crate::limits::{
-    CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORIES_PER_FUNCTION_MAX, MEMORY_BYTES_MAX,
-    MEMORY_KEPT_BYTES, STACK_BYTES_MAX, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
-    TABLES_PER_FUNCTION_MAX, WARM_SLOTS_MAX,
+    CORE_INSTANCES_MAX, MEMORIES_PER_FUNCTION_MAX, MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, PLACES_MAX,
+    STACK_BYTES_MAX, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
+    TABLES_PER_FUNCTION_MAX, TABLES_PER_PLACE, WARM_SLOTS_MAX,
 };
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -41,11 +41,11 @@ pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
 /// terabytes of addresses and no memory.
 pub(crate) fn for_running() -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(MEMORIES_MAX)
-        .total_core_instances(MEMORIES_MAX * 4)
-        .total_memories(MEMORIES_MAX)
-        .total_tables(MEMORIES_MAX * 4)
-        .total_stacks(MEMORIES_MAX)
+    pool.total_component_instances(PLACES_MAX)
+        .total_core_instances(PLACES_MAX * CORE_INSTANCES_MAX)
+        .total_memories(PLACES_MAX)
+        .total_tables(PLACES_MAX * TABLES_PER_PLACE)
+        .total_stacks(PLACES_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_PER_FUNCTION_MAX)
         .max_tables_per_component(TABLES_PER_FUNCTION_MAX)

@@ -6,7 +6,7 @@ use crate::{
     compiled::CompiledFiles,
     engine,
     instance::Seat,
-    limits::MEMORIES_MAX,
+    limits::PLACES_MAX,
     slices::{LongRunners, Ticker},
 };
 use freehold_domain::{
@@ -73,8 +73,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) long_runners: LongRunners,
-    /// Memories that are free.
-    pub(crate) memories: Arc<Semaphore>,
+    /// Places of the pool that are free.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 impl WasmHost {
@@ -100,7 +100,7 @@ impl WasmHost {
                 engine,
                 ticker: Arc::new(ticker),
                 long_runners,
-                memories: Arc::new(Semaphore::new(MEMORIES_MAX as usize)),
+                places: Arc::new(Semaphore::new(PLACES_MAX as usize)),
             }),
         }))
     }

@@ -118,9 +118,9 @@ impl Seat {
                 BodyError::Broken { reason } => broken(reason),
             })?;
         let taken = self.taken.clone().lock_owned().await;
-        let memories = self.shared.memories.clone();
-        let memories = memories.acquire_many_owned(self.code.memories.max(1)).await;
-        let held = (memories.map_err(|error| broken(error.to_string()))?, taken);
+        let places = self.shared.places.clone();
+        let places = places.acquire_many_owned(self.code.places).await;
+        let held = (places.map_err(|error| broken(error.to_string()))?, taken);
         let mut life = self.life.subscribe();
         if *life.borrow_and_update() != Life::Alive {
             return Err(LinkError::Closed);

@@ -20,9 +20,11 @@ pub const COMPILED_KEPT_BYTES: u64 = 4 << 30;
 /// Bytes of machine code that are kept in memory without an instance that uses them.
 pub const CODE_KEPT_BYTES: u64 = 256 << 20;
 
-/// Memories that may be in use at once on a node; an event waits for its own. One event of most
-/// functions uses one.
-pub const MEMORIES_MAX: u32 = 1000;
+/// Places that may be in use at once on a node; an event waits for its own. A place has one memory
+/// and [`TABLES_PER_PLACE`] tables: one event of most functions takes one.
+pub const PLACES_MAX: u32 = 1000;
+/// Tables of a place.
+pub const TABLES_PER_PLACE: u32 = 4;
 /// Linear memory that can be addressed: all of wasm32. A function's MemorySize is below or stands in
 /// for it.
 pub const MEMORY_BYTES_MAX: u64 = 4 << 30;
