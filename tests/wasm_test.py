@@ -13,6 +13,7 @@ import urllib.parse
 import pytest
 from botocore.exceptions import ClientError
 
+from support import server as servers
 from support.functions import unique, zip_of
 from support.http import send
 
@@ -225,6 +226,8 @@ def test_many_at_once_each_get_their_own_answer(functions, deploy):
 def test_a_program_in_go_is_deployed_from_its_folder(server, functions, tmp_path):
     if shutil.which("go") is None:
         pytest.skip("no Go on this machine")
+    if "debug" in servers.binary().parts:
+        pytest.skip("a binary without optimisation takes minutes to compile three megabytes")
     (tmp_path / "go.mod").write_text("module f\n\ngo 1.21\n")
     (tmp_path / "main.go").write_text(GO)
     name = unique("go")
