@@ -109,12 +109,24 @@ def test_what_the_model_does_not_know_is_refused(functions, client, refuses):
         client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "Sometimes"})
 
 
-def test_java_takes_it_and_says_how_it_starts(functions, client):
+def test_java_takes_it_and_says_how_it_starts(functions, client, tmp_path):
+    import subprocess
+    from support.functions import zip_of
     runtime = java_runtime()
     if runtime is None:
         pytest.skip("no JDK here")
-    name = functions.create(Runtime=runtime, Handler="x.Y::z", SnapStart=ON)
-    assert client.get_function_configuration(FunctionName=name)["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    (tmp_path / "Kind.java").write_text("""
+public class Kind {
+    public String handle(Object event) { return System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"); }
+}
+""")
+    subprocess.run(["javac", "Kind.java"], cwd=tmp_path, check=True, timeout=120)
+    package = zip_of({"Kind.class": (tmp_path / "Kind.class").read_bytes()})
+    name = functions.create(package, Runtime=runtime, Handler="Kind::handle", SnapStart=ON, MemorySize=256, Timeout=20)
+    version = publish(client, name)
+    assert (version["State"], version["SnapStart"]) == ("Active", {**ON, "OptimizationStatus": "Off"})
+    assert version["StateReason"].startswith("SnapStart does not apply to this version: ")
+    assert [functions.call(name, 1, Qualifier="1"), functions.call(name, 1)] == ["snap-start", "on-demand"]
 
 
 @pytest.mark.parametrize("body, code, text", [
