@@ -293,14 +293,23 @@ mod tests {
                 .instances,
             0
         );
-        let mut plain = Keep::new(Policy::Fixed(60.0));
-        plain.demand(1.0, 2);
-        plain.demand(2.0, 0);
-        assert_eq!(plain.target(31.0, half).instances, 2);
-        assert_eq!(plain.target(33.0, half).instances, 0);
+        let mut unknown = Keep::new(Policy::Adaptive);
+        unknown.demand(1.0, 2);
+        unknown.demand(2.0, 0);
+        assert_eq!(unknown.target(301.0, half).instances, 2);
+        assert_eq!(unknown.target(303.0, half).instances, 0);
         // Whatever is short: what is in use is held.
-        plain.demand(40.0, 3);
-        assert_eq!(plain.target(40.0, Means::of_free_share(0.0)).instances, 3);
+        unknown.demand(400.0, 3);
+        assert_eq!(
+            unknown.target(400.0, Means::of_free_share(0.0)).instances,
+            3
+        );
+        // An operator's time is not cut.
+        let mut fixed = Keep::new(Policy::Fixed(60.0));
+        fixed.demand(1.0, 1);
+        fixed.demand(2.0, 0);
+        assert_eq!(fixed.target(61.0, half).instances, 1);
+        assert_eq!(fixed.target(63.0, half).instances, 0);
     }
 
     #[test]

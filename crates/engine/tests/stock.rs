@@ -63,6 +63,25 @@ async fn the_first_call_takes_a_booted_instance_with_its_own_environment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_core_without_one_takes_anothers() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    let calls: Vec<_> = (0..CORES)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(starts(&sim, StartKind::Booted), u64::from(CORES));
+    let views = sim.engine.instances(|_| true).await;
+    let mut cores: Vec<_> = views.iter().map(|view| view.core.0).collect();
+    cores.sort_unstable();
+    assert_eq!(cores, [0, 1]);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wave_is_expected_again_and_the_shelf_shrinks_and_closes() {
     let sim = booting(|_| {}).await;
     sim.deploy("f", |_| {}).await;

@@ -125,9 +125,10 @@ impl Level {
         if self.is_used {
             return (Held::Stays, Some(now + policy.least_idle()));
         }
-        let fixed = match policy {
+        let stays = match policy {
+            // The operator's word: pressure evicts, it does not shorten.
             Policy::Fixed(stays) => stays,
-            Policy::Adaptive => FIXED,
+            Policy::Adaptive => FIXED * means.squeeze,
         };
         let stays_until = |stays: Seconds| {
             let until = self.since + stays;
@@ -138,7 +139,7 @@ impl Level {
             }
         };
         let Some(plan) = self.plan.filter(|_| means.squeeze >= 1.0) else {
-            return stays_until(fixed * means.squeeze);
+            return stays_until(stays);
         };
         let (planned, until) = self.early(usize::from(plan), now, early);
         match stays_until(STAYS) {

@@ -9,6 +9,7 @@ use super::{
     caretaker::look_after,
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
+    stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
 use freehold_domain::{ids::CoreId, outcome::InvokeError, time::Mono};
@@ -61,7 +62,9 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
         let booking = match reason {
             Reason::Waiting => book(&node, &revision, false).await,
             Reason::Minimum => book(&node, &revision, true).await,
-            Reason::Expected => node.memory.book_spare(&node, revision.pool.expected_bytes()),
+            Reason::Expected => node
+                .memory
+                .book_spare(&node, revision.pool.expected_bytes()),
         };
         let Some(booking) = booking else {
             if reason == Reason::Expected {
@@ -69,40 +72,60 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
             }
             return revision.start_over(&node, core, |_, _| {});
         };
-        if reason != Reason::Waiting {
-            node.counters.ahead_started();
-        }
-        let instance = node.parts.ids.instance();
-        let log = InstanceLog::new(&node, &revision, instance);
-        let attempt = Attempt {
-            instance,
-            log,
-            booking,
-        };
-        let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
-        match launch(&node, &revision, core, attempt, Phase::Init, init_timeout).await {
-            Ok(cell) => revision.started(&node, cell, reason != Reason::Waiting),
-            Err(LaunchFailed::Init(_, attempt)) => {
-                // Its report is in the log; the caller hears of the second try.
-                revision.pause_ahead(&node);
-                revision.init_failed(&node, FailedInit { core, attempt });
-            }
-            // It was not told to thaw alone; said for the compiler and for the log.
-            Err(LaunchFailed::NotThawed { reason, .. }) => {
-                revision.start_failed(&node, core, InvokeError::InstanceLost { reason });
-            }
-            // A machine that is too busy to make a sandbox in time: no event has been touched, so
-            // whoever waits goes on waiting, for a further start and until its own deadline.
-            Err(LaunchFailed::Platform(InvokeError::DeadlinePassed { .. })) => {
-                tracing::warn!(function = %revision.function.name, "a sandbox was late; another one is made");
-                revision.start_over(&node, core, |_, _| {});
-            }
-            Err(LaunchFailed::Platform(error)) => {
-                revision.pause_ahead(&node);
-                revision.start_failed(&node, core, error);
-            }
+        // Chosen at the last moment, and taken without a pause: of two starts only one finds it.
+        let chosen = stock::core_for(&node, &revision, core);
+        if chosen == core {
+            bring(&node, &revision, core, booking, reason).await;
+        } else {
+            let node_ = node.clone();
+            node.spawn_on(chosen, async move {
+                bring(&node_, &revision, chosen, booking, reason).await;
+            });
         }
     });
+}
+
+/// Brings one up for which memory is booked.
+async fn bring(
+    node: &Arc<Node>,
+    revision: &Arc<Revision>,
+    core: CoreId,
+    booking: Booking,
+    reason: Reason,
+) {
+    if reason != Reason::Waiting {
+        node.counters.ahead_started();
+    }
+    let instance = node.parts.ids.instance();
+    let log = InstanceLog::new(node, revision, instance);
+    let attempt = Attempt {
+        instance,
+        log,
+        booking,
+    };
+    let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
+    match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
+        Ok(cell) => revision.started(node, cell, reason != Reason::Waiting),
+        Err(LaunchFailed::Init(_, attempt)) => {
+            // Its report is in the log; the caller hears of the second try.
+            revision.pause_ahead(node);
+            revision.init_failed(node, FailedInit { core, attempt });
+        }
+        // It was not told to thaw alone; said for the compiler and for the log.
+        Err(LaunchFailed::NotThawed { reason, .. }) => {
+            revision.start_failed(node, core, InvokeError::InstanceLost { reason });
+        }
+        // A machine that is too busy to make a sandbox in time: no event has been touched, so
+        // whoever waits goes on waiting, for a further start and until its own deadline.
+        Err(LaunchFailed::Platform(InvokeError::DeadlinePassed { .. })) => {
+            tracing::warn!(function = %revision.function.name, "a sandbox was late; another one is made");
+            revision.start_over(node, core, |_, _| {});
+        }
+        Err(LaunchFailed::Platform(error)) => {
+            revision.pause_ahead(node);
+            revision.start_failed(node, core, error);
+        }
+    }
 }
 
 async fn book(node: &Arc<Node>, revision: &Arc<Revision>, for_minimum: bool) -> Option<Booking> {

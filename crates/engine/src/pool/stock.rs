@@ -53,6 +53,9 @@ const HUNGER: Duration = Duration::from_millis(500);
 const TROUBLE: Duration = Duration::from_secs(5);
 const TROUBLE_MAX: Duration = Duration::from_secs(600);
 
+/// Cores on which one lies ready from a deployment on; the others follow the first start there.
+const CORES_EXPECTED: u16 = 4;
+
 /// What a booted instance can become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ShelfKey {
@@ -160,7 +163,45 @@ pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Optio
     }
 }
 
-/// A function of this runtime was made ready: starts are to be expected, on any core.
+/// The core on which a start of `revision` that was asked for on `core` goes on: another one, where
+/// that has a booted instance and this one has none. A hand-over at each call costs less than a boot.
+pub(super) fn core_for(node: &Arc<Node>, revision: &Revision, core: CoreId) -> CoreId {
+    let key = ShelfKey::of(revision, core).filter(|_| revision.snapshot.is_none());
+    let (Some(key), Some(contract)) = (key, revision.contract()) else {
+        return core;
+    };
+    let elsewhere = {
+        let mut shelves = node.stock.shelves.lock();
+        if shelves
+            .get(&key)
+            .is_some_and(|shelf| !shelf.ready.is_empty())
+            || node.stock.templates.has(key.runtime)
+        {
+            return core;
+        }
+        let mut others = (0..node.parts.cores.max(1)).map(CoreId);
+        let has_one = |core: &CoreId| {
+            let other = ShelfKey { core: *core, ..key };
+            shelves
+                .get(&other)
+                .is_some_and(|shelf| !shelf.ready.is_empty())
+        };
+        let elsewhere = others.find(has_one);
+        if elsewhere.is_some() {
+            let now = node.parts.clock.now();
+            let shelf = open(&mut shelves, key, contract, node);
+            shelf.demand.start(now);
+            shelf.asked_at = now;
+        }
+        elsewhere
+    };
+    if elsewhere.is_some() {
+        tend(node, key);
+    }
+    elsewhere.unwrap_or(core)
+}
+
+/// A function of this runtime was made ready: starts are to be expected, nobody knows on which core.
 pub(crate) fn expect(node: &Arc<Node>, runtime: &RuntimeRow, memory: Mebibytes) {
     let Some(contract) = node.parts.contracts.get(&runtime.family) else {
         return;
@@ -168,7 +209,7 @@ pub(crate) fn expect(node: &Arc<Node>, runtime: &RuntimeRow, memory: Mebibytes) 
     if !contract.boots_ahead() {
         return;
     }
-    for core in 0..node.parts.cores.max(1) {
+    for core in 0..node.parts.cores.clamp(1, CORES_EXPECTED) {
         let Some(key) = ShelfKey::new(runtime, memory, CoreId(core)) else {
             return;
         };

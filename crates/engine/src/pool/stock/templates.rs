@@ -59,6 +59,14 @@ impl Templates {
         Some(variants[drawn].image.clone())
     }
 
+    /// Whether there is any.
+    pub(crate) fn has(&self, runtime: u32) -> bool {
+        let runtimes = self.0.lock();
+        runtimes
+            .get(&runtime)
+            .is_some_and(|known| !known.variants.is_empty())
+    }
+
     /// An image did not come to life: what is there of the runtime goes.
     pub(crate) fn did_not_thaw(&self, node: &Node, runtime: u32, reason: &str) {
         tracing::warn!(
