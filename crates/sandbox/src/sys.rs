@@ -40,6 +40,7 @@ pub(crate) fn programs() -> Option<(&'static [u8], &'static [u8])> {
 /// The bytes of plain numbers, as they go into an image.
 ///
 /// Only for the structures of [`restorer`]: fixed order, no padding that is not a field.
+#[cfg(start_images)]
 pub(crate) fn bytes_of<T: restorer::Plain>(list: &[T]) -> &[u8] {
     // SAFETY: `Plain` promises integers without padding, which are bytes.
     unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), size_of_val(list)) }

@@ -107,8 +107,10 @@ pub struct Sandbox {
     /// Its guest's pid, as that sees it.
     pub pid: i32,
     /// Pid 1's, as the spawner sees it.
+    #[cfg_attr(not(start_images), allow(dead_code))]
     pub init: i32,
     /// Inodes of its output's pipes.
+    #[cfg_attr(not(start_images), allow(dead_code))]
     pub output: [u64; 2],
     /// Waits for its `/tmp` to become a revision's.
     pub specialising: Option<Specialising>,

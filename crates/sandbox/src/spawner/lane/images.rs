@@ -24,10 +24,7 @@ use crate::{
     start_image::{ImageFile, Obstacle, ObstacleKind, RULE_ROOM, image_of, mark_of},
     sys::processes,
 };
-use freehold_domain::{
-    ids::Mebibytes,
-    runtime::{RuntimeFamily, RuntimeRow},
-};
+use freehold_domain::{ids::Mebibytes, runtime::RuntimeRow};
 use std::{
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -42,6 +39,7 @@ const ROOM_MIN: u64 = 16 << 20;
 
 /// An image that is being taken.
 #[derive(Debug)]
+#[cfg_attr(not(start_images), allow(dead_code))]
 pub(super) struct Dump {
     token: u64,
     sandbox: u64,
@@ -196,7 +194,7 @@ impl Lane {
             .iter()
             .find(|row| row.id == sandbox.runtime);
         let row = row.ok_or(ObstacleKind::NotThere)?;
-        if row.family != RuntimeFamily::Python {
+        if row.family != freehold_domain::runtime::RuntimeFamily::Python {
             return Err(ObstacleKind::Runtime.into());
         }
         let runtime = mark_of(row);
