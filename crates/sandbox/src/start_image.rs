@@ -20,6 +20,8 @@
 #[cfg(start_images)]
 mod body;
 #[cfg(start_images)]
+mod calls;
+#[cfg(start_images)]
 mod dump;
 mod key;
 #[cfg(start_images)]
@@ -27,6 +29,8 @@ mod look;
 mod means;
 mod obstacle;
 mod probe;
+#[cfg(start_images)]
+mod refuse;
 #[cfg(start_images)]
 mod selftest;
 

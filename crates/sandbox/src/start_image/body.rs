@@ -11,8 +11,8 @@ use super::{
 use crate::sys::{
     bytes_of,
     restorer::{
-        FILES_MAX, FileFacts, Frame, Head, Key, NAMES_MAX, PAGE, RESTORER_BASE, RESTORER_END,
-        STEPS_MAX, Signal, Step, StepKind, USER_END, USER_START,
+        FILES_MAX, FileFacts, Frame, Head, Key, NAMES_MAX, OPEN_MAX, OpenFile, PAGE, RESTORER_BASE,
+        RESTORER_END, STEPS_MAX, Signal, Step, StepKind, USER_END, USER_START,
     },
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -38,6 +38,15 @@ const STACK_LEN: u64 = 8 << 20;
 /// What stays free below a stack.
 const STACK_GAP: u64 = 1 << 20;
 
+/// A file that the process has open, as `/proc` says.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) number: u64,
+    pub(super) name: String,
+    pub(super) position: u64,
+    pub(super) close_on_exec: bool,
+}
+
 /// The lists so far.
 pub(super) struct Body<'a> {
     /// The process's root.
@@ -45,6 +54,7 @@ pub(super) struct Body<'a> {
     page_map: &'a File,
     steps: Vec<Step>,
     files: Vec<FileFacts>,
+    opened: Vec<OpenFile>,
     known: HashMap<String, u32>,
     names: Vec<u8>,
     pages: u64,
@@ -62,6 +72,7 @@ impl<'a> Body<'a> {
             page_map,
             steps: Vec::new(),
             files: Vec::new(),
+            opened: Vec::new(),
             known: HashMap::new(),
             names: Vec::new(),
             pages: 0,
@@ -170,6 +181,29 @@ impl<'a> Body<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// A file that the process has open for reading: one that every instance has.
+    pub(super) fn open(&mut self, open: &Opened) -> Result<(), Obstacle> {
+        let obstacle = ObstacleKind::File.of(open.number);
+        let own = ["/tmp/", "/dev/", "/proc/"];
+        let is_own = own.iter().any(|top| open.name.starts_with(top));
+        let full = self.opened.len() as u64 >= OPEN_MAX;
+        if is_own || full || !open.name.starts_with('/') || open.name.ends_with(" (deleted)") {
+            return Err(obstacle);
+        }
+        let file = self.file(&open.name).map_err(|_| obstacle)?.into();
+        // Two numbers of one open file share where it reads; two opened anew would not.
+        if self.opened.iter().any(|other| other.file == file) {
+            return Err(obstacle);
+        }
+        self.opened.push(OpenFile {
+            number: open.number,
+            file,
+            position: open.position,
+            close_on_exec: open.close_on_exec.into(),
+        });
+        Ok(())
     }
 
     /// The last two pages of the restorer of whoever was thawed: code and registers of the jump.
@@ -341,6 +375,8 @@ impl<'a> Body<'a> {
         head.names_at = place(self.names.len());
         head.signals_at = place(size_of_val(signals));
         head.auxiliary_at = place(auxiliary.len());
+        head.open_at = place(size_of_val(&self.opened[..]));
+        head.open = self.opened.len() as u64;
         head.steps = self.steps.len() as u64;
         head.files = self.files.len() as u64;
         head.names_len = self.names.len() as u64;
@@ -364,6 +400,7 @@ impl<'a> Body<'a> {
         image.write_all_at(&self.names, head.names_at)?;
         image.write_all_at(bytes_of(signals), head.signals_at)?;
         image.write_all_at(auxiliary, head.auxiliary_at)?;
+        image.write_all_at(bytes_of(&self.opened), head.open_at)?;
         image.write_all_at(bytes_of(&[*frame]), head.frame_at)?;
         Ok((body_len, image_len))
     }

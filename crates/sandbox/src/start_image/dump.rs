@@ -7,24 +7,23 @@
 //!
 //! It runs with the uid of whom it looks at, so that an error of its own opens nothing else of
 //! root's; the capability is what lets it trace somebody who is not its child. The process is dead
-//! afterwards either way: it dies with its tracer. Calls that only the process itself can make
-//! (its signal table, its timers) are made by its own `syscall` instruction, whose bytes are read
-//! first and which nobody can change meanwhile: it has one thread, no other process shares its
-//! memory, and it stands still. Refuses to wait longer than its deadline for anything.
+//! afterwards either way: it dies with its tracer. Refuses to wait longer than its deadline for anything.
 
 use super::{
     Obstacle, ObstacleKind,
     body::{Body, root_of},
+    calls::Calls,
     look::{self, field, stat_fields, text},
+    refuse::refuse,
 };
 use crate::sys::{
     identity::{self, cap},
     mounts, processes,
-    restorer::{AUXILIARY_MAX, Frame, Head, KEPT_DESCRIPTORS, PAGE, Signal},
+    restorer::{AUXILIARY_MAX, Frame, Head, KEPT_DESCRIPTORS},
     sockets,
     tracee::{Registers, Tracee},
 };
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, statat};
+use rustix::fs::{Mode, OFlags, open, openat};
 use std::{
     fs::File,
     io::Read,
@@ -37,8 +36,6 @@ use std::{
 
 /// Between two looks at whether it waits for a frame.
 const RETRY: Duration = Duration::from_millis(1);
-/// Where calls that the process makes for us may write.
-const SCRATCH: u64 = 256;
 /// Processes of a sandbox among which it is looked for.
 const MEMBERS_MAX: usize = 64;
 /// The longest list of processes.
@@ -144,12 +141,12 @@ pub fn dump_in_child(subject: Subject, answer: OwnedFd) -> ! {
 }
 
 /// A process that was found, and what can be opened only with privileges.
-struct Found {
-    pid: i32,
+pub(super) struct Found {
+    pub(super) pid: i32,
     /// Its folder in the host's `/proc`.
-    process: OwnedFd,
+    pub(super) process: OwnedFd,
     /// Tables of its sandbox's IPC objects; of a process without a sandbox none.
-    ipc: Vec<OwnedFd>,
+    pub(super) ipc: Vec<OwnedFd>,
 }
 
 /// Finds it and opens what needs privileges, then gives them up.
@@ -212,7 +209,7 @@ fn find(subject: &Subject) -> Result<(i32, OwnedFd), Obstacle> {
 }
 
 /// The pids in a group's list, from its beginning.
-fn pids(members: BorrowedFd<'_>) -> Result<Vec<i32>, Obstacle> {
+pub(super) fn pids(members: BorrowedFd<'_>) -> Result<Vec<i32>, Obstacle> {
     rustix::fs::seek(members, rustix::fs::SeekFrom::Start(0))?;
     let mut list = String::new();
     File::from(members.try_clone_to_owned()?)
@@ -231,7 +228,7 @@ fn inner_pid(status: &str) -> Option<u64> {
 }
 
 impl Subject {
-    fn is_sandboxed(&self) -> bool {
+    pub(super) fn is_sandboxed(&self) -> bool {
         matches!(self.whom, Whom::Member { .. })
     }
 }
@@ -250,7 +247,7 @@ fn dump(subject: &Subject, found: &Found) -> Result<Dumped, Obstacle> {
     let stopped = stop_in_read(&tracee, until)?;
     let status = text(process, "status")?;
     is_whom_we_mean(subject, found.pid, &status)?;
-    refuse(subject, found, &status)?;
+    let opened = refuse(subject, found, &status)?;
     let own_pid = inner_pid(&status).ok_or(ObstacleKind::Ended)?;
     let calls = Calls::of(&tracee, &memory, &stopped, until)?;
     if calls.has_interval_timer()? {
@@ -270,6 +267,9 @@ fn dump(subject: &Subject, found: &Found) -> Result<Dumped, Obstacle> {
     let mappings = look::mappings(smaps)?;
     let mut body = Body::new(root.as_fd(), &page_map, subject.bytes_max);
     body.lay_all(&mappings)?;
+    for open in &opened {
+        body.open(open)?;
+    }
     // What libc has noted of its thread must be where a thaw can put the new one.
     let mut noted = [0u8; 4];
     memory.read_exact_at(&mut noted, tid_address)?;
@@ -355,95 +355,6 @@ fn is_whom_we_mean(subject: &Subject, pid: i32, status: &str) -> Result<(), Obst
         Ok(())
     } else {
         Err(ObstacleKind::Ended.into())
-    }
-}
-
-/// Everything that an image cannot carry and that is not memory.
-fn refuse(subject: &Subject, found: &Found, status: &str) -> Result<(), Obstacle> {
-    let process = found.process.as_fd();
-    let threads = look::names(process, "task")?.len() as u64;
-    if threads != 1 {
-        return Err(ObstacleKind::Threads.of(threads));
-    }
-    if let Whom::Member { members, .. } = &subject.whom {
-        // Only now: it cannot fork any more. One of them is pid 1, one is who stands still.
-        let others = pids(members.as_fd())?
-            .iter()
-            .filter(|pid| **pid != found.pid && **pid != subject.parent)
-            .count() as u64;
-        if others != 0 {
-            return Err(ObstacleKind::Children.of(others));
-        }
-    }
-    refuse_descriptors(subject, process)?;
-    let zero =
-        |name| field(status, name).is_some_and(|mask| u64::from_str_radix(mask, 16) == Ok(0));
-    if !zero("SigPnd") || !zero("ShdPnd") {
-        return Err(ObstacleKind::Signal.into());
-    }
-    // A timer of POSIX holds a queued signal ready, which is counted even where the list of timers
-    // is not to be had. The count is of the uid, which nobody else has.
-    let queued = field(status, "SigQ")
-        .and_then(|q| q.split_once('/'))
-        .map(|(n, _)| n);
-    let listed = text(process, "timers").unwrap_or_default();
-    if !listed.is_empty() || queued != Some("0") {
-        return Err(ObstacleKind::Timer.into());
-    }
-    for table in &found.ipc {
-        let mut lines = String::new();
-        File::from(table.try_clone()?)
-            .take(PAGE)
-            .read_to_string(&mut lines)?;
-        // The first line is the head.
-        if lines.lines().count() > 1 {
-            return Err(ObstacleKind::Ipc.into());
-        }
-    }
-    if subject.is_sandboxed() {
-        for folder in ["root/tmp", "root/dev/shm"] {
-            let left = look::names(process, folder)?;
-            if left.iter().any(|name| name != "lost+found") {
-                return Err(ObstacleKind::LeftFiles.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// It has the four descriptors that it was given, and no other.
-fn refuse_descriptors(subject: &Subject, process: BorrowedFd<'_>) -> Result<(), Obstacle> {
-    let mut seen = 0;
-    for name in look::names(process, "fd")? {
-        let number: u64 = name.parse().map_err(|_| ObstacleKind::Step)?;
-        let facts = statat(process, format!("fd/{name}"), AtFlags::empty())?;
-        let kind = FileType::from_raw_mode(facts.st_mode);
-        let is_given = match number {
-            0 => kind == FileType::CharacterDevice,
-            1 | 2 => {
-                let own = subject.output[number as usize - 1];
-                kind == FileType::Fifo && facts.st_ino == own
-            }
-            3 => kind == FileType::Socket,
-            _ => {
-                return Err(match kind {
-                    FileType::Socket => ObstacleKind::Socket,
-                    FileType::Fifo => ObstacleKind::Pipe,
-                    FileType::Unknown => ObstacleKind::AnonymousDescriptor,
-                    _ => ObstacleKind::File,
-                }
-                .of(number));
-            }
-        };
-        if !is_given {
-            return Err(ObstacleKind::Descriptor.of(number));
-        }
-        seen += 1;
-    }
-    if seen == KEPT_DESCRIPTORS {
-        Ok(())
-    } else {
-        Err(ObstacleKind::Descriptor.of(seen as u64))
     }
 }
 
@@ -548,138 +459,6 @@ fn frame_of(r: &Registers, float: [u64; 64], mask: u64) -> Frame {
         info: [0; 16],
         padding: 0,
         float,
-    }
-}
-
-/// Calls that the stopped process makes about itself.
-struct Calls<'a> {
-    tracee: &'a Tracee,
-    memory: &'a File,
-    stopped: &'a Registers,
-    scratch: u64,
-    saved: [u8; SCRATCH as usize],
-    until: Instant,
-}
-
-impl<'a> Calls<'a> {
-    fn of(
-        tracee: &'a Tracee,
-        memory: &'a File,
-        stopped: &'a Registers,
-        until: Instant,
-    ) -> Result<Self, Obstacle> {
-        let odd = |_| Obstacle::from(ObstacleKind::Stack);
-        let mut instruction = [0u8; 2];
-        memory
-            .read_exact_at(&mut instruction, stopped.rip)
-            .map_err(odd)?;
-        if instruction != [0x0f, 0x05] {
-            return Err(ObstacleKind::Stack.into());
-        }
-        // Below the stack pointer, beyond what a leaf function may keep there.
-        let scratch = stopped.rsp.wrapping_sub(PAGE) & !63;
-        let mut saved = [0u8; SCRATCH as usize];
-        memory.read_exact_at(&mut saved, scratch).map_err(odd)?;
-        Ok(Calls {
-            tracee,
-            memory,
-            stopped,
-            scratch,
-            saved,
-            until,
-        })
-    }
-
-    /// The kernel's answer. An error of the call itself is a failure: each of these works in an
-    /// orderly process.
-    fn call(&self, number: i64, arguments: [u64; 4]) -> Result<(), Obstacle> {
-        let mut registers = *self.stopped;
-        registers.rax = number.cast_unsigned();
-        // Not in a call, so the kernel makes none again.
-        registers.orig_rax = u64::MAX;
-        [registers.rdi, registers.rsi, registers.rdx, registers.r10] = arguments;
-        self.tracee.set_registers(&registers)?;
-        if self.tracee.step(self.until)? != libc::SIGTRAP {
-            return Err(ObstacleKind::Signal.into());
-        }
-        let after = self.tracee.registers()?;
-        if after.rip != registers.rip.wrapping_add(2) || after.rax != 0 {
-            return Err(ObstacleKind::Stack.into());
-        }
-        Ok(())
-    }
-
-    fn answer<const N: usize>(&self) -> Result<[u64; N], Obstacle> {
-        let mut words = [0u64; N];
-        for (place, word) in words.iter_mut().enumerate() {
-            let mut bytes = [0u8; 8];
-            self.memory
-                .read_exact_at(&mut bytes, self.scratch + place as u64 * 8)?;
-            *word = u64::from_le_bytes(bytes);
-        }
-        Ok(words)
-    }
-
-    fn has_interval_timer(&self) -> Result<bool, Obstacle> {
-        for which in 0..3 {
-            self.call(libc::SYS_getitimer, [which, self.scratch, 0, 0])?;
-            if self.answer::<4>()? != [0; 4] {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether it has asked for the processor's tiles, which nobody has who has not asked.
-    fn has_tiles(&self) -> Result<bool, Obstacle> {
-        const GET_PERMITTED: u64 = 0x1022;
-        const TILES: u64 = 3 << 17;
-        self.memory.write_all_at(&[0; 8], self.scratch)?;
-        match self.call(libc::SYS_arch_prctl, [GET_PERMITTED, self.scratch, 0, 0]) {
-            // Kernels and processors without them refuse the question.
-            Err(obstacle) if obstacle.kind == ObstacleKind::Stack => Ok(false),
-            Err(other) => Err(other),
-            Ok(()) => Ok(self.answer::<1>()?[0] & TILES != 0),
-        }
-    }
-
-    /// What it does on the signals that it ignores or catches.
-    fn signals(&self, status: &str) -> Result<Vec<Signal>, Obstacle> {
-        let mask = |name| field(status, name).and_then(|m| u64::from_str_radix(m, 16).ok());
-        let ignored = mask("SigIgn").ok_or(ObstacleKind::Step)?;
-        let caught = mask("SigCgt").ok_or(ObstacleKind::Step)?;
-        let mut all = Vec::new();
-        for number in (1..=64).filter(|n| (ignored | caught) >> (n - 1) & 1 == 1) {
-            self.call(libc::SYS_rt_sigaction, [number, 0, self.scratch, 8])?;
-            let [handler, flags, restorer, mask] = self.answer()?;
-            all.push(Signal {
-                number,
-                handler,
-                flags,
-                restorer,
-                mask,
-            });
-        }
-        Ok(all)
-    }
-
-    fn signal_stack(&self) -> Result<(u64, u64, u64), Obstacle> {
-        self.call(libc::SYS_sigaltstack, [0, self.scratch, 0, 0])?;
-        let [at, flags, len] = self.answer()?;
-        Ok((at, flags & u64::from(u32::MAX), len))
-    }
-
-    fn tid_address(&self) -> Result<u64, Obstacle> {
-        let number = libc::PR_GET_TID_ADDRESS.unsigned_abs().into();
-        self.call(libc::SYS_prctl, [number, self.scratch, 0, 0])
-            .map_err(|_| Obstacle::from(ObstacleKind::Libc))?;
-        Ok(self.answer::<1>()?[0])
-    }
-
-    /// Puts back what the answers were written over.
-    fn leave(self) -> Result<(), Obstacle> {
-        self.memory.write_all_at(&self.saved, self.scratch)?;
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod number {
     pub const OPEN: u64 = 2;
     pub const CLOSE: u64 = 3;
     pub const FSTAT: u64 = 5;
+    pub const LSEEK: u64 = 8;
     pub const MMAP: u64 = 9;
     pub const MPROTECT: u64 = 10;
     pub const MUNMAP: u64 = 11;
@@ -22,6 +23,7 @@ pub mod number {
     pub const PRCTL: u64 = 157;
     pub const ARCH_PRCTL: u64 = 158;
     pub const SET_TID_ADDRESS: u64 = 218;
+    pub const DUP3: u64 = 292;
     pub const EXIT_GROUP: u64 = 231;
     pub const SET_ROBUST_LIST: u64 = 273;
     pub const GETRANDOM: u64 = 318;

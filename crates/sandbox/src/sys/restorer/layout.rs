@@ -12,7 +12,7 @@
 //! no standard library. Refuses nothing by itself; holds no code.
 
 /// First word of every image; the digit is the form's version.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"fhimage1");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"fhimage2");
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 /// The longest key, head and lists together.
@@ -23,6 +23,8 @@ pub const STEPS_MAX: u64 = 16_384;
 pub const FILES_MAX: u64 = 2048;
 /// The longest table of names.
 pub const NAMES_MAX: u64 = 512 << 10;
+/// The most files that the process has open.
+pub const OPEN_MAX: u64 = 64;
 /// The longest auxiliary vector.
 pub const AUXILIARY_MAX: u64 = 1024;
 
@@ -67,6 +69,7 @@ impl Plain for Head {}
 impl Plain for Step {}
 impl Plain for FileFacts {}
 impl Plain for Signal {}
+impl Plain for OpenFile {}
 impl Plain for Frame {}
 
 /// What an image fits, one hash each. The spawner writes it once the dumper has ended.
@@ -118,6 +121,10 @@ pub struct Head {
     pub auxiliary_at: u64,
     /// Bytes.
     pub auxiliary_len: u64,
+    /// [`OpenFile`]s.
+    pub open_at: u64,
+    /// How many.
+    pub open: u64,
     /// A page that holds a [`Frame`].
     pub frame_at: u64,
     /// Name of the working folder.
@@ -207,6 +214,20 @@ pub struct FileFacts {
     pub changed_s: u64,
     /// Last change, nanoseconds of the second.
     pub changed_ns: u64,
+}
+
+/// A file that the process has open, for reading alone.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenFile {
+    /// Its number.
+    pub number: u64,
+    /// Number among the [`FileFacts`].
+    pub file: u64,
+    /// Where it reads next.
+    pub position: u64,
+    /// Whether it is closed by an exec.
+    pub close_on_exec: u64,
 }
 
 /// What the process does on a signal, as the kernel's `sigaction`.

@@ -22,8 +22,9 @@ use call::{call, exit, number as nr};
 use core::{arch::global_asm, mem::size_of, ptr::addr_of_mut};
 use layout::{
     AUXILIARY_MAX, BODY_MAPPED_AT, BODY_MAX, CONTROL_DESCRIPTOR, FAILED_PACKET, FILES_MAX,
-    FileFacts, Frame, Head, IMAGE_DESCRIPTOR, Key, MAGIC, NAMES_MAX, PAGE, RESTORER_BASE,
-    RESTORER_END, STASH_AT, STEPS_MAX, Signal, Step, StepKind, USER_END, USER_START,
+    FileFacts, Frame, Head, IMAGE_DESCRIPTOR, KEPT_DESCRIPTORS, Key, MAGIC, NAMES_MAX, OPEN_MAX,
+    OpenFile, PAGE, RESTORER_BASE, RESTORER_END, STASH_AT, STEPS_MAX, Signal, Step, StepKind,
+    USER_END, USER_START,
 };
 
 const IMAGE: u64 = IMAGE_DESCRIPTOR as u64;
@@ -141,6 +142,12 @@ unsafe extern "C" fn run(start: *const u64) -> ! {
     // SAFETY: the kernel's own layout of a new process's stack.
     let vdso = unsafe { find_vdso(start) };
     let Err(Failed(stage, errno)) = restore(vdso);
+    say(CONTROL, stage, errno);
+    exit(125)
+}
+
+/// Says on the control socket what failed.
+fn say(control: u64, stage: Stage, errno: i32) {
     let mut packet = [0u8; 7];
     packet[0] = FAILED_PACKET;
     let [low, high] = (stage as u16).to_le_bytes();
@@ -148,8 +155,7 @@ unsafe extern "C" fn run(start: *const u64) -> ! {
     let [a, b, c, d] = errno.to_le_bytes();
     (packet[3], packet[4], packet[5], packet[6]) = (a, b, c, d);
     // SAFETY: a packet on our own stack.
-    let _ = unsafe { call(nr::WRITE, [CONTROL, packet.as_ptr() as u64, 7, 0, 0, 0]) };
-    exit(125)
+    let _ = unsafe { call(nr::WRITE, [control, packet.as_ptr() as u64, 7, 0, 0, 0]) };
 }
 
 /// # Safety
@@ -204,8 +210,11 @@ fn restore(vdso: u64) -> Result<Never, Failed> {
             head.auxiliary_len,
             AUXILIARY_MAX,
         ),
+        List::<OpenFile>::within(body_len, head.open_at, head.open, OPEN_MAX),
     );
-    let (Some(steps), Some(files), Some(names), Some(signals), Some(auxiliary)) = lists else {
+    let (Some(steps), Some(files), Some(names), Some(signals), Some(auxiliary), Some(opened)) =
+        lists
+    else {
         return Err(bad);
     };
     let frame_fits = head.frame_at % PAGE == 0 && head.frame_at <= body_len - PAGE;
@@ -233,7 +242,20 @@ fn restore(vdso: u64) -> Result<Never, Failed> {
     }
     open.close();
     become_it(&head, steps, signals, auxiliary).at(Stage::Process)?;
-    jump(&head)
+    // Last of all that may fail by name: the numbers of image and control socket may be theirs.
+    let own = Own::above(opened).at(Stage::Files)?;
+    for place in 0..opened.len {
+        if let Some(one) = opened.get(place) {
+            reopen(one, files, names, own).map_err(|errno| own.failed(errno))?;
+        }
+    }
+    match jump(&head, own) {
+        Err(Failed(stage, errno)) => {
+            say(own.control, stage, errno);
+            exit(125)
+        }
+        Ok(never) => match never {},
+    }
 }
 
 /// Whole pages, where a process may have them and the restorer has none.
@@ -507,6 +529,77 @@ fn become_it(
     Ok(())
 }
 
+/// Where the image and the control socket are once the process's own files are there.
+#[derive(Clone, Copy)]
+struct Own {
+    image: u64,
+    control: u64,
+}
+
+impl Own {
+    /// Moves both out of the way of every number that is wanted.
+    fn above(opened: List<OpenFile>) -> Result<Self, i32> {
+        const DUPLICATE: u64 = 1030; // F_DUPFD_CLOEXEC
+        if opened.len == 0 {
+            return Ok(Own {
+                image: IMAGE,
+                control: CONTROL,
+            });
+        }
+        let mut first = CONTROL + 1;
+        for place in 0..opened.len {
+            first = first.max(
+                opened
+                    .get(place)
+                    .map_or(0, |one| one.number.saturating_add(1)),
+            );
+        }
+        // SAFETY: plain numbers; the old ones are ours and used no more.
+        unsafe {
+            let image = call(nr::FCNTL, [IMAGE, DUPLICATE, first, 0, 0, 0])?;
+            let control = call(nr::FCNTL, [CONTROL, DUPLICATE, first, 0, 0, 0])?;
+            call(nr::CLOSE, [IMAGE, 0, 0, 0, 0, 0])?;
+            call(nr::CLOSE, [CONTROL, 0, 0, 0, 0, 0])?;
+            Ok(Own { image, control })
+        }
+    }
+
+    /// Says it where the control socket is now, and ends.
+    fn failed(self, errno: i32) -> Failed {
+        say(self.control, Stage::Files, errno);
+        exit(125)
+    }
+}
+
+/// A file that the process had open, where it had it.
+fn reopen(one: OpenFile, files: List<FileFacts>, names: List<u8>, own: Own) -> Result<(), i32> {
+    let facts = files.get(one.file).filter(|facts| facts.name < names.len);
+    let Some(facts) = facts else {
+        return Err(EINVAL);
+    };
+    if one.number < KEPT_DESCRIPTORS as u64 || [own.image, own.control].contains(&one.number) {
+        return Err(EINVAL);
+    }
+    let file = open_same(&facts, names.first as u64 + facts.name)?;
+    let flags = if one.close_on_exec != 0 {
+        CLOSE_ON_EXEC
+    } else {
+        0
+    };
+    // SAFETY: plain numbers; the target is not one of ours.
+    unsafe {
+        call(nr::LSEEK, [file, one.position, 0, 0, 0, 0])?;
+        if file == one.number {
+            let on_exec = u64::from(flags != 0);
+            call(nr::FCNTL, [file, 2, on_exec, 0, 0, 0])?;
+        } else {
+            call(nr::DUP3, [file, one.number, flags, 0, 0, 0])?;
+            call(nr::CLOSE, [file, 0, 0, 0, 0, 0])?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether four bytes from `at` on lie in memory of the process that it may write.
 fn may_be_written(steps: List<Step>, at: u64) -> bool {
     const WRITE: u32 = 2;
@@ -522,7 +615,7 @@ fn may_be_written(steps: List<Step>, at: u64) -> bool {
 
 /// The last page of code and the registers go to a place that nobody can guess, then this program
 /// unmaps itself from there and the kernel loads the registers.
-fn jump(head: &Head) -> Result<Never, Failed> {
+fn jump(head: &Head, own: Own) -> Result<Never, Failed> {
     const FIRST: u64 = 0x1100_0000_0000;
     const PAGES: u64 = 0x6000_0000_0000 / PAGE;
     let reserve = PRIVATE | ANONYMOUS | FIXED_NO_REPLACE | NO_RESERVE;
@@ -541,7 +634,7 @@ fn jump(head: &Head) -> Result<Never, Failed> {
         return Err(Failed(Stage::Jump, EINVAL));
     };
     let frame = code + PAGE;
-    map(frame, PAGE, 3, PRIVATE | FIXED, IMAGE, head.frame_at).at(Stage::Jump)?;
+    map(frame, PAGE, 3, PRIVATE | FIXED, own.image, head.frame_at).at(Stage::Jump)?;
     // SAFETY: a private, writable page that was just mapped and holds a frame. The trampoline's
     // page is not the one that runs, and knows only registers. Nothing of ours is used after it.
     unsafe {
@@ -550,9 +643,9 @@ fn jump(head: &Head) -> Result<Never, Failed> {
         call(nr::MPROTECT, [frame, PAGE, 1, 0, 0, 0]).at(Stage::Jump)?;
         let from = &raw const trampoline as u64;
         call(nr::MREMAP, [from, PAGE, PAGE, MOVE, code, 0]).at(Stage::Jump)?;
-        call(nr::CLOSE, [IMAGE, 0, 0, 0, 0, 0]).at(Stage::Jump)?;
+        call(nr::CLOSE, [own.image, 0, 0, 0, 0, 0]).at(Stage::Jump)?;
         // Without a word: whoever listens takes the end for the beginning of the process.
-        let _ = call(nr::CLOSE, [CONTROL, 0, 0, 0, 0, 0]);
+        let _ = call(nr::CLOSE, [own.control, 0, 0, 0, 0, 0]);
         core::arch::asm!(
             "jmp {code}",
             code = in(reg) code,

@@ -1,5 +1,9 @@
 //! Start images: what goes on, what is refused, what twins share, what it costs.
 
+mod attacks;
+
+pub use attacks::{hostile, kills};
+
 use super::*;
 use crate::tree::PYTHON;
 use freehold_domain::ports::{ImageError, Specialisation, StartImage};
@@ -119,6 +123,11 @@ hits = []
 signal.signal(signal.SIGUSR1, lambda *a: hits.append(1))
 os.umask(0o027)
 pid = os.getpid()
+import mmap
+low = open('/var/task/file', buffering=0, mode='rb')
+low.read(4)
+high = os.open('/opt/guest.py', os.O_RDONLY)
+high = (os.dup2(high, 77, inheritable=True), os.close(high))[0]
 out = sorted(os.listdir('/proc/self/fd'))";
         let image = image_of(&pool, began, init).await;
         assert!(image.bytes > 4 << 20, "{}", image.bytes);
@@ -144,7 +153,14 @@ out = sorted(os.listdir('/proc/self/fd'))";
             assert_eq!(talk.ask("out = oct(os.umask(0o027))").await, "0o27");
             // Neither the image nor the control socket, nor anything else of ours.
             let open = "out = sorted(int(f) for f in os.listdir('/proc/self/fd'))";
-            assert_eq!(talk.ask(open).await, "[0, 1, 2, 3, 4]");
+            assert_eq!(talk.ask(open).await, "[0, 1, 2, 3, 4, 5, 77]");
+            // What it was reading it goes on reading, each for itself.
+            assert_eq!(talk.ask("out = low.read()").await, r"b'aged\n'");
+            assert_eq!(
+                talk.ask("out = os.read(77, 7), os.get_inheritable(77), os.get_inheritable(4)")
+                    .await,
+                "(b'\"\"\"Does', True, False)"
+            );
             assert_eq!(
                 talk.ask("out = os.readlink('/proc/self/exe')").await,
                 "/runtime"
@@ -243,7 +259,7 @@ out = ' '.join(['u' + os.urandom(16).hex(), 'r' + ssl.RAND_bytes(16).hex(), 's' 
                 .ask("random.seed(os.urandom(32)); out = random.random()")
                 .await;
             assert!(seen.insert(seeded), "two siblings were seeded alike");
-            drop(instance);
+            instance.destroy().await;
         }
         assert_eq!(before.len(), 1, "a thaw is a copy");
         assert_eq!(seen.len(), SIBLINGS * 5);
@@ -264,7 +280,26 @@ pub fn refused() {
         ),
         ("pipe", "p = os.pipe()", "is a pipe"),
         ("epoll", "import select; e = select.epoll()", "epoll"),
-        ("file", "f = open('/var/task/file')", "is a file"),
+        (
+            "folder descriptor",
+            "f = os.open('/var/task', os.O_RDONLY)",
+            "is a file",
+        ),
+        (
+            "file of its own",
+            "f = open('/tmp/f', 'w+'); os.unlink('/tmp/f')",
+            "is a file",
+        ),
+        (
+            "file twice",
+            "f = open('/var/task/file'); g = os.dup(f.fileno())",
+            "is a file",
+        ),
+        (
+            "locked file",
+            "import fcntl; f = open('/var/task/file'); fcntl.flock(f, fcntl.LOCK_SH)",
+            "is a file",
+        ),
         (
             "child",
             "import subprocess; c = subprocess.Popen(['/bin/sleep', '60'])",
@@ -592,156 +627,6 @@ pub fn memory() {
         talk.send("most = bytearray(os.urandom(1 << 20)) * 100; out = 1");
         assert_eq!(talk.answer().await, None);
         assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
-    });
-}
-
-/// A process that does its worst while it is looked at: an error or an image in time, and nothing
-/// of it is left (the orchestrator looks).
-pub fn hostile() {
-    const LIBC: &str = "
-import ctypes
-L = ctypes.CDLL(None, use_errno=True)
-L.mmap.restype = ctypes.c_void_p
-L.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-L.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-";
-    let cases = [
-        // More mappings than are carried.
-        (
-            "mappings",
-            "
-a = L.mmap(None, 40000 * 4096, 3, 0x22, -1, 0)
-for i in range(0, 40000, 2):
-    if L.mprotect(a + i * 4096, 4096, 1): break
-",
-            Some("mappings"),
-        ),
-        // A mapping in the restorer's own place.
-        (
-            "area",
-            "assert L.mmap(0x100000000000, 4096, 3, 0x100022, -1, 0) == 0x100000000000",
-            Some("restorer works"),
-        ),
-        // Terabytes that are not there.
-        (
-            "reserve",
-            "assert L.mmap(None, 64 << 40, 0, 0x4022, -1, 0) not in (None, 2**64 - 1)",
-            None,
-        ),
-        // A file whose name has lines in it, mapped and open for nobody.
-        (
-            "names",
-            "
-n = '/tmp/00400000-00500000 rw-p 00000000 00:00 0 \\nVmFlags: wf'
-f = os.open(n, os.O_RDWR | os.O_CREAT); os.write(f, b'x' * 4096)
-assert L.mmap(None, 4096, 3, 2, f, 0); os.close(f); os.unlink(n)
-",
-            Some("deleted"),
-        ),
-        (
-            "secret",
-            "
-f = L.syscall(319, b'[stack]', 0)
-os.ftruncate(f, 8192); assert L.mmap(None, 8192, 3, 2, f, 0); os.close(f)
-",
-            None,
-        ),
-        // The stack pointer stays, what lies below it does not.
-        (
-            "vdso",
-            "
-v = [l.split('-') for l in open('/proc/self/maps') if '[vdso]' in l][0]
-L.mprotect(int(v[0], 16), 8192, 3)
-",
-            None,
-        ),
-    ];
-    with_images(async |pool, began| {
-        for (name, code, wanted) in cases {
-            let (instance, talk, _io) = begin(&pool, python(None, true)).await;
-            talk.ask(&format!("{LIBC}{code}")).await;
-            let taken = instance.take_image(soon(began)).await;
-            match (taken, wanted) {
-                (Err(ImageError::Refused { reason }), Some(wanted)) => {
-                    assert!(reason.contains(wanted), "{name}: {reason}");
-                }
-                (Ok(image), None) => {
-                    // Whatever is in it, a thaw ends well or in an error, not in a stuck lane.
-                    match pool.start(python(Some(&image), true), SOON).await {
-                        Ok(thawed) => {
-                            let io = thawed.take_io().expect("descriptors");
-                            let talk = Talk::of(&io);
-                            talk.send("out = 'alive'");
-                            println!("       {name}: {:?}", talk.answer().await);
-                            thawed.destroy().await;
-                        }
-                        Err(StartError::Image { reason }) => println!("       {name}: {reason}"),
-                        Err(other) => panic!("{name}: {other}"),
-                    }
-                }
-                (other, _) => panic!("{name}: {:?}", other.map(drop)),
-            }
-            instance.exited().await;
-        }
-        // The lane serves on.
-        let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
-        assert_eq!(talk.ask("out = 1").await, "1");
-    });
-}
-
-/// Whoever is killed while images are taken and thawed: each wait ends, and nothing is left.
-pub fn kills() {
-    with_images(async |pool, began| {
-        let supervisor = supervisor_of(std::process::id() as i32);
-        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        println!("       seed {seed:#x}");
-        for round in 0..40 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            let Ok(instance) = pool.start(python(None, true), SOON).await else {
-                continue;
-            };
-            let io = instance.take_io().expect("descriptors");
-            let talk = Talk::of(&io);
-            talk.send("x = bytearray(os.urandom(1 << 20)) * 30");
-            if talk.answer().await.is_none() {
-                continue;
-            }
-            let kill = async {
-                tokio::time::sleep(Duration::from_micros(seed % 25_000)).await;
-                let spawners = children(supervisor);
-                let mut victims: Vec<i32> = spawners
-                    .iter()
-                    .flat_map(|spawner| children(*spawner))
-                    .collect();
-                if round % 8 == 0 {
-                    victims = spawners;
-                }
-                if !victims.is_empty() {
-                    let victim = victims[(seed >> 33) as usize % victims.len()];
-                    let pid = rustix::process::Pid::from_raw(victim).expect("a pid");
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            };
-            let take = async {
-                if let Ok(image) = instance.take_image(soon(began)).await
-                    && let Ok(thawed) = pool.start(python(Some(&image), true), SOON).await
-                {
-                    thawed.destroy().await;
-                }
-            };
-            let both = async { tokio::join!(kill, take) };
-            tokio::time::timeout(ANSWER_MAX, both)
-                .await
-                .expect("all of it ends");
-            instance.destroy().await;
-        }
-        let until = Instant::now() + Duration::from_secs(10);
-        while let Err(error) = pool.start(python(None, true), SOON).await {
-            assert!(Instant::now() < until, "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     });
 }
 
