@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Measures the numbers of SPECIFICATION.md. Run by `make bench`, which builds the binary; arguments
-# choose: benches/run.sh [--smoke] [warm|cold|wasm|idle|keep|hangups …]
+# choose: benches/run.sh [--smoke] [warm|cold|throughput|instructions|growth|burst|density|flood|
+# neighbours|wasm|idle|keep|hangups …]. With FREEHOLD_BENCH_PEERS=FOLDER, peers are installed there and
+# measured beside us by throughput.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${FREEHOLD_BIN:-$here/../target/release/freehold}
 smoke=()
 if [ "${1:-}" = --smoke ]; then smoke=(--smoke); shift; fi
-[ $# -gt 0 ] || set -- warm cold wasm idle keep hangups
+[ $# -gt 0 ] || set -- warm cold throughput instructions \
+  growth burst density flood neighbours wasm idle keep hangups
 
 cargo build --quiet --locked --release --manifest-path "$here/Cargo.toml"
 printf '%s, %s cores, Linux %s, load %s\n' "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)" \

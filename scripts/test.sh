@@ -148,7 +148,7 @@ case $part in
     if [ -x "$FREEHOLD_BIN" ]; then
       pytests tests
       # A few samples, so that what measures keeps working; the figures say nothing.
-      check "benches run" quietly "$ROOT/benches/run.sh" --smoke warm cold idle
+      check "benches run" quietly "$ROOT/benches/run.sh" --smoke warm cold idle throughput growth burst density flood neighbours
     else
       pytests tests/runtimes
       failures+=("tests from outside: there is no binary to test")

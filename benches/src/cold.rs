@@ -90,7 +90,7 @@ pub async fn run(bin: &Path, smoke: bool, only: &[String]) -> Result<(), Failure
 }
 
 /// Where the time of a sample went, as the server's own metrics say; `wait` holds start and init.
-const PHASES: [&str; 3] = [
+pub const PHASES: [&str; 3] = [
     "freehold_queue_seconds_total",
     "freehold_init_seconds_total",
     "freehold_run_seconds_total",

@@ -34,6 +34,14 @@ impl Cores {
         Ok(started)
     }
 
+    /// Binds this process to the platform's core, for what takes turns with it.
+    pub fn on_platform_too(&self) -> std::io::Result<()> {
+        match self.platform {
+            Some(platform) => Ok(sched_setaffinity(None, &only(platform))?),
+            None => Ok(()),
+        }
+    }
+
     /// Gives this process back all that it had.
     pub fn release(&self) -> std::io::Result<()> {
         Ok(sched_setaffinity(None, &self.given)?)

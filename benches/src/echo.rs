@@ -12,7 +12,11 @@ use tokio::net::TcpListener;
 pub async fn serve() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    let app = Router::new().fallback(any(|body: Bytes| async { body }));
+    // The second handler's answer: 20 KB, whatever came in.
+    let twenty = Bytes::from(vec![b'x'; 20_011]);
+    let app = Router::new()
+        .route("/work", any(|_: Bytes| async move { twenty.clone() }))
+        .fallback(any(|body: Bytes| async { body }));
     axum::serve(
         axum::serve::ListenerExt::tap_io(listener, |stream| {
             let _ = stream.set_nodelay(true);

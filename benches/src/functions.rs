@@ -28,6 +28,11 @@ pub fn check(answer: &Answer) -> Result<(), Failure> {
     Err(format!("{}: {:?}", answer.status, answer.body).into())
 }
 
+/// Whether a body is hello's.
+pub fn is_hello(body: &[u8]) -> bool {
+    body.windows(9).any(|window| window == b"{\"hello\":")
+}
+
 /// A language to write hello in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Language {
@@ -76,6 +81,26 @@ pub fn deploy(server: &Server, language: Language) -> Result<Target, Failure> {
         options.extend(["--runtime", &runtime, "--handler", handler]);
     }
     server.deploy(&folder, &options)
+}
+
+/// The second handler, 2 KB in, 20 KB out and three log lines, in Python or Node.
+pub fn deploy_work(server: &Server, language: Language) -> Result<Target, Failure> {
+    let folder = server.sources().join(format!("work-{}", language.name()));
+    fs::create_dir_all(&folder)?;
+    match language {
+        Language::Python => write(&folder, "app.py", include_str!("../functions/work.py"))?,
+        Language::Node => write(&folder, "index.js", include_str!("../functions/work.js"))?,
+        other => return Err(format!("no second handler in {}", other.name()).into()),
+    }
+    server.deploy(&folder, &["--memory", "128"])
+}
+
+/// A function that takes as many seconds as its event's `s` says.
+pub fn deploy_slow(server: &Server) -> Result<Target, Failure> {
+    let folder = server.sources().join("slow");
+    fs::create_dir_all(&folder)?;
+    write(&folder, "app.py", include_str!("../functions/slow.py"))?;
+    server.deploy(&folder, &["--memory", "128", "--timeout", "60"])
 }
 
 /// The function of `hangups`.

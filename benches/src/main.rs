@@ -5,18 +5,30 @@
 //! today fails nothing. What it does assert, by its exit code, is that every answer was right and,
 //! for `hangups`, that nothing is left.
 
+mod bare;
+mod burst;
 mod calls;
 mod client;
 mod cold;
 mod cores;
 mod echo;
 mod figures;
+mod flood;
 mod functions;
+mod growth;
 mod hangups;
 mod idle;
+mod instructions;
 mod keep;
+mod load;
+mod neighbours;
+mod peers;
 mod processes;
+mod registry;
+mod requests;
 mod server;
+mod steps;
+mod throughput;
 mod warm;
 mod wasm;
 
@@ -72,9 +84,49 @@ enum What {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Warm requests per second at 16 connections and the processor time of each, beside peers
+    Throughput {
+        /// Where peers are installed; without it there are none
+        #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_PEERS")]
+        peers: Option<PathBuf>,
+        /// Only rows whose name holds one of these, and the echo
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+    /// Instructions and system calls per warm invocation, and whether they grow
+    Instructions {
+        /// Where to write how often each address was executed
+        #[arg(long, value_name = "FOLDER")]
+        addresses: Option<PathBuf>,
+    },
+    /// A server with 100,000 registered functions beside one with ten
+    Growth {
+        /// How many
+        #[arg(long, default_value_t = 100_000)]
+        functions: usize,
+    },
+    /// 1,000 instances of one Python function from zero, all at once
+    Burst {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        instances: usize,
+    },
+    /// Idle instances that are held at once, and calls across all of them
+    Density {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        instances: usize,
+    },
+    /// Ten thousand simultaneous calls of one function that has no process
+    Flood,
+    /// What fifty quiet functions notice of one that is called without a pause
+    Neighbours,
     /// The echo; started by the others
     #[command(hide = true)]
     Echo,
+    /// The bare Runtime API; started by `throughput`
+    #[command(hide = true)]
+    Bare { function: PathBuf, processes: usize },
 }
 
 fn main() -> ExitCode {
@@ -92,7 +144,22 @@ fn main() -> ExitCode {
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),
+            What::Throughput { peers, only } => {
+                throughput::run(&args.bin, args.smoke, peers.clone(), only).await
+            }
+            What::Instructions { addresses } => {
+                instructions::run(&args.bin, args.smoke, addresses.as_deref()).await
+            }
+            What::Growth { functions } => growth::run(&args.bin, args.smoke, *functions).await,
+            What::Burst { instances } => burst::run(&args.bin, args.smoke, *instances).await,
+            What::Density { instances } => burst::density(&args.bin, args.smoke, *instances).await,
+            What::Flood => flood::run(&args.bin, args.smoke).await,
+            What::Neighbours => neighbours::run(&args.bin, args.smoke).await,
             What::Echo => echo::serve().await,
+            What::Bare {
+                function,
+                processes,
+            } => bare::serve(function, *processes).await,
         }
     });
     match ended {

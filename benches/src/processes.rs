@@ -83,3 +83,37 @@ pub fn name(pid: i32) -> String {
         .trim()
         .to_owned()
 }
+
+/// Processor time of a server's tree, apart for the platform's processes and for those of
+/// functions, which have a namespace of process ids of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// Server, supervisor, spawners, keepers, ns.
+    pub platform_ns: u64,
+    /// Everything inside sandboxes, ns.
+    pub functions_ns: u64,
+}
+
+impl Spent {
+    /// Until now.
+    pub fn of(pid: i32) -> Self {
+        let (mut spent, own) = (Self::default(), namespace(pid, "pid"));
+        for pid in tree(pid) {
+            let ns = cpu_ns(pid);
+            if namespace(pid, "pid") == own {
+                spent.platform_ns += ns;
+            } else {
+                spent.functions_ns += ns;
+            }
+        }
+        spent
+    }
+
+    /// Since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            platform_ns: self.platform_ns.saturating_sub(before.platform_ns),
+            functions_ns: self.functions_ns.saturating_sub(before.functions_ns),
+        }
+    }
+}

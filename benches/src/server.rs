@@ -4,7 +4,9 @@ use crate::{
     Failure,
     client::{Connection, Target},
     processes,
+    requests::Caller,
 };
+use freehold_identity::sigv4::Credentials;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,6 +27,8 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(70);
 /// The platform's other processes may end a moment after the server.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for the platform to have nothing left to do.
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 /// Longest wait for instances to be removed.
 const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -133,6 +137,51 @@ impl Server {
     /// Of the server itself; it never forks after its start.
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
+    }
+
+    /// The runtime that a function was deployed with.
+    pub fn runtime_of(&self, function: &str) -> Result<String, Failure> {
+        let described = self.cli(&["describe", function])?;
+        let found = find(&described, "Runtime").or_else(|| find(&described, "runtime"));
+        Ok(found.ok_or("describe names no runtime")?.to_owned())
+    }
+
+    /// Waits until the platform's processes have nothing left to do: made ready, synced, parked.
+    pub async fn settled(&self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let before = processes::Spent::of(self.pid());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let spent = processes::Spent::of(self.pid()).since(before);
+            if spent.platform_ns < 5_000_000 {
+                return Ok(());
+            }
+            if begun.elapsed() > SETTLE_LIMIT {
+                return Err("the platform does not come to rest".into());
+            }
+        }
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root key, for signed calls.
+    pub fn caller(&self) -> Caller {
+        let of = |name: &str| {
+            let found = self.environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        Caller {
+            host: self.address.to_string(),
+            region: of("AWS_REGION"),
+            key: Credentials {
+                access_key_id: of("AWS_ACCESS_KEY_ID"),
+                secret: of("AWS_SECRET_ACCESS_KEY"),
+                token: None,
+            },
+        }
     }
 
     /// What it said.
@@ -285,8 +334,20 @@ impl Server {
     }
 }
 
+/// The first text of this name, however deep.
+fn find<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    let fields = value.as_object()?;
+    let own = fields.get(name).and_then(Value::as_str);
+    own.or_else(|| fields.values().find_map(|field| find(field, name)))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait()
+            && !status.success()
+        {
+            eprintln!("bench: the server ended, {status}: {}", self.log());
+        }
         if let Err(failure) = self.terminate() {
             eprintln!("bench: {failure}");
         }

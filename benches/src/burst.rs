@@ -1,0 +1,170 @@
+//! Burst: 1,000 instances of one Python function from zero, and what idle ones hold.
+//!
+//! A thousand callers at once, each on a connection of its own, call a function that takes a
+//! second, so that no instance can answer two of them: a thousand come up. What is printed is the
+//! time until all are answered beyond that second, the time of each answer, and how much
+//! `MemAvailable` has fallen once all of them are idle. `density` does the same in steps until
+//! there are 10,000, and calls across all of them.
+
+use crate::{
+    Failure, cold,
+    figures::{self, Figures},
+    functions,
+    load::{Lines, Until, raise_descriptors},
+    processes, requests,
+    server::Server,
+};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// What the function takes of its own.
+const OWN: Duration = Duration::from_secs(1);
+/// Beyond that, all answered.
+const GOAL: Duration = Duration::from_millis(1500);
+/// An idle Python instance, MiB of MemAvailable.
+const GOAL_MIB: f64 = 1.4;
+/// As many as the limit of an account and the machine's booked memory let through.
+const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nmemory = \"1024GiB\"\nmax = 20000\n\
+    [limits]\naccount_concurrency = 20000\n";
+/// From the last answer until instances are frozen and the kernel has freed what it frees.
+const REST: Duration = Duration::from_secs(3);
+
+/// Measures a burst and prints.
+pub async fn run(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failure> {
+    let instances = if smoke { 8 } else { instances };
+    raise_descriptors()?;
+    let server = Server::start(bin, CONFIG)?;
+    let target = functions::deploy_slow(&server)?;
+    server.settled().await?;
+    let free = available_mib()?;
+    let before = server.metrics().await?;
+    let call = requests::post(&target, format!(r#"{{"s":{}}}"#, OWN.as_secs()).as_bytes());
+    let mut lines = Lines::open(target.address, instances)?;
+    let came = lines.run(
+        Until::Calls(instances),
+        |_| call.clone(),
+        functions::is_hello,
+    )?;
+    let after = server.metrics().await?;
+    let live = after.get("freehold_instances").copied().unwrap_or_default();
+    println!("{instances} calls at once of a function that takes {OWN:?}, from no instance\n");
+    println!("  answers by status          {:?}", came.by_status);
+    if let Some(wrong) = &came.first_wrong {
+        println!("  the first that was wrong   {wrong}");
+    }
+    println!("  instances                  {live}");
+    println!(
+        "  all answered, beyond that  {:>8.2} s   (goal ≤ {} s for 1,000)",
+        came.took.saturating_sub(OWN).as_secs_f64(),
+        GOAL.as_secs_f64()
+    );
+    println!("\n{}", figures::head("ms"));
+    println!("{}", came.figures.row("answer", 1000.0));
+    let grown = |name: &str| {
+        let of = |metrics: &std::collections::BTreeMap<String, f64>| {
+            metrics.get(name).copied().unwrap_or_default()
+        };
+        (of(&after) - of(&before)) * 1000.0 / came.good().max(1) as f64
+    };
+    println!(
+        "mean ms by the server's clock: {}",
+        cold::PHASES
+            .iter()
+            .map(|name| format!("{name} {:.1}", grown(name)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    drop(lines);
+    tokio::time::sleep(REST).await;
+    let held = free - available_mib()?;
+    println!(
+        "\nMemAvailable fell by {held:.0} MiB, {:.2} MiB per idle instance (goal ≤ {GOAL_MIB} MiB)",
+        held / live.max(1.0)
+    );
+    let wrong = came.by_status.keys().any(|status| *status != 200);
+    server.stop()?;
+    if wrong {
+        return Err("not every call was answered".into());
+    }
+    Ok(())
+}
+
+/// Measures how many idle instances are held, in steps, and prints.
+pub async fn density(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failure> {
+    let (instances, step, calls) = if smoke {
+        (6, 3, 30)
+    } else {
+        (instances, 500, 5000)
+    };
+    raise_descriptors()?;
+    let server = Server::start(bin, CONFIG)?;
+    let target = functions::deploy_slow(&server)?;
+    server.settled().await?;
+    let free = available_mib()?;
+    println!(
+        "{:>9} {:>9} {:>11} {:>12} {:>12} {:>9} {:>11}",
+        "instances", "s", "MiB fallen", "MiB each", "server MiB", "pids", "descriptors"
+    );
+    let mut lines = Lines::open(target.address, 0)?;
+    let mut held = 0;
+    while held < instances {
+        let wanted = (held + step).min(instances);
+        drop(std::mem::replace(
+            &mut lines,
+            Lines::open(target.address, wanted)?,
+        ));
+        // Those that are there already take their share of the calls: it has to outlast the starts.
+        let seconds = (wanted as f64 / 100.0).clamp(1.0, 50.0);
+        let call = requests::post(&target, format!(r#"{{"s":{seconds}}}"#).as_bytes());
+        let begun = Instant::now();
+        let came = lines.run(Until::Calls(wanted), |_| call.clone(), functions::is_hello)?;
+        if came.good() < wanted {
+            println!("stopped: {:?} {:?}", came.by_status, came.first_wrong);
+            break;
+        }
+        let took = begun.elapsed();
+        tokio::time::sleep(REST).await;
+        let metrics = server.metrics().await?;
+        let live = metrics
+            .get("freehold_instances")
+            .copied()
+            .unwrap_or_default();
+        let fallen = free - available_mib()?;
+        println!(
+            "{live:>9} {:>9.1} {fallen:>11.0} {:>12.2} {:>12.1} {:>9} {:>11}",
+            took.as_secs_f64(),
+            fallen / live.max(1.0),
+            processes::kib(server.pid(), "status", "VmRSS") as f64 / 1024.0,
+            processes::tree(server.pid()).len(),
+            processes::descriptors(server.pid()),
+        );
+        held = wanted;
+    }
+    // A call on each connection at once reaches every instance; one after the other reaches the
+    // one that was used last.
+    let call = requests::post(&target, br#"{"s":0}"#);
+    let mut across = Figures::default();
+    for _ in 0..3 {
+        let came = lines.run(Until::Calls(held), |_| call.clone(), functions::is_hello)?;
+        across.extend(&came.all_good()?.figures);
+    }
+    let mut one = Lines::open(target.address, 1)?;
+    let came = one.run(Until::Calls(calls), |_| call.clone(), functions::is_hello)?;
+    println!("\n{}", figures::head("ms"));
+    println!("{}", came.all_good()?.figures.row("one caller", 1000.0));
+    println!("{}", across.row("a caller for each", 1000.0));
+    println!("goal: 10,000 in ≤ 14 GiB, p99 ≤ 10 ms across them");
+    server.stop()
+}
+
+fn available_mib() -> Result<f64, Failure> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.ok_or("no MemAvailable")?.parse::<f64>()? / 1024.0)
+}

@@ -1,0 +1,75 @@
+//! Flood: ten thousand simultaneous requests to one function that has no process.
+//!
+//! What it asserts, by its exit code: every request is answered with 200 or with a throttle, the
+//! starts are no more than the concurrency that the function may have, somebody was served, and
+//! the function answers afterwards.
+
+use crate::{
+    Failure, figures, functions,
+    load::{Lines, Until, raise_descriptors},
+    requests,
+    server::Server,
+};
+use std::path::Path;
+
+/// Instances that the account may have at once: everything beyond is throttled.
+const CONCURRENCY: usize = 50;
+/// Descriptors that are needed for each connection, on both sides, with some to spare.
+const DESCRIPTORS_EACH: u64 = 3;
+
+/// Measures and prints.
+pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+    let wanted = if smoke { 500 } else { 10_000 };
+    let most = raise_descriptors()? / DESCRIPTORS_EACH;
+    let callers = wanted.min(usize::try_from(most).unwrap_or(wanted));
+    if callers < wanted {
+        println!("{callers} callers, not {wanted}: this machine gives no more descriptors");
+    }
+    let config =
+        format!("[limits]\naccount_concurrency = {CONCURRENCY}\nunreserved_concurrency_min = 0\n");
+    let server = Server::start(bin, &config)?;
+    let target = functions::deploy_slow(&server)?;
+    server.settled().await?;
+    let before = server.metrics().await?;
+    let call = requests::post(&target, br#"{"s":0.2}"#);
+    let mut lines = Lines::open(target.address, callers)?;
+    let came = lines.run(Until::Calls(callers), |_| call.clone(), functions::is_hello)?;
+    let after = server.metrics().await?;
+    let started = [
+        "freehold_sandboxes_started_total",
+        "freehold_cold_starts_total",
+    ]
+    .map(|name| {
+        let of = |metrics: &std::collections::BTreeMap<String, f64>| metrics.get(name).copied();
+        Some(of(&after)? - of(&before).unwrap_or_default())
+    });
+    println!(
+        "{callers} simultaneous calls of a function without a process, {CONCURRENCY} at most may run\n"
+    );
+    println!("  answers by status       {:?}", came.by_status);
+    println!("  sandboxes, cold starts  {started:?}");
+    println!("  all answered within     {:.2} s", came.took.as_secs_f64());
+    println!("\n{}", figures::head("ms"));
+    println!("{}", came.figures.row("answered with 200", 1000.0));
+    drop(lines);
+    let once = requests::post(&target, br#"{"s":0}"#);
+    Lines::open(target.address, 1)?
+        .run(Until::Calls(1), |_| once.clone(), functions::is_hello)?
+        .all_good()?;
+    let served = came.good();
+    let strange: Vec<_> = came
+        .by_status
+        .keys()
+        .filter(|s| ![200, 429].contains(*s))
+        .collect();
+    server.stop()?;
+    let too_many = started[0].is_some_and(|started| started > CONCURRENCY as f64);
+    if served == 0 || !strange.is_empty() || too_many {
+        return Err(format!(
+            "served {served}, strange {strange:?} ({:?}), started {started:?}",
+            came.first_wrong
+        )
+        .into());
+    }
+    Ok(())
+}

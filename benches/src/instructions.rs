@@ -1,0 +1,217 @@
+//! Instructions and system calls of the platform per warm invocation, and whether they grow.
+//!
+//! The server runs on one core, so one thread of it reads the request, hands the event over,
+//! settles and answers; that thread is stepped through a handful of calls. The kernel's share is
+//! not in the instructions: system calls stand beside them, by name.
+
+use crate::{
+    Failure,
+    client::Target,
+    cores::Cores,
+    functions::{self, ANSWER, Language},
+    load::{Lines, Until},
+    registry::Registry,
+    requests,
+    server::Server,
+    steps::{self, Counted, Stepper},
+};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Instances that are frozen or go would be counted with the calls.
+const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nfreeze_after = \"600s\"\n";
+/// What growth may cost, percent.
+const GOAL_PERCENT: f64 = 10.0;
+
+/// Measures and prints.
+pub async fn run(bin: &Path, smoke: bool, addresses: Option<&Path>) -> Result<(), Failure> {
+    let (calls, sizes, instances) = if smoke {
+        (3, vec![2, 4], 2)
+    } else {
+        (5, vec![10, 1000, 10_000], 100)
+    };
+    let cores = Cores::split()?;
+    let server = cores.on_platform(|| Server::start(bin, CONFIG))??;
+    cores.release()?;
+    let mut rows = Vec::new();
+    let python = functions::deploy(&server, Language::Python)?;
+    let rust = functions::deploy(&server, Language::Rust)?;
+    let url = |target: &Target| requests::post(target, ANSWER.as_bytes());
+    let invoke = || server.caller().invoke("hello-python", ANSWER.as_bytes());
+    // The tracer takes turns with the thread that it steps.
+    cores.on_platform_too()?;
+    println!(
+        "instructions and system calls of the server's thread per warm call, median of {calls}\n"
+    );
+    println!(
+        "{:<44} {:>13} {:>13} {:>13}",
+        "", "instructions", "least", "system calls"
+    );
+    let mut measure = |name: String, request: Arc<[u8]>| -> Result<Counted, Failure> {
+        let counted = stepped(&server, &request, calls)?;
+        let median = counted[counted.len() / 2].clone();
+        println!(
+            "{name:<44} {:>13} {:>13} {:>13}",
+            median.instructions,
+            counted[0].instructions,
+            median.system_calls()
+        );
+        if let Some(folder) = addresses {
+            write_addresses(&server, folder, &name, &median)?;
+        }
+        rows.push((name, median.clone()));
+        Ok(median)
+    };
+    measure("rust, URL".into(), url(&rust))?;
+    measure("python, URL".into(), url(&python))?;
+    let work = functions::deploy_work(&server, Language::Python)?;
+    measure(
+        "python, URL, 2 KB in, 20 KB out, 3 lines".into(),
+        requests::post(&work, &requests::two_kib()),
+    )?;
+    let signed = measure("python, signed Invoke".into(), invoke()?)?;
+    let mut grown = Vec::new();
+    let mut registry = Registry::new(&server, &server.runtime_of("hello-python")?)?;
+    for size in sizes {
+        registry.grow_to(&server, size)?;
+        registry.until_active(&server)?;
+        server.settled().await?;
+        grown.push(measure(
+            format!("python, signed Invoke, {size} functions"),
+            invoke()?,
+        )?);
+    }
+    let slow = functions::deploy_slow(&server)?;
+    let wide = |seconds: &str| requests::post(&slow, format!(r#"{{"s":{seconds}}}"#).as_bytes());
+    Lines::open(slow.address, 1)?.run(Until::Calls(1), |_| wide("0"), |_| true)?;
+    let one = measure("python, URL, 1 instance".into(), wide("0"))?;
+    let mut lines = Lines::open(slow.address, instances)?;
+    let came = lines.run(Until::Calls(instances), |_| wide("10"), |_| true)?;
+    came.all_good()?;
+    drop(lines);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let many = measure(format!("python, URL, {instances} instances"), wide("0"))?;
+    println!("\nsystem calls of each");
+    for (name, counted) in &rows {
+        let named: Vec<String> = counted
+            .calls
+            .iter()
+            .map(|(number, count)| format!("{}×{count}", call_name(*number)))
+            .collect();
+        println!("{name:<44} {}", named.join(" "));
+    }
+    let growth = |from: &Counted, to: &Counted| {
+        (to.instructions as f64 / from.instructions as f64 - 1.0) * 100.0
+    };
+    println!("\ngrowth of instructions (goal within {GOAL_PERCENT} %)");
+    if let (Some(first), Some(last)) = (grown.first(), grown.last()) {
+        println!(
+            "  most functions against fewest   {:>6.1} %   (against none: {:.1} %)",
+            growth(first, last),
+            growth(&signed, last)
+        );
+    }
+    println!(
+        "  {instances} instances against one        {:>6.1} %",
+        growth(&one, &many)
+    );
+    cores.release()?;
+    server.stop()
+}
+
+/// Writes how often each address was executed, for `addr2line`, and what was mapped where.
+fn write_addresses(
+    server: &Server,
+    folder: &Path,
+    name: &str,
+    counted: &Counted,
+) -> Result<(), Failure> {
+    fs::create_dir_all(folder)?;
+    let maps = fs::read(format!("/proc/{}/maps", server.pid()))?;
+    fs::write(folder.join("maps"), maps)?;
+    let mut text = String::new();
+    for (address, times) in &counted.addresses {
+        writeln!(text, "{address:x} {times}")?;
+    }
+    let file = name.replace([' ', ','], "_");
+    Ok(fs::write(folder.join(file), text)?)
+}
+
+/// Warms up, then steps the server's thread through `calls` calls; sorted by instructions.
+fn stepped(server: &Server, request: &[u8], calls: usize) -> Result<Vec<Counted>, Failure> {
+    let mut stream = TcpStream::connect(server.address())?;
+    stream.set_nodelay(true)?;
+    let mut got = vec![0; 64 << 10];
+    for _ in 0..200 {
+        stream.write_all(request)?;
+        read_answer(&mut stream, &mut got)?;
+    }
+    let thread =
+        steps::thread_of(server.pid(), "core-0").ok_or("the server has no thread core-0")?;
+    let mut all = Vec::new();
+    let stepper = Stepper::stop(thread)?;
+    for _ in 0..calls {
+        stream.write_all(request)?;
+        stream.set_nonblocking(true)?;
+        let mut read = 0;
+        all.push(stepper.count(|| match stream.read(&mut got[read..]) {
+            Ok(0) => Err("the connection was closed".into()),
+            Ok(count) => {
+                read += count;
+                Ok(is_whole(&got[..read]))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(is_whole(&got[..read])),
+            Err(error) => Err(error.into()),
+        })?);
+        stream.set_nonblocking(false)?;
+        if !got.starts_with(b"HTTP/1.1 200") {
+            let text = String::from_utf8_lossy(&got[..read.min(200)]).into_owned();
+            return Err(text.into());
+        }
+    }
+    all.sort_by_key(|counted| counted.instructions);
+    Ok(all)
+}
+
+fn read_answer(stream: &mut TcpStream, got: &mut [u8]) -> Result<(), Failure> {
+    let mut read = 0;
+    while !is_whole(&got[..read]) {
+        match stream.read(&mut got[read..])? {
+            0 => return Err("the connection was closed".into()),
+            count => read += count,
+        }
+    }
+    Ok(())
+}
+
+fn is_whole(got: &[u8]) -> bool {
+    matches!(crate::load::whole(got), Ok(Some(_)))
+}
+
+/// Names of the calls that a server makes, on x86_64.
+fn call_name(number: u64) -> String {
+    let known = match number {
+        0 => "read",
+        1 => "write",
+        3 => "close",
+        17 => "pread",
+        20 => "writev",
+        24 => "sched_yield",
+        45 => "recvfrom",
+        46 => "sendmsg",
+        47 => "recvmsg",
+        202 => "futex",
+        232 => "epoll_wait",
+        281 => "epoll_pwait",
+        318 => "getrandom",
+        _ => return number.to_string(),
+    };
+    known.to_owned()
+}
