@@ -1,9 +1,9 @@
 //! What an account may have and has.
 
-use crate::{Control, ControlError, Place};
+use crate::{Control, ControlError, Place, holdings, store::LIST_CHUNK};
 use freehold_domain::{
     Principal,
-    record::{self, KeyPrefix, Kind, RevisionV1},
+    record::{Key, KeyPrefix, Kind},
 };
 
 /// What an account has.
@@ -59,17 +59,28 @@ impl Control {
         who: &Principal,
         place: &Place,
     ) -> Result<AccountUsage, ControlError> {
-        let mut usage = AccountUsage::default();
-        for function in self.functions_in(who, place).await? {
-            usage.functions += 1;
-            usage.code_bytes += function.head.package.zip_bytes;
-            usage.reserved_concurrency += u64::from(function.reserved_concurrency.unwrap_or(0));
+        Self::reaches(who, &place.tenant)?;
+        if let Some(known) = self.holdings.of(place) {
+            return Ok(known);
         }
-        let revisions = KeyPrefix::kind(&place.tenant, &place.region, Kind::Revision);
-        for stored in self.all(who, &revisions).await? {
-            let revision: RevisionV1 = record::decode(&stored.bytes)?;
-            usage.code_bytes += revision.spec.package.zip_bytes;
+        let mut read = Vec::new();
+        for kind in [Kind::Function, Kind::Revision] {
+            let prefix = KeyPrefix::kind(&place.tenant, &place.region, kind);
+            let mut after: Option<Key> = None;
+            loop {
+                let page = self
+                    .storage
+                    .list(who, &prefix, after.as_ref(), LIST_CHUNK)
+                    .await?;
+                for stored in &page {
+                    read.extend(holdings::read(stored)?);
+                }
+                match page.last() {
+                    Some(last) if page.len() == LIST_CHUNK => after = Some(last.key.clone()),
+                    _ => break,
+                }
+            }
         }
-        Ok(usage)
+        Ok(self.holdings.learn(place, read))
     }
 }

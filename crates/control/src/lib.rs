@@ -15,6 +15,7 @@ pub mod bootstrap;
 pub mod concurrency;
 mod error;
 pub mod functions;
+mod holdings;
 pub mod log_groups;
 pub mod packages;
 pub mod permissions;
@@ -116,6 +117,9 @@ pub struct Control {
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
     pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
+    pub(crate) holdings: Arc<holdings::Holdings>,
+    /// Ends the watch with the control plane.
+    _holdings_watch: Box<dyn Send + Sync>,
 }
 
 impl Control {
@@ -131,7 +135,10 @@ impl Control {
             packages,
             architecture,
         } = parts;
+        let holdings = Arc::<holdings::Holdings>::default();
         Arc::new(Self {
+            _holdings_watch: storage.watch(holdings.clone()),
+            holdings,
             storage,
             clock,
             ids,

@@ -3,8 +3,9 @@
 mod support;
 
 use freehold_control::{
-    CodeChange, ConfigurationChange, ControlError, Environment, Field, Limit, LoggingChange,
-    NewFunction, Resource, Settings, WithoutEffect, revisions::Publish, urls::UrlSettings,
+    CodeChange, ConfigurationChange, Control, ControlError, Environment, Field, Limit,
+    LoggingChange, NewFunction, Resource, Settings, WithoutEffect, revisions::Publish,
+    urls::UrlSettings,
 };
 use freehold_domain::{
     Principal, Qualifier,
@@ -662,4 +663,35 @@ async fn reservations_leave_what_must_stay_unreserved() {
     assert!(settings.unreserved_concurrency >= 100);
     w.control.concurrency_delete(&w.who, &a).await.unwrap();
     assert_eq!(w.control.concurrency_get(&w.who, &a).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_an_account_has_is_followed_as_it_changes() {
+    let w = world().await;
+    let seen = async |functions: u64, reserved: u64| {
+        let of = async |control: &Control| {
+            let settings = control.account_settings(&w.who, &w.place).await;
+            settings.unwrap().usage
+        };
+        let followed = of(&w.control).await;
+        assert_eq!(followed, of(&w.another()).await, "as if it were read anew");
+        assert_eq!(followed.functions, functions);
+        assert_eq!(followed.reserved_concurrency, reserved);
+        followed.code_bytes
+    };
+    assert_eq!(seen(0, 0).await, 0);
+    let a = w.ready("a").await;
+    let one = seen(1, 0).await;
+    assert!(one > 0);
+    w.ready("b").await;
+    let two = seen(2, 0).await;
+    let publish = w.control.revision_publish(&w.who, &a, Publish::default());
+    publish.await.unwrap();
+    assert_eq!(seen(2, 0).await, two + one, "a version's code counts");
+    w.control.concurrency_put(&w.who, &a, 7).await.unwrap();
+    seen(2, 7).await;
+    w.control.concurrency_put(&w.who, &a, 5).await.unwrap();
+    seen(2, 5).await;
+    w.control.function_delete(&w.who, &a).await.unwrap();
+    assert_eq!(seen(1, 0).await, two - one, "its versions went with it");
 }

@@ -176,6 +176,20 @@ impl World {
         }
     }
 
+    /// A control plane that begins anew over the same store.
+    pub fn another(&self) -> Arc<Control> {
+        Control::new(ControlParts {
+            storage: self.storage.clone(),
+            clock: self.clock.clone(),
+            ids: Arc::new(TestIds),
+            sealer: Arc::new(TestSealer),
+            limits: Limits::default(),
+            runtimes: Arc::new(TestRuntimes),
+            packages: self.packages.clone(),
+            architecture: "x86_64",
+        })
+    }
+
     pub async fn create(&self, name: &str) -> Result<Described, ControlError> {
         self.control
             .function_create(&self.who, &self.place, new_function(name))
