@@ -142,9 +142,13 @@ impl Front {
         };
         match &head.api {
             SignedApi::Lambda => crate::lambda::serve(api, invoker, request, signer).await,
-            SignedApi::Logs => crate::logs::serve(api, request, signer).await,
+            // Boxed, as all that runs no function is: the room for the largest of them would be
+            // carried, and copied, with every call.
+            SignedApi::Logs => Box::pin(crate::logs::serve(api, request, signer)).await,
             SignedApi::Sts => crate::sts::serve(&request, &signer),
-            SignedApi::Own(operation) => crate::own::serve(api, &request, &signer, operation).await,
+            SignedApi::Own(operation) => {
+                Box::pin(crate::own::serve(api, &request, &signer, operation)).await
+            }
         }
     }
 

@@ -100,7 +100,9 @@ pub(crate) async fn admit(
             let admitted = urls::admit(api, parts, target, id).await?;
             return Ok(Admitted::Url(admitted));
         }
-        Target::Code(link) => return Err(crate::lambda::serve_code(api, &link).await),
+        Target::Code(link) => {
+            return Err(Box::pin(crate::lambda::serve_code(api, &link)).await);
+        }
         Target::Unserved(service) => return Err(unserved(&service, &id.to_string())),
         Target::Lambda => SignedApi::Lambda,
         Target::Logs => SignedApi::Logs,

@@ -4,11 +4,12 @@
 use crate::{Api, in_flight::HeldBytes};
 use bytes::Bytes;
 use freehold_domain::{
-    Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, OutcomeHead, Principal,
+    Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
     Qualifier, Source, ThrottleReason, TraceHeader,
     ports::{Caller, Invoke},
 };
-use std::{sync::Arc, time::Duration};
+use futures_util::FutureExt;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Longest wait for an instance to take an event, beyond which the caller is throttled.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -125,13 +126,22 @@ pub async fn invoke_detached(
             payload,
         })
     };
-    let task = tokio::spawn(api.running.track_future(run));
-    task.await.unwrap_or_else(|error| {
-        Err(InvokeError::Internal {
-            component: "api",
-            reason: format!("the call's task failed: {error}"),
+    let run = api.running.track_future(run);
+    // Whose connection ends leaves the rest to a task of its own.
+    let run = Onward::new(run, |rest| {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(rest));
+        }
+    });
+    AssertUnwindSafe(run)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Err(InvokeError::Internal {
+                component: "api",
+                reason: "the call failed in a way that nobody foresaw".to_owned(),
+            })
         })
-    })
 }
 
 /// AWS's word for a throttle.

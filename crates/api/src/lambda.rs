@@ -108,7 +108,7 @@ async fn answer(
         return invoking::invoke(&ctx, invoker, request, found.labels).await;
     }
     access::check_management(&ctx, operation.name())?;
-    control(&ctx, operation, found.labels, &request).await
+    Box::pin(control(&ctx, operation, found.labels, &request)).await
 }
 
 /// Decodes, carries out, encodes.

@@ -35,8 +35,6 @@ const HEAD_WAIT_CROWDED_MAX: Duration = Duration::from_secs(10);
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(2);
 /// After the stop: how long a connection between two requests may still bring one.
 const LAST_CALL: Duration = Duration::from_millis(200);
-/// Most headers of a request.
-const HEADERS_MAX: usize = 256;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are always allowed, however few descriptors there are.
@@ -216,10 +214,11 @@ impl Front {
                 Ok::<_, Infallible>(response.map(Full::new))
             }
         });
+        // hyper's own bound of 100 headers stands: with another it fills two arrays of that length
+        // on the heap for every request.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head_wait)
-            .max_headers(HEADERS_MAX)
             .max_buf_size(header_bytes.max(8192))
             .serve_connection(TokioIo::new(Unread::new(stream)), service);
         tokio::pin!(connection);

@@ -184,9 +184,22 @@ uuid_id!(
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// The 64 digits; every ledger entry holds some.
+    fn hex(&self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.hex()).expect("digits are ASCII"))
     }
 }
 impl fmt::Debug for Digest {

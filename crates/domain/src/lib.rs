@@ -10,6 +10,7 @@ pub mod invocation;
 pub mod ledger;
 pub mod limits;
 pub mod logs;
+pub mod onward;
 pub mod outcome;
 pub mod ports;
 pub mod principal;
@@ -21,6 +22,7 @@ pub mod trace;
 pub use body::{Body, BodyError, Frame};
 pub use ids::*;
 pub use invocation::{Invocation, Mode, Source};
+pub use onward::Onward;
 pub use outcome::{
     FunctionErrorKind, InvokeError, Outcome, OutcomeHead, OutcomeKind, ThrottleReason, Trailer,
     Usage,

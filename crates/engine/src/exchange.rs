@@ -96,7 +96,9 @@ pub(crate) async fn exchange(
             Ok(run(node, admitted, queue, lease, exited, begun, caller_gone).await)
         }
         Place::FailedInit(failed) => {
-            Ok(retry_init(node, admitted, queue, *failed, begun, caller_gone).await)
+            // Rare and large: boxed, so that no warm call carries the room for it.
+            let retried = retry_init(node, admitted, queue, *failed, begun, caller_gone);
+            Ok(Box::pin(retried).await)
         }
     }
 }
@@ -279,7 +281,8 @@ async fn run(
         Ended::Answer(answer, body) => Ok(answered(answer, body)),
         other => {
             revision.pool.remove(cell.id);
-            Err(end_instance(node, &cell, id, timeout, other, &revision).await)
+            let ended = end_instance(node, &cell, id, timeout, other, &revision);
+            Err(Box::pin(ended).await)
         }
     };
     cell.leave(id);

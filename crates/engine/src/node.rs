@@ -17,6 +17,7 @@ use freehold_domain::{
 };
 use parking_lot::Mutex;
 use std::{
+    cell::Cell,
     collections::HashMap,
     future::Future,
     sync::{
@@ -29,6 +30,16 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
+
+thread_local! {
+    /// The core whose runtime this thread runs.
+    static HERE: Cell<Option<CoreId>> = const { Cell::new(None) };
+}
+
+/// Whether this thread is the one of `core`.
+pub(crate) fn is_here(core: CoreId) -> bool {
+    HERE.get() == Some(core)
+}
 
 pub(crate) struct Node {
     pub(crate) parts: EngineParts,
@@ -85,6 +96,7 @@ impl Node {
 
     /// The runtime that is current becomes the core's: its mailbox is that runtime's queue.
     pub(crate) fn register(&self, core: CoreId) {
+        HERE.set(Some(core));
         if let Some(slot) = self.cores.get(usize::from(core.0)) {
             let _ = slot.set(Handle::current());
         }
@@ -105,7 +117,11 @@ impl Node {
     /// Remembers a revision for as long as somebody holds it.
     pub(crate) fn remember(&self, revision: &Arc<Revision>) {
         let mut revisions = self.revisions.lock();
-        revisions.retain(|known| known.strong_count() > 0);
+        // Looked through only before it would grow: once per revision is once too often per
+        // function where there are a hundred thousand.
+        if revisions.len() == revisions.capacity() {
+            revisions.retain(|known| known.strong_count() > 0);
+        }
         revisions.push(Arc::downgrade(revision));
     }
 

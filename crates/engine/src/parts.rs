@@ -56,7 +56,7 @@ pub struct EngineConfig {
     /// How long idle instances stay, and what is made ahead.
     pub keep: Policy,
     /// How long an idle instance keeps running: time for the runtime to come back for its next
-    /// event. At most [`FREEZE_AFTER`].
+    /// event. At most [`FREEZE_AFTER`] unless the operator says otherwise.
     pub freeze_after: Duration,
     /// What an instance of a function that was never seen running is expected to use.
     pub memory_expected: Mebibytes,

@@ -11,17 +11,25 @@
 //! over is placed again.
 
 use crate::{
-    admission, exchange,
-    node::Node,
-    placement::{self, PlaceError},
+    admission::{self, Admitted},
+    exchange,
+    node::{Node, is_here},
+    placement::{self, PlaceError, Placed},
     route, settle,
 };
 use freehold_domain::{
+    Onward,
     ids::CoreId,
     invocation::Invocation,
     outcome::{InvokeError, Outcome},
 };
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
 use tokio::sync::oneshot;
 
 /// Runs one event to its outcome.
@@ -42,25 +50,51 @@ pub(crate) async fn run(
             }
         };
 
-        // From here on the invocation belongs to the core of its instance, in a task of its own:
-        // it is handed over once, as a value, and settles whatever its caller does. A caller that
-        // drops its end cancels.
-        let (mut reply, outcome) = oneshot::channel();
-        let (core, its_node) = (placed.core(), node.clone());
-        node.spawn_on(core, async move {
-            let ran = exchange::exchange(&its_node, placed, reply.closed()).await;
-            let _ = reply.send(ran.map(|finished| settle::settle(&its_node, core, finished)));
-        });
-        match outcome.await {
-            Ok(Ok(settled)) => return settled,
+        // From here on the invocation belongs to the core of its instance: it is handed over once,
+        // as a value, and settles whatever its caller does. A caller that drops its end cancels.
+        match handed_over(node, placed).await? {
+            Ok(settled) => return settled,
             // The instance ended on the way there; the event has not been touched.
-            Ok(Err(back)) => admitted = *back,
-            Err(_) => {
-                return Err(InvokeError::Internal {
-                    component: "engine",
-                    reason: "the core that ran the invocation has stopped".to_owned(),
-                });
-            }
+            Err(back) => admitted = *back,
         }
     }
+}
+
+/// What came of it, or the event as it was.
+type Ran = Result<Result<Outcome, InvokeError>, Box<Admitted>>;
+
+/// Runs a placed invocation on the core of its instance.
+///
+/// Where that is this thread's, the caller runs it itself and a task is made only for one whose
+/// caller has gone: two wake-ups and a queue less for every warm call.
+async fn handed_over(node: &Arc<Node>, placed: Placed) -> Result<Ran, InvokeError> {
+    let (core, its_node) = (placed.core(), node.clone());
+    if is_here(core) {
+        let caller = Arc::new(AtomicBool::new(true));
+        let seen = caller.clone();
+        let ran = async move {
+            // Polled anew by the task that takes over, and by nothing else in between.
+            let gone = std::future::poll_fn(|_| match seen.load(Ordering::Acquire) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            });
+            let ran = exchange::exchange(&its_node, placed, gone).await;
+            ran.map(|finished| settle::settle(&its_node, core, finished))
+        };
+        let node = node.clone();
+        let run = Onward::new(ran, move |rest| {
+            caller.store(false, Ordering::Release);
+            drop(node.spawn_on(core, rest));
+        });
+        return Ok(run.await);
+    }
+    let (mut reply, outcome) = oneshot::channel();
+    node.spawn_on(core, async move {
+        let ran = exchange::exchange(&its_node, placed, reply.closed()).await;
+        let _ = reply.send(ran.map(|finished| settle::settle(&its_node, core, finished)));
+    });
+    outcome.await.map_err(|_| InvokeError::Internal {
+        component: "engine",
+        reason: "the core that ran the invocation has stopped".to_owned(),
+    })
 }

@@ -16,6 +16,9 @@ use freehold_domain::{
 };
 use std::time::Duration;
 
+/// What an entry takes, names of usual length in it; a longer one grows.
+const ENTRY_BYTES: usize = 1024;
+
 /// Settles an invocation.
 ///
 /// Errors: what the platform did wrong; [`InvokeError::NotRecorded`] when the ledger cannot
@@ -67,7 +70,8 @@ pub(crate) fn settle(
         usage,
         ending,
     };
-    let frame = serde_json::to_vec(&entry).expect("an entry has string keys alone");
+    let mut frame = Vec::with_capacity(ENTRY_BYTES);
+    serde_json::to_writer(&mut frame, &entry).expect("an entry has string keys alone");
     let written = node.parts.ledger.append(core.0, &frame);
     let is_restored = waited && came_up == CameUp::Restored;
     node.counters.settled(ending, &usage, waited, is_restored);

@@ -75,6 +75,8 @@ pub struct RuntimesConfig {
 pub struct InstancesConfig {
     /// How long an idle instance stays: by each function's history unless a time is given.
     pub idle_timeout: Option<IdleTimeout>,
+    /// How long an idle instance goes on running before it is frozen.
+    pub freeze_after: Option<Span>,
     /// `burst` or `lambda`.
     pub cpu: Option<Cpu>,
     /// Instances at once.

@@ -29,11 +29,19 @@ pub(crate) enum Found {
 
 /// Appends `bytes` as a frame; `bytes` is at most [`FRAME_BYTES_MAX`] long.
 pub(crate) fn push(into: &mut Vec<u8>, bytes: &[u8]) {
+    push_with(into, |into| into.extend_from_slice(bytes));
+}
+
+/// The same for what `write` appends, which saves a copy of it.
+pub(crate) fn push_with(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = into.len();
+    into.extend_from_slice(&[0; HEAD]);
+    write(into);
+    let (head, bytes) = into[at..].split_at_mut(HEAD);
     let len = (bytes.len() as u32).to_le_bytes();
-    into.extend_from_slice(&len);
-    into.extend_from_slice(&crc32fast::hash(&len).to_le_bytes());
-    into.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
-    into.extend_from_slice(bytes);
+    head[..4].copy_from_slice(&len);
+    head[4..8].copy_from_slice(&crc32fast::hash(&len).to_le_bytes());
+    head[8..].copy_from_slice(&crc32fast::hash(bytes).to_le_bytes());
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

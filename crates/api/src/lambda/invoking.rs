@@ -89,13 +89,13 @@ pub(super) async fn invoke(
     };
     let answer = match kind {
         "DryRun" => {
-            exists(ctx, &call).await?;
+            Box::pin(exists(ctx, &call)).await?;
             lambda::InvocationResponse {
                 status_code: Some(204),
                 ..Default::default()
             }
         }
-        "Event" => accept(ctx, call).await?,
+        "Event" => Box::pin(accept(ctx, call)).await?,
         _ => {
             let done = invoke_detached(ctx.api, invoker, call).await;
             from_outcome(done.map_err(|fault| refused(fault, &arn))?)
@@ -117,11 +117,8 @@ async fn permit(
     let mut statements = Vec::new();
     if function.tenant != ctx.place.tenant {
         let platform = freehold_domain::Principal::platform("lambda");
-        let policy = ctx
-            .api
-            .control
-            .policy_get(&platform, function, qualifier)
-            .await;
+        let policy = ctx.api.control.policy_get(&platform, function, qualifier);
+        let policy = Box::pin(policy).await;
         statements = policy.map(|policy| policy.statements).unwrap_or_default();
     }
     let none = ResourceContext::default();

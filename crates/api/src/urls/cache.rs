@@ -70,7 +70,7 @@ impl UrlCache {
             }
             held.round
         };
-        let Some(found) = self.load(id).await?.map(Arc::new) else {
+        let Some(found) = Box::pin(self.load(id)).await?.map(Arc::new) else {
             return Ok(None);
         };
         let mut held = self.held.write();

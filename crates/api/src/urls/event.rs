@@ -3,11 +3,11 @@
 use super::ResolvedUrl;
 use crate::{Api, request::Request, route::UrlTarget};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use freehold_domain::Principal;
-use http::header;
+use freehold_domain::{Principal, Wall};
+use http::{HeaderValue, header};
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Serialize, Serializer};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,7 +18,7 @@ struct Event<'a> {
     raw_query_string: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cookies: Option<Vec<String>>,
-    headers: BTreeMap<String, String>,
+    headers: Pairs<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query_string_parameters: Option<BTreeMap<String, String>>,
     request_context: Context<'a>,
@@ -73,7 +73,6 @@ pub(super) fn build(
     let raw_query = request.parts.uri.query().unwrap_or("");
     let at = api.clock.wall();
     let (body, is_base64_encoded) = body_text(request);
-    let time = jiff::Timestamp::from_microsecond(at.0).unwrap_or_default();
     let event = Event {
         version: "2.0",
         route_key: "$default",
@@ -100,13 +99,31 @@ pub(super) fn build(
             request_id: request.id.to_string(),
             route_key: "$default",
             stage: "$default",
-            time: time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            time: common_log_time(at),
             time_epoch: at.millis(),
         },
         body,
         is_base64_encoded,
     };
-    serde_json::to_vec(&event).expect("text keys and values always serialise")
+    let mut text = Vec::with_capacity(1024 + event.body.as_ref().map_or(0, String::len));
+    serde_json::to_writer(&mut text, &event).expect("text keys and values always serialise");
+    text
+}
+
+/// The second of `at` as web servers log it. Written once for each second and thread.
+fn common_log_time(at: Wall) -> String {
+    thread_local! {
+        static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    let second = at.millis().div_euclid(1000);
+    LAST.with_borrow_mut(|(last, text)| {
+        if *last != second {
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            *text = time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
+            *last = second;
+        }
+        text.clone()
+    })
 }
 
 fn authorizer(who: &Principal) -> Option<serde_json::Value> {
@@ -128,6 +145,16 @@ fn authorizer(who: &Principal) -> Option<serde_json::Value> {
     }}))
 }
 
+/// What the platform says, whatever the caller said.
+const OURS: [&str; 4] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+];
+/// What the platform says where the caller said nothing.
+const TRACE: &str = "x-amzn-trace-id";
+
 /// Whether a header is for the function: neither for the next hop alone, nor, where the URL asks
 /// for a signature, the proof that was meant for the platform.
 fn is_for_the_function(name: &str, signed: bool) -> bool {
@@ -146,38 +173,56 @@ fn is_for_the_function(name: &str, signed: bool) -> bool {
     }
 }
 
+/// Names and values as an object, in the order of the names.
+struct Pairs<'a>(Vec<(&'a str, Cow<'a, str>)>);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
 /// Lower-case names, repeated values joined by commas; cookies stand apart.
-fn headers(request: &Request, domain: &str, signed: bool) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::<String, String>::new();
+fn headers<'a>(request: &'a Request, domain: &'a str, signed: bool) -> Pairs<'a> {
+    let all = &request.parts.headers;
     // What `Connection` names is for this hop, too.
-    let hop = request.parts.headers.get_all(header::CONNECTION).iter();
-    let hop: Vec<String> = hop
+    let hop: Vec<String> = all
+        .get_all(header::CONNECTION)
+        .iter()
         .filter_map(|names| names.to_str().ok())
         .flat_map(|names| names.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    for (name, value) in &request.parts.headers {
-        let kept = is_for_the_function(name.as_str(), signed)
-            && !hop.iter().any(|own| own == name.as_str());
-        if kept {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            found
-                .entry(name.as_str().to_owned())
-                .and_modify(|all| {
-                    all.push(',');
-                    all.push_str(&value);
-                })
-                .or_insert_with(|| value.into_owned());
+    let mut found = Vec::with_capacity(all.keys_len() + OURS.len() + 1);
+    for name in all.keys() {
+        let text = name.as_str();
+        if OURS.contains(&text)
+            || !is_for_the_function(text, signed)
+            || hop.iter().any(|own| own == text)
+        {
+            continue;
         }
+        let mut values = all.get_all(name).iter();
+        let first = values.next().map_or(&b""[..], HeaderValue::as_bytes);
+        let mut value = String::from_utf8_lossy(first);
+        for more in values {
+            let value = value.to_mut();
+            value.push(',');
+            value.push_str(&String::from_utf8_lossy(more.as_bytes()));
+        }
+        found.push((text, value));
     }
-    found.insert("host".to_owned(), domain.to_owned());
-    found.insert("x-forwarded-for".to_owned(), request.peer.to_string());
-    found.insert("x-forwarded-port".to_owned(), request.port.to_string());
-    found.insert("x-forwarded-proto".to_owned(), "http".to_owned());
-    found
-        .entry("x-amzn-trace-id".to_owned())
-        .or_insert_with(|| freehold_domain::TraceHeader::new_root(request.id.0).to_string());
-    found
+    let [host, by, port, proto] = OURS;
+    found.push((host, Cow::Borrowed(domain)));
+    found.push((by, Cow::Owned(request.peer.to_string())));
+    found.push((port, Cow::Owned(request.port.to_string())));
+    found.push((proto, Cow::Borrowed("http")));
+    if !all.contains_key(TRACE) || hop.iter().any(|own| own == TRACE) {
+        let trace = freehold_domain::TraceHeader::new_root(request.id.0);
+        found.push((TRACE, Cow::Owned(trace.to_string())));
+    }
+    found.sort_unstable_by_key(|(name, _)| *name);
+    Pairs(found)
 }
 
 fn cookies(request: &Request) -> Option<Vec<String>> {

@@ -3,6 +3,7 @@
 use super::splitter::{Line, Splitter};
 use parking_lot::Mutex;
 use std::{
+    cell::RefCell,
     fs::File,
     io::{ErrorKind, Read},
     os::fd::OwnedFd,
@@ -13,6 +14,12 @@ use tokio::net::unix::pipe::Receiver;
 /// so that what was written before the call is read by it.
 const AT_ONCE_BYTES: usize = 2 << 20;
 const CHUNK_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// What is read into. Every invocation reads two pipes, mostly to find nothing: zeroing a
+    /// buffer for each of them costs more than the reads.
+    static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into_boxed_slice());
+}
 
 /// How far to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +69,17 @@ impl Pipe {
     }
 
     /// Reads and hands out lines.
-    pub(super) fn read(&self, to: ReadTo, mut line: impl FnMut(Line)) -> Found {
+    pub(super) fn read(&self, to: ReadTo, line: impl FnMut(Line)) -> Found {
+        CHUNK.with_borrow_mut(|chunk| self.read_into(chunk, to, line))
+    }
+
+    fn read_into(&self, chunk: &mut [u8], to: ReadTo, mut line: impl FnMut(Line)) -> Found {
         let mut splitter = self.splitter.lock();
-        let (mut chunk, mut total, mut found) = ([0; CHUNK_BYTES], 0, Found::More);
+        let (mut total, mut found) = (0, Found::More);
         while total < AT_ONCE_BYTES || to == ReadTo::End {
             let read = match to {
-                ReadTo::Some => self.ready.try_read(&mut chunk),
-                ReadTo::Empty | ReadTo::End => (&self.file).read(&mut chunk),
+                ReadTo::Some => self.ready.try_read(chunk),
+                ReadTo::Empty | ReadTo::End => (&self.file).read(chunk),
             };
             match read {
                 Ok(0) => {

@@ -61,11 +61,11 @@ impl Gauges {
     ///
     /// Errors: `ENODEV` once the group is gone; [`io::ErrorKind::InvalidData`] for another file.
     pub fn read(&self) -> io::Result<Spent> {
-        let peak = first_line(self.peak.as_fd())?;
-        let cpu = first_line(self.cpu.as_fd())?;
+        let peak = first_line(self.peak.as_fd(), |line| line.parse().ok())?;
+        let cpu = first_line(self.cpu.as_fd(), cpu_us)?;
         Ok(Spent {
-            memory_peak_bytes: peak.parse().map_err(io::Error::other)?,
-            cpu_us: cpu_us(&cpu).ok_or(io::ErrorKind::InvalidData)?,
+            memory_peak_bytes: peak,
+            cpu_us: cpu,
         })
     }
 }
@@ -78,13 +78,15 @@ fn cpu_us(line: &str) -> Option<u64> {
     }
 }
 
-fn first_line(file: BorrowedFd<'_>) -> io::Result<String> {
+/// What the first line of a file says, as `meaning` reads it.
+fn first_line(file: BorrowedFd<'_>, meaning: impl Fn(&str) -> Option<u64>) -> io::Result<u64> {
     let mut bytes = [0u8; FIRST_LINE];
     let len = pread(file, &mut bytes, 0)?;
     let line = bytes[..len].split(|byte| *byte == b'\n').next();
     let line = std::str::from_utf8(line.unwrap_or_default());
-    line.map(str::to_owned)
-        .map_err(|_| io::ErrorKind::InvalidData.into())
+    line.ok()
+        .and_then(meaning)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

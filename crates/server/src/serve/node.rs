@@ -394,6 +394,9 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     if let Some(IdleTimeout::Fixed(span)) = given.idle_timeout {
         config.keep = Policy::Fixed(span.0.as_secs_f64());
     }
+    if let Some(span) = given.freeze_after {
+        config.freeze_after = span.0;
+    }
     if given.cpu == Some(Cpu::Lambda) {
         config.cpu = CpuPolicy::Lambda;
     }

@@ -149,8 +149,12 @@ impl KnownGroups {
     }
 
     fn make_known(&self, group: &LogGroupName) {
-        if !self.known.lock().insert(group.clone()) {
-            return;
+        {
+            let mut known = self.known.lock();
+            if known.contains(group) {
+                return;
+            }
+            known.insert(group.clone());
         }
         let place = Place {
             tenant: group.tenant.clone(),

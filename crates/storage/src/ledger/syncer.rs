@@ -3,7 +3,6 @@
 use crate::failure::Health;
 use parking_lot::{Condvar, Mutex};
 use std::{
-    collections::HashMap,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -17,7 +16,8 @@ const GATHER: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Dirty {
-    files: HashMap<PathBuf, Arc<File>>,
+    /// One or two per lane; found by what they are, not by name: this is asked at every write.
+    files: Vec<(PathBuf, Arc<File>)>,
     stop: bool,
 }
 
@@ -49,10 +49,14 @@ impl Syncer {
     /// Notes that `file` was written.
     pub(super) fn written(&self, file: &Arc<File>, path: &Path) {
         let mut dirty = self.shared.dirty.lock();
-        if dirty.files.contains_key(path) {
+        if dirty
+            .files
+            .iter()
+            .any(|(_, known)| Arc::ptr_eq(known, file))
+        {
             return;
         }
-        dirty.files.insert(path.to_owned(), file.clone());
+        dirty.files.push((path.to_owned(), file.clone()));
         self.shared.wake.notify_one();
     }
 }

@@ -27,9 +27,6 @@ pub(super) struct StoredLine {
 
 /// Appends a line.
 pub(super) fn push(into: &mut Vec<u8>, line: &LogLine, stored: Wall) {
-    let mut bytes = Vec::with_capacity(FIXED + 16 + line.text.len());
-    bytes.extend_from_slice(&line.at.0.to_le_bytes());
-    bytes.extend_from_slice(&stored.0.to_le_bytes());
     let mut flags = 0;
     if line.kind == LineKind::Platform {
         flags |= OF_PLATFORM;
@@ -40,13 +37,17 @@ pub(super) fn push(into: &mut Vec<u8>, line: &LogLine, stored: Wall) {
     if line.invocation.is_some() {
         flags |= WITH_INVOCATION;
     }
-    bytes.push(flags);
-    if let Some(id) = line.invocation {
-        bytes.extend_from_slice(id.0.as_bytes());
-    }
-    bytes.extend_from_slice(&line.text);
     let before = into.len();
-    frame::push(into, &bytes);
+    into.reserve(HEAD + FIXED + 16 + line.text.len() + TAIL);
+    frame::push_with(into, |into| {
+        into.extend_from_slice(&line.at.0.to_le_bytes());
+        into.extend_from_slice(&stored.0.to_le_bytes());
+        into.push(flags);
+        if let Some(id) = line.invocation {
+            into.extend_from_slice(id.0.as_bytes());
+        }
+        into.extend_from_slice(&line.text);
+    });
     let len = (into.len() - before) as u32;
     into.extend_from_slice(&len.to_le_bytes());
 }
