@@ -42,7 +42,6 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::net::UnixStream;
 
 /// What the function's configuration names where another program is to start the runtime.
 const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
@@ -120,16 +119,14 @@ impl Contract for DirectFrames {
 }
 
 fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
-    let stream = std::os::unix::net::UnixStream::from(frames);
-    let stream = stream
+    let socket = std::os::unix::net::UnixStream::from(frames);
+    let line = socket
         .set_nonblocking(true)
-        .and_then(|()| UnixStream::from_std(stream));
-    let stream = stream.map_err(|error| OpenError::Broken {
+        .and_then(|()| Line::new(socket.into(), limits));
+    let line = line.map_err(|error| OpenError::Broken {
         reason: format!("its frames socket cannot be used: {error}"),
     })?;
-    Ok(FramesLine {
-        line: Line::new(stream, limits),
-    })
+    Ok(FramesLine { line })
 }
 
 fn check_version(version: u16) -> Result<(), OpenError> {

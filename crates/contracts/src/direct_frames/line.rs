@@ -3,21 +3,28 @@
 //! All of it lies behind one short lock and is kept between polls, so that a future may be dropped
 //! anywhere: half a frame that was sent is finished by whoever comes next, half a frame that was
 //! read is read on. Refuses an answer for an event that nobody gave it, and anything unasked.
+//!
+//! The socket is watched for reading alone. Watched for writing as well, it would wake this thread
+//! each time the guest has read: once more for every event. Only a guest that does not take all of
+//! an event at once is waited for, through a second descriptor and as long as that lasts.
 
 use super::codec::{Frame, FrameLimits, Id, Inbox};
 use crate::event;
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::ports::LinkError;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use std::{
     collections::VecDeque,
+    fs::File,
     io::{self, IoSlice},
+    os::fd::{AsFd, OwnedFd},
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
-    net::UnixStream,
+    net::unix::pipe,
 };
 
 /// Events whose callers have gone and whose answers have not come: a runtime that owes more is
@@ -43,7 +50,10 @@ pub(super) struct Line(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    stream: UnixStream,
+    /// The socket. Of tokio's types the one that watches for reading alone.
+    stream: pipe::Receiver,
+    /// The socket again, watched for writing: while it is full.
+    full: Option<pipe::Sender>,
     limits: FrameLimits,
     inbox: Inbox,
     outbox: VecDeque<Bytes>,
@@ -68,9 +78,11 @@ struct Streamed {
 }
 
 impl Line {
-    pub(super) fn new(stream: UnixStream, limits: FrameLimits) -> Self {
-        Self(Mutex::new(State {
-            stream,
+    /// The line over this socket, which must not block.
+    pub(super) fn new(socket: OwnedFd, limits: FrameLimits) -> io::Result<Self> {
+        Ok(Self(Mutex::new(State {
+            stream: pipe::Receiver::from_file_unchecked(File::from(socket))?,
+            full: None,
             limits,
             inbox: Inbox::default(),
             outbox: VecDeque::new(),
@@ -79,7 +91,7 @@ impl Line {
             streamed: None,
             last: false,
             ended: None,
-        }))
+        })))
     }
 
     /// Puts a frame in line; whoever waits for the answer sends it.
@@ -218,8 +230,19 @@ impl State {
                 *slice = IoSlice::new(bytes);
             }
             let count = self.outbox.len().min(slices.len());
-            let stream = Pin::new(&mut self.stream);
-            let mut sent = ready!(stream.poll_write_vectored(cx, &slices[..count]))?;
+            let mut sent = match &mut self.full {
+                Some(full) => ready!(Pin::new(full).poll_write_vectored(cx, &slices[..count]))?,
+                None => match rustix::io::writev(&self.stream, &slices[..count]) {
+                    Ok(sent) => sent,
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::AGAIN) => {
+                        let again = self.stream.as_fd().try_clone_to_owned()?;
+                        self.full = Some(pipe::Sender::from_file_unchecked(again.into())?);
+                        continue;
+                    }
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                },
+            };
             while let Some(first) = self.outbox.front_mut() {
                 if sent < first.len() {
                     first.advance(sent);
@@ -229,6 +252,7 @@ impl State {
                 self.outbox.pop_front();
             }
         }
+        self.full = None;
         Poll::Ready(Ok(()))
     }
 

@@ -10,6 +10,7 @@ use freehold_domain::{
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
     task::JoinHandle,
 };
 use uuid::Uuid;
