@@ -25,6 +25,7 @@ use crate::{
     sys::processes,
 };
 use freehold_domain::{ids::Mebibytes, runtime::RuntimeRow};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::{
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -47,6 +48,8 @@ pub(super) struct Dump {
     dumper: OwnedFd,
     answer: OwnedFd,
     image: OwnedFd,
+    /// Larger, it could not be thawed with the memory that it was taken with.
+    bytes_max: u64,
     due: Instant,
 }
 
@@ -170,6 +173,8 @@ impl Lane {
         }
         self.dumps.insert(place, dump);
         if let Err(error) = watched {
+            // Nobody would hear of its end.
+            self.end_dumper(place);
             self.finish_dump(place, Err(error.into()));
         }
         Ok(())
@@ -200,6 +205,8 @@ impl Lane {
         let runtime = mark_of(row);
         // Who is frozen cannot be stopped.
         sandbox.group.set_frozen(&workshop.guests, false)?;
+        // What it was thawed from is in its memory, and counts again.
+        let bytes_max = sandbox.memory_bytes.saturating_sub(ROOM_MIN);
         let image = processes::private_file("memory")?;
         let (answer, inner) = sockets::pair()?;
         let subject = Subject {
@@ -212,8 +219,7 @@ impl Lane {
             output: sandbox.output,
             image: image.try_clone()?,
             host: images.host().try_clone_to_owned()?,
-            // Of its own and of what it was thawed from it cannot have more.
-            bytes_max: sandbox.memory_bytes + sandbox.image_bytes,
+            bytes_max,
             until,
         };
         match processes::fork_into(0)? {
@@ -225,6 +231,7 @@ impl Lane {
                 dumper,
                 answer,
                 image,
+                bytes_max,
                 due: until + GRACE,
             }),
         }
@@ -233,6 +240,17 @@ impl Lane {
     #[cfg(not(start_images))]
     fn begin_dump(&mut self, _: u64, _: u64, _: Instant) -> Result<Dump, Obstacle> {
         Err(ObstacleKind::Unsupported.into())
+    }
+
+    /// Kills a dumper and waits for its end, for as long as a dumper may be late.
+    fn end_dumper(&self, place: u64) {
+        let Some(dump) = self.dumps.get(&place) else {
+            return;
+        };
+        let _ = processes::kill(dump.dumper.as_fd());
+        let mut ended = [PollFd::new(&dump.dumper, PollFlags::IN)];
+        let _ = rustix::event::poll(&mut ended, Timespec::try_from(GRACE).ok().as_ref());
+        let _ = processes::reap(dump.dumper.as_fd());
     }
 
     /// A dumper has ended: its word, if it left one.
@@ -265,6 +283,10 @@ impl Lane {
         let file = std::fs::File::from(dump.image.try_clone()?);
         if done.image_len > IMAGE_MAX || file.metadata()?.len() != done.image_len {
             return Err(ObstacleKind::Size.of(IMAGE_MAX));
+        }
+        // The dumper counted pages; what says where they go, and the key, take room as well.
+        if done.image_len > dump.bytes_max {
+            return Err(ObstacleKind::Size.of(dump.bytes_max));
         }
         let key = images
             .fit()

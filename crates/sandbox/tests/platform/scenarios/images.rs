@@ -407,6 +407,28 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.kill(os.getpid(),
             .map(drop)
             .expect_err("no room");
         assert!(matches!(error, StartError::Image { .. }), "{error}");
+        // One that leaves none, of the memory that it was taken with, is not taken; another is, and
+        // comes to life with it.
+        for (held, fits) in [(36, true), (48, false)] {
+            let mut full = python(None, true);
+            full.memory = Mebibytes(64);
+            let (instance, talk, _io) = begin(&pool, full).await;
+            talk.ask(&format!("x = bytearray(os.urandom(1 << 20)) * {held}"))
+                .await;
+            match instance.take_image(soon(began)).await {
+                Ok(image) => {
+                    assert!(fits, "{} bytes of 64 MiB", image.bytes);
+                    let mut again = python(Some(&image), true);
+                    again.memory = Mebibytes(64);
+                    let (_again, talk, _io) = begin(&pool, again).await;
+                    assert_eq!(talk.ask("out = len(x) >> 20").await, "36");
+                }
+                Err(ImageError::Refused { reason }) => {
+                    assert!(!fits && reason.contains("more than 48 MiB"), "{reason}");
+                }
+                Err(error) => panic!("{held}: {error}"),
+            }
+        }
         // It is of the runtime that it was taken under.
         let mut other = python(Some(&image), true);
         other.runtime = 1;
@@ -579,6 +601,13 @@ m = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 try: m.madvise(4); out = 'dropped'
 except OSError as e: out = e.errno";
         assert_eq!(talk.ask(dropped).await, "22");
+        // Nor is a restriction accepted that an image would lose.
+        let restricted = "
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.syscall(446, -1, 0) == -1
+out = ctypes.get_errno()";
+        assert_eq!(talk.ask(restricted).await, "95");
         // What one writes, its sibling does not see, by whichever way.
         let image = image_of(&pool, began, "text = bytearray(b'first') * 4096").await;
         let (_one, first, _io) = begin(&pool, python(Some(&image), true)).await;
