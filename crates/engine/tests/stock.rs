@@ -2,7 +2,12 @@
 
 mod support;
 
-use freehold_domain::{outcome::OutcomeKind, ports::StartError};
+use freehold_domain::{
+    ids::Mebibytes,
+    outcome::OutcomeKind,
+    ports::{ImageError, StartError},
+    runtime::{RuntimeFamily, RuntimeRow},
+};
 use freehold_engine::{EngineParts, StartKind};
 use freehold_testkit::sandbox::Init;
 use std::{sync::Arc, time::Duration};
@@ -247,14 +252,130 @@ async fn templates_fill_the_stock_and_start_when_it_is_empty() {
     assert_eq!(sim.world.images_held(), 0);
 }
 
+/// An engine that has every template of its one runtime.
+async fn with_templates() -> Sim {
+    let sim = booting(|_| {}).await;
+    sim.world.take_images(10 << 20);
+    for name in ["f", "g", "h"] {
+        sim.deploy(name, |_| {}).await;
+    }
+    let calls: Vec<_> = (0..6)
+        .map(|_| sim.spawn(0, sim.event("h", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sim.sleep(900_000).await;
+    assert_eq!(sim.engine.stats().templates, 3);
+    sim
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_that_crash_cost_nobody_the_templates() {
+    let sim = with_templates().await;
+    sim.world.set_init(Init::Dies(11));
+    let before = starts(&sim, StartKind::Template);
+    let calls: Vec<_> = (0..16).map(|_| sim.spawn(0, sim.event("f", "x"))).collect();
+    for call in calls {
+        let (kind, ..) = call.await.unwrap().unwrap();
+        assert_ne!(kind, OutcomeKind::Success);
+    }
+    assert!(starts(&sim, StartKind::Template) - before >= 3);
+    assert_eq!(sim.engine.stats().templates, 3);
+    sim.world.set_init(Init::Fine);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn templates_go_when_they_do_not_come_to_life_and_not_for_a_busy_machine() {
+    let sim = with_templates().await;
+    // The place of the one that the call takes is filled again, which fails three times: from the
+    // image, and plainly.
+    let fail = |error: StartError| (0..6).for_each(|_| sim.world.push_start_failure(error.clone()));
+    let resource = "instances".to_owned();
+    fail(StartError::Exhausted { resource });
+    sim.call("f", "x").await.unwrap();
+    sim.sleep(60_000).await;
+    assert_eq!(sim.engine.stats().templates, 3);
+    let reason = "another kernel".to_owned();
+    fail(StartError::Image { reason });
+    sim.call("g", "x").await.unwrap();
+    sim.sleep(60_000).await;
+    assert_eq!(sim.engine.stats().templates, 0);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_could_not_be_made_anew_costs_none_that_is_there() {
+    let sim = with_templates().await;
+    sim.sleep(7 * 3_600_000).await;
+    assert_eq!(
+        (sim.engine.stats().templates, sim.world.images_taken()),
+        (3, 3)
+    );
+    sim.world.push_image_failure(ImageError::Deadline);
+    sim.deploy("i", |_| {}).await;
+    sim.sleep(60_000).await;
+    assert_eq!(
+        (sim.engine.stats().templates, sim.world.images_taken()),
+        (3, 3)
+    );
+    // It is tried again after an hour.
+    sim.sleep(3_600_000).await;
+    sim.deploy("j", |_| {}).await;
+    sim.sleep(60_000).await;
+    assert!(sim.world.images_taken() > 3);
+    assert_eq!(sim.engine.stats().templates, 3);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shelf_that_was_pushed_out_and_comes_again_has_one_keeper() {
+    let sim = booting(|parts| {
+        let python = parts.runtimes[0].clone();
+        let contract = parts.contracts[&python.family].clone();
+        parts.contracts.insert(RuntimeFamily::Node, contract);
+        parts.runtimes.push(RuntimeRow {
+            id: 2,
+            name: "nodejs22.x".parse().unwrap(),
+            family: RuntimeFamily::Node,
+            ..python
+        });
+    })
+    .await;
+    let tasks = || {
+        let metrics = tokio::runtime::Handle::current().metrics();
+        metrics.num_alive_tasks()
+    };
+    let before = tasks();
+    // A shelf by memory and core, twice as many as there may be.
+    for _ in 0..4 {
+        for at in 0..64 {
+            sim.deploy(&format!("n{at}"), |record| {
+                record.head.runtime = "nodejs22.x".parse().unwrap();
+                record.head.memory = Mebibytes(128 + at);
+            })
+            .await;
+            // Its keeper has done what there was to do.
+            sim.sleep(100).await;
+        }
+    }
+    sim.sleep(1_000).await;
+    let keepers = tasks() - before;
+    assert!(
+        (32..=72).contains(&keepers),
+        "{keepers} tasks for 64 shelves"
+    );
+    sim.ends_clean().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_cannot_be_carried_is_booted() {
     let sim = booting(|_| {}).await;
     sim.world.take_images(10 << 20);
-    sim.world
-        .push_image_failure(freehold_domain::ports::ImageError::Refused {
-            reason: "2 threads".to_owned(),
-        });
+    sim.world.push_image_failure(ImageError::Refused {
+        reason: "2 threads".to_owned(),
+    });
     sim.deploy("f", |_| {}).await;
     sim.sleep(10_000).await;
     assert_eq!(

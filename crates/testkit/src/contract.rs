@@ -212,6 +212,10 @@ async fn come_up(
             instance.end(ExitCause::Exited(status));
             std::future::pending().await
         }
+        Init::Dies(signal) => {
+            instance.end(ExitCause::Signaled(signal));
+            std::future::pending().await
+        }
         Init::Hangs => std::future::pending().await,
     }
 }

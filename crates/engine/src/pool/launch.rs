@@ -54,6 +54,9 @@ const ENDS_AFTER_CLOSING: Duration = Duration::from_millis(500);
 /// Between the end of an instance's last run and the end of its credentials.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 
+/// What fails where a start image cannot be used.
+const IMAGE: &str = "start image";
+
 /// Whose time an init takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -100,6 +103,9 @@ pub(crate) enum LaunchFailed {
     /// function has not been heard.
     NotThawed {
         reason: String,
+        /// Whether it was the image that could not be used. Once the function's code ran it may
+        /// have died of that, whatever it came from.
+        is_image: bool,
         attempt: Attempt,
     },
     Platform(InvokeError),
@@ -140,6 +146,7 @@ pub(crate) async fn launch(
             Err(LaunchFailed::NotThawed {
                 reason,
                 attempt: back,
+                ..
             }) => {
                 snapshots::did_not_thaw(node, of, &reason);
                 attempt = back;
@@ -166,14 +173,23 @@ pub(crate) async fn launch(
         )
         .await;
         if is_template {
-            let thawed = !matches!(up, Err(LaunchFailed::NotThawed { .. }));
-            let templates = &node.stock.templates;
-            templates.went(node, revision.runtime.id, thawed);
+            // Everybody starts from these images: no function's crash may cost them. One that dies
+            // in its runtime's own code is found out by the keeper, who thaws and rehearses.
+            let thawed = match &up {
+                Ok(_) | Err(LaunchFailed::Init(..)) => Some(true),
+                Err(LaunchFailed::NotThawed { is_image: true, .. }) => Some(false),
+                Err(_) => None,
+            };
+            if let Some(thawed) = thawed {
+                let templates = &node.stock.templates;
+                templates.went(node, revision.runtime.id, thawed);
+            }
         }
         match up {
             Err(LaunchFailed::NotThawed {
                 reason,
                 attempt: back,
+                ..
             }) => {
                 let function = &revision.function.name;
                 tracing::warn!(%function, reason, "what was booted ahead did not come along");
@@ -267,8 +283,12 @@ async fn bring_up(
     };
     let raised = match raise(node, revision, plan, way, begun).await {
         Ok(raised) => raised,
-        Err(InvokeError::Internal { reason, .. }) if kind != StartKind::Executed => {
-            return Err(LaunchFailed::NotThawed { reason, attempt });
+        Err(InvokeError::Internal { component, reason }) if kind != StartKind::Executed => {
+            return Err(LaunchFailed::NotThawed {
+                reason,
+                is_image: component == IMAGE,
+                attempt,
+            });
         }
         Err(error) => return Err(LaunchFailed::Platform(error)),
     };
@@ -380,7 +400,11 @@ async fn bring_up(
             };
             if not_thawed {
                 let reason = format!("{status:?}");
-                return Err(LaunchFailed::NotThawed { reason, attempt });
+                return Err(LaunchFailed::NotThawed {
+                    reason,
+                    is_image: false,
+                    attempt,
+                });
             }
             return Err(LaunchFailed::Init(failure, attempt));
         }
@@ -718,6 +742,9 @@ async fn start_sandbox(
                 return Err(InvokeError::DeadlinePassed { deadline });
             }
             Err(StartError::Deadline) => return Err(InvokeError::DeadlinePassed { deadline }),
+            Err(error @ StartError::Image { .. }) => {
+                return Err(internal(IMAGE, &error.to_string()));
+            }
             Err(error) => return Err(internal("sandbox", &error.to_string())),
         }
     }

@@ -99,8 +99,8 @@ struct Shelf {
 
 /// What a shelf needs next.
 enum Step {
-    /// This long, or until it is asked.
-    Wait(Duration, Arc<Notify>),
+    /// This long, or until it is asked where that would change anything.
+    Wait(Duration, bool),
     Make,
     End(Box<Spare>),
     /// Nothing any more.
@@ -231,8 +231,9 @@ fn open<'a>(
     if shelves.len() >= SHELVES_MAX && !shelves.contains_key(&key) {
         // Its keeper finds it gone; what it holds is destroyed with its handles.
         let oldest = shelves.iter().min_by_key(|(_, shelf)| shelf.asked_at);
-        if let Some(oldest) = oldest.map(|(key, _)| *key) {
-            shelves.remove(&oldest);
+        let oldest = oldest.map(|(key, _)| *key);
+        if let Some(gone) = oldest.and_then(|oldest| shelves.remove(&oldest)) {
+            gone.wake.notify_one();
         }
     }
     shelves.entry(key).or_insert_with(|| Shelf {
@@ -251,7 +252,7 @@ fn open<'a>(
 
 /// Sees to it that a shelf has a keeper that looks again now.
 fn tend(node: &Arc<Node>, key: ShelfKey) {
-    {
+    let wake = {
         let mut shelves = node.stock.shelves.lock();
         let Some(shelf) = shelves.get_mut(&key) else {
             return;
@@ -260,18 +261,20 @@ fn tend(node: &Arc<Node>, key: ShelfKey) {
             shelf.wake.notify_one();
             return;
         }
-    }
-    node.spawn_on(key.core, keep(Arc::downgrade(node), key));
+        shelf.wake.clone()
+    };
+    node.spawn_on(key.core, keep(Arc::downgrade(node), key, wake));
 }
 
-/// Keeps one shelf as full as it should be.
-async fn keep(node: Weak<Node>, key: ShelfKey) {
+/// Keeps one shelf as full as it should be: the one that `wake` is of. One that took its place
+/// after it was pushed out has a keeper of its own.
+async fn keep(node: Weak<Node>, key: ShelfKey, wake: Arc<Notify>) {
     loop {
         let Some(strong) = node.upgrade() else {
             return;
         };
         let clock = strong.parts.clock.clone();
-        match strong.stock.step(&strong, key) {
+        match strong.stock.step(&strong, key, &wake) {
             Step::Over => return,
             Step::End(spare) => {
                 spare.end().await;
@@ -279,11 +282,11 @@ async fn keep(node: Weak<Node>, key: ShelfKey) {
             Step::Make => {
                 strong.stock.make(&strong, key).await;
             }
-            Step::Wait(span, wake) => {
+            Step::Wait(span, until_asked) => {
                 drop(strong);
                 tokio::select! {
                     () = clock.sleep(span) => {}
-                    () = wake.notified() => {}
+                    () = wake.notified(), if until_asked => {}
                 }
             }
         }
@@ -291,11 +294,12 @@ async fn keep(node: Weak<Node>, key: ShelfKey) {
 }
 
 impl Stock {
-    fn step(&self, node: &Node, key: ShelfKey) -> Step {
+    fn step(&self, node: &Node, key: ShelfKey, wake: &Arc<Notify>) -> Step {
         let now = node.parts.clock.now();
         let stops = node.draining.load(Ordering::Acquire);
         let mut shelves = self.shelves.lock();
-        let Some(shelf) = shelves.get_mut(&key) else {
+        let shelf = shelves.get_mut(&key);
+        let Some(shelf) = shelf.filter(|shelf| Arc::ptr_eq(&shelf.wake, wake)) else {
             return Step::Over;
         };
         let wanted = if stops { 0 } else { shelf.demand.wanted(now) };
@@ -312,7 +316,7 @@ impl Stock {
         }
         if shelf.ready.len() >= wanted {
             shelf.lacks_since = None;
-            return Step::Wait(LOOK_AGAIN, shelf.wake.clone());
+            return Step::Wait(LOOK_AGAIN, true);
         }
         let since = *shelf.lacks_since.get_or_insert(now);
         let breathes = (shelf.asked_at + BREATH).min(since + HUNGER);
@@ -321,7 +325,7 @@ impl Stock {
             return Step::Make;
         }
         // Asked again meanwhile it would only wait again.
-        Step::Wait(at.since(now).min(LOOK_AGAIN), Arc::default())
+        Step::Wait(at.since(now).min(LOOK_AGAIN), false)
     }
 
     /// Makes one for a shelf, or notes why not.
@@ -353,7 +357,7 @@ impl Stock {
                     let wait = match error {
                         boot::NotMade::NoRoom => TROUBLE,
                         boot::NotMade::Never => TROUBLE_MAX * 6,
-                        boot::NotMade::Failed { reason } => {
+                        boot::NotMade::Failed { reason } | boot::NotMade::Passing { reason } => {
                             let wait = TROUBLE * (1 << shelf.failures.min(8));
                             shelf.failures += 1;
                             tracing::info!(

@@ -23,6 +23,8 @@ pub enum Init {
     Fails(String),
     /// The process ends with this status.
     Exits(i32),
+    /// The process dies of this signal.
+    Dies(i32),
     /// For ever.
     Hangs,
 }

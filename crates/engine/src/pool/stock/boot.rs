@@ -41,9 +41,26 @@ pub(super) enum NotMade {
     NoRoom,
     /// The runtime cannot be told later what it is to be.
     Never,
+    /// The machine was short of something or busy: it says nothing of what was to be started.
+    Passing {
+        reason: String,
+    },
     Failed {
         reason: String,
     },
+}
+
+impl From<StartError> for NotMade {
+    fn from(error: StartError) -> Self {
+        let reason = error.to_string();
+        match error {
+            StartError::Exhausted { .. }
+            | StartError::Lost { .. }
+            | StartError::SpawnerLost { .. }
+            | StartError::Deadline => Self::Passing { reason },
+            _ => Self::Failed { reason },
+        }
+    }
 }
 
 impl Spare {
@@ -69,13 +86,23 @@ pub(super) async fn make(
     expected_bytes: u64,
 ) -> Result<Spare, NotMade> {
     if let Some(image) = node.stock.templates.draw(node, key.runtime) {
+        let templates = &node.stock.templates;
         match raise(node, key, contract, expected_bytes, Some(image)).await {
             Err(NotMade::Failed { reason }) => {
-                node.stock
-                    .templates
-                    .did_not_thaw(node, key.runtime, &reason);
+                let runtime = key.runtime;
+                tracing::warn!(
+                    runtime,
+                    reason,
+                    "a runtime's start image did not come to life"
+                );
+                templates.went(node, runtime, false);
             }
-            made => return made,
+            Err(NotMade::Passing { .. }) => {}
+            Ok(spare) => {
+                templates.went(node, key.runtime, true);
+                return Ok(spare);
+            }
+            not_made => return not_made,
         }
     }
     raise(node, key, contract, expected_bytes, None).await
@@ -117,7 +144,7 @@ pub(super) async fn raise(
     let failed = |reason: String| NotMade::Failed { reason };
     let instance = tokio::select! {
         started = parts.driver.start(spec, deadline) => {
-            started.map_err(|error: StartError| failed(error.to_string()))?
+            started.map_err(NotMade::from)?
         }
         () = node.stopped() => return Err(NotMade::NoRoom),
     };

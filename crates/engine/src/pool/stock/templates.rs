@@ -2,8 +2,9 @@
 //!
 //! Several variants per runtime, made one after the other and drawn at random, so that a layout of
 //! memory that was learned from one instance says little about the next. Each is made anew by age
-//! and by the number of starts. A runtime that cannot be carried is left alone for an hour; whoever
-//! finds no image boots.
+//! and by the number of starts. A runtime that cannot be carried is left alone for an hour, with what
+//! it has; images that do not come to life, several times in a row, are dropped. Whoever finds none
+//! boots.
 
 use super::{ShelfKey, boot};
 use crate::{node::Node, pool::memory::Holding};
@@ -67,39 +68,26 @@ impl Templates {
             .is_some_and(|known| !known.variants.is_empty())
     }
 
-    /// An image did not come to life: what is there of the runtime goes.
-    pub(crate) fn did_not_thaw(&self, node: &Node, runtime: u32, reason: &str) {
-        tracing::warn!(
-            runtime,
-            reason,
-            "a runtime's start image did not come to life"
-        );
-        self.leave_alone(node, runtime);
-    }
-
     /// How a start from one of them went: after a few in a row that did not come to life all are
-    /// made anew. One alone may be the function's doing.
+    /// dropped, and made anew after a while. One alone may be the machine's doing.
     pub(crate) fn went(&self, node: &Node, runtime: u32, thawed: bool) {
-        let is_row = {
-            let mut runtimes = self.0.lock();
-            let known = runtimes.entry(runtime).or_default();
-            known.failed_in_a_row = if thawed { 0 } else { known.failed_in_a_row + 1 };
-            known.failed_in_a_row >= FAILURES_MAX
-        };
-        if is_row {
-            self.did_not_thaw(node, runtime, "several starts in a row failed");
-        }
-    }
-
-    fn leave_alone(&self, node: &Node, runtime: u32) {
         let gone = {
             let mut runtimes = self.0.lock();
             let known = runtimes.entry(runtime).or_default();
+            known.failed_in_a_row = if thawed { 0 } else { known.failed_in_a_row + 1 };
+            if known.failed_in_a_row < FAILURES_MAX {
+                return;
+            }
             known.not_before = node.parts.clock.now() + LEFT_ALONE;
             known.failed_in_a_row = 0;
             std::mem::take(&mut known.variants)
         };
-        drop(gone);
+        let images = gone.len();
+        tracing::warn!(
+            runtime,
+            images,
+            "a runtime's start images do not come to life"
+        );
     }
 
     /// Makes a variant where one is missing or worn: one at a time.
@@ -128,33 +116,33 @@ impl Templates {
         }
         let made = make(node, key, contract).await;
         let now = node.parts.clock.now();
-        let failed = {
-            let mut runtimes = self.0.lock();
-            let known = runtimes.entry(key.runtime).or_default();
-            known.is_making = false;
-            match made {
-                Ok(image) => {
-                    if known.variants.len() >= VARIANTS {
-                        known.variants.remove(0);
-                    }
-                    known.variants.push(Variant {
-                        _memory: node.memory.hold(image.bytes),
-                        image,
-                        made_at: now,
-                        starts: 0,
-                    });
-                    None
+        let mut runtimes = self.0.lock();
+        let known = runtimes.entry(key.runtime).or_default();
+        known.is_making = false;
+        match made {
+            Ok(image) => {
+                if known.variants.len() >= VARIANTS {
+                    known.variants.remove(0);
                 }
-                Err(reason) => reason,
+                known.variants.push(Variant {
+                    _memory: node.memory.hold(image.bytes),
+                    image,
+                    made_at: now,
+                    starts: 0,
+                });
             }
-        };
-        if let Some(reason) = failed {
-            tracing::info!(
-                runtime = key.runtime,
-                reason,
-                "a runtime is started without an image"
-            );
-            self.leave_alone(node, key.runtime);
+            Err(Some(reason)) => {
+                // Those that are there are as good as they were.
+                known.not_before = now + LEFT_ALONE;
+                let (runtime, images) = (key.runtime, known.variants.len());
+                tracing::info!(
+                    runtime,
+                    images,
+                    reason,
+                    "a runtime's start image was not made"
+                );
+            }
+            Err(None) => {}
         }
     }
 
@@ -186,7 +174,7 @@ async fn make(
         Err(boot::NotMade::Never) => {
             return Err(Some("its contract boots nothing ahead".to_owned()));
         }
-        Err(boot::NotMade::NoRoom) => return Err(None),
+        Err(boot::NotMade::NoRoom | boot::NotMade::Passing { .. }) => return Err(None),
     };
     let deadline = node.parts.clock.now() + TAKE_TIMEOUT;
     let taken = async {
