@@ -179,7 +179,12 @@ async fn reconcile(
         let who = Principal::platform("reconciler");
         let stored = match node.parts.records.get(&who, key).await {
             Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(Next::Nothing),
+            Ok(None) => {
+                if published.is_some() {
+                    publish::deleted(node, key);
+                }
+                return Ok(Next::Nothing);
+            }
             Err(error) => return Err(Unfinished(error.to_string())),
         };
         let bytes = match reported(node, key, &stored, published).await? {

@@ -3,10 +3,16 @@
 
 mod support;
 
-use freehold_domain::{ids::Qualifier, outcome::OutcomeKind, ports::*, record::*};
+use freehold_domain::{
+    BoxFuture,
+    ids::{Digest, Qualifier, TenantId},
+    outcome::OutcomeKind,
+    ports::*,
+    record::*,
+};
 use freehold_engine::EngineParts;
 use freehold_testkit::sandbox::Init;
-use std::time::Duration;
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use support::*;
 
 const IMAGE_BYTES: u64 = 10 << 20;
@@ -347,6 +353,65 @@ async fn an_image_goes_with_its_revision() {
     delete(&sim, "f", 3).await;
     sim.sleep(1_000).await;
     assert_eq!((sim.world.images_held(), sim.world.live()), (1, 0));
+    sim.ends_clean().await;
+}
+
+/// Packages that take a while to unpack.
+struct Slow(Arc<dyn Packages>);
+
+impl Packages for Slow {
+    fn open(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Arc<OwnedFd>, PackageError>> {
+        let tenant = tenant.clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.0.open(&tenant, digest).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_goes_while_it_is_unpacked_leaves_no_image() {
+    let sim = sim(|parts| parts.packages = Arc::new(Slow(parts.packages.clone()))).await;
+    sim.deploy("f", |_| {}).await;
+    begin(&sim, "f", 1).await;
+    sim.sleep(50).await;
+    delete(&sim, "f", 1).await;
+    sim.sleep(2_000).await;
+    // It was made, by somebody who did not know yet.
+    assert_eq!((sim.world.images_taken(), sim.world.images_held()), (1, 0));
+    assert_eq!(sim.engine.stats().memory_booked_bytes, 0);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_outlives_its_revision_makes_no_image() {
+    let sim = sim(|_| {}).await;
+    let each = 40 << 20;
+    sim.world.set_memory(100 * each, each);
+    sim.deploy("f", |_| {}).await;
+    publish(&sim, "f", 1).await;
+    for _ in 0..3 {
+        call(&sim, "f", 1, "signal 11").await;
+    }
+    assert_eq!((sim.world.images_taken(), sim.world.images_held()), (1, 0));
+    // There is memory for one instance, so the start that misses the image waits.
+    let busy = sim.spawn(0, sim.event("f", "sleep 2000"));
+    sim.sleep(500).await;
+    sim.world.set_memory(64 << 20, each);
+    let mut event = sim.event("f", "x");
+    event.qualifier = Qualifier::Revision(1);
+    let waits = sim.spawn(0, event);
+    sim.sleep(500).await;
+    assert_eq!(sim.engine.stats().starting, 1, "{:?}", sim.engine.stats());
+    delete(&sim, "f", 1).await;
+    busy.await.unwrap().unwrap();
+    assert_eq!(waits.await.unwrap().unwrap().0, OutcomeKind::Success);
+    sim.sleep(120_000).await;
+    assert_eq!((sim.world.images_taken(), sim.world.images_held()), (1, 0));
     sim.ends_clean().await;
 }
 

@@ -129,7 +129,11 @@ pub(super) fn for_start(
 ) -> Option<StartImage> {
     let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
     let AtHand { image, make } = node.snapshots.at_hand(of, now, config);
-    if make {
+    if make && revision.pool.is_retired() {
+        // Deleted while this start was on its way; what is made after would be held for good. One
+        // that is retired from here on finds the making noted, and strikes it out.
+        node.snapshots.forget(of);
+    } else if make {
         remake(node, revision, of.clone());
     }
     image
@@ -185,7 +189,9 @@ impl Snapshots {
     }
 
     /// Keeps an image that was made, and drops those that were used least where it would not fit.
-    /// One that nobody makes any more, since its revision has gone, is not kept.
+    /// One that nobody makes any more, since its revision has gone, is not kept. What is dropped is
+    /// not made again before `again_at`: more revisions than there is room for would make each
+    /// other's images for ever.
     ///
     /// Errors: [`TooLarge`] for one that would not fit alone.
     pub(super) fn keep(
@@ -194,6 +200,7 @@ impl Snapshots {
         image: StartImage,
         memory: Holding,
         now: Mono,
+        again_at: Mono,
         room: Room,
     ) -> Result<(), TooLarge> {
         let bytes = image.bytes;
@@ -209,8 +216,8 @@ impl Snapshots {
             }
             dropped.extend(state.held.remove(of));
             let tenant = Some(&of.function.tenant);
-            dropped.extend(state.make_room(tenant, room.tenant_bytes - bytes));
-            dropped.extend(state.make_room(None, room.node_bytes - bytes));
+            dropped.extend(state.make_room(tenant, room.tenant_bytes - bytes, again_at));
+            dropped.extend(state.make_room(None, room.node_bytes - bytes, again_at));
             state.not_before.remove(of);
             let held = Held {
                 image,
@@ -327,14 +334,15 @@ impl State {
             .map(|(key, _)| key.clone())
     }
 
-    /// Drops until at most `bytes` are held.
-    fn make_room(&mut self, of: Option<&TenantId>, bytes: u64) -> Vec<Held> {
+    /// Drops until at most `bytes` are held; what goes is not made again before `again_at`.
+    fn make_room(&mut self, of: Option<&TenantId>, bytes: u64, again_at: Mono) -> Vec<Held> {
         let mut dropped = Vec::new();
         while self.bytes(of) > bytes {
             let Some(least) = self.least_used(of) else {
                 break;
             };
             dropped.extend(self.held.remove(&least));
+            self.not_before.insert(least, again_at);
         }
         dropped
     }

@@ -39,6 +39,14 @@ impl Published {
     }
 }
 
+/// A revision was deleted before its image was begun, and nobody was told of one to forget.
+pub(super) fn deleted(node: &Node, key: &Key) {
+    let number = key.name().get(1).and_then(|number| number.parse().ok());
+    if let (Some(function), Some(number)) = (function_of(key), number) {
+        node.snapshots.forget(&SnapshotOf { function, number });
+    }
+}
+
 /// Makes the image of a revision that is ready but for it; nothing when somebody else does.
 ///
 /// Errors: [`Unfinished`] where it is to be tried again.

@@ -54,7 +54,8 @@ impl World {
             descriptor: Arc::new(File::open("/dev/null").unwrap().into()),
         };
         let memory = self.book.hold(bytes);
-        self.snapshots.keep(of, image, memory, now, ROOM)
+        let again_at = now + CONFIG.again_after;
+        self.snapshots.keep(of, image, memory, now, again_at, ROOM)
     }
 
     fn start(&self, of: &SnapshotOf, now: Mono) -> (bool, bool) {
@@ -75,15 +76,19 @@ fn the_least_used_goes_first_of_the_tenant_then_of_the_node() {
     assert_eq!(world.start(&a1, s(1)), (true, false));
     // The tenant has room for 60: its own least used one goes, though the node has room.
     world.made(&of(A, 3), 30, s(2)).unwrap();
-    assert_eq!(world.start(&a2, s(3)), (false, true));
+    assert_eq!(world.start(&a2, s(3)), (false, false));
     assert_eq!(world.start(&a1, s(3)), (true, false));
     assert_eq!(world.snapshots.counts().1, 60);
     // The node has room for 100: whoever's was used least goes.
     world.made(&b1, 40, s(4)).unwrap();
     world.start(&a1, s(5));
     world.made(&b2, 20, s(6)).unwrap();
-    assert_eq!(world.start(&of(A, 3), s(7)), (false, true));
+    assert_eq!(world.start(&of(A, 3), s(7)), (false, false));
     assert_eq!(world.snapshots.counts().1, 90);
+    // Who had to go does not push the next one out at once.
+    assert_eq!(world.start(&a2, s(21)), (false, false));
+    assert_eq!(world.start(&a2, s(22)), (false, true));
+    assert_eq!(world.start(&of(A, 3), s(26)), (false, true));
     // The machine's books know of all of it, and of nothing else.
     assert_eq!(world.book.booked_bytes(), 90);
     assert_eq!(
@@ -159,7 +164,7 @@ fn a_revision_that_goes_takes_its_image_along_also_one_that_is_made() {
     let memory = world.book.hold(10);
     world
         .snapshots
-        .keep(&of, image, memory, s(1), ROOM)
+        .keep(&of, image, memory, s(1), s(21), ROOM)
         .unwrap();
     assert_eq!(
         (world.snapshots.counts(), world.book.booked_bytes()),
