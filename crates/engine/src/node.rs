@@ -121,6 +121,11 @@ impl Node {
         // function where there are a hundred thousand.
         if revisions.len() == revisions.capacity() {
             revisions.retain(|known| known.strong_count() > 0);
+            // A list that is nearly full of the living would be looked through at every push.
+            let alive = revisions.len();
+            if alive > revisions.capacity() / 2 {
+                revisions.reserve(alive);
+            }
         }
         revisions.push(Arc::downgrade(revision));
     }
