@@ -102,7 +102,7 @@ class Line {
         break;
       case BEGIN:
       case RESUME:
-        apply(frame.utf8Slice(HEAD, end));
+        apply(frame.utf8Slice(HEAD, end), kind === BEGIN);
         this.listeners.begin(kind === RESUME);
         break;
       case REHEARSE:
@@ -232,11 +232,18 @@ class Line {
 
 const SENT = Promise.resolve();
 
-// The variables of a frame; child processes see them too.
-function apply(text) {
+// The variables as the platform gave them last.
+const given = new Map();
+
+// The variables of a frame; child processes see them too. The first time all of them, later only
+// those that init has left as they were given: what it changed is the function's.
+function apply(text, isFirst) {
   for (const entry of text.split('\0')) {
     const equals = entry.indexOf('=');
-    if (equals > 0) process.env[entry.slice(0, equals)] = entry.slice(equals + 1);
+    if (equals <= 0) continue;
+    const [name, value] = [entry.slice(0, equals), entry.slice(equals + 1)];
+    if (isFirst || process.env[name] === given.get(name)) process.env[name] = value;
+    given.set(name, value);
   }
 }
 

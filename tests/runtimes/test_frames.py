@@ -182,6 +182,43 @@ def handler(e, c): return [vars(MINE), OTHER.access_key]
         assert b.call(1) == [{"access_key": "k2", "secret_key": "s2", "token": "t2"}, "other"]
 
 
+def test_what_init_did_to_its_variables_outlives_a_restore(python):
+    code = """
+import os
+os.environ['PASSWORD'] = os.environ['PASSWORD'].upper()
+del os.environ['GONE']
+def handler(e, c): return [os.environ.get(n) for n in ('PASSWORD', 'GONE', 'SET')]
+"""
+    with Booted(python) as b:
+        b.package(app=code)
+        assert b.tell(frames.BEGIN, PASSWORD="sealed", GONE="1", SET="a") == READY
+        for given in ("b", "c"):
+            assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+            assert b.tell(frames.RESUME, PASSWORD="sealed", GONE="1", SET=given) == READY
+        assert b.call(1) == ["SEALED", None, "c"]
+
+
+def test_a_heap_of_proxies_can_be_carried(python):
+    library = "class Credentials(object): pass"
+    code = """
+import sys, weakref, credentials
+sys.modules['botocore.credentials'] = credentials
+class Thing(object): pass
+class Lazy(object):
+    @property
+    def __class__(self): raise RuntimeError('not configured yet')
+DEAD, LAZY = weakref.proxy(Thing()), Lazy()
+LAZY.me = LAZY
+def handler(e, c): return 'fine'
+"""
+    with Booted(python) as b:
+        b.package(app=code, credentials=library)
+        assert b.tell(frames.BEGIN) == READY
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME) == READY
+        assert b.call(1) == "fine"
+
+
 def test_node_booted_ahead_becomes_whatever_it_is_told(node):
     with Booted(node, suffix=".js") as b:
         assert b.ask(frames.GREET) == HELLO

@@ -14,6 +14,8 @@ _AHEAD = ("json", "traceback", "logging", "datetime", "random", "base64", "typin
 # More of them, by name, comma-separated: given by whoever boots this for a start image.
 _MORE = "_FREEHOLD_PRELOAD"
 _preloaded = set()
+# The variables as the platform gave them last.
+_given = {}
 
 
 def preload():
@@ -30,13 +32,21 @@ def preload():
     _preloaded.update(name for name in set(sys.modules) - before if "." not in name)
 
 
-def environment(data):
-    """Applies the variables of a frame; `putenv` too, so that child processes see them."""
+def environment(data, is_first):
+    """Applies the variables of a frame; `putenv` too, so that child processes see them.
+
+    Only the first time to all of them: what init has changed or taken away since (a password that
+    it decrypted in place, keys of its own) is the function's, and nobody would change it again.
+    """
     environ = os.environ
     for entry in os.fsdecode(data[8:]).split("\0"):
         name, equals, value = entry.partition("=")
-        if equals and environ.get(name) != value:
+        if not equals:
+            continue
+        present = environ.get(name)
+        if present != value and (is_first or present == _given.get(name)):
             environ[name] = value
+        _given[name] = value
 
 
 def paths():

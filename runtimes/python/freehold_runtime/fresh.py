@@ -55,7 +55,8 @@ def remember_credentials():
 
     mine = os.environ.get("AWS_ACCESS_KEY_ID")
     for item in gc.get_objects():
-        if isinstance(item, botocore.Credentials) and _key_of(item) == mine:
+        # By its type: `isinstance` asks the object, which may be a proxy that runs code or raises.
+        if issubclass(type(item), botocore.Credentials) and _key_of(item) == mine:
             _credentials.append(item)
 
 
@@ -64,7 +65,7 @@ def renew_credentials():
     environ = os.environ
     for item in _credentials:
         # `RefreshableCredentials` has properties over these names, plain ones the names alone.
-        prefix = "_" if hasattr(item, "_access_key") else ""
+        prefix = "_" if "_access_key" in item.__dict__ else ""
         setattr(item, prefix + "access_key", environ.get("AWS_ACCESS_KEY_ID"))
         setattr(item, prefix + "secret_key", environ.get("AWS_SECRET_ACCESS_KEY"))
         setattr(item, prefix + "token", environ.get("AWS_SESSION_TOKEN"))
@@ -79,9 +80,12 @@ def widen():
     import ctypes
 
     with open("/proc/self/maps") as maps:
-        mapped = {line.split()[-1] for line in maps if "openblas" in line}
+        mapped = {line.split(None, 5)[-1].rstrip("\n") for line in maps if "openblas" in line}
     for path in mapped:
-        library = ctypes.CDLL(path)
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue  # it is mapped, and no file any more: it stays at one thread
         for name in _SET_THREADS:
             if hasattr(library, name):
                 getattr(library, name)(int(count))
@@ -89,4 +93,5 @@ def widen():
 
 
 def _key_of(item):
-    return getattr(item, "_access_key", None) or getattr(item, "access_key", None)
+    # Not through a property: those that refresh themselves would call out.
+    return item.__dict__.get("_access_key") or item.__dict__.get("access_key")

@@ -82,7 +82,7 @@ def serve_frames(descriptor):
                 request_id, deadline, arn, trace, client_context, body = line.event(data)
                 serve(line, function, request_id, deadline, arn, trace, client_context, body)
             elif kind == frames.BEGIN:
-                begin.environment(data)
+                begin.environment(data, True)
                 if is_ahead:
                     reseed()
                 function = init(line)
@@ -109,12 +109,16 @@ def between_events(frames, line, kind, data):
         if reason is not None:
             line.unfit(reason)
             return
-        image.settle()
+        try:
+            image.settle()
+        except Exception as error:
+            line.unfit("it cannot be settled: %s" % type(error).__name__)
+            return
         line.prepared()
     elif kind == frames.RESUME:
         from . import fresh, image
 
-        begin.environment(data)
+        begin.environment(data, False)
         context.refresh()
         reseed()
         fresh.renew_credentials()
