@@ -33,7 +33,9 @@ func main() {
 	}
 	var value any
 	if err := json.Unmarshal(event, &value); err != nil {
-		fmt.Fprintln(os.Stderr, "no JSON:", err)
+		panic(err)
+	}
+	if value == "fail" {
 		os.Exit(2)
 	}
 	fmt.Fprintln(os.Stderr, "a line of the log")
@@ -235,7 +237,7 @@ def test_a_program_in_go_is_deployed_from_its_folder(server, functions, tmp_path
     answer = functions.invoke(name, {"a": [1]}, LogType="Tail")
     assert answer.payload == {"event": {"a": [1]}, "name": name}
     assert "a line of the log" in answer.log
-    failed = functions.client.invoke(FunctionName=name, Payload=b"7x")
+    failed = functions.client.invoke(FunctionName=name, Payload=b'"fail"')
     assert failed["FunctionError"]
 
 

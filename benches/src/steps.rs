@@ -206,7 +206,8 @@ mod tests {
         assert_eq!(line, "line\n");
         assert!(counts[1].instructions > 0);
         assert_eq!(counts[1].instructions, counts[2].instructions);
-        // One read and one write at least.
-        assert!(counts[1].system_calls() >= 2, "{:?}", counts[1]);
+        // The write at least: the read that waits is entered in one round and left in the next,
+        // and an interrupted one begins anew, in neither.
+        assert!(counts[1].system_calls() >= 1, "{:?}", counts[1]);
     }
 }
