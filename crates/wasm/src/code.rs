@@ -8,6 +8,7 @@ pub(crate) use shelf::Shelf;
 use crate::{
     compile::Compiled,
     limits::{MEMORIES_PER_FUNCTION_MAX, MEMORY_BYTES_MAX, TABLES_PER_PLACE},
+    shares::Taken,
     state::{ComponentState, CoreState},
 };
 use freehold_domain::{ids::Mebibytes, ports::CodeError};
@@ -34,6 +35,8 @@ pub(crate) struct Code {
     starts_with_bytes: u64,
     /// Bytes of machine code.
     pub(crate) bytes: u64,
+    /// As much of what the node may have loaded.
+    _room: Taken,
 }
 
 /// Where an event goes in.
@@ -60,11 +63,11 @@ impl Worlds {
         })
     }
 
-    /// Loads and links.
+    /// Loads and links; `room` is given back with the code.
     ///
     /// Errors: [`CodeError::Refused`], naming the import that is not there, the export that is
     /// missing or the bound that is crossed.
-    pub(crate) fn load(&self, compiled: &Compiled) -> Result<Code, CodeError> {
+    pub(crate) fn load(&self, compiled: &Compiled, room: Taken) -> Result<Code, CodeError> {
         let (entry, needs) = if compiled.is_component {
             let code = load::component(&self.engine, compiled).map_err(refused)?;
             let needs = code.resources_required();
@@ -85,6 +88,7 @@ impl Worlds {
             places: places(&needs),
             starts_with_bytes: starts_with(&needs),
             bytes: compiled.code.len() as u64,
+            _room: room,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::{
     engine,
     limits::{
         self, COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_TIMEOUT, COMPILED_BYTES_MAX,
-        COMPILES_AT_ONCE, MODULE_BYTES_MAX,
+        MODULE_BYTES_MAX,
     },
 };
 use freehold_domain::{
@@ -37,7 +37,6 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::Command,
-    sync::Semaphore,
 };
 
 /// The argument by which the server's binary becomes the child.
@@ -74,26 +73,21 @@ enum Report {
     Refused { reason: String },
 }
 
-/// Compiles in a child process of its own per module.
+/// Compiles in a child process of its own per module. How many at once is its caller's affair, who
+/// has read the modules (`code/shelf.rs`).
 pub struct Subprocess {
     exe: PathBuf,
     clock: Arc<dyn Clock>,
-    children: Semaphore,
 }
 
 impl Subprocess {
     /// `exe` is run with [`CHILD_ARGUMENT`] and must then call [`child_main`], after it has given
     /// up what it can do; it gets no environment.
     pub fn new(exe: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            exe,
-            clock,
-            children: Semaphore::new(COMPILES_AT_ONCE),
-        }
+        Self { exe, clock }
     }
 
     async fn run(&self, module: Vec<u8>) -> Result<Compiled, CodeError> {
-        let _turn = self.children.acquire().await.map_err(failed)?;
         let module = tokio::task::spawn_blocking(move || sealed_memory(&module))
             .await
             .map_err(failed)?
@@ -279,6 +273,7 @@ fn refused(reason: String) -> CodeError {
 fn failed(reason: impl std::fmt::Display) -> CodeError {
     CodeError::Failed {
         reason: reason.to_string(),
+        is_busy: false,
     }
 }
 

@@ -28,6 +28,7 @@ mod instance;
 pub mod limits;
 mod output;
 mod run;
+mod shares;
 mod slices;
 mod state;
 

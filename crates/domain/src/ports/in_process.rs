@@ -79,6 +79,9 @@ pub enum CodeError {
     Failed {
         /// Why, for the operator.
         reason: String,
+        /// Nothing is broken: others' code, or the tenant's own, takes all there is, and a later
+        /// attempt may succeed.
+        is_busy: bool,
     },
 }
 

@@ -118,6 +118,7 @@ impl RuntimeCheck for Check {
             let opened = self.packages.open(&tenant, package).await;
             let tree = opened.map_err(|error| CodeError::Failed {
                 reason: error.to_string(),
+                is_busy: false,
             })?;
             let code = GuestCode {
                 tenant,

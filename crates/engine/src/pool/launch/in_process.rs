@@ -17,7 +17,7 @@ use crate::{
 };
 use freehold_domain::{
     ids::CoreId,
-    outcome::InvokeError,
+    outcome::{InvokeError, ThrottleReason},
     ports::{CodeError, GuestCode, InProcess, InProcessSpec, InstanceUsage, PackageError},
     time::Mono,
 };
@@ -75,7 +75,17 @@ pub(super) async fn launch(
     }
     let started = match started {
         Ok(started) => started,
-        Err(CodeError::Failed { reason }) => {
+        Err(CodeError::Failed {
+            reason,
+            is_busy: true,
+        }) => {
+            tracing::info!(function = %revision.function.name, %reason, "a start was turned away");
+            return Err(LaunchFailed::Platform(InvokeError::Throttled {
+                reason: ThrottleReason::MachineMemory,
+                retry_after: None,
+            }));
+        }
+        Err(CodeError::Failed { reason, .. }) => {
             return Err(LaunchFailed::Platform(internal("wasm", &reason)));
         }
         Err(CodeError::Refused { reason }) => {
