@@ -321,8 +321,11 @@ async fn run(
                 Ok(spent) => spent,
                 Err(_) => cell.instance.usage().await.unwrap_or_default().into(),
             };
-            revision.pool.learn_peak(spent.memory_peak_bytes);
-            cell.adjust_booking(spent.memory_peak_bytes);
+            // Inside the server a guest's memory ends with its event, and is counted there.
+            if revision.contract().is_some() {
+                revision.pool.learn_peak(spent.memory_peak_bytes);
+                cell.adjust_booking(spent.memory_peak_bytes);
+            }
             let spent = cell.spent_since_seen(spent);
             finished.with(Some(lease), spent, ending, status, Ok(answer))
         }
@@ -452,6 +455,10 @@ async fn end_instance(
         }
         Ended::Link(LinkError::TooLarge { limit_bytes, .. }) => {
             Failure::too_large(limit_bytes, cell.instance.destroy().await.usage)
+        }
+        Ended::Link(LinkError::Busy { reason }) => {
+            tracing::info!(function = %revision.function.name, %reason, "a run was turned away");
+            Failure::found_no_room(cell.instance.destroy().await.usage)
         }
         Ended::Link(error) => {
             let report = end_of(node, &*cell.instance).await;

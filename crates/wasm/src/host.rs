@@ -6,7 +6,8 @@ use crate::{
     compiled::CompiledFiles,
     engine,
     instance::Seat,
-    limits::PLACES_MAX,
+    limits::{MEMORY_DIVISOR, MEMORY_TENANT_DIVISOR, PLACES_MAX, PLACES_PER_TENANT_MAX},
+    shares::Shares,
     slices::{LongRunners, Ticker},
 };
 use freehold_domain::{
@@ -22,7 +23,6 @@ use std::{
     path::PathBuf,
     sync::Arc,
 };
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 /// The release line of the engine, as the workspace's manifest names it.
@@ -38,6 +38,16 @@ pub struct HostParts {
     pub compiler: Arc<dyn Compile>,
     /// Threads for guests that compute; the node's cores.
     pub threads: usize,
+    /// Memory that the node has for functions, bytes; the machine's where nobody says. Guests in
+    /// here get a part of it ([`MEMORY_DIVISOR`]).
+    pub functions_memory_bytes: Option<u64>,
+}
+
+fn machine_bytes() -> u64 {
+    let about = rustix::system::sysinfo();
+    // Its width is the machine's.
+    let units: u64 = about.totalram as _;
+    units.saturating_mul(about.mem_unit.into())
 }
 
 /// Why a node runs no WebAssembly.
@@ -73,8 +83,10 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) long_runners: LongRunners,
-    /// Places of the pool that are free.
-    pub(crate) places: Arc<Semaphore>,
+    /// Places of the pool.
+    pub(crate) places: Shares,
+    /// Memory of guests, bytes.
+    pub(crate) memory: Shares,
 }
 
 impl WasmHost {
@@ -85,6 +97,8 @@ impl WasmHost {
         let failed = |error: wasmtime::Error| HostError::Engine {
             reason: format!("{error:#}"),
         };
+        let functions_bytes = parts.functions_memory_bytes.unwrap_or_else(machine_bytes);
+        let memory_bytes = functions_bytes / MEMORY_DIVISOR;
         let engine = engine::for_running().map_err(failed)?;
         let worlds = Worlds::new(&engine).map_err(failed)?;
         let files = CompiledFiles::open(parts.compiled.clone(), &parts.key, &engine);
@@ -100,7 +114,8 @@ impl WasmHost {
                 engine,
                 ticker: Arc::new(ticker),
                 long_runners,
-                places: Arc::new(Semaphore::new(PLACES_MAX as usize)),
+                places: Shares::new(PLACES_MAX.into(), PLACES_PER_TENANT_MAX.into()),
+                memory: Shares::new(memory_bytes, memory_bytes / MEMORY_TENANT_DIVISOR),
             }),
         }))
     }

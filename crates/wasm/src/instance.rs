@@ -11,6 +11,7 @@ use crate::{
     code::Code,
     host::Shared,
     run::{Ended, Turn},
+    shares::{Full, Share},
     state::Meter,
 };
 use freehold_domain::{
@@ -34,6 +35,10 @@ pub(crate) struct Seat {
     name: Arc<str>,
     env: Arc<[(String, String)]>,
     memory_bytes: u64,
+    /// The tenant's part of the guests' memory.
+    memory: Share,
+    /// The tenant's part of the pool.
+    places: Share,
     answer_bytes: u64,
     output: Arc<dyn GuestOutput>,
     meter: Arc<Meter>,
@@ -51,7 +56,10 @@ enum Life {
 
 impl Seat {
     pub(crate) fn new(shared: Arc<Shared>, code: Arc<Code>, spec: InProcessSpec) -> Self {
+        let tenant = &spec.code.tenant;
         Self {
+            memory: shared.memory.of(tenant),
+            places: shared.places.of(tenant),
             shared,
             code,
             name: spec.code.file.into(),
@@ -118,9 +126,11 @@ impl Seat {
                 BodyError::Broken { reason } => broken(reason),
             })?;
         let taken = self.taken.clone().lock_owned().await;
-        let places = self.shared.places.clone();
-        let places = places.acquire_many_owned(self.code.places).await;
-        let held = (places.map_err(|error| broken(error.to_string()))?, taken);
+        // Never waited for: what an event waits here would be its function's time.
+        let places = self.places.take(u64::from(self.code.places));
+        let places = places.map_err(|full| busy(full, "place"))?;
+        let memory = self.memory.take(0).map_err(|full| busy(full, "memory"))?;
+        let held = (places, taken);
         let mut life = self.life.subscribe();
         if *life.borrow_and_update() != Life::Alive {
             return Err(LinkError::Closed);
@@ -138,7 +148,7 @@ impl Seat {
             output: self.output.clone(),
             meter: self.meter.clone(),
         };
-        let (guest, used_up) = turn.begin(held);
+        let (guest, used_up) = turn.begin(memory, held);
         let ran = tokio::select! {
             biased;
             ran = self.shared.long_runners.run(guest, &used_up) => ran,
@@ -163,12 +173,25 @@ impl Seat {
                 self.end(ExitCause::OutOfMemory).await;
                 Err(LinkError::Closed)
             }
+            Some(Ended::NoRoom) => Err(LinkError::Busy {
+                reason: "the memory for WebAssembly guests is in use".to_owned(),
+            }),
             Some(Ended::TooLarge) => Err(LinkError::TooLarge {
                 limit_bytes: self.answer_bytes,
                 sent_bytes: None,
             }),
             None => Err(broken("the guest's thread ended".to_owned())),
         }
+    }
+}
+
+fn busy(full: Full, of: &str) -> LinkError {
+    let whose = match full {
+        Full::Tenant => "its tenant",
+        Full::Node => "the node",
+    };
+    LinkError::Busy {
+        reason: format!("{whose} has no {of} left for a WebAssembly guest"),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     command, http,
     limits::SLICE_TICKS,
     output::{AnswerBuffer, Sink},
+    shares::Taken,
     slices::{Ticker, UsedUp, in_slices},
     state::{Bounds, ComponentState, CoreState, Meter, View},
 };
@@ -46,6 +47,8 @@ pub(crate) enum Ended {
     Failed { error_type: String, message: String },
     /// It asked for more memory than it may have, and did not survive the refusal.
     OutOfMemory,
+    /// The node had no memory left for it, and it did not survive that.
+    NoRoom,
     /// Its answer crossed the limit.
     TooLarge,
 }
@@ -54,25 +57,28 @@ pub(crate) enum Ended {
 pub(crate) type Guest = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 impl Turn {
-    /// The guest, and whether it has used up its slice. `held` goes with it.
-    pub(crate) fn begin(self, held: impl Send + 'static) -> (Guest, UsedUp) {
+    /// The guest, and whether it has used up its slice. It takes its memory with `memory`, which
+    /// has nothing yet; `held` goes with it.
+    pub(crate) fn begin(self, memory: Taken, held: impl Send + 'static) -> (Guest, UsedUp) {
         self.ticker.touch();
         let meter = self.meter.clone();
         meter.restart();
-        let (guest, used_up): (Guest, UsedUp) = match &self.code.entry {
-            Entry::Core(_) => self.core(),
-            Entry::Command(_) | Entry::Http(_) => self.component(),
+        let used_up = UsedUp::default();
+        let bounds = Bounds::new(self.memory_bytes, memory, meter.clone(), used_up.clone());
+        let guest = match &self.code.entry {
+            Entry::Core(_) => self.core(bounds, &used_up),
+            Entry::Command(_) | Entry::Http(_) => self.component(bounds, &used_up),
         };
         (metered(guest, meter, held), used_up)
     }
 
-    fn core(self) -> (Guest, UsedUp) {
+    fn core(self, bounds: Bounds, used_up: &UsedUp) -> Guest {
         let answer = AnswerBuffer::new(self.answer_bytes);
         let view = self.view(Some(self.event.clone()), Sink::Answer(answer.clone()));
-        let state = CoreState::new(view, self.bounds());
+        let state = CoreState::new(view, bounds);
         let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.bounds);
-        let used_up = in_slices(&mut store, &self.ticker, SLICE_TICKS);
+        store.limiter_async(|state| &mut state.bounds);
+        in_slices(&mut store, &self.ticker, SLICE_TICKS, used_up);
         let guest = async move {
             let Entry::Core(pre) = &self.code.entry else {
                 unreachable!("a core module was asked for");
@@ -80,10 +86,10 @@ impl Turn {
             let ran = command::core(pre, store).await;
             self.command_ended(ran, &answer)
         };
-        (Box::pin(guest), used_up)
+        Box::pin(guest)
     }
 
-    fn component(self) -> (Guest, UsedUp) {
+    fn component(self, bounds: Bounds, used_up: &UsedUp) -> Guest {
         let is_http = matches!(self.code.entry, Entry::Http(_));
         let answer = AnswerBuffer::new(self.answer_bytes);
         let view = if is_http {
@@ -91,10 +97,10 @@ impl Turn {
         } else {
             self.view(Some(self.event.clone()), Sink::Answer(answer.clone()))
         };
-        let state = ComponentState::new(view, self.bounds());
+        let state = ComponentState::new(view, bounds);
         let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.bounds);
-        let used_up = in_slices(&mut store, &self.ticker, SLICE_TICKS);
+        store.limiter_async(|state| &mut state.bounds);
+        in_slices(&mut store, &self.ticker, SLICE_TICKS, used_up);
         let guest = async move {
             match &self.code.entry {
                 Entry::Http(pre) => {
@@ -111,7 +117,7 @@ impl Turn {
                 Entry::Core(_) => unreachable!("a component was asked for"),
             }
         };
-        (Box::pin(guest), used_up)
+        Box::pin(guest)
     }
 
     fn view(&self, stdin: Option<Bytes>, stdout: Sink) -> View<'_> {
@@ -127,10 +133,6 @@ impl Turn {
 
     fn log(&self, stream: GuestStream) -> Sink {
         Sink::Log(stream, self.output.clone())
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds::new(self.memory_bytes, self.meter.clone())
     }
 
     /// A command answers with all that it wrote, and only by ending well.
@@ -150,6 +152,9 @@ impl Turn {
     fn failed(&self, error: &wasmtime::Error) -> Ended {
         if self.meter.was_refused.load(Ordering::Relaxed) {
             return Ended::OutOfMemory;
+        }
+        if self.meter.found_no_room.load(Ordering::Relaxed) {
+            return Ended::NoRoom;
         }
         if let Some(I32Exit(status)) = error.downcast_ref() {
             return Ended::Failed {

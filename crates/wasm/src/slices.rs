@@ -9,6 +9,7 @@
 //! A ticker advances the engine's epoch every [`TICK`]; compiled code looks at it at loops and calls
 //! and gives way once its slice is over. What has not ended by then is moved, as a value, to a
 //! long runner, where guests take turns with each other and the kernel takes turns with the cores.
+//! So is one that takes more memory than a single instruction fills within a slice (`state.rs`).
 //! The ticker rests when no event has come for a while.
 
 use crate::limits::{LONG_NICENESS, TICK, TICKS_UNTIL_REST};
@@ -110,13 +111,13 @@ impl Drop for Ticker {
 /// Whether a guest has used up its slice.
 pub(crate) type UsedUp = Arc<AtomicBool>;
 
-/// Makes the guest in `store` give way after each slice.
+/// Makes the guest in `store` give way after each slice, and say so in `used_up`.
 pub(crate) fn in_slices<T: 'static>(
     store: &mut Store<T>,
     ticker: &Arc<Ticker>,
     ticks: u64,
-) -> UsedUp {
-    let used_up = UsedUp::default();
+    used_up: &UsedUp,
+) {
     let (flag, ticker) = (used_up.clone(), ticker.clone());
     store.set_epoch_deadline(ticks);
     store.epoch_deadline_callback(move |_| {
@@ -129,7 +130,6 @@ pub(crate) fn in_slices<T: 'static>(
             Box::pin(tokio::task::yield_now()),
         ))
     });
-    used_up
 }
 
 /// Threads for guests that compute.

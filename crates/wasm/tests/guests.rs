@@ -3,7 +3,10 @@
 mod support;
 
 use freehold_domain::ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError};
+use freehold_wasm::limits;
+use std::sync::Arc;
 use support::{World, call, echo, printing, spec};
+use tokio::task::JoinSet;
 
 /// What a command answered.
 async fn text(answer: Result<GuestAnswer, LinkError>) -> String {
@@ -102,10 +105,8 @@ async fn a_trap_and_an_exit_are_the_functions_errors() {
     assert_eq!(text(one.link.handle(call("")).await).await, "");
 }
 
-#[tokio::test]
-async fn memory_ends_at_the_functions_limit() {
-    // Grows by 1 MiB until it is refused, then gives up; with an event it answers instead.
-    let greedy = r#"(module
+/// Grows by 1 MiB until it is refused, then gives up; with an event it answers instead.
+const GREEDY: &str = r#"(module
         (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 1)
@@ -117,8 +118,11 @@ async fn memory_ends_at_the_functions_limit() {
                 (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
             (if (i32.eqz (i32.load (i32.const 8))) (then unreachable))
             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+#[tokio::test]
+async fn memory_ends_at_the_functions_limit() {
     let world = World::new();
-    let package = world.package(&printing(greedy));
+    let package = world.package(&printing(GREEDY));
     let one = world.start(&package, 128).await.unwrap();
     assert_eq!(text(one.link.handle(call("y")).await).await, "y");
     let peak = one.instance.spent().unwrap().memory_peak_bytes;
@@ -276,6 +280,8 @@ async fn a_handler_names_a_file_of_the_package() {
         ("out.wasm", Some("no file")),
         ("../x/function.wasm", Some("no file")),
         ("/etc/passwd", Some("no file")),
+        ("./function.wasm", Some("no file")),
+        ("folder//../function.wasm", Some("no file")),
         ("in.wasm", None),
         ("function.wasm", None),
     ] {
@@ -412,4 +418,83 @@ async fn slots_and_memories_come_back() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_guest_gets_no_memory_that_the_node_does_not_have() {
+    // A quarter for guests, half of that for one tenant: 32 MiB.
+    let world = World::with_memory(256 << 20);
+    let package = world.package(&printing(GREEDY));
+    let one = world.start(&package, 128).await.unwrap();
+    for _ in 0..3 {
+        // What one event took is there for the next.
+        assert_eq!(text(one.link.handle(call("y")).await).await, "y");
+        let peak = one.instance.spent().unwrap().memory_peak_bytes;
+        assert!((31 << 20..=32 << 20).contains(&peak), "{peak}");
+        let refused = one.link.handle(call("")).await;
+        assert!(
+            matches!(refused, Err(LinkError::Busy { .. })),
+            "{refused:?}"
+        );
+    }
+    let more = printing("(module (memory 1024) (func (export \"_start\")))");
+    let one = world.start(&world.package(&more), 128).await.unwrap();
+    let refused = one.link.handle(call("")).await;
+    assert!(
+        matches!(refused, Err(LinkError::Busy { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_tenant_takes_every_place() {
+    // Sleeps for an hour.
+    let sleeper = r#"(module
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (i32.store (i32.const 16) (i32.const 1))
+            (i64.store (i32.const 24) (i64.const 3600000000000))
+            (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+    let world = World::new();
+    let package = world.package(&printing(sleeper));
+    let mut events = JoinSet::new();
+    for _ in 0..=limits::PLACES_PER_TENANT_MAX {
+        let seat = world.start(&package, 128).await.unwrap();
+        events.spawn(async move { seat.link.handle(call("")).await });
+    }
+    let first = events.join_next().await.unwrap().unwrap();
+    assert!(matches!(first, Err(LinkError::Busy { .. })), "{first:?}");
+    let package = world.package(&echo());
+    let mut others = spec(&package, 128, world.output());
+    others.code.tenant = "210987654321".parse().unwrap();
+    let other = world.host_start(others).await.unwrap();
+    assert_eq!(text(other.link.handle(call("x")).await).await, "x");
+}
+
+#[tokio::test]
+async fn code_that_waits_to_be_compiled_has_a_limit() {
+    let world = Arc::new(World::new());
+    world.hold_compiler();
+    let most = limits::COMPILES_WAITING_PER_TENANT_MAX;
+    let mut deploys = JoinSet::new();
+    for _ in 0..=most {
+        let world = world.clone();
+        deploys.spawn(async move {
+            let package = world.package(&echo());
+            world.prepare(&package, 128).await
+        });
+    }
+    // All others wait, and all of them but one for their turn: they have read nothing yet.
+    let first = deploys.join_next().await.unwrap().unwrap();
+    assert!(
+        matches!(first, Err(CodeError::Failed { is_busy: true, .. })),
+        "{first:?}"
+    );
+    assert_eq!(world.compilations(), 1);
+    world.let_compiler_go();
+    while let Some(done) = deploys.join_next().await {
+        assert_eq!(done.unwrap(), Ok(()));
+    }
+    assert_eq!(world.compilations(), most);
 }

@@ -227,6 +227,12 @@ pub enum LinkError {
         /// How.
         reason: String,
     },
+    /// The machine had no room to run the event: a limit, and neither side's failure.
+    #[error("the event found no room: {reason}")]
+    Busy {
+        /// Of what.
+        reason: String,
+    },
     /// The answer is larger than the limit.
     #[error("the answer is larger than {limit_bytes} bytes")]
     TooLarge {

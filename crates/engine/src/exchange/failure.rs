@@ -10,7 +10,7 @@ use bytes::Bytes;
 use freehold_domain::{
     ids::{InvocationId, Mebibytes},
     ledger::Ending,
-    outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
+    outcome::{FunctionErrorKind, InvokeError, OutcomeKind, ThrottleReason},
     ports::{ExitCause, ExitReport, InstanceUsage},
 };
 use serde_json::json;
@@ -162,6 +162,15 @@ impl Failure {
             usage,
             ..lost
         }
+    }
+
+    /// The machine had no room for what the event needs.
+    pub(super) fn found_no_room(usage: InstanceUsage) -> Self {
+        let lost = Self::lost(InvokeError::Throttled {
+            reason: ThrottleReason::MachineMemory,
+            retry_after: None,
+        });
+        Self { usage, ..lost }
     }
 
     /// Not the function's fault.

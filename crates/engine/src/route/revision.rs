@@ -45,8 +45,8 @@ pub(crate) enum Runs {
     InProcess(Arc<dyn InProcess>),
 }
 
-/// What an instance inside the server is expected to use before any has run: a small program's
-/// memory, and nothing of a process.
+/// What an instance inside the server is booked with: what the server keeps for it. The memory of
+/// the guests that it runs is counted where they run, out of an amount of their own.
 const IN_PROCESS_EXPECTED_BYTES: u64 = 2 << 20;
 
 impl Revision {

@@ -380,6 +380,7 @@ fn wasm_host(
         key: *newest,
         compiler: Arc::new(compiler),
         threads: usize::from(settings.cores),
+        functions_memory_bytes: settings.config.instances.memory.map(|size| size.0),
     });
     host.map_err(|error| {
         let reason = chain(&error);

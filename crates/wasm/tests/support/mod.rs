@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub struct World {
@@ -31,14 +32,19 @@ pub struct World {
     output: Arc<Remembers>,
 }
 
-/// Compiles here, and counts.
-#[derive(Default)]
-struct Counting(AtomicU64);
+/// Compiles here, as soon as it may, and counts.
+struct Counting {
+    begun: AtomicU64,
+    may: Semaphore,
+}
 
 impl Compile for Counting {
     fn compile(&self, module: Vec<u8>) -> BoxFuture<'_, Result<Compiled, CodeError>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move { InThisProcess.compile(module).await })
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let _may = self.may.acquire().await.unwrap();
+            InThisProcess.compile(module).await
+        })
     }
 }
 
@@ -53,21 +59,39 @@ impl GuestOutput for Remembers {
 
 impl World {
     pub fn new() -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), [7; 32])
+        Self::with_memory(8 << 30)
+    }
+
+    /// On a node with so much memory for functions.
+    pub fn with_memory(bytes: u64) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), [7; 32], bytes)
+    }
+
+    /// Compilations begin and do not end, until they may.
+    pub fn hold_compiler(&self) {
+        self.compiler.may.forget_permits(usize::MAX);
+    }
+
+    pub fn let_compiler_go(&self) {
+        self.compiler.may.add_permits(1);
     }
 
     /// Another host on the same folder.
     pub fn again(&self, key: [u8; 32]) -> Self {
-        Self::on(self.dir.clone(), key)
+        Self::on(self.dir.clone(), key, 8 << 30)
     }
 
-    fn on(dir: Arc<tempfile::TempDir>, key: [u8; 32]) -> Self {
-        let compiler = Arc::new(Counting::default());
+    fn on(dir: Arc<tempfile::TempDir>, key: [u8; 32], memory_bytes: u64) -> Self {
+        let compiler = Arc::new(Counting {
+            begun: AtomicU64::new(0),
+            may: Semaphore::new(1),
+        });
         let host = WasmHost::new(HostParts {
             compiled: dir.path().join("compiled"),
             key,
             compiler: compiler.clone(),
             threads: 1,
+            functions_memory_bytes: Some(memory_bytes),
         });
         Self {
             dir,
@@ -96,7 +120,7 @@ impl World {
     }
 
     pub fn compilations(&self) -> u64 {
-        self.compiler.0.load(Ordering::Relaxed)
+        self.compiler.begun.load(Ordering::Relaxed)
     }
 
     pub async fn start(
