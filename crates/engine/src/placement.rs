@@ -63,7 +63,7 @@ pub(crate) async fn place(
     admitted: Admitted,
 ) -> Result<Placed, PlaceError> {
     loop {
-        let grant = match admitted.revision.ask(node, here) {
+        let grant = match admitted.revision.ask(node, here, admitted.invocation.hops) {
             Asked::Now(grant) => grant,
             Asked::Wait(mut ticket) => {
                 let deadline = admitted.invocation.deadline;

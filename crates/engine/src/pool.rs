@@ -26,6 +26,7 @@ mod starter;
 pub(crate) mod stock;
 
 pub(crate) use cell::Cell;
+pub(crate) use chain::HOPS_AHEAD;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
@@ -95,6 +96,8 @@ struct Seat {
 
 struct Waiter {
     id: u64,
+    /// Functions that stand before it.
+    hops: u8,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -332,8 +335,8 @@ fn core_index(core: CoreId) -> usize {
 }
 
 impl Revision {
-    /// Asks for a slot on behalf of an invocation on core `here`.
-    pub(crate) fn ask(self: &Arc<Self>, node: &Arc<Node>, here: CoreId) -> Asked {
+    /// Asks for a slot on behalf of an invocation on core `here`, with `hops` functions before it.
+    pub(crate) fn ask(self: &Arc<Self>, node: &Arc<Node>, here: CoreId, hops: u8) -> Asked {
         let now = node.parts.clock.now();
         let mut state = self.pool.state.lock();
         if state.retired {
@@ -362,7 +365,7 @@ impl Revision {
         let (grant, hears) = oneshot::channel();
         state.waiter_ids += 1;
         let id = state.waiter_ids;
-        state.waiters.push_back(Waiter { id, grant });
+        state.waiters.push_back(Waiter { id, hops, grant });
         // After a row of failures one start at a time shows whether init works again.
         let wanted = if backs_off {
             usize::from(state.starting == 0)

@@ -456,6 +456,24 @@ async fn a_spawner_that_dies_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_init_calls_stands_behind_the_call_that_it_is_made_for() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.world.set_init(Init::Hangs);
+    let mut event = sim.event("f", "x");
+    event.hops = 4;
+    let running = sim.spawn(0, event);
+    sim.sleep(1_000).await;
+    let hops = || sim.platform.callers()[0].as_ref().unwrap().trace.hops;
+    assert_eq!(hops(), 5);
+    // Its second init, on the time of the invocation.
+    sim.sleep(10_000).await;
+    assert_eq!(hops(), 5);
+    assert_ne!(running.await.unwrap().unwrap().0, OutcomeKind::Success);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_ends_with_who_waits_for_it() {
     let sim = Sim::new().await;
     sim.deploy("f", |record| record.head.timeout_s = 60).await;

@@ -22,7 +22,8 @@ pub struct Caller {
 /// Knows what one instance runs.
 pub trait CallChain: Send + Sync {
     /// The run that a call which comes out of the instance now belongs to: what runs, else what
-    /// ran last, since a function may go on for a moment after its answer. `None` before the first.
+    /// ran last, since a function may go on for a moment after its answer. Before the first,
+    /// what its start was made for; `None` where nobody knows.
     fn caller(&self) -> Option<Caller>;
 }
 

@@ -5,11 +5,15 @@
 //! its caller's time is over. Nothing of it is taken from the guest, so that no function escapes the
 //! count of hops by leaving out or forging a header.
 //!
+//! What is called while it comes up belongs to the call that its start was made for, or a loop
+//! through inits would have no end; a start that nobody waited for has half the hops to go.
+//!
 //! An answer does not end it: code that goes on until the instance is frozen still calls as what
 //! ran last.
 
 use freehold_domain::{
-    ids::{InvocationId, TenantId},
+    ids::{InstanceId, InvocationId, TenantId},
+    invocation::HOPS_MAX,
     ports::{CallChain, Caller},
     time::Mono,
     trace::TraceHeader,
@@ -18,13 +22,16 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// Hops that stand before what the init of a start calls that nobody waited for: not none, since
+/// a call that comes out of it may be what the next such start is made for.
+pub(crate) const HOPS_AHEAD: u8 = HOPS_MAX / 2;
+
 /// See the module.
 pub(crate) struct Chain {
     tenant: TenantId,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     running: Vec<Run>,
     last: Option<TraceHeader>,
@@ -38,10 +45,18 @@ struct Run {
 }
 
 impl Chain {
-    pub(super) fn new(tenant: TenantId) -> Self {
+    /// `hops` functions stand before what its init calls.
+    pub(super) fn new(tenant: TenantId, instance: InstanceId, hops: u8) -> Self {
+        let start = TraceHeader {
+            hops,
+            ..TraceHeader::new_root(instance.0)
+        };
         Self {
             tenant,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                running: Vec::new(),
+                last: Some(start),
+            }),
         }
     }
 
@@ -109,8 +124,13 @@ mod tests {
 
     #[test]
     fn a_call_belongs_to_what_runs_and_then_to_what_ran_last() {
-        let chain = Chain::new("111111111111".parse().unwrap());
-        assert_eq!(chain.caller(), None);
+        let chain = Chain::new(
+            "111111111111".parse().unwrap(),
+            InstanceId(Uuid::from_u128(9)),
+            3,
+        );
+        let seen = chain.caller().unwrap();
+        assert_eq!((seen.trace, seen.deadline), (trace(9, 3), None));
         let (first, second) = (
             InvocationId(Uuid::from_u128(1)),
             InvocationId(Uuid::from_u128(2)),
@@ -127,7 +147,11 @@ mod tests {
 
     #[test]
     fn of_several_runs_the_longest_chain_and_the_last_deadline_count() {
-        let chain = Chain::new("111111111111".parse().unwrap());
+        let chain = Chain::new(
+            "111111111111".parse().unwrap(),
+            InstanceId(Uuid::from_u128(9)),
+            3,
+        );
         for (number, hops, deadline) in [(1, 2, 30), (2, 5, 10), (3, 1, 20)] {
             let id = InvocationId(Uuid::from_u128(number));
             chain.enter(id, &trace(number, hops), Mono(deadline));
@@ -138,7 +162,11 @@ mod tests {
 
     #[test]
     fn who_is_cancelled_is_told_and_nobody_else() {
-        let chain = Chain::new("111111111111".parse().unwrap());
+        let chain = Chain::new(
+            "111111111111".parse().unwrap(),
+            InstanceId(Uuid::from_u128(9)),
+            3,
+        );
         let id = InvocationId(Uuid::from_u128(1));
         chain.enter(id, &trace(1, 1), Mono(10));
         assert!(!chain.cancel(InvocationId(Uuid::from_u128(2))));

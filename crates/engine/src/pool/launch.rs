@@ -73,6 +73,8 @@ pub(crate) struct Attempt {
     pub(crate) instance: InstanceId,
     pub(crate) log: Arc<InstanceLog>,
     pub(crate) booking: Booking,
+    /// Functions that stand before what its init calls.
+    pub(crate) hops: u8,
 }
 
 /// An init that failed by the function's fault.
@@ -328,7 +330,8 @@ async fn bring_up(
     if let Err(error) = attempt.log.attach(node, core, stdout, stderr) {
         return Err(LaunchFailed::Platform(internal("logs", &error.to_string())));
     }
-    let chain = Arc::new(Chain::new(revision.function.tenant.clone()));
+    let tenant = revision.function.tenant.clone();
+    let chain = Arc::new(Chain::new(tenant, attempt.instance, attempt.hops));
     let platform = node.parts.platform.serve(
         platform,
         &revision.function,
@@ -425,6 +428,7 @@ async fn bring_up(
         instance: id,
         log,
         booking,
+        hops: _,
     } = attempt;
     Ok(Cell {
         id,

@@ -5,7 +5,7 @@
 //! within its own time, as on Lambda.
 
 use super::{
-    Booking, Cell, Grant, Lease, Seat, State,
+    Booking, Cell, Grant, HOPS_AHEAD, Lease, Seat, State,
     caretaker::look_after,
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
@@ -27,8 +27,8 @@ pub(crate) struct FailedInit {
 /// Why an instance is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// Events wait.
-    Waiting,
+    /// Events wait; what its init calls has so many functions before it.
+    Waiting { hops: u8 },
     /// The minimum asks for it: it waits for memory as events do.
     Minimum,
     /// It will be needed: only if there is room as things are.
@@ -37,7 +37,12 @@ enum Reason {
 
 /// Starts one instance on `core`; the pool has counted it as starting.
 pub(super) fn start(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId) {
-    begin(node, revision, core, Reason::Waiting);
+    let longest = {
+        let state = revision.pool.state.lock();
+        state.waiters.iter().map(|waiter| waiter.hops).max()
+    };
+    let hops = longest.map_or(HOPS_AHEAD, |hops| hops.saturating_add(1));
+    begin(node, revision, core, Reason::Waiting { hops });
 }
 
 /// The same without an event that waits for it.
@@ -60,7 +65,7 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
     node.spawn_on(core, async move {
         let node = node_;
         let booking = match reason {
-            Reason::Waiting => book(&node, &revision, false).await,
+            Reason::Waiting { .. } => book(&node, &revision, false).await,
             Reason::Minimum => book(&node, &revision, true).await,
             Reason::Expected => node
                 .memory
@@ -93,7 +98,11 @@ async fn bring(
     booking: Booking,
     reason: Reason,
 ) {
-    if reason != Reason::Waiting {
+    let (is_ahead, hops) = match reason {
+        Reason::Waiting { hops } => (false, hops),
+        Reason::Minimum | Reason::Expected => (true, HOPS_AHEAD),
+    };
+    if is_ahead {
         node.counters.ahead_started();
     }
     let instance = node.parts.ids.instance();
@@ -102,10 +111,11 @@ async fn bring(
         instance,
         log,
         booking,
+        hops,
     };
     let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
-        Ok(cell) => revision.started(node, cell, reason != Reason::Waiting),
+        Ok(cell) => revision.started(node, cell, is_ahead),
         Err(LaunchFailed::Init(_, attempt)) => {
             // Its report is in the log; the caller hears of the second try.
             revision.pause_ahead(node);

@@ -105,6 +105,7 @@ pub(super) async fn launch(
         instance: id,
         log,
         booking,
+        hops,
     } = attempt;
     let coming_up = ComingUp {
         start: up.since(begun),
@@ -127,7 +128,7 @@ pub(super) async fn launch(
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
         coming_up: Mutex::new(Some(coming_up)),
-        chain: Arc::new(Chain::new(revision.function.tenant.clone())),
+        chain: Arc::new(Chain::new(revision.function.tenant.clone(), id, hops)),
         cpu_seen_us: AtomicU64::new(0),
         frozen: AtomicBool::new(false),
         power: tokio::sync::Mutex::default(),

@@ -10,7 +10,7 @@ use crate::{
     logs::InstanceLog,
     node::Node,
     pool::{
-        Cell, InitFailure, InitFailureKind, LaunchFailed, Phase,
+        Cell, HOPS_AHEAD, InitFailure, InitFailureKind, LaunchFailed, Phase,
         launch::{Attempt, launch},
     },
     route::Revision,
@@ -148,6 +148,7 @@ async fn take(
         instance,
         log: InstanceLog::new(node, revision, instance),
         booking,
+        hops: HOPS_AHEAD,
     };
     let timeout = INIT_TIMEOUT.max(revision.timeout());
     let launched = launch(node, revision, core, attempt, Phase::Snapshot, timeout).await;
