@@ -83,6 +83,36 @@ def test_booted_ahead_it_becomes_whatever_it_is_told(python):
         assert b.call(1) == [where, b.folder.name, "a=b", "a=b\n", "fn", "Root=1", False, True]
 
 
+def test_a_rehearsal_leaves_nothing_that_a_function_sees(python):
+    app = (
+        "import os, sys\n"
+        "def handler(e, c):\n"
+        "    import logging\n"
+        "    root = logging.getLogger()\n"
+        "    return [sorted(os.environ), sorted(sys.modules), sys.path, sorted(sys.path_importer_cache),"
+        " [type(h).__name__ for h in root.handlers], root.level, logging.Formatter.converter.__name__]\n"
+    )
+    seen = []
+    for times in (0, 3):
+        with Booted(python) as b:
+            assert b.ask(frames.GREET) == HELLO
+            for _ in range(times):
+                assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+            b.package(app=app)
+            assert b.tell(frames.BEGIN) == READY
+            folder = b.folder.name
+            seen.append(json.loads(json.dumps(b.call(1)).replace(folder, "TASK")))
+    plain, rehearsed = seen
+    # What is ours is loaded by then, and so is what an error needs of the standard library.
+    further = set(rehearsed[1]) - set(plain[1]) - {"freehold_runtime.rehearsal"}
+    assert set(plain[1]) < set(rehearsed[1])
+    assert not [name for name in further if "rehears" in name or "freehold" in name], further
+    assert [entry for entry in rehearsed[3] if "freehold_runtime" not in entry] == [
+        entry for entry in plain[3] if "freehold_runtime" not in entry
+    ]
+    assert rehearsed[:1] + rehearsed[2:3] + rehearsed[4:] == plain[:1] + plain[2:3] + plain[4:]
+
+
 def test_what_was_imported_ahead_does_not_stand_before_the_functions_own(python):
     with Booted(python) as b:
         assert b.ask(frames.GREET) == HELLO

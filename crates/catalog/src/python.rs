@@ -73,6 +73,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/python/freehold_runtime/image.py"),
     ),
     (
+        "freehold_runtime/rehearsal.py",
+        include_str!("../../../runtimes/python/freehold_runtime/rehearsal.py"),
+    ),
+    (
         "snapshot_restore_py.py",
         include_str!("../../../runtimes/python/snapshot_restore_py.py"),
     ),

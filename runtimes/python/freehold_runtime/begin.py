@@ -49,6 +49,12 @@ def environment(data, is_first):
         _given[name] = value
 
 
+def forget(name):
+    """Takes a variable away as if it had never been given."""
+    os.environ.pop(name, None)
+    _given.pop(name, None)
+
+
 def paths():
     """The function first, then layers, then what the runtime brings: Lambda's order."""
     root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")

@@ -99,7 +99,9 @@ def between_events(frames, line, kind, data):
     if kind == frames.GREET:
         line.hello()
     elif kind == frames.REHEARSE:
-        rehearse()
+        from . import rehearsal
+
+        rehearsal.run(serve)
         line.rehearsed()
     elif kind == frames.PREPARE:
         from . import image
@@ -223,30 +225,3 @@ def fault(error_type, message):
     from .faults import Fault
 
     return Fault(error_type, message)
-
-
-class _Rehearsal(object):
-    """A line that leads nowhere."""
-
-    def post_response(self, *_):
-        pass
-
-    post_error = post_response
-
-
-def rehearse():
-    """Runs events through everything of ours and nothing of a function's, so that what they touch
-    is touched before it is needed: those that are answered, an error, a log line."""
-    line, requests = _Rehearsal(), ("00000000-0000-0000-0000-000000000000", 0, "arn", "Root=1")
-    body = b'{"text": "\\u00e9", "numbers": [1, 2.5, -3e8], "nothing": null, "nested": {"is": [true]}}'
-    for _ in range(3):
-        serve(line, lambda event, _: [event, "text"], *requests + (None, body))
-    try:
-        raise ValueError("rehearsal")
-    except ValueError:
-        from . import faults
-
-        codec.encode(faults.current("")[1])
-    logs.rehearse()
-    logs.set_request(None, None)
-    os.environ.pop("_X_AMZN_TRACE_ID", None)
