@@ -12,10 +12,11 @@
 
 mod instance;
 mod lane;
+mod room;
 
 use crate::{
     block,
-    launch::{LaneSocket, SupervisorHandle, meminfo_bytes, wait_gone},
+    launch::{LaneSocket, SupervisorHandle, wait_gone},
     protocol::{CARRIES_IMAGE, CARRIES_PACKAGE, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start},
     sys::{processes, sockets},
 };
@@ -27,6 +28,7 @@ use freehold_domain::{
 };
 use lane::Lane;
 use parking_lot::Mutex;
+use room::Room;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -45,6 +47,7 @@ pub struct SandboxPool {
     lost: watch::Sender<bool>,
     instances_max: u32,
     guests_memory_bytes: u64,
+    room: Room,
 }
 
 impl SandboxPool {
@@ -53,6 +56,7 @@ impl SandboxPool {
         let instances_max = handle.instances_max;
         let guests_memory_bytes = handle.guests_memory_bytes;
         let (supervisor, pidfd, mut sockets) = handle.into_parts();
+        let room = Room::new(Arc::clone(&clock));
         sockets.sort_by_key(|lane| lane.lane);
         let lanes = sockets
             .into_iter()
@@ -67,6 +71,7 @@ impl SandboxPool {
             lost: watch::Sender::new(false),
             instances_max,
             guests_memory_bytes,
+            room,
         })
     }
 
@@ -213,7 +218,7 @@ impl SandboxDriver for SandboxPool {
         let by_lanes = self.lanes.iter().map(of_lane).fold(0, u32::saturating_add);
         DriverCapacity {
             memory_bytes: self.guests_memory_bytes,
-            memory_available_bytes: meminfo_bytes("MemAvailable:"),
+            memory_available_bytes: self.room.available_bytes(),
             instances: self.instances_max.min(by_lanes),
         }
     }

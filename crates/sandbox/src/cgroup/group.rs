@@ -43,6 +43,8 @@ pub struct Group {
     dirs: Vec<OwnedFd>,
     name: String,
     frozen: bool,
+    /// As they were set last.
+    limits: Option<GroupLimits>,
 }
 
 impl Guests {
@@ -52,6 +54,7 @@ impl Guests {
             dirs: Vec::new(),
             name: name.to_owned(),
             frozen: false,
+            limits: None,
         };
         for hierarchy in &self.hierarchies {
             let made = mkdirat(&hierarchy.dir, name, Mode::from_raw_mode(0o755))
@@ -92,48 +95,74 @@ impl Group {
         self.dirs.iter().map(open).collect()
     }
 
-    /// Sets the limits.
-    pub fn limit(&self, guests: &Guests, limits: &GroupLimits) -> io::Result<()> {
-        if let Some((dir, version)) = guests.with(self, Role::Memory) {
-            let bytes = limits.memory_bytes.to_string();
-            match version {
-                Version::One => {
-                    write_at(dir, "memory.limit_in_bytes", &bytes)?;
-                    // Memory and swap together as much as memory alone: no swap. Kernels without
-                    // swap accounting lack the file and are told through swappiness.
-                    if write_at(dir, "memory.memsw.limit_in_bytes", &bytes).is_err() {
-                        write_at(dir, "memory.swappiness", "0")?;
-                    }
-                    super::bound_tcp(dir, limits.memory_bytes)?;
-                }
-                Version::Two => {
-                    write_at(dir, "memory.max", &bytes)?;
-                    let _ = write_at(dir, "memory.swap.max", "0");
-                }
-            }
+    /// Sets the limits, as far as they are others than before: a file is 15 µs of a start.
+    pub fn limit(&mut self, guests: &Guests, limits: &GroupLimits) -> io::Result<()> {
+        // Half set is not set.
+        let before = self.limits.take();
+        let differs = |of: fn(&GroupLimits) -> u64| before.as_ref().map(of) != Some(of(limits));
+        if differs(|l| l.memory_bytes) {
+            self.limit_memory(guests, limits.memory_bytes, before.map(|l| l.memory_bytes))?;
         }
-        if let Some((dir, _)) = guests.with(self, Role::Pids) {
+        if differs(|l| l.pids.into())
+            && let Some((dir, _)) = guests.with(self, Role::Pids)
+        {
             write_at(dir, "pids.max", &limits.pids.to_string())?;
         }
         if let Some((dir, version)) = guests.with(self, Role::Cpu) {
-            let quota = limits.cpu_quota_us;
-            match version {
-                Version::One => {
-                    write_at(dir, "cpu.shares", &limits.cpu_weight.max(2).to_string())?;
-                    if let Some(quota) = quota {
-                        write_at(dir, "cpu.cfs_quota_us", &quota.max(1000).to_string())?;
+            if differs(|l| l.cpu_weight.into()) {
+                match version {
+                    Version::One => {
+                        write_at(dir, "cpu.shares", &limits.cpu_weight.max(2).to_string())?;
                     }
-                }
-                Version::Two => {
-                    let weight = (limits.cpu_weight * 100 / 1024).clamp(1, 10_000);
-                    write_at(dir, "cpu.weight", &weight.to_string())?;
-                    if let Some(quota) = quota {
-                        write_at(dir, "cpu.max", &format!("{} 100000", quota.max(1000)))?;
+                    Version::Two => {
+                        let weight = (limits.cpu_weight * 100 / 1024).clamp(1, 10_000);
+                        write_at(dir, "cpu.weight", &weight.to_string())?;
                     }
                 }
             }
+            let quota = limits.cpu_quota_us.map(|quota| quota.max(1000));
+            if before.and_then(|l| l.cpu_quota_us) != limits.cpu_quota_us {
+                match (version, quota) {
+                    (Version::One, Some(quota)) => {
+                        write_at(dir, "cpu.cfs_quota_us", &quota.to_string())?;
+                    }
+                    (Version::One, None) => write_at(dir, "cpu.cfs_quota_us", "-1")?,
+                    (Version::Two, Some(quota)) => {
+                        write_at(dir, "cpu.max", &format!("{quota} 100000"))?;
+                    }
+                    (Version::Two, None) => write_at(dir, "cpu.max", "max 100000")?,
+                }
+            }
         }
+        self.limits = Some(*limits);
         Ok(())
+    }
+
+    fn limit_memory(&self, guests: &Guests, bytes: u64, before: Option<u64>) -> io::Result<()> {
+        let Some((dir, version)) = guests.with(self, Role::Memory) else {
+            return Ok(());
+        };
+        let text = bytes.to_string();
+        match version {
+            Version::One => {
+                // Memory and swap together as much as memory alone: no swap. Kernels without
+                // swap accounting lack the file and are told through swappiness. Memory alone is
+                // never the larger, so that a limit that rises does so the other way round.
+                let rises = before.is_some_and(|before| before < bytes);
+                let swap = || write_at(dir, "memory.memsw.limit_in_bytes", &text);
+                let accounts_swap = rises && swap().is_ok();
+                write_at(dir, "memory.limit_in_bytes", &text)?;
+                if !accounts_swap && swap().is_err() {
+                    write_at(dir, "memory.swappiness", "0")?;
+                }
+                super::bound_tcp(dir, bytes)
+            }
+            Version::Two => {
+                write_at(dir, "memory.max", &text)?;
+                let _ = write_at(dir, "memory.swap.max", "0");
+                Ok(())
+            }
+        }
     }
 
     /// What it uses and has used. A figure whose hierarchy is missing is 0.

@@ -123,7 +123,30 @@ impl Volumes {
 
     /// Asks for what is missing in stock; never waits.
     pub fn refill(&mut self) {
-        while !self.failing && self.stock.len() + self.for_stock().count() < self.wanted {
+        self.refill_to(self.wanted);
+    }
+
+    /// The same up to half of the stock, which is as low as it gets before starts are held up: the
+    /// other half is asked for when nothing is under way, since a volume that is made takes a
+    /// processor for a millisecond or two.
+    pub fn refill_half(&mut self) {
+        self.refill_to(self.wanted / 2);
+    }
+
+    /// Asks for one that is missing, unless one is on its way.
+    pub fn refill_one(&mut self) {
+        if self.lacks_one() {
+            self.ask(self.usual, None);
+        }
+    }
+
+    /// Whether one is missing in stock, and none is on its way.
+    pub fn lacks_one(&mut self) -> bool {
+        !self.failing && self.stock.len() < self.wanted && self.for_stock().next().is_none()
+    }
+
+    fn refill_to(&mut self, wanted: usize) {
+        while !self.failing && self.stock.len() + self.for_stock().count() < wanted {
             self.ask(self.usual, None);
         }
     }
@@ -382,6 +405,33 @@ mod tests {
         packet[..8].copy_from_slice(&id.to_le_bytes());
         let mount = std::fs::File::open("/dev/null").unwrap();
         sockets::send(keeper.as_fd(), &packet, &[mount.as_fd()]).unwrap();
+    }
+
+    #[test]
+    fn half_of_the_stock_is_asked_for_at_once_and_the_rest_one_by_one() {
+        let (mut volumes, keeper) = volumes(4);
+        volumes.refill_half();
+        volumes.refill_half();
+        assert_eq!(
+            heard(&keeper),
+            [Order::Make(1, USUAL), Order::Make(2, USUAL)]
+        );
+        // One is on its way: nothing more is asked for.
+        assert!(!volumes.lacks_one());
+        volumes.refill_one();
+        assert_eq!(heard(&keeper), []);
+        answer(&keeper, 1);
+        answer(&keeper, 2);
+        assert!(volumes.arrived().unwrap().is_empty());
+        for id in 3..=4 {
+            assert!(volumes.lacks_one());
+            volumes.refill_one();
+            volumes.refill_one();
+            assert_eq!(heard(&keeper), [Order::Make(id, USUAL)]);
+            answer(&keeper, id);
+            assert!(volumes.arrived().unwrap().is_empty());
+        }
+        assert!(!volumes.lacks_one(), "four of four are there");
     }
 
     #[test]

@@ -97,8 +97,12 @@ const CAPABILITIES: [u32; 12] = [
 
 /// Descriptors that the spawner holds for one sandbox, at most.
 const DESCRIPTORS_EACH: u64 = 16;
-/// Quiet time before work that nobody waits for.
-const QUIET: Duration = Duration::from_millis(2);
+/// Quiet time before work that nobody waits for: a start that is under way goes first, in its own
+/// process too, with which this work would share processors and locks.
+const QUIET: Duration = Duration::from_millis(20);
+/// The same once something has been missing for [`HUNGER`]: starts may come without a pause.
+const QUIET_HUNGRY: Duration = Duration::from_millis(2);
+const HUNGER: Duration = Duration::from_millis(200);
 /// Places that no sandbox is parked in, at most: a quarter of a small lane's.
 const FREE_PLACES: u32 = 4;
 
@@ -154,6 +158,8 @@ struct Lane {
     greeted: bool,
     refused: u64,
     rest_until: Instant,
+    /// Since when something that should lie ready does not.
+    lacks_since: Option<Instant>,
 }
 
 impl Lane {
@@ -209,6 +215,7 @@ impl Lane {
                 images,
                 uids,
                 prefix: format!("{}.{}.", options.lane, options.generation),
+                usual: HashMap::new(),
             },
             socket: options.socket,
             epoll,
@@ -234,6 +241,7 @@ impl Lane {
             greeted: false,
             refused: 0,
             rest_until: Instant::now(),
+            lacks_since: None,
         };
         epoll::add(
             &lane.epoll,
@@ -274,7 +282,7 @@ impl Lane {
             if events.is_empty() {
                 self.idle();
             }
-            self.workshop.volumes.refill();
+            self.workshop.volumes.refill_half();
             for event in &events {
                 let (number, kind) = (event.data.u64() >> 1, event.data.u64() & 1);
                 match (number, kind) {
@@ -317,9 +325,12 @@ impl Lane {
         if now < self.rest_until {
             return Some(self.rest_until - now);
         }
-        if self.shortage(now).is_some() {
-            return Some(QUIET);
+        if self.shortage(now).is_some() || self.workshop.volumes.lacks_one() {
+            let since = *self.lacks_since.get_or_insert(now);
+            let is_hungry = now.saturating_duration_since(since) >= HUNGER;
+            return Some(if is_hungry { QUIET_HUNGRY } else { QUIET });
         }
+        self.lacks_since = None;
         if self.surplus(now).is_some() {
             return Some(Duration::from_millis(100));
         }
@@ -338,6 +349,8 @@ impl Lane {
             if self.make(&row, None).is_err() {
                 self.rest_until = now + REST;
             }
+        } else if self.workshop.volumes.lacks_one() {
+            self.workshop.volumes.refill_one();
         } else if let Some(number) = self.surplus(now) {
             self.unpark(number);
             if let Some(sandbox) = self.sandboxes.get_mut(&number) {

@@ -23,6 +23,7 @@ use freehold_domain::{
     runtime::{RuntimeFamily, RuntimeRow},
 };
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -148,6 +149,8 @@ pub struct Workshop {
     pub uids: Uids,
     /// First part of the groups' names, `LANE.GENERATION.`.
     pub prefix: String,
+    /// The limits of each runtime's last start: most likely those of its next one too.
+    pub usual: HashMap<u32, GroupLimits>,
 }
 
 impl Workshop {
@@ -257,6 +260,15 @@ impl Workshop {
         }
     }
 
+    /// Gives a sandbox that is about to be parked the limits that its start will most likely ask
+    /// for, so that only those that differ are left to it. What is parked has no limits without
+    /// this, so a failure changes nothing.
+    pub fn limit_ahead(&self, sandbox: &mut Sandbox) {
+        if let Some(limits) = self.usual.get(&sandbox.runtime) {
+            let _ = sandbox.group.limit(&self.guests, limits);
+        }
+    }
+
     /// Makes a parked sandbox this start's: limits, `/tmp` and package from outside, then one
     /// message to pid 2. Without a package it keeps its mount namespace's name, to be specialised.
     pub fn launch(
@@ -282,6 +294,7 @@ impl Workshop {
             .group
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
+        self.usual.insert(sandbox.runtime, limits);
         if let (Some(tmp), Some(package)) = (kept, &waiting.package) {
             self.furnish(sandbox, tmp.mount.as_fd(), package.as_fd())?;
         }

@@ -373,7 +373,10 @@ impl Lane {
         sandbox.io = descriptors;
         match std::mem::replace(&mut sandbox.state, State::Parked) {
             State::Preparing(Some(waiting)) => self.launch(number, waiting),
-            State::Preparing(None) => self.park(number),
+            State::Preparing(None) => {
+                self.workshop.limit_ahead(sandbox);
+                self.park(number);
+            }
             other => {
                 sandbox.state = other;
                 self.fail(number, step_number("lost"), libc::EPROTO);

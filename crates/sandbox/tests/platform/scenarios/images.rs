@@ -517,8 +517,11 @@ except OSError as e: out = e.errno"
             .await
             .expect_err("not the server's");
         assert!(matches!(error, StartError::Package { .. }), "{error}");
+        // With more memory than it was booted with, too.
+        let mut larger = to_a_revision();
+        larger.memory = Mebibytes(4096);
         instance
-            .specialise(to_a_revision(), SOON)
+            .specialise(larger, SOON)
             .await
             .expect("the right one");
         assert_eq!(talk.ask("out = os.listdir('/var/task')").await, "['file']");
