@@ -338,6 +338,22 @@ async fn instances_that_crash_in_a_row_cost_the_image() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_ran_out_of_memory_ends_its_image_for_long() {
+    let sim = sim(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    publish(&sim, "f", 1).await;
+    let (kind, _) = call(&sim, "f", 1, "oom").await;
+    assert!(matches!(kind, OutcomeKind::FunctionError(_)));
+    assert_eq!(sim.world.images_held(), 0);
+    // Plain, and no other image is made behind it.
+    let (_, tail) = call(&sim, "f", 1, "x").await;
+    assert!(tail.contains("Init Duration"), "{tail}");
+    sim.sleep(120_000).await;
+    assert_eq!(sim.world.images_held(), 0);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_goes_with_its_revision() {
     let sim = sim(|_| {}).await;
     sim.deploy("f", |_| {}).await;

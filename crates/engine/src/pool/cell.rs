@@ -139,18 +139,31 @@ impl Cell {
     }
 
     /// The process has ended by itself: one that was thawed and died of a signal counts against its
-    /// start image.
+    /// start image. One that ran out of memory ends it: what an instance changes of its image is
+    /// counted twice, and an executed one may fit. Starts are plain until the image would have been
+    /// made anew for its age.
     pub(crate) fn note_crash(&self, revision: &Revision, cause: &ExitCause) {
-        let (true, ExitCause::Signaled(_)) = (self.is_restored, cause) else {
+        if !self.is_restored {
             return;
-        };
+        }
         let (Some(of), Some(node)) = (&revision.snapshot, self.node.upgrade()) else {
             return;
         };
         let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
-        if node.snapshots.crashed(of, now, config) {
-            let function = &revision.function.name;
-            tracing::warn!(%function, version = of.number, "a start image was dropped: its instances crash");
+        let dropped_for = match cause {
+            ExitCause::Signaled(_) => node
+                .snapshots
+                .crashed(of, now, config)
+                .then_some("its instances crash"),
+            ExitCause::OutOfMemory => {
+                node.snapshots.unfit(of, now + config.age_max);
+                Some("an instance ran out of memory")
+            }
+            _ => None,
+        };
+        if let Some(reason) = dropped_for {
+            let (function, version) = (&revision.function.name, of.number);
+            tracing::warn!(%function, version, reason, "a start image was dropped");
         }
     }
 
