@@ -201,6 +201,17 @@ def test_a_hook_that_fails_before_the_snapshot_fails_the_version(functions, clie
     assert version["StateReason"] == "Runtime.BeforeSnapshotError: division by zero"
 
 
+def test_a_hook_that_ends_the_process_fails_the_version(functions, client):
+    name = functions.create(python(
+        "import sys\nfrom snapshot_restore_py import register_before_snapshot\n"
+        "register_before_snapshot(lambda: sys.exit(7))\ndef handler(e, c): return e\n"), SnapStart=ON)
+    version = publish(client, name)
+    if "no start images" in version.get("StateReason", ""):
+        pytest.skip(version["StateReason"])
+    assert (version["State"], version["StateReason"]) == (
+        "Failed", "Runtime exited with error: exit status 7")
+
+
 @pytest.mark.parametrize("init, text", [
     ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "thread"),
     ("import socket\nheld = socket.socketpair()\n", "socket|descriptor"),

@@ -206,6 +206,13 @@ async fn what_fails_at_publish_fails_the_revision() {
         matches!(&failed, FunctionStateV1::Failed { reason, .. } if reason == "Hook: no"),
         "{failed:?}"
     );
+    // A hook that ends the process without a word has failed too: nothing was refused.
+    sim.world.push_prepare_exit(7);
+    let failed = publish(&sim, "f", 10).await.state;
+    assert!(
+        matches!(&failed, FunctionStateV1::Failed { reason, .. } if reason.ends_with("exit status 7")),
+        "{failed:?}"
+    );
     assert_eq!((sim.world.live(), sim.world.images_held()), (0, 0));
     sim.ends_clean().await;
 }

@@ -15,7 +15,7 @@
 //! | `hang` | never answers |
 //! | `break` | breaks the contract |
 
-use crate::sandbox::{FakeInstance, FakeWorld, Init};
+use crate::sandbox::{FakeInstance, FakeWorld, Init, Unprepared};
 use bytes::Bytes;
 use freehold_domain::{
     BoxFuture,
@@ -182,9 +182,16 @@ impl Booted for NobodysYet {
     }
 
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
-        Box::pin(std::future::ready(
-            self.world.next_prepare().map_or(Ok(()), Err),
-        ))
+        Box::pin(std::future::ready(match self.world.next_prepare() {
+            None => Ok(()),
+            Some(Unprepared::Says(failure)) => Err(failure),
+            Some(Unprepared::Exits(status)) => {
+                if let Some(instance) = self.world.behind(self.listener.as_raw_fd()) {
+                    instance.end(ExitCause::Exited(status));
+                }
+                Err(closed())
+            }
+        }))
     }
 }
 
@@ -263,7 +270,14 @@ impl Link for FakeLink {
         Box::pin(async move {
             let instance = self.instance.upgrade().ok_or_else(closed)?;
             self.world.hook(instance.spec.instance, "before");
-            self.world.next_prepare().map_or(Ok(()), Err)
+            match self.world.next_prepare() {
+                None => Ok(()),
+                Some(Unprepared::Says(failure)) => Err(failure),
+                Some(Unprepared::Exits(status)) => {
+                    instance.end(ExitCause::Exited(status));
+                    Err(closed())
+                }
+            }
         })
     }
 

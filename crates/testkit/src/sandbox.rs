@@ -8,6 +8,7 @@
 pub mod suite;
 mod world;
 
+pub(crate) use world::Unprepared;
 pub use world::{FakeWorld, Init, Timing};
 
 use crate::seams::nothing;

@@ -29,6 +29,15 @@ pub enum Init {
     Hangs,
 }
 
+/// Why an instance is not fit for an image.
+#[derive(Debug)]
+pub(crate) enum Unprepared {
+    /// Its runtime says so.
+    Says(OpenError),
+    /// Its process ends with this status and says nothing.
+    Exits(i32),
+}
+
 /// How long things take: anything between the two, by the seed.
 #[derive(Debug, Clone)]
 pub struct Timing {
@@ -85,7 +94,7 @@ struct State {
     boot_failures: VecDeque<String>,
     specialise_failures: VecDeque<StartError>,
     restores: VecDeque<Init>,
-    prepares: VecDeque<OpenError>,
+    prepares: VecDeque<Unprepared>,
     hooks: Vec<(InstanceId, &'static str)>,
     broken: Vec<String>,
 }
@@ -166,7 +175,13 @@ impl FakeWorld {
     }
     /// The next instance is not fit for an image, or a hook of its fails.
     pub fn push_prepare_failure(&self, failure: OpenError) {
-        self.state.lock().prepares.push_back(failure);
+        let says = Unprepared::Says(failure);
+        self.state.lock().prepares.push_back(says);
+    }
+    /// A hook of the next instance ends its process with this status.
+    pub fn push_prepare_exit(&self, status: i32) {
+        let exits = Unprepared::Exits(status);
+        self.state.lock().prepares.push_back(exits);
     }
     /// How the next restores go.
     pub fn push_restores(&self, restores: impl IntoIterator<Item = Init>) {
@@ -340,7 +355,7 @@ impl FakeWorld {
         let restore = state.restores.pop_front().unwrap_or(Init::Fine);
         (Duration::from_millis(1), restore)
     }
-    pub(crate) fn next_prepare(&self) -> Option<OpenError> {
+    pub(crate) fn next_prepare(&self) -> Option<Unprepared> {
         self.state.lock().prepares.pop_front()
     }
     pub(crate) fn told(&self, instance: InstanceId, env: Vec<(String, String)>) {

@@ -11,7 +11,7 @@ use crate::{
     node::Node,
     pool::{
         Cell, HOPS_AHEAD, InitFailure, InitFailureKind, LaunchFailed, Phase,
-        launch::{Attempt, launch},
+        launch::{Attempt, end_of, launch},
     },
     route::Revision,
 };
@@ -187,7 +187,14 @@ async fn from_cell(node: &Node, cell: &Cell) -> Result<StartImage, NotMade> {
                 reason,
             });
         }
-        Err(OpenError::Broken { reason }) => return Err(NotMade::Refused { reason }),
+        // A hook that ends the process closes the line without a word: how it ended is the reason.
+        Err(OpenError::Broken { reason }) => {
+            let report = end_of(node, &*cell.instance).await;
+            return Err(match report.cause {
+                ExitCause::Destroyed => NotMade::Refused { reason },
+                cause => exited(&cause),
+            });
+        }
     }
     let deadline: Mono = clock.now() + TAKE_TIMEOUT;
     let taken = cell.instance.take_image(deadline).await;
