@@ -128,22 +128,23 @@ impl Engine {
         let node = &self.node;
         loop {
             let revisions = node.revisions();
-            let cells: Vec<_> = revisions.iter().flat_map(|r| r.pool.cells()).collect();
             let is_starting = revisions
                 .iter()
                 .any(|revision| revision.pool.counts().2 > 0)
                 || node.snapshots.counts().2 > 0
                 || node.stock.is_making();
             node.stock.clear().await;
-            if cells.is_empty() && !is_starting {
-                break;
-            }
-            for (cell, _, _) in &cells {
-                for revision in &revisions {
+            let mut is_empty = true;
+            for revision in &revisions {
+                for (cell, _, _) in revision.pool.cells() {
+                    is_empty = false;
                     revision.pool.remove(cell.id);
+                    // Whoever runs on it sees the exit and settles with it.
+                    cell.end_soon(node);
                 }
-                // Whoever runs on it sees the exit and settles with it.
-                cell.clone().end_soon(node);
+            }
+            if is_empty && !is_starting {
+                break;
             }
             if is_starting {
                 revisions.iter().for_each(|revision| revision.retire(node));

@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{MemoryBook, Snapshots, stock::Stock},
+    pool::{MemoryBook, Peopled, Snapshots, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) routes: Routes,
     pub(crate) admission: Admission,
     pub(crate) memory: MemoryBook,
+    /// The revisions that have instances.
+    pub(crate) peopled: Peopled,
     pub(crate) snapshots: Snapshots,
     /// Booted instances that are nobody's yet.
     pub(crate) stock: Stock,
@@ -71,6 +73,7 @@ impl Node {
             routes: Routes::new(),
             admission: Admission::new(parts.limits.account_concurrency),
             memory: MemoryBook::new(),
+            peopled: Peopled::default(),
             snapshots: Snapshots::new(),
             stock: Stock::default(),
             counters: Arc::default(),

@@ -21,6 +21,7 @@ mod keeper;
 mod launch;
 mod lease;
 mod memory;
+mod peopled;
 mod snapshots;
 mod starter;
 pub(crate) mod stock;
@@ -30,6 +31,7 @@ pub(crate) use chain::HOPS_AHEAD;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
+pub(crate) use peopled::Peopled;
 pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
 
@@ -65,6 +67,8 @@ pub(crate) struct Pool {
 
 struct State {
     retired: bool,
+    /// Whether the node's list of those with instances holds this one.
+    listed: bool,
     seats: HashMap<InstanceId, Seat>,
     /// Instances with a free slot, by core; the last one was used last.
     free: Vec<Vec<InstanceId>>,
@@ -152,6 +156,7 @@ impl Pool {
         Self {
             state: Mutex::new(State {
                 retired: false,
+                listed: false,
                 seats: HashMap::new(),
                 free: (0..cores.max(1)).map(|_| Vec::new()).collect(),
                 waiters: VecDeque::new(),
@@ -258,6 +263,13 @@ impl Pool {
         let idle = state.seats.iter().filter(|(_, seat)| seat.busy == 0);
         idle.map(|(id, seat)| (seat.idle_since, *id, seat.uses))
             .min()
+    }
+
+    /// Whether it has instances still; one that has none is told that it leaves the list.
+    fn stays_listed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.listed = !state.seats.is_empty();
+        state.listed
     }
 
     /// Takes an instance out whatever it does: it has ended, or is about to.

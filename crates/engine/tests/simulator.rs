@@ -217,6 +217,34 @@ async fn reserved_and_account_concurrency_turn_away_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn functions_that_take_turns_in_little_memory_find_each_others_instances() {
+    let each = 100 << 20;
+    let sim =
+        Sim::with(|parts| parts.config.memory_expected = freehold_domain::ids::Mebibytes(100))
+            .await;
+    sim.world.set_memory(2 * each, each);
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        sim.deploy(name, |_| {}).await;
+    }
+    // Each comes back after it had lost its only instance to another, again and again.
+    for round in 0..4 {
+        for (at, name) in names.into_iter().enumerate() {
+            sim.call(name, "x").await.unwrap();
+            let calls = round * names.len() + at + 1;
+            let evictions = sim.engine.stats().evictions as usize;
+            assert_eq!(
+                evictions,
+                calls.saturating_sub(2),
+                "{name} in round {round}"
+            );
+            assert!(sim.world.live() <= 2);
+        }
+    }
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_memory_is_short_idle_instances_go_then_starts_wait_then_429() {
     // Room for four instances of 100 MiB.
     let each = 100 << 20;

@@ -4,7 +4,6 @@
 //! starts wait in line, newcomers behind those that wait already. Waiters keep their own deadlines and leave when those pass.
 
 use crate::node::Node;
-use freehold_domain::time::Mono;
 use std::{
     sync::{
         Arc,
@@ -203,18 +202,13 @@ async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
 /// Ends the instance that has been idle longest, of whichever function, else drops a start image;
 /// `false` when there is neither.
 async fn evict_oldest(node: &Arc<Node>) -> bool {
-    let revisions = node.revisions();
-    let idle = revisions.iter().filter_map(|revision| {
-        let (since, id, uses): (Mono, _, _) = revision.pool.oldest_idle()?;
-        Some((since, id, uses, revision))
-    });
-    let Some((_, id, uses, revision)) = idle.min_by_key(|(since, id, _, _)| (*since, *id)) else {
+    let Some(idle) = node.peopled.oldest_idle() else {
         let again_after = node.parts.config.snapshots.again_after;
         return node
             .snapshots
             .drop_one(node.parts.clock.now() + again_after);
     };
-    if let Some(cell) = revision.pool.take_idle(id, uses) {
+    if let Some(cell) = idle.revision.pool.take_idle(idle.id, idle.uses) {
         cell.end().await;
         node.counters.evicted();
     }

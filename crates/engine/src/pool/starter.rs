@@ -195,7 +195,7 @@ impl Revision {
     /// replaced while it came up and nobody holds it.
     fn seat(self: &Arc<Self>, node: &Arc<Node>, cell: Cell, was_start: bool) -> Option<Arc<Cell>> {
         let (cell, now) = (Arc::new(cell), node.parts.clock.now());
-        {
+        let was_listed = {
             let mut state = self.pool.state.lock();
             state.starting -= usize::from(was_start);
             state.failures = 0;
@@ -216,6 +216,10 @@ impl Revision {
             if let Some(up) = &*cell.coming_up.lock() {
                 state.keep.came_up_in((up.start + up.init).as_secs_f64());
             }
+            std::mem::replace(&mut state.listed, true)
+        };
+        if !was_listed {
+            node.peopled.enter(self);
         }
         let looked_after = look_after(Arc::downgrade(node), self.clone(), cell.clone());
         node.spawn_on(cell.core, looked_after);

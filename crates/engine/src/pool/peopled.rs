@@ -1,0 +1,64 @@
+//! The revisions that have instances, for those who look for one to end.
+//!
+//! A node knows every revision that is routed to, a hundred thousand where there are as many
+//! functions; those with instances are few. A revision enters the list with its first instance and
+//! leaves it when somebody looks and finds none: to enter and to leave costs an invocation nothing.
+
+use crate::route::Revision;
+use freehold_domain::{ids::InstanceId, time::Mono};
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Peopled {
+    /// Locked before the state of any pool, never after it.
+    list: Mutex<Vec<Weak<Revision>>>,
+}
+
+/// An instance that idles, and who it belongs to.
+pub(crate) struct Idle {
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) id: InstanceId,
+    /// As counted when it was seen; another number says that it was used since.
+    pub(crate) uses: u64,
+}
+
+impl Peopled {
+    /// A revision has its first instance, or the first one since it left the list.
+    pub(super) fn enter(&self, revision: &Arc<Revision>) {
+        let mut list = self.list.lock();
+        // Nobody may be looking for a long time: what has left is let go before the list grows.
+        if list.len() == list.capacity() {
+            list.retain(|known| known.upgrade().is_some_and(|one| one.pool.stays_listed()));
+            let staying = list.len();
+            if staying > list.capacity() / 2 {
+                list.reserve(staying);
+            }
+        }
+        list.push(Arc::downgrade(revision));
+    }
+
+    /// The instance that has idled longest, of whichever function; none of a minimum.
+    pub(super) fn oldest_idle(&self) -> Option<Idle> {
+        let mut oldest: Option<(Mono, Idle)> = None;
+        self.list.lock().retain(|known| {
+            let Some(revision) = known.upgrade() else {
+                return false;
+            };
+            if !revision.pool.stays_listed() {
+                return false;
+            }
+            if let Some((since, id, uses)) = revision.pool.oldest_idle() {
+                let is_older = oldest
+                    .as_ref()
+                    .is_none_or(|(than, idle)| (since, id) < (*than, idle.id));
+                if is_older {
+                    oldest = Some((since, Idle { revision, id, uses }));
+                }
+            }
+            true
+        });
+        oldest.map(|(_, idle)| idle)
+    }
+}
