@@ -34,16 +34,19 @@ pub enum Embedded {
     Unpack,
     /// The child that compiles a WebAssembly module.
     Compile,
+    /// The child that takes a start image of a tenant's process.
+    Dump,
 }
 
 impl Embedded {
     /// Every embedded policy, for tests and for `doctor`.
-    pub const ALL: [Embedded; 5] = [
+    pub const ALL: [Embedded; 6] = [
         Embedded::Instance,
         Embedded::Carried,
         Embedded::Init,
         Embedded::Unpack,
         Embedded::Compile,
+        Embedded::Dump,
     ];
 
     /// The policy's text, as it lies in the repository.
@@ -54,6 +57,7 @@ impl Embedded {
             Embedded::Init => include_str!("../policies/init.json"),
             Embedded::Unpack => include_str!("../policies/unpack.json"),
             Embedded::Compile => include_str!("../policies/compile.json"),
+            Embedded::Dump => include_str!("../policies/dump.json"),
         }
     }
 

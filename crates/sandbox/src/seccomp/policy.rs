@@ -512,6 +512,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_dumper_traces_and_starts_names_and_speaks_to_nobody() {
+        let dump = super::super::Embedded::Dump.policy().unwrap();
+        let shut = [
+            "execve",
+            "execveat",
+            "fork",
+            "vfork",
+            "clone",
+            "clone3",
+            "socket",
+            "connect",
+            "bind",
+            "accept4",
+            "recvmsg",
+            "write",
+            "writev",
+            "mount",
+            "move_mount",
+            "unshare",
+            "setns",
+            "kill",
+            "pidfd_open",
+            "pidfd_getfd",
+            "process_vm_writev",
+            "bpf",
+            "io_uring_setup",
+            "memfd_create",
+            "unlinkat",
+            "renameat2",
+            "mkdirat",
+            "setuid",
+            "capset",
+            "prctl",
+            "ioctl",
+        ];
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let ask = |call: &str, first: u64, second: u64| {
+                let nr = number(call, arch)?;
+                let args = [first, second, 0, 0, 0, 0];
+                Some(dump.verdict(arch, arch.audit_value(), nr, &args))
+            };
+            for call in shut {
+                assert_ne!(ask(call, 0, 0), Some(Verdict::Allow), "{call}");
+            }
+            let (seize, trace_me, poke_text, attach, list_of_calls) = (0x4206, 0, 4, 16, 0x420c);
+            assert_eq!(ask("ptrace", seize, 0), Some(Verdict::Allow));
+            for request in [trace_me, poke_text, attach, list_of_calls] {
+                assert_eq!(ask("ptrace", request, 0), Some(Verdict::Errno(1)));
+            }
+            let (descriptor_owner, dup) = (8, 1030);
+            assert_eq!(ask("fcntl", 3, dup), Some(Verdict::Allow));
+            assert_eq!(ask("fcntl", 3, descriptor_owner), Some(Verdict::Errno(1)));
+        }
+    }
+
     /// A guest's core limit is 1, of which alone the kernel keeps a piped core handler of the host
     /// from running: it may be read, and set to nothing.
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fork ─▶ closes what it does not need ─▶ the host's /proc, the sandbox's ipc namespace
-//!   ─▶ the instance's uid, CAP_SYS_PTRACE alone ─▶ stop ─▶ refuse, by name ─▶ look ─▶ copy ─▶ say
+//!   ─▶ the instance's uid, CAP_SYS_PTRACE alone ─▶ its filter ─▶ stop ─▶ refuse, by name ─▶ look ─▶ copy ─▶ say
 //! ```
 //!
 //! It runs with the uid of whom it looks at, so that an error of its own opens nothing else of
@@ -16,7 +16,9 @@ use super::{
     look::{self, field, stat_fields, text},
     refuse::refuse,
 };
+use crate::seccomp::Embedded;
 use crate::sys::{
+    filter,
     identity::{self, cap},
     mounts, processes,
     restorer::{AUXILIARY_MAX, Frame, Head, KEPT_DESCRIPTORS},
@@ -26,7 +28,7 @@ use crate::sys::{
 use rustix::fs::{Mode, OFlags, open, openat};
 use std::{
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
@@ -180,6 +182,9 @@ fn prepare(subject: &Subject, answer: i32) -> Result<Found, Obstacle> {
     identity::no_new_privileges()?;
     // The change of ids cleared it.
     identity::die_with_parent()?;
+    // From here on it reads what a stranger wrote.
+    let program = Embedded::Dump.program().map_err(io::Error::other)?;
+    filter::install(&program)?;
     Ok(Found { pid, process, ipc })
 }
 

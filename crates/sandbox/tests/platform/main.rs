@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             let name = &args[2];
             let all = scenarios::ALL
                 .iter()
+                .chain(scenarios::MEASURES)
                 .chain(scenarios::HELPERS)
                 .chain(hostile::ALL)
                 .chain(doctor::ALL);
@@ -72,8 +73,9 @@ fn orchestrate(filter: Option<&str>) -> ExitCode {
 #[cfg(not(feature = "mutation"))]
 fn run_all(filter: Option<&str>, tree: &tempfile::TempDir) -> ExitCode {
     let mut failed = Vec::new();
+    let measures = filter.map_or(&[][..], |_| scenarios::MEASURES);
     let all = scenarios::ALL.iter().chain(hostile::ALL).chain(doctor::ALL);
-    for (name, _) in all {
+    for (name, _) in all.chain(measures) {
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }

@@ -2,7 +2,7 @@
 
 mod attacks;
 
-pub use attacks::{hostile, kills};
+pub use attacks::{dumper, hostile, kills};
 
 use super::*;
 use crate::tree::PYTHON;

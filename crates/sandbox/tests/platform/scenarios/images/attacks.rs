@@ -1,6 +1,7 @@
 //! Processes that do their worst while an image is taken of them, and kills at any time.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A process that does its worst while it is looked at: an error or an image in time, and nothing
 /// of it is left (the orchestrator looks).
@@ -94,6 +95,59 @@ L.mprotect(int(v[0], 16), 8192, 3)
         let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
         assert_eq!(talk.ask("out = 1").await, "1");
     });
+}
+
+/// Who looks into a process can do little else: no capability but to trace, and its filter is on.
+pub fn dumper() {
+    with_images(async |pool, began| {
+        let supervisor = supervisor_of(std::process::id() as i32);
+        let mut filtered = None;
+        for _ in 0..10 {
+            let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+            talk.ask("x = bytearray(os.urandom(1 << 20)) * 120").await;
+            let is_over = Arc::new(AtomicBool::new(false));
+            let over = is_over.clone();
+            let watch = std::thread::spawn(move || {
+                let mut filtered = None;
+                while !over.load(Ordering::Acquire) {
+                    filtered = filtered_dumper(supervisor).or(filtered);
+                }
+                filtered
+            });
+            let taken = instance.take_image(soon(began)).await;
+            is_over.store(true, Ordering::Release);
+            filtered = watch.join().expect("it only reads");
+            taken.expect("an image");
+            instance.exited().await;
+            if filtered.is_some() {
+                break;
+            }
+        }
+        let status = filtered.expect("a dumper with a filter, of ten that took a while");
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect(name)
+                .split_whitespace()
+                .next()
+                .expect("a value")
+                .to_owned()
+        };
+        assert_eq!(of("NoNewPrivs:"), "1");
+        // CAP_SYS_PTRACE, which is number 19.
+        for set in ["CapPrm:", "CapEff:"] {
+            assert_eq!(of(set), format!("{:016x}", 1 << 19), "{set}");
+        }
+        assert_eq!(of("CapBnd:"), format!("{:016x}", 0));
+        assert_ne!(of("Uid:"), "0");
+    });
+}
+
+/// What the kernel says of a dumper once it is filtered.
+fn filtered_dumper(supervisor: i32) -> Option<String> {
+    let workers = children(supervisor).into_iter().flat_map(children);
+    workers
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok())
+        .find(|status| status.contains("fh-dumper") && status.contains("\nSeccomp:\t2\n"))
 }
 
 /// Whoever is killed while images are taken and thawed: each wait ends, and nothing is left.
