@@ -218,6 +218,12 @@ pub enum ControlError {
         /// What is wrong, for its author.
         reason: String,
     },
+    /// Others' code takes all that judging code may take; nothing is wrong with this one.
+    #[error("the code was not looked at: {reason}")]
+    CodeWaits {
+        /// What is taken, for the operator.
+        reason: String,
+    },
     /// The principal does not reach the tenant.
     #[error("things of tenant {tenant} are out of reach")]
     Denied {

@@ -568,9 +568,10 @@ impl Control {
         let judged = self.runtimes.judge(&of.tenant, spec).await;
         judged.map_err(|error| match error {
             CodeError::Refused { reason } => ControlError::BadCode { reason },
-            CodeError::Failed { is_busy: true, .. } => ControlError::Contended {
-                name: "the compiler of WebAssembly".to_owned(),
-            },
+            CodeError::Failed {
+                is_busy: true,
+                reason,
+            } => ControlError::CodeWaits { reason },
             failed @ CodeError::Failed { .. } => {
                 ControlError::internal("preparing the code", failed.to_string())
             }

@@ -14,7 +14,7 @@ use freehold_domain::{
     record::{FunctionStateV1, Key, KeyPrefix, StatementV1, UpdateStateV1},
 };
 use std::collections::BTreeMap;
-use support::{new_function, settings, world, world_with, zip_of};
+use support::{BUSY_HANDLER, new_function, settings, world, world_with, zip_of};
 
 #[tokio::test]
 async fn a_new_function_is_pending_with_the_defaults() {
@@ -63,6 +63,12 @@ async fn refused(change: impl FnOnce(&mut NewFunction)) -> ControlError {
             .is_err()
     );
     error
+}
+
+#[tokio::test]
+async fn code_that_others_keep_from_being_looked_at_may_come_again() {
+    let error = refused(|new| new.settings.handler = Some(BUSY_HANDLER.to_owned())).await;
+    assert!(matches!(error, ControlError::CodeWaits { .. }), "{error:?}");
 }
 
 #[tokio::test]

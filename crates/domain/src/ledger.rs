@@ -27,6 +27,8 @@ pub enum Ending {
     InstanceLost,
     /// Its caller cancelled it and it was killed.
     Cancelled,
+    /// The machine had no room left for what it needed as it ran.
+    NoRoom,
 }
 
 /// The durable record of one attempt.

@@ -152,7 +152,7 @@ const KINDS: [StartKind; 4] = [
     StartKind::Template,
     StartKind::Restored,
 ];
-const ENDINGS: [Ending; 7] = [
+const ENDINGS: [Ending; 8] = [
     Ending::Success,
     Ending::FunctionError,
     Ending::Timeout,
@@ -160,6 +160,7 @@ const ENDINGS: [Ending; 7] = [
     Ending::Exited,
     Ending::InstanceLost,
     Ending::Cancelled,
+    Ending::NoRoom,
 ];
 const REASONS: [ThrottleReason; 5] = [
     ThrottleReason::ReservedConcurrency,

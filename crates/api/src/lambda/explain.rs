@@ -141,6 +141,9 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         ControlError::BadCode { reason } => error::invalid_parameter_value(format!(
             "The code of the function cannot be run: {reason}"
         )),
+        ControlError::CodeWaits { .. } => error::too_many_requests(
+            "Too much code is being compiled at this time; try again in some seconds".to_owned(),
+        ),
         ControlError::LimitExceeded { limit, max } => limit_exceeded(limit, max),
         ControlError::UnknownRuntime { name, .. } if DEPRECATED.contains(&name.as_str()) => {
             error::invalid_parameter_value(format!(

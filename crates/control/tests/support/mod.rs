@@ -10,9 +10,12 @@ use freehold_control::{
 };
 use freehold_domain::{
     BoxFuture, FunctionRef, Mono, Principal, Wall,
+    ids::TenantId,
     limits::Limits,
-    ports::{Clock, Expect, Fence, Ids, Op, Records, SealError, Sealer, Storage},
-    record::{self, FunctionStateV1, FunctionV1, Key, Sealed, TenantV1, UpdateStateV1},
+    ports::{Clock, CodeError, Expect, Fence, Ids, Op, Records, SealError, Sealer, Storage},
+    record::{
+        self, FunctionStateV1, FunctionV1, Key, RevisionSpecV1, Sealed, TenantV1, UpdateStateV1,
+    },
 };
 use freehold_testkit::storage::MemoryStorage;
 use std::sync::{
@@ -94,7 +97,19 @@ impl RuntimeCheck for TestRuntimes {
             _ => Err("install python3.12 or nodejs20.x".into()),
         }
     }
+
+    fn judge(&self, _: &TenantId, spec: &RevisionSpecV1) -> BoxFuture<'_, Result<(), CodeError>> {
+        let busy = CodeError::Failed {
+            reason: "every place is taken".to_owned(),
+            is_busy: true,
+        };
+        let is_busy = spec.handler.as_deref() == Some(BUSY_HANDLER);
+        Box::pin(std::future::ready(if is_busy { Err(busy) } else { Ok(()) }))
+    }
 }
+
+/// Code with this handler finds others' in its way.
+pub const BUSY_HANDLER: &str = "busy.handler";
 
 pub struct World {
     pub control: Arc<Control>,

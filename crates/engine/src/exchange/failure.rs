@@ -170,7 +170,12 @@ impl Failure {
             reason: ThrottleReason::MachineMemory,
             retry_after: None,
         });
-        Self { usage, ..lost }
+        Self {
+            ending: Ending::NoRoom,
+            status: Status::Error("NoRoom".to_owned()),
+            usage,
+            ..lost
+        }
     }
 
     /// Not the function's fault.
@@ -301,5 +306,12 @@ mod tests {
             failure.answer.err(),
             Some(InvokeError::InstanceLost { reason })
         );
+        // To be turned away is no loss: the caller may come again.
+        let turned_away = Failure::found_no_room(InstanceUsage::default());
+        assert_eq!(turned_away.ending, Ending::NoRoom);
+        assert!(matches!(
+            turned_away.answer,
+            Err(InvokeError::Throttled { .. })
+        ));
     }
 }
