@@ -61,6 +61,10 @@ use_target_folder
 cd "$ROOT" || exit 2
 work=$(mktemp -d "${TMPDIR:-/tmp}/freehold-make-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+# Data folders with assembled runtimes. Reached by the user that a server drops to, so not below
+# root's closed home.
+assembled=$CACHE/test-assembled
+! is_root || assembled=/var/cache/freehold/test-assembled
 
 # Licences and sources: the tool is built once per version and kept in the cache.
 # Without default features it needs no TLS stack and no git; 2.6 minutes on two cores, once.
@@ -79,12 +83,22 @@ deny() {
   "$root/bin/cargo-deny" --log-level error --all-features --locked check licenses bans sources
 }
 
+# Binaries and tests in one go, so that all they share is compiled once. The features of what is
+# shared are then those that any of them asks for: the binary under test is not bit by bit the one of
+# `make run`, it has what tests ask of dependencies, tokio's clock that can be stopped among it.
+everything() {
+  rm -f "$FREEHOLD_BIN" # of an earlier run, should this one fail
+  cargo build --quiet --locked --release --workspace --bins --tests --keep-going
+}
+
 rust_tests() {
   step "tests of the crates"
-  local log=$work/rust.log
+  local log=$work/rust.log begun=$SECONDS
   # Each test has its line in the log, for the counts; on the screen only what is not plain success.
-  cargo test --locked --release --workspace --no-fail-fast 2>&1 | tee "$log" |
-    grep -vE '^( +(Compiling|Downloaded|Downloading|Finished|Running|Doc-tests) |running [0-9]+ tests?$|test .* \.\.\. (ok|ignored.*)$|$)'
+  # The same targets as were built. Documentation has no examples to run: rustdoc would compile every
+  # crate again to find that out.
+  cargo test --locked --release --workspace --tests --no-fail-fast 2>&1 | tee "$log" |
+    grep -vE '^( +(Compiling|Downloaded|Downloading|Finished|Running) |running [0-9]+ tests?$|test .* \.\.\. (ok|ignored.*)$|test result: ok\.|$)'
   local status=${PIPESTATUS[0]}
   local sums
   sums=$(awk '/^test result: /{p+=$4; f+=$6; s+=$8} END{print p+0, f+0, s+0}' "$log")
@@ -96,6 +110,7 @@ rust_tests() {
     failures+=("tests of the crates (exit $status)")
   fi
   grep -E '^test .* \.\.\. ignored' "$log" | sed 's/^test /SKIPPED /'
+  note "$sums (passed, failed, skipped) in $((SECONDS - begun)) s"
 }
 
 # pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Two files run
@@ -103,14 +118,12 @@ rust_tests() {
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
-  # Reached by the user that a server drops to, so not below root's closed home.
-  local assembled=$CACHE/test-assembled
-  ! is_root || assembled=/var/cache/freehold/test-assembled
   mkdir -p "$assembled"
   PYTHONDONTWRITEBYTECODE=1 FREEHOLD_NODE_MODULES=$CACHE/node/node_modules FREEHOLD_CACHE=$CACHE \
     FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
-    --quiet -rsfE --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
+    --quiet -rsfE --durations=20 --durations-min=2 \
+    --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
   status=$?
   local sums
   sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'
@@ -135,20 +148,27 @@ PY
   fi
 }
 
+# The assembled runtimes of the tests serve here too: a first start would copy them anew each time.
+smoke() {
+  FREEHOLD_BENCH=$CARGO_TARGET_DIR/release/freehold-bench FREEHOLD_TEST_ASSEMBLED=$assembled \
+    quietly "$ROOT/benches/run.sh" --smoke \
+    warm cold idle throughput growth burst density flood neighbours
+}
+
 case $part in
   all)
     check "format" cargo fmt --all --check
     check "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     check "licences, bans, sources" deny
-    check "layering" cargo run --quiet --locked --release --package xtask -- layering
-    check "generated code is current" cargo run --quiet --locked --release --package xtask -- codegen --check
-    check "the release binary builds" build_binary
+    check "binaries and tests build" everything
+    check "layering" "$CARGO_TARGET_DIR/release/xtask" layering
+    check "generated code is current" "$CARGO_TARGET_DIR/release/xtask" codegen --check
     rust_tests
     step "tests from outside"
     if [ -x "$FREEHOLD_BIN" ]; then
       pytests tests
       # A few samples, so that what measures keeps working; the figures say nothing.
-      check "benches run" quietly "$ROOT/benches/run.sh" --smoke warm cold idle throughput growth burst density flood neighbours
+      check "benches run" smoke
     else
       pytests tests/runtimes
       failures+=("tests from outside: there is no binary to test")

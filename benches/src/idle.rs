@@ -20,7 +20,7 @@ const CONFIG: &str = "[instances]\nidle_timeout = \"1s\"\n";
 /// Measures and prints.
 pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let (count, watched, settle) = if smoke {
-        (3, Duration::from_secs(2), Duration::from_secs(1))
+        (3, Duration::from_secs(1), Duration::from_millis(200))
     } else {
         (100, Duration::from_secs(60), Duration::from_secs(70))
     };

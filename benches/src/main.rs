@@ -5,6 +5,7 @@
 //! today fails nothing. What it does assert, by its exit code, is that every answer was right and,
 //! for `hangups`, that nothing is left.
 
+mod assembled;
 mod bare;
 mod burst;
 mod calls;

@@ -2,6 +2,7 @@
 
 use crate::{
     Failure,
+    assembled::Assembled,
     client::{Connection, Target},
     processes,
     requests::Caller,
@@ -37,6 +38,7 @@ pub struct Server {
     child: Child,
     bin: PathBuf,
     folder: TempDir,
+    assembled: Option<Assembled>,
     address: SocketAddr,
     admin: SocketAddr,
     environment: Vec<(&'static str, String)>,
@@ -55,20 +57,24 @@ struct RootKey {
     secret_access_key: String,
 }
 
-/// Spawns the server over what lies in `folder`.
-fn serve(bin: &Path, folder: &Path) -> std::io::Result<Child> {
+/// Spawns the server over `data`; all else of it lies in `folder`.
+fn serve(bin: &Path, folder: &Path, data: &Path) -> std::io::Result<Child> {
     let told = fs::File::create(folder.join("server.log"))?;
     let mut command = Command::new(bin);
     command
         .arg("serve")
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .arg("--data")
-        .arg(folder.join("data"))
+        .arg(data)
         .arg("--config")
         .arg(folder.join("freehold.toml"))
         .env("FREEHOLD_LOG", "warn")
         .env("TMPDIR", folder.join("tmp"));
     command.stdout(told.try_clone()?).stderr(told).spawn()
+}
+
+fn data_of(assembled: Option<&Assembled>, folder: &TempDir) -> PathBuf {
+    assembled.map_or_else(|| folder.path().join("data"), |one| one.data().to_owned())
 }
 
 impl Server {
@@ -87,10 +93,13 @@ impl Server {
         fs::create_dir(&temporary)?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let assembled = Assembled::take()?;
+        let data = data_of(assembled.as_ref(), &folder);
         let mut server = Self {
-            child: serve(&bin, folder.path())?,
+            child: serve(&bin, folder.path(), &data)?,
             bin,
             folder,
+            assembled,
             address: nowhere,
             admin: nowhere,
             environment: Vec::new(),
@@ -102,7 +111,7 @@ impl Server {
     /// Stops it and starts it again over the same data.
     pub fn restart(&mut self) -> Result<(), Failure> {
         self.terminate()?;
-        self.child = serve(&self.bin, self.folder.path())?;
+        self.child = serve(&self.bin, self.folder.path(), &self.data())?;
         self.greeted()
     }
 
@@ -212,7 +221,7 @@ impl Server {
 
     /// The data folder.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        data_of(self.assembled.as_ref(), &self.folder)
     }
 
     /// Runs a command of the binary as its user would, and returns its JSON.

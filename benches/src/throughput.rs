@@ -69,7 +69,7 @@ pub async fn run(
     only: &[String],
 ) -> Result<(), Failure> {
     let (rounds, span) = if smoke {
-        (1, Duration::from_millis(300))
+        (1, Duration::from_millis(90))
     } else {
         (5, Duration::from_millis(1500))
     };
