@@ -14,6 +14,7 @@
 
 const console_ = require('./console.js');
 const errors = require('./errors.js');
+const trace = require('./trace.js');
 
 require('./interfaces.js').patch();
 
@@ -129,7 +130,7 @@ function exitOnly(_error, code) {
 
 function run(handler, serve, event, done) {
   console_.setRequest(event.id, event.tenantId);
-  if (event.trace) process.env._X_AMZN_TRACE_ID = event.trace; else delete process.env._X_AMZN_TRACE_ID;
+  trace.setHeader(event.trace);
   const leave = (code) => () => process.exit(code);
   fatal = (error, code) => client.postError(event.id, error, true).then(leave(code), leave(code));
   const { id, body } = event;

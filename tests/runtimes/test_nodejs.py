@@ -95,6 +95,42 @@ def test_context_has_every_documented_attribute(node):
         assert "Cannot parse ClientContext as json" in f.failure(headers={"Lambda-Runtime-Client-Context": "{"})["errorMessage"]
 
 
+def test_the_trace_is_true_wherever_it_is_read(node):
+    code = """
+const { execSync } = require('child_process');
+const NAME = '_X_AMZN_TRACE_ID';
+const seen = () => [process.env[NAME], { ...process.env }[NAME], Object.keys(process.env).includes(NAME), NAME in process.env];
+exports.handler = async () => {
+  const found = [...seen(), execSync('echo $' + NAME).toString().trim()];
+  process.env[NAME] = 'mine';
+  found.push(process.env[NAME]);
+  delete process.env[NAME];
+  process.env.OTHER = 1;
+  return [...found, ...seen(), process.env.OTHER, delete process.env.OTHER, process.env.OTHER, typeof process.env.toString];
+};"""
+    with run(node, code) as f:
+        for at in (1, 2):
+            root = "Root=1-%d" % at
+            assert f.call() == [root, root, True, True, root, "mine", None, None, False, False, "1", True, None, "function"]
+
+
+def test_traces_fill_no_memory(node):
+    code = """
+exports.handler = async (event) => {
+  if (!event) return 0;
+  const rows = require('fs').readFileSync('/proc/self/smaps', 'utf8').split('[heap]').slice(1);
+  return rows.reduce((sum, row) => sum + Number(/Rss: +([0-9]+)/.exec(row)[1]), 0);
+};"""
+    with run(node, code) as f:
+        heap = []
+        for events in (8000, 12000):
+            for at in range(events):
+                f.call(headers={"Lambda-Runtime-Trace-Id": "Root=1-%08d;Parent=%0120d" % (at, events)})
+            heap.append(f.call(True))
+        # Every value kept would be 2 MB.
+        assert heap[1] - heap[0] < 1000, heap
+
+
 def test_errors_are_the_callers_and_the_next_event_is_served(node):
     for code in (
         "exports.handler = async (e) => { if (e) throw new TypeError('Error: some_error_msg'); return 'ok'; };",

@@ -93,6 +93,39 @@ def handler(event, c):
         assert error["errorMessage"].startswith("Unable to parse Client Context JSON: ")
 
 
+def test_the_trace_is_true_wherever_it_is_read(python):
+    code = """
+import os, subprocess
+NAME = "_X_AMZN_TRACE_ID"
+def handler(event, c):
+    child = subprocess.run(["sh", "-c", "echo $" + NAME], stdout=subprocess.PIPE).stdout.decode().strip()
+    piped, forked = os.popen("echo $" + NAME).read().strip(), os.fork()
+    if not forked:
+        os.execvp("sh", ["sh", "-c", 'test "$%s" = "%s"' % (NAME, os.environ[NAME])])
+    return [os.environ[NAME], dict(os.environ)[NAME], child, piped, os.waitpid(forked, 0)[1]]
+"""
+    with run(python, code) as f:
+        for at in (1, 2, 3):
+            assert f.call() == ["Root=1-%d" % at] * 4 + [0]
+
+
+def test_traces_fill_no_memory(python):
+    code = """
+def handler(event, c):
+    if event:
+        rows = open("/proc/self/smaps").read().split("[heap]")[1:]
+        return sum(int(row.split("Rss:")[1].split()[0]) for row in rows)
+"""
+    with run(python, code) as f:
+        heap = []
+        for events in (500, 8000):
+            for at in range(events):
+                f.call(headers={"Lambda-Runtime-Trace-Id": "Root=1-%08d;Parent=%0120d" % (at, events)})
+            heap.append(f.call(True))
+        # Every value kept would be 1.5 MB.
+        assert heap[1] - heap[0] < 400, heap
+
+
 def test_an_exception_is_the_callers_error_and_the_next_event_is_served(python):
     code = "def inner():\n    raise ValueError('Failed: some_error_msg')\ndef handler(event, context):\n    if event: inner()\n    return 'ok'\n"
     with run(python, code) as f:

@@ -39,6 +39,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         "streaming.js",
         include_str!("../../../runtimes/nodejs/streaming.js"),
     ),
+    (
+        "trace.js",
+        include_str!("../../../runtimes/nodejs/trace.js"),
+    ),
 ];
 const LAUNCHER: &str = include_str!("../../../runtimes/nodejs/bootstrap");
 

@@ -57,6 +57,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/python/freehold_runtime/output.py"),
     ),
     (
+        "freehold_runtime/trace.py",
+        include_str!("../../../runtimes/python/freehold_runtime/trace.py"),
+    ),
+    (
         "freehold_runtime/begin.py",
         include_str!("../../../runtimes/python/freehold_runtime/begin.py"),
     ),

@@ -13,6 +13,7 @@ import os
 import sys
 
 from . import begin, codec, context, logs, output
+from .trace import set_header as set_trace_header
 
 # Exit codes of Lambda's runtime when a hook fails.
 _EXIT_BEFORE_SNAPSHOT, _EXIT_AFTER_RESTORE = 64, 65
@@ -171,10 +172,7 @@ def init(line):
 def serve(line, function, request_id, deadline, arn, trace, client_context, body,
           identity=None, tenant_id=None, is_json=True):
     logs.set_request(request_id, tenant_id)
-    if trace:
-        os.environ["_X_AMZN_TRACE_ID"] = trace
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    set_trace_header(trace)
     try:
         lambda_context = context.LambdaContext(
             request_id,

@@ -8,7 +8,7 @@ see, and refuses to know anything of a function: the module that it imports is i
 import os
 import sys
 
-from . import begin, codec, context, faults, fresh, logs
+from . import begin, codec, context, faults, fresh, logs, trace
 
 _BODY = b'{"text": "\\u00e9", "numbers": [1, 2.5, -3e8], "nothing": null, "nested": {"is": [true]}}'
 _EVENT = ("00000000-0000-0000-0000-000000000000", 0, "arn", "Root=1", None, _BODY)
@@ -77,7 +77,7 @@ def run(serve):
         codec.encode(faults.current("")[1])
     logs.rehearse()
     logs.set_request(None, None)
-    os.environ.pop("_X_AMZN_TRACE_ID", None)
+    trace.set_header(None)
 
 
 def _become():
