@@ -93,6 +93,9 @@ enum What {
         /// Only rows whose name holds one of these, and the echo
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
+        /// Requests at once
+        #[arg(long, default_value_t = throughput::CONNECTIONS)]
+        connections: usize,
     },
     /// Instructions and system calls per warm invocation, and whether they grow
     Instructions {
@@ -145,9 +148,11 @@ fn main() -> ExitCode {
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),
-            What::Throughput { peers, only } => {
-                throughput::run(&args.bin, args.smoke, peers.clone(), only).await
-            }
+            What::Throughput {
+                peers,
+                only,
+                connections,
+            } => throughput::run(&args.bin, args.smoke, peers.clone(), only, *connections).await,
             What::Instructions { addresses } => {
                 instructions::run(&args.bin, args.smoke, addresses.as_deref()).await
             }

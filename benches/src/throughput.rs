@@ -24,7 +24,8 @@ use std::{
     time::Duration,
 };
 
-const CONNECTIONS: usize = 16;
+/// Connections at once, where the command does not say.
+pub const CONNECTIONS: usize = 16;
 /// Goals: of the echo, in percent, by row.
 const GOALS: [(&str, f64); 3] = [
     ("python url", 13.0),
@@ -67,6 +68,7 @@ pub async fn run(
     smoke: bool,
     peers: Option<PathBuf>,
     only: &[String],
+    connections: usize,
 ) -> Result<(), Failure> {
     let (rounds, span) = if smoke {
         (1, Duration::from_millis(90))
@@ -75,10 +77,10 @@ pub async fn run(
     };
     for is_split in [true, false] {
         let cores = Cores::split()?;
-        let start = || start(bin, smoke, peers.as_deref(), &cores, is_split, only);
+        let start = || start(bin, smoke, peers.as_deref(), &cores, is_split, only, connections);
         let (mut rows, held) = start()?;
         println!(
-            "\nwarm throughput, {CONNECTIONS} connections, {rounds} rounds of {span:?}, {}\n",
+            "\nwarm throughput, {connections} connections, {rounds} rounds of {span:?}, {}\n",
             if is_split {
                 format!("generator on a core of its own: {}", cores.describe())
             } else {
@@ -87,7 +89,7 @@ pub async fn run(
         );
         for _ in 0..rounds {
             for row in &mut rows {
-                let round = row.round(span)?;
+                let round = row.round(span, connections)?;
                 row.rounds.push(round);
             }
         }
@@ -113,6 +115,7 @@ fn start(
     cores: &Cores,
     is_split: bool,
     only: &[String],
+    connections: usize,
 ) -> Result<(Vec<Row>, Held), Failure> {
     fn beside<T>(
         cores: &Cores,
@@ -149,7 +152,7 @@ fn start(
     let rust = functions::deploy(&server, Language::Rust)?;
     add("rust url", &rust, hello, server.pid(), true, 0);
     let function = server.sources().join("hello-rust/bootstrap");
-    let bare = beside(cores, is_split, || Bare::start(&function, CONNECTIONS))?;
+    let bare = beside(cores, is_split, || Bare::start(&function, connections))?;
     add(
         "bare Runtime API, rust",
         &bare.target,
@@ -220,7 +223,7 @@ fn start(
 }
 
 impl Row {
-    fn round(&self, span: Duration) -> Result<Round, Failure> {
+    fn round(&self, span: Duration, connections: usize) -> Result<Round, Failure> {
         let request = match &self.ask {
             Ask::Plain(request) => request.clone(),
             Ask::Signed(caller, function) if self.bytes > 0 => {
@@ -238,7 +241,7 @@ impl Row {
                 .all_good()
                 .map_err(|failure| format!("{}: {failure}", self.name).into())
         };
-        let mut lines = Lines::open(self.address, CONNECTIONS)?;
+        let mut lines = Lines::open(self.address, connections)?;
         run(&mut lines, span / 3)?;
         let before = self.spent();
         let came = run(&mut lines, span)?;
