@@ -186,7 +186,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     /// The 64 digits; every ledger entry holds some.
-    fn hex(&self) -> [u8; 64] {
+    pub fn hex(&self) -> [u8; 64] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 64];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {

@@ -3,6 +3,7 @@
 use crate::{
     ids::{Digest, FunctionRef, InstanceId, InvocationId, Qualifier},
     invocation::Source,
+    json::Object,
     outcome::Usage,
     time::Wall,
     trace::TraceHeader,
@@ -58,4 +59,123 @@ pub struct LedgerEntry {
     pub usage: Usage,
     /// How it ended.
     pub ending: Ending,
+}
+
+/// What an entry takes, names of usual length in it; a longer one grows.
+const ENTRY_BYTES: usize = 1024;
+
+impl LedgerEntry {
+    /// The entry's JSON text, as `serde_json` would write it: every invocation waits for it.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(ENTRY_BYTES);
+        let mut entry = Object::begin(&mut out);
+        entry.uuid("id", self.id.0);
+        entry.object("function", |function| {
+            function.text("tenant", self.function.tenant.as_str());
+            function.text("region", self.function.region.as_str());
+            function.text("name", self.function.name.as_str());
+        });
+        match &self.revision {
+            Qualifier::Latest => entry.plain("revision", "Latest"),
+            other => entry.value("revision", other),
+        }
+        entry.plain("runtime", self.runtime.hex());
+        entry.uuid("instance", self.instance.0);
+        entry.number("attempt", self.attempt);
+        match &self.source {
+            Source::Api => entry.plain("source", "Api"),
+            Source::Url => entry.plain("source", "Url"),
+            other => entry.value("source", other),
+        }
+        entry.object("trace", |trace| {
+            trace.number("root_seconds", self.trace.root_seconds);
+            trace.number("root_random", self.trace.root_random);
+            match self.trace.parent {
+                Some(parent) => trace.number("parent", parent),
+                None => trace.null("parent"),
+            }
+            trace.flag("sampled", self.trace.sampled);
+            trace.number("hops", self.trace.hops);
+        });
+        entry.number("received", self.received.0);
+        entry.number("memory_mib", self.memory_mib);
+        entry.object("usage", |usage| {
+            let of = &self.usage;
+            usage.number("queue_us", of.queue_us);
+            usage.number("start_us", of.start_us);
+            usage.number("init_us", of.init_us);
+            usage.number("run_us", of.run_us);
+            usage.number("billed_ms", of.billed_ms);
+            usage.number("cpu_us", of.cpu_us);
+            usage.number("memory_peak_bytes", of.memory_peak_bytes);
+            usage.number("bytes_in", of.bytes_in);
+            usage.number("bytes_out", of.bytes_out);
+        });
+        match self.ending {
+            Ending::Success => entry.plain("ending", "success"),
+            other => entry.value("ending", &other),
+        }
+        entry.end();
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_entry_is_written_as_serde_would() {
+        let digest = Digest(std::array::from_fn(|at| at as u8 * 7));
+        let entry = |revision, source, parent, ending| LedgerEntry {
+            id: InvocationId(Uuid::from_u128(1 << 100 | 77)),
+            function: FunctionRef {
+                tenant: "105032882907".parse().unwrap(),
+                region: "us-east-1".parse().unwrap(),
+                name: "hello-python".parse().unwrap(),
+            },
+            revision,
+            runtime: digest,
+            instance: InstanceId(Uuid::max()),
+            attempt: 3,
+            source,
+            trace: TraceHeader {
+                root_seconds: 5,
+                root_random: u128::MAX >> 32,
+                parent,
+                sampled: true,
+                hops: 2,
+            },
+            received: Wall(-1),
+            memory_mib: 128,
+            usage: Usage {
+                queue_us: 1,
+                start_us: 2,
+                init_us: 3,
+                run_us: 4,
+                billed_ms: 5,
+                cpu_us: 6,
+                memory_peak_bytes: 7,
+                bytes_in: 8,
+                bytes_out: u64::MAX,
+            },
+            ending,
+        };
+        for entry in [
+            entry(Qualifier::Latest, Source::Url, None, Ending::Success),
+            entry(Qualifier::Revision(7), Source::Api, Some(9), Ending::OutOfMemory),
+            entry(
+                Qualifier::Alias("live".parse().unwrap()),
+                Source::Trigger("a\"b".to_owned()),
+                Some(0),
+                Ending::FunctionError,
+            ),
+            entry(Qualifier::Latest, Source::Queue, None, Ending::Timeout),
+        ] {
+            let text = entry.to_json();
+            assert_eq!(text, serde_json::to_vec(&entry).unwrap());
+            assert_eq!(serde_json::from_slice::<LedgerEntry>(&text).unwrap(), entry);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod ids;
 pub mod invocation;
+pub mod json;
 pub mod ledger;
 pub mod limits;
 pub mod logs;

@@ -16,9 +16,6 @@ use freehold_domain::{
 };
 use std::time::Duration;
 
-/// What an entry takes, names of usual length in it; a longer one grows.
-const ENTRY_BYTES: usize = 1024;
-
 /// Settles an invocation.
 ///
 /// Errors: what the platform did wrong; [`InvokeError::NotRecorded`] when the ledger cannot
@@ -70,9 +67,7 @@ pub(crate) fn settle(
         usage,
         ending,
     };
-    let mut frame = Vec::with_capacity(ENTRY_BYTES);
-    serde_json::to_writer(&mut frame, &entry).expect("an entry has string keys alone");
-    let written = node.parts.ledger.append(core.0, &frame);
+    let written = node.parts.ledger.append(core.0, &entry.to_json());
     let is_restored = waited && came_up == CameUp::Restored;
     node.counters.settled(ending, &usage, waited, is_restored);
     if lease.is_none() {

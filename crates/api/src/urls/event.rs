@@ -3,57 +3,10 @@
 use super::ResolvedUrl;
 use crate::{Api, request::Request, route::UrlTarget};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use freehold_domain::{Principal, Wall};
+use freehold_domain::{Principal, Wall, json::Object};
 use http::{HeaderValue, header};
 use percent_encoding::percent_decode_str;
-use serde::{Serialize, Serializer};
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
-    version: &'static str,
-    route_key: &'static str,
-    raw_path: &'a str,
-    raw_query_string: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cookies: Option<Vec<String>>,
-    headers: Pairs<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_string_parameters: Option<BTreeMap<String, String>>,
-    request_context: Context<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
-    is_base64_encoded: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Context<'a> {
-    account_id: String,
-    api_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    authorizer: Option<serde_json::Value>,
-    domain_name: String,
-    domain_prefix: &'a str,
-    http: Http<'a>,
-    request_id: String,
-    route_key: &'static str,
-    stage: &'static str,
-    time: String,
-    time_epoch: i64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Http<'a> {
-    method: &'a str,
-    path: &'a str,
-    protocol: &'static str,
-    source_ip: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-}
 
 /// The event's JSON text. The raw path stays percent-encoded, the context's is decoded, and the
 /// function never sees the caller's signature.
@@ -73,45 +26,60 @@ pub(super) fn build(
     let raw_query = request.parts.uri.query().unwrap_or("");
     let at = api.clock.wall();
     let (body, is_base64_encoded) = body_text(request);
-    let event = Event {
-        version: "2.0",
-        route_key: "$default",
-        raw_path: &target.path,
-        raw_query_string: raw_query,
-        cookies: cookies(request),
-        headers: headers(request, &domain, resolved.url.signed),
-        query_string_parameters: parameters(raw_query),
-        request_context: Context {
-            account_id: who
-                .tenant()
-                .map_or_else(|| "anonymous".to_owned(), ToString::to_string),
-            api_id: id,
-            authorizer: authorizer(who),
-            domain_name: domain.clone(),
-            domain_prefix: id,
-            http: Http {
-                method: request.parts.method.as_str(),
-                path: &path,
-                protocol: "HTTP/1.1",
-                source_ip: request.peer.to_string(),
-                user_agent: request.header("user-agent"),
-            },
-            request_id: request.id.to_string(),
-            route_key: "$default",
-            stage: "$default",
-            time: common_log_time(at),
-            time_epoch: at.millis(),
-        },
-        body,
-        is_base64_encoded,
-    };
-    let mut text = Vec::with_capacity(1024 + event.body.as_ref().map_or(0, String::len));
-    serde_json::to_writer(&mut text, &event).expect("text keys and values always serialise");
-    text
+    let room = 1024 + body.as_ref().map_or(0, String::len);
+    let mut out = Vec::with_capacity(room);
+    let mut event = Object::begin(&mut out);
+    event.plain("version", "2.0");
+    event.plain("routeKey", "$default");
+    event.text("rawPath", &target.path);
+    event.text("rawQueryString", raw_query);
+    if let Some(cookies) = cookies(request) {
+        event.value("cookies", &cookies);
+    }
+    event.object("headers", |all| {
+        for (name, value) in headers(request, &domain, resolved.url.signed) {
+            all.foreign(name, &value);
+        }
+    });
+    if let Some(parameters) = parameters(raw_query) {
+        event.value("queryStringParameters", &parameters);
+    }
+    event.object("requestContext", |context| {
+        match who.tenant() {
+            Some(tenant) => context.text("accountId", tenant.as_str()),
+            None => context.plain("accountId", "anonymous"),
+        }
+        context.text("apiId", id);
+        if let Some(authorizer) = authorizer(who) {
+            context.value("authorizer", &authorizer);
+        }
+        context.text("domainName", &domain);
+        context.text("domainPrefix", id);
+        context.object("http", |http| {
+            http.text("method", request.parts.method.as_str());
+            http.text("path", &path);
+            http.plain("protocol", "HTTP/1.1");
+            http.plain("sourceIp", request.peer.to_string());
+            if let Some(agent) = request.header("user-agent") {
+                http.text("userAgent", agent);
+            }
+        });
+        context.uuid("requestId", request.id.0);
+        context.plain("routeKey", "$default");
+        context.plain("stage", "$default");
+        with_common_log_time(at, |text| context.plain("time", text));
+        context.number("timeEpoch", at.millis());
+    });
+    if let Some(body) = body {
+        event.text("body", &body);
+    }
+    event.flag("isBase64Encoded", is_base64_encoded);
+    event.end();
+    out
 }
 
 /// The second of `at` as web servers log it. Written once for each second and thread.
-fn common_log_time(at: Wall) -> String {
+fn with_common_log_time(at: Wall, then: impl FnOnce(&str)) {
     thread_local! {
         static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
     }
@@ -122,8 +90,8 @@ fn common_log_time(at: Wall) -> String {
             *text = time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
             *last = second;
         }
-        text.clone()
-    })
+        then(text);
+    });
 }
 
 fn authorizer(who: &Principal) -> Option<serde_json::Value> {
@@ -173,17 +141,13 @@ fn is_for_the_function(name: &str, signed: bool) -> bool {
     }
 }
 
-/// Names and values as an object, in the order of the names.
-struct Pairs<'a>(Vec<(&'a str, Cow<'a, str>)>);
-
-impl Serialize for Pairs<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
-/// Lower-case names, repeated values joined by commas; cookies stand apart.
-fn headers<'a>(request: &'a Request, domain: &'a str, signed: bool) -> Pairs<'a> {
+/// In the order of their names, which are lower-case, repeated values joined by commas; cookies
+/// stand apart.
+fn headers<'a>(
+    request: &'a Request,
+    domain: &'a str,
+    signed: bool,
+) -> Vec<(&'a str, Cow<'a, str>)> {
     let all = &request.parts.headers;
     // What `Connection` names is for this hop, too.
     let hop: Vec<String> = all
@@ -222,7 +186,7 @@ fn headers<'a>(request: &'a Request, domain: &'a str, signed: bool) -> Pairs<'a>
         found.push((TRACE, Cow::Owned(trace.to_string())));
     }
     found.sort_unstable_by_key(|(name, _)| *name);
-    Pairs(found)
+    found
 }
 
 fn cookies(request: &Request) -> Option<Vec<String>> {
