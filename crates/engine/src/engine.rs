@@ -128,12 +128,13 @@ impl Engine {
         let node = &self.node;
         loop {
             let revisions = node.revisions();
+            // First, since what has left its shelf by then is known to be on its way.
+            node.stock.clear().await;
             let is_starting = revisions
                 .iter()
                 .any(|revision| revision.pool.counts().2 > 0)
                 || node.snapshots.counts().2 > 0
                 || node.stock.is_making();
-            node.stock.clear().await;
             let mut is_empty = true;
             for revision in &revisions {
                 for (cell, _, _) in revision.pool.cells() {

@@ -78,7 +78,7 @@ pub(crate) enum Ahead {
 pub(crate) struct Stock {
     shelves: Mutex<HashMap<ShelfKey, Shelf>>,
     pub(crate) templates: Templates,
-    /// Instances that boot right now.
+    /// Instances that boot right now, or that a keeper ends.
     making: AtomicUsize,
 }
 
@@ -278,6 +278,7 @@ async fn keep(node: Weak<Node>, key: ShelfKey, wake: Arc<Notify>) {
             Step::Over => return,
             Step::End(spare) => {
                 spare.end().await;
+                strong.stock.making.fetch_sub(1, Ordering::AcqRel);
             }
             Step::Make => {
                 strong.stock.make(&strong, key).await;
@@ -304,11 +305,11 @@ impl Stock {
         };
         let wanted = if stops { 0 } else { shelf.demand.wanted(now) };
         let ended = shelf.ready.iter().position(Spare::has_ended);
-        if let Some(ended) = ended {
-            return Step::End(Box::new(shelf.ready.remove(ended)));
-        }
-        if shelf.ready.len() > wanted {
-            return Step::End(Box::new(shelf.ready.remove(0)));
+        let surplus = (shelf.ready.len() > wanted).then_some(0);
+        if let Some(ends) = ended.or(surplus) {
+            // Before it leaves the shelf: a shutdown that finds none there must know of this one.
+            self.making.fetch_add(1, Ordering::AcqRel);
+            return Step::End(Box::new(shelf.ready.remove(ends)));
         }
         if wanted == 0 {
             shelves.remove(&key);
@@ -341,7 +342,6 @@ impl Stock {
         self.making.fetch_add(1, Ordering::AcqRel);
         self.templates.see_to(node, key, &contract).await;
         let made = boot::make(node, key, &contract, expected_bytes).await;
-        self.making.fetch_sub(1, Ordering::AcqRel);
         let now = node.parts.clock.now();
         let left_over = {
             let mut shelves = self.shelves.lock();
@@ -377,6 +377,7 @@ impl Stock {
         if let Some(spare) = left_over {
             spare.end().await;
         }
+        self.making.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Ends one for its memory; `false` when there is none.
@@ -414,7 +415,7 @@ impl Stock {
         self.templates.clear();
     }
 
-    /// Whether any is being made.
+    /// Whether any is being made, or ended by who keeps its shelf.
     pub(crate) fn is_making(&self) -> bool {
         self.making.load(Ordering::Acquire) > 0
     }
