@@ -1,11 +1,9 @@
 //! Two cores as the server makes them: a thread and a runtime each, real time, real hand-overs.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{ids::CoreId, outcome::OutcomeKind, ports::Invoke};
 use freehold_testkit::sandbox::Timing;
 use std::{sync::Arc, time::Duration};
-use support::*;
 
 /// A core's thread; ends when the sender is dropped.
 fn core(engine: Arc<freehold_engine::Engine>, core: CoreId) -> tokio::sync::oneshot::Sender<()> {

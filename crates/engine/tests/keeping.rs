@@ -1,7 +1,6 @@
 //! What is held, made ahead and kept ready while nobody calls.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{
     ids::Qualifier,
     ports::{Clock, ExitCause},
@@ -9,7 +8,6 @@ use freehold_domain::{
 use freehold_engine::keep::Policy;
 use freehold_testkit::sandbox::Init;
 use std::time::Duration;
-use support::*;
 
 const HOUR_MS: u64 = 3_600_000;
 

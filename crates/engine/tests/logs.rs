@@ -1,10 +1,8 @@
 //! Floods and odd lines through real pipes: lines in = lines stored + lines counted lost.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::logs::LineKind;
 use std::time::Duration;
-use support::*;
 
 #[tokio::test]
 async fn every_line_is_stored_or_counted_lost() {

@@ -1,7 +1,6 @@
 //! What one invocation comes to: answers, failures, their texts, their log and their bill.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{
     ids::Qualifier,
     ledger::Ending,
@@ -12,7 +11,6 @@ use freehold_domain::{
 };
 use freehold_testkit::sandbox::Init;
 use std::time::Duration;
-use support::*;
 
 const UNHANDLED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Unhandled);
 

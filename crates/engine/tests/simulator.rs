@@ -1,7 +1,6 @@
 //! Many invocations at once, by seed: what is conserved, what is bounded, what is fair.
 
-mod support;
-
+use crate::support::*;
 use fastrand::Rng;
 use freehold_domain::{
     body::Body,
@@ -13,7 +12,6 @@ use freehold_domain::{
 use freehold_engine::{EngineParts, InstanceState, keep::Policy};
 use freehold_testkit::sandbox::{Init, Timing};
 use std::{collections::HashMap, time::Duration};
-use support::*;
 
 fn roomy(parts: &mut EngineParts) {
     parts.limits.account_concurrency = 100_000;

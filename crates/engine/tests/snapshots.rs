@@ -1,8 +1,7 @@
 //! Start images of published revisions: made at publish, used by starts, made again, and in
 //! nobody's way.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{
     BoxFuture,
     ids::{Digest, Qualifier, TenantId},
@@ -13,7 +12,6 @@ use freehold_domain::{
 use freehold_engine::EngineParts;
 use freehold_testkit::sandbox::Init;
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
-use support::*;
 
 const IMAGE_BYTES: u64 = 10 << 20;
 

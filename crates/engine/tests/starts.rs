@@ -1,7 +1,6 @@
 //! Starts that do not go as planned, and inits whose line says less than their end.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{
     BoxFuture,
     outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
@@ -11,7 +10,6 @@ use freehold_domain::{
 };
 use freehold_testkit::sandbox::{FakeDriver, FakeWorld};
 use std::{sync::Arc, time::Duration};
-use support::*;
 
 fn lost() -> StartError {
     StartError::Lost {

@@ -1,7 +1,6 @@
 //! Booted instances that are nobody's yet: how many, for whom, and what when they fail.
 
-mod support;
-
+use crate::support::*;
 use freehold_domain::{
     ids::Mebibytes,
     outcome::OutcomeKind,
@@ -11,7 +10,6 @@ use freehold_domain::{
 use freehold_engine::{EngineParts, StartKind};
 use freehold_testkit::sandbox::Init;
 use std::{sync::Arc, time::Duration};
-use support::*;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

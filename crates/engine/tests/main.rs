@@ -1,0 +1,13 @@
+//! The engine over fakes, on a clock that jumps: one program, since each would be the whole engine
+//! compiled anew. A file of it alone: `cargo test -p freehold-engine --test engine snapshots::`.
+
+mod cores;
+mod keep;
+mod keeping;
+mod logs;
+mod outcomes;
+mod simulator;
+mod snapshots;
+mod starts;
+mod stock;
+mod support;
