@@ -17,7 +17,9 @@ mod room;
 use crate::{
     block,
     launch::{LaneSocket, SupervisorHandle, wait_gone},
-    protocol::{CARRIES_IMAGE, CARRIES_PACKAGE, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start},
+    protocol::{
+        CARRIES_IMAGE, CARRIES_PACKAGE, EAGER, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start,
+    },
     sys::{processes, sockets},
 };
 use freehold_domain::{
@@ -157,6 +159,46 @@ impl SandboxDriver for SandboxPool {
         spec: InstanceSpec,
         deadline: Mono,
     ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
+        self.begin(spec, deadline, 0)
+    }
+
+    fn launch(
+        &self,
+        spec: InstanceSpec,
+        deadline: Mono,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
+        self.begin(spec, deadline, EAGER)
+    }
+
+    fn images(&self) -> Result<(), String> {
+        for (number, lane) in self.lanes.iter().enumerate() {
+            lane.images()
+                .map_err(|reason| format!("on core {number}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> DriverCapacity {
+        // A bound on descriptors may have left a spawner fewer than were asked for.
+        let share = self.instances_max.div_ceil(self.lanes.len().max(1) as u32);
+        let of_lane = |lane: &Arc<Lane>| lane.instances_max().unwrap_or(share);
+        let by_lanes = self.lanes.iter().map(of_lane).fold(0, u32::saturating_add);
+        DriverCapacity {
+            memory_bytes: self.guests_memory_bytes,
+            memory_available_bytes: self.room.available_bytes(),
+            instances: self.instances_max.min(by_lanes),
+        }
+    }
+}
+
+impl SandboxPool {
+    /// Sends a start and waits for the instance. `eager`: 0 or [`EAGER`].
+    fn begin(
+        &self,
+        spec: InstanceSpec,
+        deadline: Mono,
+        eager: u32,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
         Box::pin(async move {
             let core = spec.core.0;
             let lane = self
@@ -179,7 +221,8 @@ impl SandboxDriver for SandboxPool {
                 cpu_weight: spec.cpu.weight,
                 cpu_quota_us: spec.cpu.quota_us.unwrap_or(0),
                 carries: spec.package.as_ref().map_or(0, |_| CARRIES_PACKAGE)
-                    | spec.image.as_ref().map_or(0, |_| CARRIES_IMAGE),
+                    | spec.image.as_ref().map_or(0, |_| CARRIES_IMAGE)
+                    | eager,
             };
             // The other side would refuse the packet without knowing whose it was.
             Request::decode(&Request::Start(start).encode()).map_err(|e| StartError::Step {
@@ -201,25 +244,5 @@ impl SandboxDriver for SandboxPool {
                 () = self.clock.sleep_until(deadline) => Err(StartError::Deadline),
             }
         })
-    }
-
-    fn images(&self) -> Result<(), String> {
-        for (number, lane) in self.lanes.iter().enumerate() {
-            lane.images()
-                .map_err(|reason| format!("on core {number}: {reason}"))?;
-        }
-        Ok(())
-    }
-
-    fn capacity(&self) -> DriverCapacity {
-        // A bound on descriptors may have left a spawner fewer than were asked for.
-        let share = self.instances_max.div_ceil(self.lanes.len().max(1) as u32);
-        let of_lane = |lane: &Arc<Lane>| lane.instances_max().unwrap_or(share);
-        let by_lanes = self.lanes.iter().map(of_lane).fold(0, u32::saturating_add);
-        DriverCapacity {
-            memory_bytes: self.guests_memory_bytes,
-            memory_available_bytes: self.room.available_bytes(),
-            instances: self.instances_max.min(by_lanes),
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::start_image::{Obstacle, ObstacleKind};
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.
@@ -34,7 +34,7 @@ pub mod bounds {
     /// µs per 100 ms; 0 for no quota.
     pub const CPU_QUOTA_US: RangeInclusive<u32> = 0..=100_000_000;
     /// What a start may carry beside its block.
-    pub const CARRIES: RangeInclusive<u32> = 0..=3;
+    pub const CARRIES: RangeInclusive<u32> = 0..=7;
     /// How long the taking of an image may last, ms.
     pub const WITHIN_MS: RangeInclusive<u32> = 1..=60_000;
 }
@@ -64,6 +64,10 @@ pub const CARRIES_PACKAGE: u32 = 1;
 /// A start carries a start image.
 pub const CARRIES_IMAGE: u32 = 2;
 
+/// A start is answered by [`Reply::Launched`] as soon as its sandbox is told to go, and again when
+/// it runs.
+pub const EAGER: u32 = 4;
+
 /// What a start asks for; package, block and image travel beside it, in this order, as far as
 /// there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +88,7 @@ pub struct Start {
     pub cpu_weight: u32,
     /// µs per 100 ms, 0 for no quota.
     pub cpu_quota_us: u32,
-    /// [`CARRIES_PACKAGE`] and [`CARRIES_IMAGE`]. Without a package the instance is booted, and
+    /// [`CARRIES_PACKAGE`], [`CARRIES_IMAGE`] and [`EAGER`]. Without a package the instance is booted, and
     /// is nobody's until it is specialised.
     pub carries: u32,
 }
@@ -227,6 +231,14 @@ pub enum Reply {
         step: u16,
         /// Why.
         errno: i32,
+    },
+    /// Was told to go; carries what [`Reply::Started`] does, which follows without it, unless
+    /// [`Reply::Failed`] does.
+    Launched {
+        /// The request.
+        token: u64,
+        /// The spawner's name for the instance.
+        number: u64,
     },
     /// Runs; carries the two listeners, the read ends of stdout and stderr, and where they can be
     /// had the two descriptors of [`crate::cgroup::Gauges`].
@@ -422,6 +434,19 @@ impl Reader<'_> {
 }
 
 impl Request {
+    /// The instance that it is about; a start has none yet.
+    pub fn instance(&self) -> Option<u64> {
+        match *self {
+            Self::Specialise(Specialise { number, .. })
+            | Self::TakeImage { number, .. }
+            | Self::Freeze { number, .. }
+            | Self::Thaw { number, .. }
+            | Self::Usage { number, .. }
+            | Self::Destroy { number } => Some(number),
+            Self::Hello { .. } | Self::Start(_) | Self::List { .. } => None,
+        }
+    }
+
     /// The packet.
     pub fn encode(&self) -> Vec<u8> {
         match *self {
@@ -549,6 +574,7 @@ impl Reply {
                 .u16(images),
             Self::SetupFailed { step, errno } => Writer::new(2).u16(step).i32(errno),
             Self::Started { token, number } => Writer::new(3).u64(token).u64(number),
+            Self::Launched { token, number } => Writer::new(13).u64(token).u64(number),
             Self::Failed {
                 token,
                 refusal,
@@ -636,6 +662,10 @@ impl Reply {
             12 => Self::ImageRefused {
                 token: r.u64()?,
                 obstacle: named(&ObstacleKind::ALL, r.u16()?, "obstacle")?.of(r.u64()?),
+            },
+            13 => Self::Launched {
+                token: r.u64()?,
+                number: r.u64()?,
             },
             kind => return Err(Malformed::Kind(kind)),
         };
@@ -757,6 +787,10 @@ mod tests {
             },
             Reply::SetupFailed { step: 4, errno: 13 },
             Reply::Started {
+                token: 1,
+                number: 2,
+            },
+            Reply::Launched {
                 token: 1,
                 number: 2,
             },

@@ -264,6 +264,17 @@ pub trait SandboxDriver: Send + Sync {
         deadline: Mono,
     ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>>;
 
+    /// The same, but resolves as soon as the instance's sandbox is told to go, so that what is
+    /// written to its descriptors lies there when the runtime begins. Whether that came to run,
+    /// [`Instance::begun`] says.
+    fn launch(
+        &self,
+        spec: InstanceSpec,
+        deadline: Mono,
+    ) -> BoxFuture<'_, Result<Arc<dyn Instance>, StartError>> {
+        self.start(spec, deadline)
+    }
+
     /// What the machine and its bounds allow.
     fn capacity(&self) -> DriverCapacity;
 
@@ -288,6 +299,11 @@ pub struct DriverCapacity {
 pub trait Instance: Send + Sync {
     /// Its descriptors; `Some` the first time.
     fn take_io(&self) -> Option<InstanceIo>;
+    /// Whether its runtime came to run, once that is known: at once for one that was waited for,
+    /// and before its end for one that was [launched](SandboxDriver::launch).
+    fn begun(&self) -> BoxFuture<'static, Result<(), StartError>> {
+        Box::pin(async { Ok(()) })
+    }
     /// Gives a booted instance its limits, its `/tmp` and its package. Once; it has run nothing
     /// of a tenant's before.
     ///

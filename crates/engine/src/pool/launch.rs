@@ -4,6 +4,7 @@
 //! time was over) is told apart from what fails for ours. Nothing is left of an attempt that
 //! failed: it was destroyed, confirmed, before this returns.
 
+mod failed;
 mod in_process;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::{
     stats::StartKind,
 };
 use bytes::Bytes;
+use failed::{no_program, not_begun};
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
@@ -200,18 +202,37 @@ pub(crate) async fn launch(
             done => return done,
         }
     }
-    let way = Way::Execute;
-    bring_up(
-        node,
-        revision,
-        core,
-        attempt,
-        phase,
-        init_timeout,
-        way,
-        begun,
-    )
-    .await
+    let mut lost = 0;
+    loop {
+        let way = Way::Execute;
+        match bring_up(
+            node,
+            revision,
+            core,
+            attempt,
+            phase,
+            init_timeout,
+            way,
+            begun,
+        )
+        .await
+        {
+            // The prepared sandbox died before the runtime was executed.
+            Err(LaunchFailed::NotThawed {
+                reason,
+                attempt: back,
+                ..
+            }) => {
+                lost += 1;
+                if lost > LOST_MAX || node.draining.load(Ordering::Acquire) {
+                    let reason = format!("a prepared sandbox died: {reason}");
+                    return Err(LaunchFailed::Platform(InvokeError::InstanceLost { reason }));
+                }
+                attempt = back;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// What an instance comes from.
@@ -295,21 +316,9 @@ async fn bring_up(
         Err(error) => return Err(LaunchFailed::Platform(error)),
     };
     let Some(raised) = raised else {
-        let failure = InitFailure {
-            kind: InitFailureKind::NoProgram,
-            start: clock.now().since(begun),
-            usage: InstanceUsage::default(),
-        };
-        attempt.log.platform(&PlatformEvent::InitReport {
-            revision,
-            phase,
-            took: Duration::ZERO,
-            status: &failure.status(),
-        });
-        attempt.log.flush();
-        return Err(LaunchFailed::Init(failure, attempt));
+        let start = clock.now().since(begun);
+        return Err(no_program(revision, phase, start, attempt));
     };
-    node.counters.started(kind);
     let Raised {
         instance,
         platform,
@@ -362,14 +371,24 @@ async fn bring_up(
     };
     let took = clock.now().since(up);
     let link = match opened {
-        Opened::Link(link) => link,
+        Opened::Link(link) => {
+            node.counters.started(kind);
+            link
+        }
         Opened::Stopped => {
             instance.destroy().await;
             attempt.log.read_to_end();
             return Err(LaunchFailed::Platform(InvokeError::Draining));
         }
         failed => {
-            let (kind, report) = failed.end(node, &*instance).await;
+            let is_late = matches!(failed, Opened::TimedOut);
+            let (ended, report) = failed.end(node, &*instance).await;
+            // It has ended, so this is known.
+            if !is_late && let Err(error) = instance.begun().await {
+                return Err(not_begun(revision, phase, start, error, attempt));
+            }
+            node.counters.started(kind);
+            let kind = ended;
             attempt.log.read_to_end();
             if let ExitCause::SpawnerLost { reason } = &report.cause
                 && matches!(kind, InitFailureKind::Exited(_))
@@ -717,7 +736,7 @@ async fn start_sandbox(
         || parts.clock.now() + SPAWNER_RETRY < deadline && !node.draining.load(Ordering::Acquire);
     let mut lost = 0;
     loop {
-        match parts.driver.start(spec.clone(), deadline).await {
+        match parts.driver.launch(spec.clone(), deadline).await {
             Ok(instance) => return Ok(Some(instance)),
             // Any other runtime's program is ours.
             Err(StartError::Program { .. })

@@ -22,6 +22,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Shared {
     ended: watch::Sender<Option<ExitReport>>,
+    /// Whether its runtime came to run, once that is known.
+    begun: watch::Sender<Option<Result<(), StartError>>>,
     usage: Mutex<InstanceUsage>,
 }
 
@@ -29,6 +31,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             ended: watch::Sender::new(None),
+            begun: watch::Sender::new(None),
             usage: Mutex::default(),
         }
     }
@@ -36,12 +39,36 @@ impl Default for Shared {
 
 impl Shared {
     pub(super) fn end(&self, report: ExitReport) {
+        // Who ended without a word of that had come to run.
+        self.began(Ok(()));
         self.ended.send_if_modified(|ended| {
             ended.is_none() && {
                 *ended = Some(report);
                 true
             }
         });
+    }
+
+    /// Its runtime runs, or never will; the first word counts.
+    pub(super) fn began(&self, how: Result<(), StartError>) {
+        self.begun.send_if_modified(|begun| {
+            begun.is_none() && {
+                *begun = Some(how);
+                true
+            }
+        });
+    }
+
+    /// See [`Instance::begun`].
+    async fn until_begun(&self) -> Result<(), StartError> {
+        let mut begun = self.begun.subscribe();
+        loop {
+            if let Some(how) = begun.borrow_and_update().clone() {
+                return how;
+            }
+            // The sender lives in `self`, so the channel cannot close.
+            let _ = begun.changed().await;
+        }
     }
 
     pub(super) fn last_usage(&self) -> InstanceUsage {
@@ -117,6 +144,11 @@ impl LiveInstance {
 impl Instance for LiveInstance {
     fn take_io(&self) -> Option<InstanceIo> {
         self.io.lock().take()
+    }
+
+    fn begun(&self) -> BoxFuture<'static, Result<(), StartError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.until_begun().await })
     }
 
     fn specialise(

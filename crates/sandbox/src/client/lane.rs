@@ -60,6 +60,8 @@ struct Connected {
     starts: HashMap<u64, Begun>,
     /// Given up while under way: to be destroyed once they have a number.
     given_up: HashSet<u64>,
+    /// Told to go, by the token of their start: the instance's number.
+    launched: HashMap<u64, u64>,
     questions: HashMap<u64, oneshot::Sender<Answer>>,
     instances: HashMap<u64, Arc<Shared>>,
     unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
@@ -141,6 +143,7 @@ impl Lane {
             socket: Arc::new(socket.socket),
             starts: HashMap::new(),
             given_up: HashSet::new(),
+            launched: HashMap::new(),
             questions: HashMap::new(),
             instances: HashMap::new(),
             unsent: VecDeque::new(),
@@ -190,6 +193,7 @@ impl Lane {
     fn end(&self, orphans: Vec<Arc<Shared>>) {
         let reason = format!("spawner {} died", self.number);
         for shared in orphans {
+            shared.began(Err(StartError::SpawnerLost { core: self.number }));
             let cause = ExitCause::SpawnerLost {
                 reason: reason.clone(),
             };
@@ -357,9 +361,19 @@ impl Lane {
             return;
         };
         match reply {
-            Reply::Started { token, number } => {
+            Reply::Started { token, number } if connected.launched.remove(&token).is_some() => {
+                if let Some(shared) = connected.instances.get(&number) {
+                    shared.began(Ok(()));
+                }
+            }
+            Reply::Started { token, number } | Reply::Launched { token, number } => {
                 let shared = Arc::new(Shared::default());
                 connected.instances.insert(number, Arc::clone(&shared));
+                if let Reply::Launched { .. } = reply {
+                    connected.launched.insert(token, number);
+                } else {
+                    shared.began(Ok(()));
+                }
                 let given_up = connected.given_up.remove(&token);
                 let begun = connected.starts.remove(&token);
                 drop(state);
@@ -385,6 +399,17 @@ impl Lane {
                 errno,
             } => {
                 connected.given_up.remove(&token);
+                let launched = connected.launched.remove(&token);
+                let launched = launched.and_then(|number| connected.instances.remove(&number));
+                if let Some(shared) = launched {
+                    drop(state);
+                    shared.began(Err(start_error(0, refusal, detail, errno)));
+                    // Nothing is left of it.
+                    return shared.end(ExitReport {
+                        cause: ExitCause::Destroyed,
+                        usage: shared.last_usage(),
+                    });
+                }
                 match connected.starts.remove(&token) {
                     Some(begun) => {
                         let error = start_error(begun.runtime, refusal, detail, errno);

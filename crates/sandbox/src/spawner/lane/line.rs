@@ -88,6 +88,12 @@ impl Lane {
     }
 
     fn on_request(&mut self, request: Request, descriptors: Vec<OwnedFd>) {
+        if let Some(number) = request.instance()
+            && let Some(State::Launching(_)) = self.sandboxes.get(&number).map(|s| &s.state)
+        {
+            // Its runtime may run already, and nobody have looked.
+            self.on_control(number);
+        }
         match request {
             Request::Hello { .. } => self.refuse(),
             Request::Start(start) => {
@@ -123,8 +129,9 @@ impl Lane {
                 self.reply(reply, Vec::new());
             }
             Request::Destroy { number } => {
-                if self.running(number).is_some()
-                    && let Some(sandbox) = self.sandboxes.get_mut(&number)
+                // Who was told to go is the server's to end.
+                if let Some(sandbox) = self.sandboxes.get_mut(&number)
+                    && matches!(sandbox.state, State::Running | State::Launching(_))
                 {
                     sandbox.destroyed = true;
                     self.workshop.kill(sandbox);

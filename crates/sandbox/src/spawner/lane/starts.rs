@@ -13,7 +13,7 @@ use super::Lane;
 use crate::{
     cgroup::Gauges,
     isolate::{Ready, step_number},
-    protocol::{EXHAUSTED_DISK, EXHAUSTED_INSTANCES, Refusal, Reply, Start},
+    protocol::{EAGER, EXHAUSTED_DISK, EXHAUSTED_INSTANCES, Refusal, Reply, Start},
     spawner::{
         accept::examine,
         keeper::{Arrived, Kept},
@@ -265,10 +265,19 @@ impl Lane {
             }
             return;
         };
-        if let Err((step, error)) = self.workshop.launch(sandbox, &waiting, kept) {
-            sandbox.state = State::Launching(waiting.start.token);
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            self.fail(number, step_number(step), errno);
+        let Start { token, carries, .. } = waiting.start;
+        match self.workshop.launch(sandbox, &waiting, kept) {
+            Ok(()) if carries & EAGER != 0 => {
+                // What the server writes to it lies there when the runtime begins.
+                let io = std::mem::take(&mut sandbox.io);
+                self.reply(Reply::Launched { token, number }, io);
+            }
+            Ok(()) => {}
+            Err((step, error)) => {
+                sandbox.state = State::Launching(token);
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                self.fail(number, step_number(step), errno);
+            }
         }
     }
 

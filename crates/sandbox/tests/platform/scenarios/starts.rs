@@ -235,3 +235,35 @@ pub fn hangs_on_its_way() {
         read_until(&io.stdout, "hello\n").await;
     });
 }
+
+pub fn told_to_go() {
+    platform(SERVER, async |pool| {
+        // Its descriptors are there at once; that it runs comes after.
+        let instance = pool.launch(spec(SERVER, 0, &["hello"]), SOON).await;
+        let instance = instance.expect("told to go");
+        let io = instance.take_io().expect("descriptors");
+        read_until(&io.stdout, "hello\n").await;
+        instance.begun().await.expect("it runs");
+        // Who asks in between is answered for the runtime.
+        assert!(instance.usage().await.expect("a usage").pids >= 1);
+        instance.freeze().await.expect("frozen");
+        instance.destroy().await;
+        // What cannot be executed says so, and has ended with everything of its own.
+        let mut other = spec(SERVER, 0, &[]);
+        other.runtime = 3;
+        let instance = pool.launch(other, SOON).await.expect("told to go");
+        let failed = instance.begun().await;
+        assert!(
+            matches!(failed, Err(StartError::Program { .. })),
+            "{failed:?}"
+        );
+        instance.exited().await;
+        // Ended before anybody knows whether it runs, it has ended all the same.
+        let instance = pool.launch(spec(SERVER, 0, &["hello"]), SOON).await;
+        let instance = instance.expect("told to go");
+        instance.destroy().await;
+        let (again, io) = start(&pool, spec(SERVER, 0, &["hello"])).await;
+        read_until(&io.stdout, "hello\n").await;
+        again.destroy().await;
+    });
+}
