@@ -849,7 +849,7 @@ mod tests {
         assert_eq!(without(|s| s.descriptors = 3), range("descriptors"));
         assert_eq!(without(|s| s.cpu_weight = 0), range("cpu weight"));
         assert_eq!(without(|s| s.cpu_quota_us = u32::MAX), range("cpu quota"));
-        assert_eq!(without(|s| s.carries = 4), range("carries"));
+        assert_eq!(without(|s| s.carries = 8), range("carries"));
         let with = |change: fn(&mut Specialise)| {
             let mut specialise = SPECIALISE;
             change(&mut specialise);

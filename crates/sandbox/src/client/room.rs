@@ -1,7 +1,8 @@
 //! How much memory the machine has available, without asking the kernel at every start.
 //!
-//! The kernel's own answer is a file that takes it 20 to 300 µs to write, and it is asked before
-//! each start and after invocations. So it is asked once in [`FRESH`] at the most, and where there
+//! The kernel's own answer is a file that takes it 20 to 300 µs to write, more with every block
+//! device, of which each `/tmp` volume is one; and it is asked before each start and after
+//! invocations. So it is asked once in [`FRESH`] at the most, and where there
 //! was plenty, off the path: whoever asks then gets what was last seen. Refuses to do that where
 //! memory was short, since there each start counts.
 
