@@ -5,11 +5,22 @@ use std::{env, fs, path::Path, process::Command};
 fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     build_native(&Path::new(&manifest).join("../../runtimes/java/native.rs"));
-    let sources = Path::new(&manifest).join("../../runtimes/java/src");
-    println!("cargo::rerun-if-changed={}", sources.display());
-    let mut list = String::from("const SOURCES: &[(&str, &str)] = &[\n");
-    let mut files: Vec<_> = fs::read_dir(&sources)
-        .expect("runtimes/java/src is in the repository")
+    let java = Path::new(&manifest).join("../../runtimes/java");
+    let list =
+        sources("SOURCES", &java.join("src")) + &sources("REHEARSAL", &java.join("rehearsal"));
+    let out = env::var("OUT_DIR").expect("cargo sets it");
+    let out = Path::new(&out).join("java_sources.rs");
+    // Written anew, never over: build folders may share files by hard links.
+    let _ = fs::remove_file(&out);
+    fs::write(out, list).expect("the build folder is writable");
+}
+
+/// A table of a folder's Java files, with their texts.
+fn sources(name: &str, folder: &Path) -> String {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut list = format!("const {name}: &[(&str, &str)] = &[\n");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .expect("runtimes/java is in the repository")
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|e| e == "java"))
         .collect();
@@ -25,12 +36,7 @@ fn main() {
             path.display().to_string()
         ));
     }
-    list.push_str("];\n");
-    let out = env::var("OUT_DIR").expect("cargo sets it");
-    let out = Path::new(&out).join("java_sources.rs");
-    // Written anew, never over: build folders may share files by hard links.
-    let _ = fs::remove_file(&out);
-    fs::write(out, list).expect("the build folder is writable");
+    list + "];\n"
 }
 
 fn build_native(source: &Path) {

@@ -26,6 +26,12 @@ function setRequest(id, tenant) {
   tenantId = tenant;
 }
 
+// What `setRequest` set.
+function forget() {
+  delete globalThis[REQUEST_ID];
+  tenantId = undefined;
+}
+
 function patch() {
   const env = process.env;
   isJson = (env.AWS_LAMBDA_LOG_FORMAT || '').toUpperCase() === 'JSON';
@@ -105,4 +111,4 @@ function toFrames(fd) {
   };
 }
 
-module.exports = { patch, setRequest, logError };
+module.exports = { patch, setRequest, forget, logError };

@@ -46,6 +46,12 @@ class Line {
     this.socket.resume();
   }
 
+  // One that is only written to.
+  static into(descriptor, listeners) {
+    const line = Object.create(Line.prototype);
+    return Object.assign(line, { fd: descriptor, listeners, id: '', out: Buffer.allocUnsafe(BUFFER_BYTES), frame: null, have: 0, socket: { writableLength: 0 } });
+  }
+
   received(data, size) {
     if (this.frame === null && size >= HEAD) {
       const end = HEAD + data.readUInt32LE(0);
@@ -232,6 +238,18 @@ class Line {
 
 const SENT = Promise.resolve();
 
+// The frame of an event, as the host writes it: of the request id of zeroes, without a deadline.
+function eventFrame(arn, trace, body) {
+  const fixed = Buffer.alloc(HEAD + EVENT_FIXED);
+  const rest = Buffer.from(arn + trace + body);
+  fixed.writeUInt32LE(EVENT_FIXED + rest.length, 0);
+  fixed[4] = EVENT;
+  fixed.fill('0', HEAD, HEAD + ID);
+  fixed.writeUInt16LE(arn.length, HEAD + ID + 8);
+  fixed.writeUInt16LE(trace.length, HEAD + ID + 10);
+  return Buffer.concat([fixed, rest]);
+}
+
 // The variables as the platform gave them last.
 const given = new Map();
 
@@ -242,7 +260,9 @@ function apply(text, isFirst) {
     const equals = entry.indexOf('=');
     if (equals <= 0) continue;
     const [name, value] = [entry.slice(0, equals), entry.slice(equals + 1)];
-    if (isFirst || process.env[name] === given.get(name)) process.env[name] = value;
+    const now = process.env[name];
+    // Setting some has a price even where nothing changes: TZ makes V8 forget all of its dates.
+    if (now !== value && (isFirst || now === given.get(name))) process.env[name] = value;
     given.set(name, value);
   }
 }
@@ -253,4 +273,4 @@ function short(text) {
   return cut;
 }
 
-module.exports = { Line };
+module.exports = { Line, eventFrame };

@@ -48,7 +48,7 @@ function serveRuntimeApi() {
   load((handler, serve) => {
     const next = () => {
       betweenEvents();
-      client.next().then((event) => run(handler, serve, event, () => setImmediate(next)), (error) => {
+      client.next().then((event) => run(client, handler, serve, event, () => setImmediate(next)), (error) => {
         process.stderr.write(`The Runtime API is gone: ${error.message}\n`);
         process.exit(1);
       });
@@ -68,7 +68,7 @@ function serveFrames(number) {
   const listeners = {
     event(event) {
       client.run();
-      run(handler, serve, event, done);
+      run(client, handler, serve, event, done);
     },
     begin(again) {
       if (again) {
@@ -82,20 +82,17 @@ function serveFrames(number) {
         client.ready();
       });
     },
-    rehearse: (rehearsed) => rehearse().then(rehearsed),
+    rehearse(rehearsed) {
+      const { rehearse } = require('./rehearsal.js');
+      const ours = (line, loaded, event, then) => run(line, loaded, serveBuffered, event, then);
+      rehearse(ours).finally(betweenEvents).then(rehearsed);
+    },
     gone(error) {
       process.stderr.write(`The line to the platform is gone: ${error.message}\n`);
       process.exit(1);
     },
   };
-  // Executed before it is known for whom: nobody waits yet for what is loaded and compiled now.
-  if (process.env._HANDLER === undefined) {
-    require('./handler.js');
-    require('./streaming.js');
-    rehearse().then(() => { client = new Line(number, listeners); });
-  } else {
-    client = new Line(number, listeners);
-  }
+  client = new Line(number, listeners);
 }
 
 async function load(loaded) {
@@ -128,32 +125,17 @@ function exitOnly(_error, code) {
   process.exit(code);
 }
 
-function run(handler, serve, event, done) {
+function run(line, handler, serve, event, done) {
   console_.setRequest(event.id, event.tenantId);
   trace.setHeader(event.trace);
   const leave = (code) => () => process.exit(code);
-  fatal = (error, code) => client.postError(event.id, error, true).then(leave(code), leave(code));
+  fatal = (error, code) => line.postError(event.id, error, true).then(leave(code), leave(code));
   const { id, body } = event;
-  serve({ client, handler, id, body, event, setBeforeExit, logError: console_.logError, contextOf, done });
+  serve({ client: line, handler, id, body, event, setBeforeExit, logError: console_.logError, contextOf, done });
 }
 
 function setBeforeExit(listener) {
   globalThis[BEFORE_EXIT] = listener || nothing;
-}
-
-// Events through everything of ours and nothing of a function's, so that it is loaded and warm when
-// the first one comes.
-async function rehearse() {
-  const body = '{"text":"\u00e9","numbers":[1,2.5,-3e8],"nothing":null,"nested":{"is":[true]}}';
-  const event = { id: '00000000-0000-0000-0000-000000000000', deadline: 0, arn: 'arn', body };
-  for (let round = 0; round < 20; round += 1) {
-    await new Promise((done) => {
-      const nowhere = { postResponse: () => Promise.resolve(), postError: () => Promise.resolve() };
-      const handler = async (value) => ({ value });
-      serveBuffered({ client: nowhere, handler, id: event.id, body, event, logError: nothing, done });
-    });
-  }
-  setBeforeExit(null);
 }
 
 function serveBuffered(call) {

@@ -15,7 +15,7 @@ from runtime_api import WAIT_S, Function
 class Booted(object):
     """A process that was executed before it is known for whom."""
 
-    def __init__(self, runtime, environ=None, suffix=".py"):
+    def __init__(self, runtime, environ=None, suffix=".py", stdout=None):
         self.suffix = suffix
         if runtime.transport != "frames":
             pytest.skip("only over frames")
@@ -24,7 +24,7 @@ class Booted(object):
         how = self.line.dress(environ)
         self.line.host.settimeout(WAIT_S)
         self.folder = tempfile.TemporaryDirectory()
-        self.process = subprocess.Popen(runtime.argv("/"), env=environ, cwd="/", stdin=subprocess.DEVNULL, **how)
+        self.process = subprocess.Popen(runtime.argv("/"), env=environ, cwd="/", stdin=subprocess.DEVNULL, stdout=stdout, **how)
         self.line.guest.close()
 
     def ask(self, kind):
@@ -261,9 +261,50 @@ def test_node_booted_ahead_becomes_whatever_it_is_told(node):
         assert b.call(1) == [os.path.realpath(b.folder.name), "c", "c\n", "fn", False, "Root=1"]
 
 
+# What a rehearsal could leave behind: variables, globals, modules, methods of the console, output.
+TRACES = """
+const seen = () => [Object.keys(globalThis), Reflect.ownKeys(globalThis).map(String).filter((k) => k.includes('aws')), Object.keys(process.env).filter((k) => k.includes('AMZN') || k.includes('TELEMETRY')), Object.keys(console).length,
+  Object.keys(require.cache).filter((k) => k.includes('rehears')).map((k) => require('path').basename(k)), module.parent.children.length];
+exports.handler = async () => seen();
+"""
+
+
+def test_a_rehearsal_of_node_leaves_no_trace(node):
+    def seen(rehearses):
+        with tempfile.TemporaryFile() as printed, Booted(node, {"_LAMBDA_TELEMETRY_LOG_FD": "1"}, suffix=".js", stdout=printed) as b:
+            assert b.ask(frames.GREET) == HELLO
+            for _ in range(2 if rehearses else 0):
+                assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+            b.package(app=TRACES)
+            assert b.tell(frames.BEGIN) == READY
+            found = b.call(1)
+            printed.seek(0)
+            return found, printed.read()
+    (plain, nothing), (rehearsed, printed) = seen(False), seen(True)
+    # The module itself stays, and it is not the function's.
+    assert rehearsed.pop(4) == ["rehearsal.js"] and plain.pop(4) == []
+    assert (rehearsed, printed) == (plain, nothing)
+
+
+def test_a_rehearsal_of_node_is_of_the_real_thing(node):
+    """What was loaded for it is found by neither kind of loader in the function that comes."""
+    with Booted(node, suffix=".mjs") as b:
+        assert b.ask(frames.GREET) == HELLO
+        assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+        b.package(app="import { of } from './part.mjs';\nexport const handler = async () => of();", part="export const of = () => 'mine';")
+        assert b.tell(frames.BEGIN) == READY
+        assert b.call(1) == "mine"
+
+
 JAVA = """
 import java.io.*; import java.nio.file.*;
 public class app {
+    public Object traces(Object event) throws Exception {
+        ClassLoader own = Thread.currentThread().getContextClassLoader();
+        Object known;
+        try { known = own.loadClass("rehearsed.Hello"); } catch (ClassNotFoundException e) { known = "none"; }
+        return new Object[] {own == app.class.getClassLoader(), known.toString(), System.getProperty("com.amazonaws.xray.traceHeader"), System.getenv("WHO"), Files.list(Path.of("/proc/self/fd")).map(f -> { try { return f.toRealPath().toString(); } catch (IOException e) { return ""; } }).anyMatch(f -> f.contains("interfaces.jar"))};
+    }
     public Object handler(Object event) throws Exception {
         Process child = new ProcessBuilder("/bin/sh", "-c", "echo $X; pwd").start();
         String said = new String(child.getInputStream().readAllBytes());
@@ -274,33 +315,71 @@ public class app {
 """
 
 
-def test_java_booted_ahead_becomes_whatever_it_is_told(java, tmp_path):
-    if java.transport != "frames" or shutil.which("rustc") is None:
-        pytest.skip("only over frames, and with a compiler for the native part")
-    sources = os.path.join(RUNTIMES, "java")
-    javac = [os.path.join(java.home, "bin", "javac"), "--release", "17", "-nowarn", "-d"]
-    subprocess.run(javac + [str(tmp_path)] + glob.glob(os.path.join(sources, "src", "*.java")), check=True)
-    native = str(tmp_path / "native.so")
-    rustc = ["rustc", "--edition=2024", "--crate-type=cdylib", "--crate-name=n", "-Cpanic=abort", "-o", native]
-    subprocess.run(rustc + [os.path.join(sources, "native.rs")], check=True)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        options = ["-Dfreehold.native=" + native, "-Duser.dir=" + folder]
-        argv = [part.replace("{classes}", str(tmp_path)) for part in java._argv]
-        with Booted(java.like(argv[:1] + options + argv[1:])) as b:
-            assert b.ask(frames.GREET) == HELLO
+@pytest.fixture(scope="module")
+def java_built(tmp_path_factory):
+    """What the catalog makes of the sources, once for a JDK."""
+    made = {}
+
+    def build(java):
+        if java.transport != "frames" or shutil.which("rustc") is None:
+            pytest.skip("only over frames, and with a compiler for the native part")
+        if java.name not in made:
+            folder = tmp_path_factory.mktemp("java")
+            sources = os.path.join(RUNTIMES, "java")
+            javac = [os.path.join(java.home, "bin", "javac"), "--release", "17", "-nowarn", "-d"]
+            for name, to in (("src", "classes"), ("rehearsal", "rehearsal")):
+                subprocess.run(javac + [str(folder / to)] + glob.glob(os.path.join(sources, name, "*.java")), check=True)
+            (folder / "rehearsal" / "lib").mkdir()
+            jar = [os.path.join(java.home, "bin", "jar"), "--create", "--file", "lib/interfaces.jar", "com"]
+            subprocess.run(jar, cwd=str(folder / "rehearsal"), check=True)
+            shutil.rmtree(str(folder / "rehearsal" / "com"))
+            native = str(folder / "native.so")
+            rustc = ["rustc", "--edition=2024", "--crate-type=cdylib", "--crate-name=n", "-Cpanic=abort", "-o", native]
+            subprocess.run(rustc + [os.path.join(sources, "native.rs")], check=True)
+            made[java.name] = folder, javac
+        return made[java.name]
+
+    return build
+
+
+def java_booted(java, built, folder, **how):
+    os.chmod(folder, 0o755)
+    options = ["-Dfreehold.native=%s/native.so" % built, "-Dfreehold.rehearsal=%s/rehearsal" % built, "-Duser.dir=" + folder]
+    argv = [part.replace("{classes}", str(built / "classes")) for part in java._argv]
+    return Booted(java.like(argv[:1] + options + argv[1:]), **how)
+
+
+def test_java_booted_ahead_becomes_whatever_it_is_told(java, java_built):
+    built, javac = java_built(java)
+    with tempfile.TemporaryDirectory() as folder, java_booted(java, built, folder) as b:
+        assert b.ask(frames.GREET) == HELLO
+        assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+        with open(os.path.join(folder, "app.java"), "w") as out:
+            out.write(JAVA)
+        subprocess.run(javac + [folder, os.path.join(folder, "app.java")], check=True)
+        with open(os.path.join(folder, "file"), "w") as out:
+            out.write("text")
+        assert b.tell(frames.BEGIN, LAMBDA_TASK_ROOT=folder, _HANDLER="app::handler", X="a=b") == READY
+        kind, _, reason = b.ask(frames.PREPARE)
+        assert kind == frames.UNFIT and b"threads" in reason
+        assert b.tell(frames.RESUME, X="c") == READY
+        file = os.path.join(folder, "file")
+        assert b.call(1) == ["c", "c\n%s\n" % folder, "texttext", file, file]
+
+
+def test_a_rehearsal_of_java_leaves_no_trace(java, java_built):
+    built, javac = java_built(java)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as printed, java_booted(java, built, folder, environ={"WHO": "me"}, stdout=printed) as b:
+        assert b.ask(frames.GREET) == HELLO
+        for _ in range(2):
             assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
-            with open(os.path.join(folder, "app.java"), "w") as out:
-                out.write(JAVA)
-            subprocess.run(javac + [folder, os.path.join(folder, "app.java")], check=True)
-            with open(os.path.join(folder, "file"), "w") as out:
-                out.write("text")
-            assert b.tell(frames.BEGIN, LAMBDA_TASK_ROOT=folder, _HANDLER="app::handler", X="a=b") == READY
-            kind, _, reason = b.ask(frames.PREPARE)
-            assert kind == frames.UNFIT and b"threads" in reason
-            assert b.tell(frames.RESUME, X="c") == READY
-            file = os.path.join(folder, "file")
-            assert b.call(1) == ["c", "c\n%s\n" % folder, "texttext", file, file]
+        with open(os.path.join(folder, "app.java"), "w") as out:
+            out.write(JAVA)
+        subprocess.run(javac + [folder, os.path.join(folder, "app.java")], check=True)
+        assert b.tell(frames.BEGIN, LAMBDA_TASK_ROOT=folder, _HANDLER="app::traces") == READY
+        assert b.call(1) == [True, "none", "Root=1", "me", False]
+        printed.seek(0)
+        assert printed.read() == b""
 
 
 def test_node_without_its_line_ends(node):

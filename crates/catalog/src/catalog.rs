@@ -204,13 +204,13 @@ fn make_language(
                 .values()
                 .filter(|i| i.family == RuntimeFamily::Java)
                 .collect();
-            let jar =
-                java::jar(&all, &data.join("cache/java"), &found.tools).map_err(|e| chain(&e))?;
+            let built =
+                java::build(&all, &data.join("cache/java"), &found.tools).map_err(|e| chain(&e))?;
             make(
                 store,
-                &recipe(&[&shown, &jar.display().to_string()]),
+                &recipe(&[&shown, &built.display().to_string()]),
                 before,
-                |plan| java::add(plan, home, &jar),
+                |plan| java::add(plan, home, &built),
             )
         }
         (None, None) => make(store, &recipe(&[&shown]), before, |plan| {

@@ -36,6 +36,30 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/nodejs/interfaces.js"),
     ),
     (
+        "rehearsal.js",
+        include_str!("../../../runtimes/nodejs/rehearsal.js"),
+    ),
+    (
+        "rehearsal/index.js",
+        include_str!("../../../runtimes/nodejs/rehearsal/index.js"),
+    ),
+    (
+        "rehearsal/part.js",
+        include_str!("../../../runtimes/nodejs/rehearsal/part.js"),
+    ),
+    (
+        "rehearsal/module/index.js",
+        include_str!("../../../runtimes/nodejs/rehearsal/module/index.js"),
+    ),
+    (
+        "rehearsal/module/package.json",
+        include_str!("../../../runtimes/nodejs/rehearsal/module/package.json"),
+    ),
+    (
+        "rehearsal/module/part.js",
+        include_str!("../../../runtimes/nodejs/rehearsal/module/part.js"),
+    ),
+    (
         "streaming.js",
         include_str!("../../../runtimes/nodejs/streaming.js"),
     ),

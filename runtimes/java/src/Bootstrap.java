@@ -16,6 +16,8 @@ import java.util.List;
  * `com.amazonaws.services.lambda.runtime` interfaces: they are the function's, whatever version.
  */
 public final class Bootstrap {
+    static final String TRACE_PROPERTY = "com.amazonaws.xray.traceHeader";
+
     private Bootstrap() {}
 
     public static void main(String[] arguments) throws Exception {
@@ -25,11 +27,10 @@ public final class Bootstrap {
             serve(client, load(client));
             return;
         }
-        FramesClient frames = new FramesClient(Integer.parseInt(descriptor));
+        FramesClient frames = FramesClient.over(Integer.parseInt(descriptor));
         if (System.getenv("_HANDLER") == null) {
-            // Executed before it is known for whom: nobody waits yet for what is loaded now.
+            // Executed before it is known for whom: the host will ask for a rehearsal.
             Native.load();
-            Rehearsal.run();
         }
         frames.untilBegun();
         if (Native.isLoaded()) {
@@ -44,9 +45,7 @@ public final class Bootstrap {
     private static Handler load(Client client) {
         try {
             String root = System.getenv().getOrDefault("LAMBDA_TASK_ROOT", "/var/task");
-            ClassLoader loader = new URLClassLoader(classPath(root), ClassLoader.getSystemClassLoader());
-            Thread.currentThread().setContextClassLoader(loader);
-            return Handler.load(loader, System.getenv().getOrDefault("_HANDLER", ""));
+            return Handler.load(loader(root), System.getenv().getOrDefault("_HANDLER", ""));
         } catch (Throwable error) {
             Throwable cause = Failure.unwrapped(error);
             System.err.print(Failure.logged(cause));
@@ -56,31 +55,42 @@ public final class Bootstrap {
         }
     }
 
+    /** The loader of a package's classes, for the thread that asks. */
+    static URLClassLoader loader(String root) throws Exception {
+        URLClassLoader loader = new URLClassLoader(classPath(root), ClassLoader.getSystemClassLoader());
+        Thread.currentThread().setContextClassLoader(loader);
+        return loader;
+    }
+
     private static void serve(Client client, Handler handler) {
         while (true) {
-            Invocation invocation = client.next();
-            if (invocation.traceId == null) {
-                System.clearProperty("com.amazonaws.xray.traceHeader");
-            } else {
-                // Java cannot change its environment; the X-Ray SDKs read this property first.
-                System.setProperty("com.amazonaws.xray.traceHeader", invocation.traceId);
-            }
-            byte[] answer;
-            try {
-                answer = handler.handle(invocation);
-            } catch (Throwable error) {
-                Throwable cause = Failure.unwrapped(error);
-                // After an Error of the virtual machine nothing of it can be relied on.
-                boolean isLast = cause instanceof VirtualMachineError;
-                System.err.print(Failure.logged(cause));
-                client.postError(invocation.id, Failure.type(cause), Failure.json(cause), isLast);
-                if (isLast) {
-                    System.exit(1);
-                }
-                continue;
-            }
-            client.postResponse(invocation.id, answer);
+            serveOne(client, handler);
         }
+    }
+
+    static void serveOne(Client client, Handler handler) {
+        Invocation invocation = client.next();
+        if (invocation.traceId == null) {
+            System.clearProperty(TRACE_PROPERTY);
+        } else {
+            // Java cannot change its environment; the X-Ray SDKs read this property first.
+            System.setProperty(TRACE_PROPERTY, invocation.traceId);
+        }
+        byte[] answer;
+        try {
+            answer = handler.handle(invocation);
+        } catch (Throwable error) {
+            Throwable cause = Failure.unwrapped(error);
+            // After an Error of the virtual machine nothing of it can be relied on.
+            boolean isLast = cause instanceof VirtualMachineError;
+            System.err.print(Failure.logged(cause));
+            client.postError(invocation.id, Failure.type(cause), Failure.json(cause), isLast);
+            if (isLast) {
+                System.exit(1);
+            }
+            return;
+        }
+        client.postResponse(invocation.id, answer);
     }
 
     /** `/var/task`, `/var/task/lib/*.jar`, then the layers' `/opt/java/lib/*.jar`: Lambda's order. */

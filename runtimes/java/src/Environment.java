@@ -33,6 +33,18 @@ final class Environment {
         }
     }
 
+    /** Sets one of the variables to what it is: what that needs is loaded, and nothing has changed. */
+    static void rehearse() {
+        Map<String, String> known = System.getenv();
+        for (Map.Entry<String, String> entry : known.entrySet()) {
+            writable(known).put(entry.getKey(), entry.getValue());
+            if (Native.isLoaded()) {
+                Native.setVariable(entry.getKey(), entry.getValue());
+            }
+            return;
+        }
+    }
+
     /** The map behind `System.getenv()`; what is put there, `ProcessBuilder` knows too. */
     @SuppressWarnings("unchecked")
     private static Map<String, String> writable(Map<String, String> known) {

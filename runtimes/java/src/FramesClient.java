@@ -45,13 +45,18 @@ final class FramesClient implements Client {
     private byte[] buffer = new byte[16384];
     private int have;
 
-    FramesClient(int number) throws ReflectiveOperationException {
+    /** Over an open descriptor. */
+    static FramesClient over(int number) throws ReflectiveOperationException {
         FileDescriptor descriptor = new FileDescriptor();
         Field field = FileDescriptor.class.getDeclaredField("fd");
         field.setAccessible(true);
         field.setInt(descriptor, number);
-        in = new FileInputStream(descriptor);
-        out = new FileOutputStream(descriptor);
+        return new FramesClient(new FileInputStream(descriptor), new FileOutputStream(descriptor));
+    }
+
+    FramesClient(InputStream in, OutputStream out) {
+        this.in = in;
+        this.out = out;
     }
 
     /** Serves what comes before an init, until `begin`. */
@@ -99,6 +104,23 @@ final class FramesClient implements Client {
             buffer = new byte[16384];
         }
         return invocation;
+    }
+
+    /** The frame of an event, as the host writes it: of the request id of zeroes, without a deadline. */
+    static byte[] event(String arn, String trace, byte[] body) {
+        byte[] fixed = new byte[HEAD + EVENT_FIXED];
+        java.util.Arrays.fill(fixed, HEAD, HEAD + ID, (byte) '0');
+        byte[] texts = Bootstrap.utf8(arn + trace);
+        int rest = EVENT_FIXED + texts.length + body.length;
+        fixed[0] = (byte) rest;
+        fixed[1] = (byte) (rest >>> 8);
+        fixed[4] = EVENT;
+        fixed[HEAD + ID + 8] = (byte) arn.length();
+        fixed[HEAD + ID + 10] = (byte) trace.length();
+        byte[] frame = java.util.Arrays.copyOf(fixed, HEAD + rest);
+        System.arraycopy(texts, 0, frame, fixed.length, texts.length);
+        System.arraycopy(body, 0, frame, fixed.length + texts.length, body.length);
+        return frame;
     }
 
     /** What is asked of a process that is booted ahead, and around a start image. */

@@ -1,0 +1,3 @@
+export function of(context) {
+  return { id: context.awsRequestId };
+}
