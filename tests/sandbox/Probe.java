@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.channels.FileChannel;
@@ -37,13 +38,28 @@ public class Probe {
         ERRNO.put("No such device", "ENODEV");
     }
 
-    public List<Map<String, Object>> handler(Map<String, Object> event) throws IOException {
-        List<Map<String, Object>> answers = new ArrayList<>();
-        Path lines = Path.of(System.getenv("LAMBDA_TASK_ROOT"), "lines.tsv");
-        for (String line : Files.readAllLines(lines)) {
-            answers.add(probe(line.split("\t")));
+    private static final Object AT_INIT = System.getenv("PROBE_AT_INIT") == null ? null : seen();
+
+    public Object handler(Boolean tries) {
+        return AT_INIT != null ? AT_INIT : tries ? seen() : null;
+    }
+
+    private static Map<String, Object> seen() {
+        try {
+            Path root = Path.of(System.getenv("LAMBDA_TASK_ROOT"));
+            List<Map<String, Object>> own = new ArrayList<>();
+            for (String line : Files.readAllLines(root.resolve("lines.tsv"))) {
+                own.add(probe(line.split("\t")));
+            }
+            // What takes a system call of its own, in a child.
+            ProcessBuilder child = new ProcessBuilder(root.resolve("child/probe").toString());
+            child.environment().clear();
+            child.environment().put("LAMBDA_TASK_ROOT", root.resolve("child").toString());
+            Process running = child.redirectError(ProcessBuilder.Redirect.INHERIT).start();
+            return Map.of("own", own, "child", new String(running.getInputStream().readAllBytes()));
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
         }
-        return answers;
     }
 
     private static Map<String, Object> probe(String[] fields) {

@@ -12,9 +12,9 @@ COLUMN = {"x86_64": 1, "aarch64": 2}
 
 
 class EscapeList:
-    """The lines that `probe` ("python", "java" or "custom") can try on this machine."""
+    """The lines that `probe` ("python", "java" or "custom") can try on this machine; of those `only`."""
 
-    def __init__(self, probe, host_port, host_abstract, host_name=None):
+    def __init__(self, probe, host_port, host_abstract, host_name=None, only=lambda line: True):
         listed = json.loads((FOLDER / "escape_list.json").read_text())["lines"]
         self.host = {"{host_port}": str(host_port), "{host_abstract}": host_abstract}
         self.host_name = host_name or platform.node()
@@ -23,7 +23,7 @@ class EscapeList:
         self.numbers = {row[0]: int(row[COLUMN[machine]]) for row in rows}
         self.lines = [
             line for line in listed
-            if probe in line["probes"] and line.get("on", machine) == machine
+            if probe in line["probes"] and only(line) and line.get("on", machine) == machine
             and not (line["do"][0].startswith("call") and self.numbers[line["do"][1]] < 0)]
 
     def rendered(self):

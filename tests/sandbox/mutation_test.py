@@ -1,13 +1,14 @@
 """Each isolation step left out in turn: the escape list must notice, or nothing may start.
 
-Runs the custom probe in sandboxes of the crate itself, built with the feature `mutation`, which no
-shipped binary has. They run in their own uts, pid and mount namespaces, since a sandbox without its
+Runs the custom probe in sandboxes of the crate itself, and the one in Python in instances thawed from
+an image of it, built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount namespaces, since a sandbox without its
 own would work on the machine's.
 """
 
 import json
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ UNSEEN = {
     "not_dumpable": "exec undoes it: it guards the parked process, which runs no tenant code",
 }
 
+KINDS = pytest.mark.parametrize("kind", ["executed", "thawed"])
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes of this test need root")
 
 
@@ -69,8 +71,15 @@ def program():
 
 @pytest.fixture(scope="module")
 def listed():
+    """The list of each kind of instance."""
     with hostile_host() as host:
-        yield EscapeList("custom", **host, host_name=HOST_NAME)
+        yield {kind: EscapeList(probe, **host, host_name=HOST_NAME, only=takes_no_time)
+               for kind, probe in (("executed", "custom"), ("thawed", "python"))}
+
+
+def takes_no_time(line):
+    """What uses up all there is of something takes seconds, and is denied by no step."""
+    return line["do"][0] not in ("fill", "forks")
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +95,12 @@ def run(program, listed, probe):
     """What the list finds with a step left out; None when no sandbox started."""
     found = {}
 
-    def once(step=None):
-        if step not in found:
-            found[step] = _run(program, listed, probe, step)
-        return found[step]
+    def once(kind, step=None):
+        if kind == "thawed" and platform.machine() != "x86_64":
+            pytest.skip("start images need x86-64")
+        if (kind, step) not in found:
+            found[kind, step] = _run(program, listed[kind], probe if kind == "executed" else None, step)
+        return found[kind, step]
 
     return once
 
@@ -102,7 +113,11 @@ def _run(program, listed, probe, step):
             (folder / "tree" / inside).mkdir(parents=True)
         (folder / "tree/etc/passwd").write_text("root:x:0:0::/:/\n")
         (folder / "package").mkdir()
-        shutil.copy(probe, folder / "package" / "bootstrap")
+        if probe is None:
+            shutil.copy(FOLDER / "probe.py", folder / "package")
+            (folder / "thawed.json").write_text(json.dumps(_python_in(folder / "tree")))
+        else:
+            shutil.copy(probe, folder / "package" / "bootstrap")
         (folder / "package/lines.tsv").write_text(listed.rendered())
         arguments = [program, str(folder)] + ([step] if step else [])
         done = subprocess.run(
@@ -117,18 +132,35 @@ def _run(program, listed, probe, step):
         return listed.failures(seen) + renamed
 
 
+def _python_in(tree):
+    """The command of a probe that waits to be thawed, and the mounts that the machine's Python needs."""
+    mounts = [["/usr", "/usr"]]
+    for name in ("bin", "lib", "lib64"):
+        folder = pathlib.Path("/") / name
+        if folder.is_symlink():
+            (tree / name).symlink_to(folder.readlink())
+        elif folder.is_dir():
+            (tree / name).mkdir()
+            mounts.append([str(folder), f"/{name}"])
+    if not pathlib.Path("/usr/bin/python3").exists():
+        pytest.skip("no Python of the machine's own: another's folder would be seen inside")
+    return [["/usr/bin/python3", "-E", "-S", "/var/task/probe.py", "--thawed"], mounts]
+
+
 def test_every_step_is_accounted_for(program):
     steps = subprocess.run([program, "--steps"], check=True, capture_output=True, text=True)
     assert sorted(steps.stdout.split()) == sorted([*NOTICED, *UNSEEN])
 
 
-def test_with_every_step_nothing_gets_out(run):
-    assert run() == []
+@KINDS
+def test_with_every_step_nothing_gets_out(run, kind):
+    assert run(kind) == []
 
 
 @pytest.mark.parametrize("step", NOTICED)
-def test_a_step_left_out_is_noticed(run, step):
-    found = run(step)
+@KINDS
+def test_a_step_left_out_is_noticed(run, kind, step):
+    found = run(kind, step)
     if found is None:
         return  # refused to start, which lets nobody out
-    assert set(found) - set(run()), f"without {step} the list sees nothing new"
+    assert set(found) - set(run(kind)), f"without {step} the list sees nothing new"

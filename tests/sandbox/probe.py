@@ -1,6 +1,7 @@
 """Tries, from inside an instance, everything in lines.tsv, and says what the kernel answered.
 
-A handler when it is deployed as a function; run as a program it prints one JSON line per line.
+A handler when it is deployed as a function, which tries as it is loaded where PROBE_AT_INIT is set;
+run as a program it prints one JSON line per line.
 It judges nothing: what must be seen stands in escape_list.json.
 """
 
@@ -9,9 +10,11 @@ import json
 import os
 import signal
 import socket
+import sys
 
 VALUE_MAX = 1 << 16
 CONNECT_SECONDS = 2
+FRAMES = 3
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -166,10 +169,17 @@ def lines():
         return file.read().splitlines()
 
 
+AT_INIT = [probe(line) for line in lines()] if "PROBE_AT_INIT" in os.environ else None
+
+
 def handler(event, context):
-    return [probe(line) for line in lines()]
+    return AT_INIT or event and [probe(line) for line in lines()]
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--thawed"]:
+        # An image is taken of what waits here; what reads on is thawed from it.
+        os.write(FRAMES, b"waits")
+        os.read(FRAMES, 1)
     for one in lines():
         print(json.dumps(probe(one)), flush=True)

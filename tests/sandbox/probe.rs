@@ -1,7 +1,8 @@
 //! Tries, from inside an instance, everything in lines.tsv, and says what the kernel answered.
 //!
-//! A `bootstrap` when it is deployed as a custom runtime (it speaks the Runtime API); without one
-//! it prints one JSON line per line. Standard library only and linked statically, so it runs in
+//! A `bootstrap` when it is deployed as a custom runtime (it speaks the Runtime API, and tries
+//! before it asks for an event where PROBE_AT_INIT is set); without one it prints one JSON line per
+//! line. Standard library only and linked statically, so it runs in
 //! the emptiest root: `rustc -O -C target-feature=+crt-static probe.rs`. It judges nothing: what
 //! must be seen stands in escape_list.json.
 
@@ -38,6 +39,8 @@ fn main() {
         }
         return;
     };
+    let all = || lines.lines().map(probe).collect::<Vec<_>>().join(",");
+    let at_init = std::env::var_os("PROBE_AT_INIT").map(|_| all());
     let base = "/2018-06-01/runtime/invocation";
     loop {
         let (head, _) = http(&api, "GET", &format!("{base}/next"), "");
@@ -47,8 +50,8 @@ fn main() {
             .find(|(name, _)| name.eq_ignore_ascii_case("lambda-runtime-aws-request-id"))
             .map(|(_, value)| value.trim().to_owned())
             .expect("an invocation has an id");
-        let answers: Vec<String> = lines.lines().map(probe).collect();
-        let body = format!("[{}]", answers.join(","));
+        let answers = at_init.clone().unwrap_or_else(all);
+        let body = format!("[{answers}]");
         http(&api, "POST", &format!("{base}/{id}/response"), &body);
     }
 }

@@ -1,14 +1,18 @@
 //! Two sandboxes, one after the other, with one step of their isolation left out, and what the
-//! escape list's probe sees in the second (what the first did to the spawner included): `escape FOLDER [STEP]`, or `escape --steps` for their names; driven by `tests/sandbox/mutation_test.py`.
+//! escape list's probe sees in the second (what the first did to the spawner included):
+//! `escape FOLDER [STEP]`, or `escape --steps` for their names; driven by
+//! `tests/sandbox/mutation_test.py`.
 //!
 //! `FOLDER` belongs to root and holds `tree` (an empty root) and `package` (`bootstrap` and
-//! `lines.tsv`). The probe's lines come out on standard output, as they are. Leaving a step out
-//! needs the feature `mutation`, which the shipped binary never has.
+//! `lines.tsv`). With `thawed.json`, a command and the mounts of its tree, that is executed instead, an
+//! image is taken of it once it has said a word through its line, and both sandboxes are thawed from
+//! that; they go on when they are told. The probe's lines come out on standard output, as they are.
+//! Leaving a step out needs the feature `mutation`, which the shipped binary never has.
 
 use freehold_domain::{
     BoxFuture,
     ids::{CoreId, Digest, InstanceId, Mebibytes},
-    ports::{Clock, CpuShare, Instance, InstanceSpec, SandboxDriver},
+    ports::{Clock, CpuShare, Instance, InstanceSpec, SandboxDriver, StartImage},
     runtime::{RuntimeFamily, RuntimeRow},
     time::{Mono, Wall},
 };
@@ -16,12 +20,15 @@ use freehold_sandbox::{LaunchOptions, SandboxPool, SupervisorHandle, launch};
 use std::{
     error::Error,
     fs::File,
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::io::AsyncReadExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
 
 /// Long enough for a probe on a loaded machine; a sandbox that hangs is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,15 +52,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(step) = arguments.next() {
         leave_out(&step)?;
     }
+    let (family, argv, mounts) = match std::fs::read(folder.join("thawed.json")) {
+        Ok(text) => {
+            let (argv, mounts) = serde_json::from_slice(&text)?;
+            (RuntimeFamily::Python, argv, mounts)
+        }
+        Err(_) => (
+            RuntimeFamily::Provided,
+            vec!["/var/task/bootstrap".to_owned()],
+            Vec::new(),
+        ),
+    };
     let row = RuntimeRow {
         id: 1,
         name: "provided.al2023".parse()?,
-        family: RuntimeFamily::Provided,
+        family,
         version: "1".to_owned(),
         digest: Digest([0; 32]),
         root: folder.join("tree"),
-        mounts: Vec::new(),
-        argv: vec!["/var/task/bootstrap".to_owned()],
+        mounts,
+        argv,
         env: vec![("LAMBDA_TASK_ROOT".to_owned(), "/var/task".to_owned())],
     };
     let table = folder.join("table.json");
@@ -68,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let seen = runtime.block_on(probe(handle, &folder.join("package")))?;
+    let seen = runtime.block_on(probe(handle, &folder.join("package"), family))?;
     print!("{seen}");
     Ok(())
 }
@@ -88,7 +106,11 @@ fn leave_out(_: &str) -> Result<(), Box<dyn Error>> {
 }
 
 /// Runs the package once and returns what it printed.
-async fn probe(handle: SupervisorHandle, package: &Path) -> Result<String, Box<dyn Error>> {
+async fn probe(
+    handle: SupervisorHandle,
+    package: &Path,
+    family: RuntimeFamily,
+) -> Result<String, Box<dyn Error>> {
     let clock = Arc::new(MonotonicClock(Instant::now()));
     let pool = SandboxPool::connect(handle, Arc::clone(&clock) as Arc<dyn Clock>);
     pool.register(CoreId(0));
@@ -97,26 +119,30 @@ async fn probe(handle: SupervisorHandle, package: &Path) -> Result<String, Box<d
         .custom_flags(O_PATH)
         .open(package)?;
     let package = Arc::new(package.into());
+    let mut spec = InstanceSpec {
+        instance: serde_json::from_str::<InstanceId>(INSTANCES[0])?,
+        core: CoreId(0),
+        runtime: 1,
+        package: Some(package),
+        image: None,
+        args: Vec::new(),
+        env: Vec::new(),
+        memory: Mebibytes(256),
+        tmp: Mebibytes(512),
+        pids: 128,
+        descriptors: 1024,
+        cpu: CpuShare {
+            weight: 1024,
+            quota_us: None,
+        },
+    };
+    if family == RuntimeFamily::Python {
+        spec.image = Some(image(&pool, &*clock, spec.clone()).await?);
+    }
     let mut seen = Ok(String::new());
     for instance in INSTANCES {
-        let spec = InstanceSpec {
-            instance: serde_json::from_str::<InstanceId>(instance)?,
-            core: CoreId(0),
-            runtime: 1,
-            package: Some(Arc::clone(&package)),
-            image: None,
-            args: Vec::new(),
-            env: Vec::new(),
-            memory: Mebibytes(256),
-            tmp: Mebibytes(512),
-            pids: 128,
-            descriptors: 1024,
-            cpu: CpuShare {
-                weight: 1024,
-                quota_us: None,
-            },
-        };
-        seen = match pool.start(spec, clock.now() + PATIENCE).await {
+        spec.instance = serde_json::from_str::<InstanceId>(instance)?;
+        seen = match pool.start(spec.clone(), clock.now() + PATIENCE).await {
             Ok(instance) => tokio::time::timeout(PATIENCE, output(instance)).await?,
             Err(refused) => Err(refused.into()),
         };
@@ -128,10 +154,47 @@ async fn probe(handle: SupervisorHandle, package: &Path) -> Result<String, Box<d
     seen
 }
 
+/// An image of a process that has said that it waits.
+async fn image(
+    pool: &SandboxPool,
+    clock: &dyn Clock,
+    spec: InstanceSpec,
+) -> Result<StartImage, Box<dyn Error>> {
+    // The spawner tries a process of its own first, and says whether that went well.
+    while let Err(reason) = pool.images() {
+        if clock.now() > Mono(PATIENCE.as_nanos() as u64) {
+            return Err(reason.into());
+        }
+        clock
+            .sleep_until(clock.now() + Duration::from_millis(5))
+            .await;
+    }
+    let instance = pool.start(spec, clock.now() + PATIENCE).await?;
+    let io = instance
+        .take_io()
+        .ok_or("an instance has its descriptors")?;
+    let mut line = line_of(io.frames)?;
+    let mut word = [0];
+    let waits = tokio::time::timeout(PATIENCE, line.read_exact(&mut word));
+    waits.await??;
+    Ok(instance.take_image(clock.now() + PATIENCE).await?)
+}
+
+/// The host's end of an instance's line.
+fn line_of(frames: Option<OwnedFd>) -> Result<UnixStream, Box<dyn Error>> {
+    let line: std::os::unix::net::UnixStream = frames.ok_or("a runtime with a line")?.into();
+    line.set_nonblocking(true)?;
+    Ok(UnixStream::from_std(line)?)
+}
+
 async fn output(instance: Arc<dyn Instance>) -> Result<String, Box<dyn Error>> {
     let io = instance
         .take_io()
         .ok_or("an instance has its descriptors")?;
+    // Whoever waits for it goes on; whoever does not, does not look.
+    if io.frames.is_some() {
+        line_of(io.frames)?.write_all(b"!").await?;
+    }
     let mut stdout = tokio::net::unix::pipe::Receiver::from_owned_fd(io.stdout)?;
     let mut stderr = tokio::net::unix::pipe::Receiver::from_owned_fd(io.stderr)?;
     let (mut seen, mut complaint) = (String::new(), String::new());

@@ -505,6 +505,18 @@ except OSError as e: out = e.errno"
             assert_eq!(talk.answer().await, None);
             assert_eq!(instance.exited().await.cause, ExitCause::OutOfMemory);
         }
+        // More memory than it was booted with is its own as well.
+        let (instance, talk, _io) = begin(&pool, python(Some(&image), false)).await;
+        let larger = Specialisation {
+            memory: Mebibytes(512),
+            ..to_a_revision()
+        };
+        instance
+            .specialise(larger, SOON)
+            .await
+            .expect("specialised");
+        let held = "x = bytearray(os.urandom(1 << 20)) * 300; out = len(x) >> 20";
+        assert_eq!(talk.ask(held).await, "300");
         // What has a package already has all of it.
         let (instance, _talk, _io) = begin(&pool, python(None, true)).await;
         assert!(instance.specialise(to_a_revision(), SOON).await.is_err());
