@@ -389,3 +389,31 @@ def test_numeric_libraries_start_no_thread_before_the_snapshot(functions, client
     assert after == min(2, os.cpu_count())
     # The head has never been carried: its pool is the same.
     assert functions.call(name)[1:3] == [after, "2"]
+
+
+OPENMP = """
+import ctypes, os
+openmp = ctypes.CDLL('/var/task/libgomp.so.1')
+loaded = openmp.omp_get_max_threads()
+def handler(e, c):
+    return [loaded, openmp.omp_get_max_threads(), os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS']]
+"""
+
+
+def test_openmp_has_one_thread_before_the_snapshot_and_its_share_after(functions, client):
+    import pathlib
+    from support.functions import zip_of
+    found = [path for folder in ("/usr/lib", "/usr/lib64") for path in pathlib.Path(folder).rglob("libgomp.so.1")]
+    if not found:
+        pytest.skip("no OpenMP of GCC on this machine")
+    package = zip_of({"index.py": OPENMP, "libgomp.so.1": found[0].read_bytes()})
+    variables = {"Variables": {"MKL_NUM_THREADS": "4"}}
+    name = functions.create(package, SnapStart=ON, MemorySize=3538, Timeout=30, Environment=variables)
+    version = carried(publish(client, name))
+    assert functions.call(name, Qualifier=version) == [1, 2, "2", "4"]
+    assert functions.call(name) == [2, 2, "2", "4"]
+    # What the function says holds, but for the time when the image is made.
+    variables = {"Variables": {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "1"}}
+    name = functions.create(package, SnapStart=ON, MemorySize=256, Timeout=30, Environment=variables)
+    version = carried(publish(client, name))
+    assert functions.call(name, Qualifier=version) == [1, 3, "3", "1"]

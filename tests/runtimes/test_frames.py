@@ -33,7 +33,7 @@ class Booted(object):
         return self.heard()
 
     def heard(self):
-        kind, _, text, rest = self.line.read()
+        kind, self.flags, text, rest = self.line.read()
         return kind, text, rest
 
     def package(self, **files):
@@ -138,6 +138,75 @@ def test_random_state_is_its_own_from_begin_and_resume_on(python):
         assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
         assert b.tell(frames.RESUME) == READY
         assert b.call(1) == [False, False, False]
+
+
+SDK = {
+    "botocore/__init__.py": "import string, sched, multiprocessing.process\ntry:\n    import certifi\nexcept ImportError:\n    certifi = None\nWHERE = 'sdk'\n",
+    "boto3/__init__.py": "import botocore, os\nSEEN = os.environ.get('X')\n",
+    "six.py": "",
+}
+USES = "import boto3, botocore, sched\ndef handler(e, c): return [botocore.WHERE, botocore.certifi is None, boto3.SEEN, hasattr(sched, 'mine')]"
+
+
+def write(folder, files):
+    for name, text in files.items():
+        path = os.path.join(str(folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as out:
+            out.write(text)
+
+
+@pytest.mark.parametrize("ahead", ["libraries", "", None])
+def test_who_imports_the_runtimes_libraries_says_so(python, ahead, tmp_path):
+    write(tmp_path, SDK)
+    environ = {"PYTHONPATH": str(tmp_path)}
+    environ.update({"_HANDLER": "app.handler"} if ahead is None else {"_FREEHOLD_PRELOAD": ahead})
+    for files, uses in (
+        ({}, 1),
+        ({"urllib3/__init__.py": ""}, 0),
+        ({"botocore/__init__.py": "WHERE, certifi = 'mine', None"}, 0),
+        ({"six.cpython-39-x86_64-linux-gnu.so": ""}, 0),
+    ):
+        with Booted(python, environ) as b:
+            b.package(app=USES)
+            write(b.folder.name, files)
+            assert b.tell(frames.BEGIN, X="told") == READY
+            assert b.flags == uses, files
+            assert b.call(1)[0] == ("mine" if "botocore/__init__.py" in files else "sdk")
+        with Booted(python, environ) as b:
+            b.package(app="def handler(e, c): pass")
+            assert b.tell(frames.BEGIN) == READY
+            # One that was booted with them cannot tell that it would not have imported them.
+            assert b.flags == (1 if ahead == "libraries" else 0)
+
+
+def test_libraries_imported_ahead_are_those_that_a_plain_start_would_have(python, tmp_path):
+    write(tmp_path, SDK)
+    environ = {"PYTHONPATH": str(tmp_path), "_FREEHOLD_PRELOAD": "libraries", "X": "nobody's"}
+    for files, uses, answer in (
+        ({}, 1, ["sdk", True, "nobody's", False]),
+        # Of what they import, or look for in vain, the function's own is what they would have got.
+        ({"sched.py": "mine = True"}, 0, ["sdk", True, "told", True]),
+        ({"certifi/__init__.py": ""}, 0, ["sdk", False, "told", False]),
+    ):
+        with Booted(python, environ) as b:
+            assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+            b.package(app=USES)
+            write(b.folder.name, files)
+            assert b.tell(frames.BEGIN, X="told") == READY
+            assert b.flags == uses, files
+            assert b.call(1) == answer
+
+
+def test_what_a_module_made_as_it_was_imported_is_made_anew_with_begin(python, tmp_path):
+    now = "import logging, multiprocessing.process, threading\ndef now(): return [bytes(multiprocessing.current_process().authkey).hex(), logging._startTime]\n"
+    write(tmp_path, {"before.py": now + "WAS = now()\nthreading.main_thread()._native_id = -1\n"})
+    with Booted(python, {"PYTHONPATH": str(tmp_path), "_FREEHOLD_PRELOAD": "before"}) as b:
+        b.package(app="import before, threading\ndef handler(e, c): return [before.WAS, before.now(), getattr(threading.main_thread(), 'native_id', None)]")
+        assert b.tell(frames.BEGIN) == READY
+        (key_was, started_was), (key, started), native_id = b.call(1)
+        assert key_was != key and started_was < started
+        assert native_id in (None, b.process.pid)
 
 
 def test_hooks_run_before_and_after_in_lambdas_order(python):

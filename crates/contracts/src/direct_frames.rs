@@ -39,7 +39,10 @@ use line::{Answered, Line, Waiting};
 use std::{
     future::poll_fn,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -126,7 +129,10 @@ fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
     let line = line.map_err(|error| OpenError::Broken {
         reason: format!("its frames socket cannot be used: {error}"),
     })?;
-    Ok(FramesLine { line })
+    Ok(FramesLine {
+        line,
+        uses_libraries: AtomicBool::new(false),
+    })
 }
 
 fn check_version(version: u16) -> Result<(), OpenError> {
@@ -162,6 +168,7 @@ fn init_failed(error_type: Option<String>, body: bytes::Bytes) -> OpenError {
 /// One instance's line, before and after its init. One event at a time.
 struct FramesLine {
     line: Line,
+    uses_libraries: AtomicBool,
 }
 
 impl FramesLine {
@@ -169,7 +176,13 @@ impl FramesLine {
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
         let heard = ready!(self.line.poll_frame(cx));
         Poll::Ready(match heard {
-            Ok(Frame::Ready { version }) => check_version(version),
+            Ok(Frame::Ready {
+                version,
+                uses_libraries,
+            }) => {
+                self.uses_libraries.store(uses_libraries, Ordering::Relaxed);
+                check_version(version)
+            }
             Ok(Frame::InitError { error_type, body }) => Err(init_failed(error_type, body)),
             Ok(other) => Err(unasked(&other)),
             Err(error) => Err(broken(error)),
@@ -242,6 +255,10 @@ impl Booted for FramesLine {
 impl Link for FramesLine {
     fn slots(&self) -> u16 {
         1
+    }
+
+    fn uses_libraries(&self) -> bool {
+        self.uses_libraries.load(Ordering::Relaxed)
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {

@@ -395,3 +395,79 @@ async fn shutdown_waits_for_what_boots_and_leaves_nothing() {
     sim.ends_clean().await;
     assert_eq!(world.live(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whose_init_imports_the_libraries_starts_from_an_image_that_holds_them() {
+    let sim = with_templates().await;
+    let booted_so_far = |sim: &Sim| {
+        (
+            starts(sim, StartKind::Booted),
+            starts(sim, StartKind::Template),
+        )
+    };
+    sim.call("g", "x").await.unwrap();
+    sim.sleep(60_000).await;
+    assert_eq!(sim.engine.stats().templates, 3, "nobody has asked for them");
+    let told = |sim: &Sim| sim.world.executed_with("_FREEHOLD_PRELOAD");
+    assert!(told(&sim).is_empty());
+
+    sim.world.use_libraries(true);
+    let before = booted_so_far(&sim);
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(booted_so_far(&sim), (before.0 + 1, before.1));
+    sim.sleep(60_000).await;
+    assert_eq!(sim.engine.stats().templates, 6, "three of each");
+    assert_eq!(told(&sim), ["libraries"; 3]);
+    let calls: Vec<_> = (0..2)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(booted_so_far(&sim), (before.0 + 1, before.1 + 1));
+
+    // What they hold stands before something of the function's: never again, for this function.
+    sim.world.use_libraries(false);
+    let calls: Vec<_> = (0..3)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(booted_so_far(&sim), (before.0 + 1, before.1 + 2));
+    sim.world.use_libraries(true);
+    let calls: Vec<_> = (0..4)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(booted_so_far(&sim), (before.0 + 2, before.1 + 2));
+
+    // They go when nobody starts from them; the others stay.
+    sim.sleep(2 * 3_600_000).await;
+    assert_eq!(sim.engine.stats().templates, 3);
+    sim.ends_clean().await;
+    assert_eq!(sim.world.images_held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn images_with_libraries_that_cannot_be_made_cost_no_start() {
+    let sim = with_templates().await;
+    let executed = starts(&sim, StartKind::Executed);
+    sim.world.push_image_failure(ImageError::Refused {
+        reason: "2 threads".to_owned(),
+    });
+    sim.world.use_libraries(true);
+    sim.call("f", "x").await.unwrap();
+    sim.sleep(120_000).await;
+    assert_eq!(sim.engine.stats().templates, 3);
+    let calls: Vec<_> = (0..2)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(starts(&sim, StartKind::Executed), executed);
+    sim.ends_clean().await;
+}

@@ -206,6 +206,7 @@ async fn come_up(
     match init {
         Init::Fine => Ok(Arc::new(FakeLink {
             slots: world.slots(),
+            uses_libraries: world.uses_libraries(),
             world,
             instance: Arc::downgrade(&instance),
             asks_at: Mutex::new(Some(Instant::now())),
@@ -233,6 +234,7 @@ struct FakeLink {
     world: Arc<FakeWorld>,
     instance: Weak<FakeInstance>,
     slots: u16,
+    uses_libraries: bool,
     /// When it asks for its next event; never, when it ends before.
     asks_at: Mutex<Option<Instant>>,
     _listener: OwnedFd,
@@ -256,6 +258,10 @@ fn closed() -> OpenError {
 impl Link for FakeLink {
     fn slots(&self) -> u16 {
         self.slots
+    }
+
+    fn uses_libraries(&self) -> bool {
+        self.uses_libraries
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {

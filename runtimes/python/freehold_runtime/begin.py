@@ -13,23 +13,74 @@ import sys
 _AHEAD = ("json", "traceback", "logging", "datetime", "random", "base64", "typing", "urllib.parse")
 # More of them, by name, comma-separated: given by whoever boots this for a start image.
 _MORE = "_FREEHOLD_PRELOAD"
-_preloaded = set()
+# Or this word for the AWS SDK that the runtime brings, with what its clients import late.
+_LIBRARIES = "libraries"
+_OF_LIBRARIES = (
+    "boto3", "boto3.s3.inject", "boto3.s3.transfer", "boto3.dynamodb.transform",
+    "boto3.dynamodb.types", "botocore.handlers", "botocore.httpsession", "s3transfer.subscribers",
+)
+# The modules that it consists of.
+_LIBRARY_NAMES = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six")
+# Top-level modules that were imported ahead; every module that came with the libraries; and names
+# that the libraries asked for in vain, which is what they would have got on the way of a function
+# that brings them.
+_preloaded, _with_libraries, _missed = set(), set(), set()
+# That the libraries had to be forgotten again, for something that the function brings.
+_forgotten = []
+# Where the runtime's own modules lie, and where a function's do.
+_own_path, _function_path = list(sys.path), []
 # The variables as the platform gave them last.
 _given = {}
 
 
+class _MissedFinder(object):
+    """Stands last, finds nothing, and remembers for what it was asked."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        _missed.add(name.partition(".")[0])
+
+
 def preload():
     """Imports what would be imported sooner or later, before anybody waits for it."""
+    more = os.environ.pop(_MORE, "")
     before = set(sys.modules)
-    names = list(_AHEAD) + os.environ.pop(_MORE, "").split(",")
+    _import(_AHEAD)
+    if more == _LIBRARIES:
+        bare = set(sys.modules)
+        sys.meta_path.append(_MissedFinder)
+        _import(_OF_LIBRARIES)
+        sys.meta_path.remove(_MissedFinder)
+        _with_libraries.update(set(sys.modules) - bare)
+    else:
+        _import(more.split(","))
+    from . import context, faults, fresh, handler  # noqa: F401
+
+    _preloaded.update(name for name in set(sys.modules) - before if "." not in name)
+
+
+def _import(names):
     for name in filter(None, names):
         try:
             __import__(name)
         except ImportError:
             pass
-    from . import context, faults, fresh, handler  # noqa: F401
 
-    _preloaded.update(name for name in set(sys.modules) - before if "." not in name)
+
+def uses_libraries():
+    """Whether init has imported the SDK that the runtime brings, and nothing of the function's
+    stands before any part of it: whether a start image that holds the SDK is as good as this."""
+    modules = sys.modules
+    if "botocore" not in modules or _forgotten:
+        return False
+    own = set(_own_path)
+    for name in _LIBRARY_NAMES:
+        origin = getattr(modules.get(name), "__file__", None)
+        # `<path>/six.py` or `<path>/boto3/__init__.py`
+        folder = os.path.dirname(origin or "")
+        if origin and folder not in own and os.path.dirname(folder) not in own:
+            return False
+    return not _names_in(_function_path) & set(_LIBRARY_NAMES)
 
 
 def environment(data, is_first):
@@ -65,8 +116,9 @@ def paths():
         os.chdir(root)
     except OSError:
         pass
+    _function_path[:] = first
     if _preloaded:
-        _unshadow(first)
+        _unshadow(_names_in(first))
 
 
 def _unique(items):
@@ -74,22 +126,35 @@ def _unique(items):
     return [item for item in items if not (item in seen or seen.add(item))]
 
 
-def _unshadow(folders):
-    """A function that brings a module of a name that was imported ahead gets its own, as it would
-    have in a process that was executed for it."""
+def _names_in(folders):
+    """What can be imported from there, by its first name."""
+    names = set()
     for folder in folders:
         try:
             found = os.listdir(folder)
         except OSError:
             continue
         for entry in found:
-            name = entry.partition(".")[0]
-            if name in _preloaded and name in sys.modules:
-                if entry.endswith((".py", ".pyc", ".so")) or "." not in entry:
-                    _preloaded.discard(name)
-                    for loaded in list(sys.modules):
-                        if loaded == name or loaded.startswith(name + "."):
-                            del sys.modules[loaded]
+            if entry.endswith((".py", ".pyc", ".so")) or "." not in entry:
+                names.add(entry.partition(".")[0])
+    return names
+
+
+def _unshadow(names):
+    """A function that brings a module of a name that was imported ahead gets its own, as it would
+    have in a process that was executed for it. Libraries that were given another one at that name
+    are forgotten as a whole: they are imported anew, with the function's."""
+    shadowed = names & _preloaded
+    if _with_libraries and (shadowed or names & _missed):
+        for loaded in _with_libraries:
+            sys.modules.pop(loaded, None)
+        _with_libraries.clear()
+        _forgotten.append(True)
+    for name in shadowed:
+        _preloaded.discard(name)
+        for loaded in list(sys.modules):
+            if loaded == name or loaded.startswith(name + "."):
+                del sys.modules[loaded]
 
 
 def builtins():

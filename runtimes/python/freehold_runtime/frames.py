@@ -12,6 +12,8 @@ VERSION = 1
 GREET, BEGIN, EVENT, REHEARSE, PREPARE, RESUME = 1, 2, 3, 4, 5, 6
 _HELLO, _READY, _INIT_ERROR, _ANSWER, _ERROR = 1, 2, 3, 4, 5
 _REHEARSED, _PREPARED, _UNFIT = 8, 9, 10
+# Of a ready: init has imported the libraries that the runtime brings.
+_LIBRARIES = 1
 
 _HEAD = Struct("<IBBH")
 _EVENT = Struct("<36sQHHI")
@@ -114,8 +116,8 @@ class Line(object):
     def hello(self):
         self._send(_HEAD.pack(0, _HELLO, 0, VERSION))
 
-    def ready(self):
-        self._send(_HEAD.pack(0, _READY, 0, VERSION))
+    def ready(self, uses_libraries=False):
+        self._send(_HEAD.pack(0, _READY, _LIBRARIES if uses_libraries else 0, VERSION))
 
     def rehearsed(self):
         self._send(_HEAD.pack(0, _REHEARSED, 0, 0))

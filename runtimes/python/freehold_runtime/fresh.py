@@ -9,18 +9,47 @@ Refuses to touch generators that the function has made for itself: `random.Rando
 """
 import os
 import sys
+import time
 
 _credentials = []
-# Of OpenBLAS, as its builds name it: with a prefix of SciPy's, and for 64-bit indices.
-_SET_THREADS = [
-    prefix + "openblas_set_num_threads" + suffix
-    for prefix in ("scipy_", "") for suffix in ("64_", "")
-]
+# What sets the size of a pool, by what the library's file is called: (part of its name, the variables
+# that say the size, the first that is there; names of the function).
+_POOLS = (
+    # As its builds name it: with a prefix of SciPy's, and for 64-bit indices.
+    ("openblas", ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), [
+        prefix + "openblas_set_num_threads" + suffix
+        for prefix in ("scipy_", "") for suffix in ("64_", "")
+    ]),
+    ("libmkl_rt", ("MKL_NUM_THREADS", "OMP_NUM_THREADS"), ["MKL_Set_Num_Threads"]),
+    # OpenMP of GCC, LLVM and Intel, under which scikit-learn, PyTorch and others run.
+    ("libgomp", ("OMP_NUM_THREADS",), ["omp_set_num_threads"]),
+    ("libomp", ("OMP_NUM_THREADS",), ["omp_set_num_threads"]),
+    ("libiomp", ("OMP_NUM_THREADS",), ["omp_set_num_threads"]),
+)
+
+
+def begin():
+    """As `reseed`, of a process that belonged to nobody until now: whatever was made as a module was
+    imported ahead is made anew."""
+    reseed()
+    modules = sys.modules
+    multiprocessing = modules.get("multiprocessing.process")
+    if multiprocessing is not None:
+        # The key by which a process and its children know each other.
+        multiprocessing.current_process().authkey = os.urandom(32)
+    logging = modules.get("logging")
+    if logging is not None and hasattr(logging, "_startTime"):
+        # What a record's `relativeCreated` counts from: nanoseconds since 3.13.
+        is_whole = isinstance(logging._startTime, int)
+        logging._startTime = time.time_ns() if is_whole else time.time()
 
 
 def reseed():
     """A state of its own for everything in the process that was seeded before."""
     modules = sys.modules
+    threading = modules.get("threading")
+    if threading is not None and hasattr(threading.main_thread(), "_set_native_id"):
+        threading.main_thread()._set_native_id()
     random = modules.get("random")
     if random is not None:
         random.seed()
@@ -74,22 +103,42 @@ def renew_credentials():
 def widen():
     """Thread pools of numeric libraries were held at one while the image was made, since threads are
     not carried: now they are as large as the instance may have them."""
-    count = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "1"
-    if count == "1" or not count.isdigit() or "numpy" not in sys.modules:
+    wanted = [(part, _threads(variables), names) for part, variables, names in _POOLS]
+    if all(count < 2 for _, count, _ in wanted):
         return
+    with open("/proc/self/maps") as maps:
+        mapped = {line.split(None, 5)[-1].rstrip("\n") for line in maps if ".so" in line}
+    for path in mapped:
+        for part, count, names in wanted:
+            if count > 1 and part in os.path.basename(path):
+                _set_threads(path, names, count)
+    numexpr = sys.modules.get("numexpr")
+    count = _threads(("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS"))
+    if count > 1 and hasattr(numexpr, "set_num_threads"):
+        try:
+            numexpr.set_num_threads(count)
+        except ValueError:
+            pass  # more than NUMEXPR_MAX_THREADS: it stays at one
+
+
+def _threads(variables):
+    """What the first of these that is there says; 0 for what is no plain number."""
+    count = next(filter(None, map(os.environ.get, variables)), "0")
+    return int(count) if count.isdigit() and len(count) < 5 else 0
+
+
+def _set_threads(path, names, count):
     import ctypes
 
-    with open("/proc/self/maps") as maps:
-        mapped = {line.split(None, 5)[-1].rstrip("\n") for line in maps if "openblas" in line}
-    for path in mapped:
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue  # it is mapped, and no file any more: it stays at one thread
-        for name in _SET_THREADS:
-            if hasattr(library, name):
-                getattr(library, name)(int(count))
-                break
+    try:
+        # By its path it is the one that is mapped already. Loading another one runs its code.
+        library = ctypes.CDLL(path, os.RTLD_NOLOAD | os.RTLD_NOW)
+    except OSError:
+        return  # it is mapped, and no file any more: it stays at one thread
+    for name in names:
+        if hasattr(library, name):
+            getattr(library, name)(count)
+            break
 
 
 def _key_of(item):

@@ -85,9 +85,9 @@ def serve_frames(descriptor):
             elif kind == frames.BEGIN:
                 begin.environment(data, True)
                 if is_ahead:
-                    reseed()
+                    begin_anew()
                 function = init(line)
-                line.ready()
+                line.ready(begin.uses_libraries())
             else:
                 between_events(frames, line, kind, data)
     except (frames.LineGone, OSError) as error:
@@ -142,6 +142,12 @@ def run_hooks(line, run, error_type, exit_code):
         faults.log(error)
         line.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
         sys.exit(exit_code)
+
+
+def begin_anew():
+    from . import fresh
+
+    fresh.begin()
 
 
 def reseed():

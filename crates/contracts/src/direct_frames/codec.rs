@@ -18,7 +18,8 @@
 //!                                            10 unfit      why no image can be taken
 //! ```
 //!
-//! Flags of an answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow.
+//! Flags of an answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow. Of a
+//! ready: 1, init has imported the libraries that the runtime brings.
 
 use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context, text};
 use bytes::{Buf, Bytes, BytesMut};
@@ -61,6 +62,7 @@ const UNFIT: u8 = 10;
 
 const LAST: u8 = 1;
 const MORE: u8 = 2;
+const LIBRARIES: u8 = 1;
 
 /// A frame without a body of its own, as the host sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +163,7 @@ pub(super) enum Frame {
     },
     Ready {
         version: u16,
+        uses_libraries: bool,
     },
     InitError {
         error_type: Option<String>,
@@ -240,7 +243,8 @@ impl Head {
     fn shape(self, limits: &FrameLimits) -> Result<(usize, u64), String> {
         let text = usize::from(self.text);
         let (fixed, limit, flags) = match self.kind {
-            HELLO | READY => (0, 0, 0),
+            HELLO => (0, 0, 0),
+            READY => (0, 0, LIBRARIES),
             INIT_ERROR => (text, limits.error_bytes, 0),
             ANSWER => (ID + text, limits.answer_bytes, LAST | MORE),
             ERROR => (ID + text, limits.error_bytes, LAST),
@@ -368,7 +372,10 @@ fn whole(head: Head, mut rest: Bytes, fixed: usize) -> Frame {
     let last = head.flags & LAST != 0;
     match head.kind {
         HELLO => Frame::Hello { version: head.text },
-        READY => Frame::Ready { version: head.text },
+        READY => Frame::Ready {
+            version: head.text,
+            uses_libraries: head.flags & LIBRARIES != 0,
+        },
         INIT_ERROR => Frame::InitError {
             error_type: text(&front),
             body,
@@ -462,7 +469,7 @@ mod tests {
     fn frames_are_read_however_they_are_cut() {
         let bytes = [
             frame(HELLO, 0, 1, &[]),
-            frame(READY, 0, 1, &[]),
+            frame(READY, LIBRARIES, 1, &[]),
             frame(INIT_ERROR, 0, 4, &[b"Oops", b"{}"]),
             frame(ANSWER, MORE, 1, &[&ID_A, b"t", b"answer"]),
             frame(PIECE, 0, 0, &[b"more"]),
@@ -473,6 +480,13 @@ mod tests {
         .concat();
         let whole = read(&bytes, bytes.len()).expect("frames");
         assert_eq!(whole.len(), 8);
+        assert_eq!(
+            whole[1],
+            Frame::Ready {
+                version: 1,
+                uses_libraries: true
+            }
+        );
         assert_eq!(
             whole[3],
             Frame::Answer {
@@ -538,6 +552,7 @@ mod tests {
         check(&frame(11, 0, 0, &[]), "no frame has kind 11");
         check(&frame(HELLO, 0, 1, &[b"x"]), "announced 1 bytes");
         check(&frame(END, MORE, 0, &[]), "no flags 0x2");
+        check(&frame(READY, 2, 1, &[]), "no flags 0x2");
         check(&frame(PIECE, 0, 3, &[b"xyz"]), "has no text");
         check(&frame(ANSWER, 0, 0, &[&ID_A[..35]]), "ends inside");
         check(&frame(ANSWER, 0, 2, &[&ID_A, b"x"]), "ends inside");

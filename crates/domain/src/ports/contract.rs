@@ -23,6 +23,12 @@ pub enum Wiring {
     InProcess,
 }
 
+/// Tells a runtime that is booted ahead, by its environment, what to import beyond what it needs
+/// itself.
+pub const PRELOAD_VARIABLE: &str = "_FREEHOLD_PRELOAD";
+/// Of [`PRELOAD_VARIABLE`]: the libraries that the runtime brings.
+pub const PRELOAD_LIBRARIES: &str = "libraries";
+
 /// One way of speaking to functions.
 pub trait Contract: Send + Sync {
     /// The wiring it needs.
@@ -122,6 +128,13 @@ pub trait Link: Send + Sync {
     /// it asks would wait for that, or die with it. Resolves after the line's end, too.
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
         None
+    }
+
+    /// Whether its init has imported the libraries that the runtime brings (the AWS SDK), and found
+    /// nothing of the function's before them: whether one that is booted with them
+    /// ([`PRELOAD_VARIABLE`]) would have come to the same sooner.
+    fn uses_libraries(&self) -> bool {
+        false
     }
 
     /// Makes an initialised instance fit for a start image: the function's hooks before a

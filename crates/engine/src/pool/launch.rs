@@ -12,7 +12,7 @@ use super::{
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
     snapshots,
-    stock::{self, Ahead, Spare},
+    stock::{self, Ahead, Preload, Spare},
 };
 use crate::{
     environment,
@@ -161,9 +161,9 @@ pub(crate) async fn launch(
     if phase == Phase::Init
         && let Some(ahead) = stock::take(node, revision, core)
     {
-        let (way, is_template) = match ahead {
-            Ahead::Booted(spare) => (Way::Booted(spare), false),
-            Ahead::Image(image) => (Way::Template(image), true),
+        let (way, template) = match ahead {
+            Ahead::Booted(spare) => (Way::Booted(spare), None),
+            Ahead::Image(image, preload) => (Way::Template(image), Some(preload)),
         };
         let up = bring_up(
             node,
@@ -176,7 +176,7 @@ pub(crate) async fn launch(
             begun,
         )
         .await;
-        if is_template {
+        if let Some(preload) = template {
             // Everybody starts from these images: no function's crash may cost them. One that dies
             // in its runtime's own code is found out by the keeper, who thaws and rehearses.
             let thawed = match &up {
@@ -186,8 +186,14 @@ pub(crate) async fn launch(
             };
             if let Some(thawed) = thawed {
                 let templates = &node.stock.templates;
-                templates.went(node, revision.runtime.id, thawed);
+                templates.went(node, (revision.runtime.id, preload), thawed);
             }
+        }
+        let began_with = template.unwrap_or(Preload::Bare);
+        match &up {
+            Ok(cell) => stock::came_up(node, revision, core, began_with, &*cell.link),
+            Err(LaunchFailed::NotThawed { .. }) => revision.seen.did_not_come_up(began_with),
+            Err(_) => {}
         }
         match up {
             Err(LaunchFailed::NotThawed {
@@ -230,7 +236,11 @@ pub(crate) async fn launch(
                 }
                 attempt = back;
             }
-            done => return done,
+            Ok(cell) => {
+                stock::came_up(node, revision, core, Preload::Bare, &*cell.link);
+                return Ok(cell);
+            }
+            failed => return failed,
         }
     }
 }

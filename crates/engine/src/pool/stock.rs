@@ -17,9 +17,12 @@
 
 mod boot;
 mod demand;
+mod libraries;
 mod templates;
 
 pub(crate) use boot::Spare;
+pub(super) use libraries::came_up;
+pub(crate) use libraries::{Preload, Seen};
 pub(crate) use templates::Templates;
 
 use crate::{node::Node, route::Revision};
@@ -70,7 +73,7 @@ pub(crate) enum Ahead {
     /// A booted instance.
     Booted(Box<Spare>),
     /// The image of a booted one, to be thawed on the spot.
-    Image(StartImage),
+    Image(StartImage, Preload),
 }
 
 /// See the module.
@@ -80,6 +83,15 @@ pub(crate) struct Stock {
     pub(crate) templates: Templates,
     /// Instances that boot right now, or that a keeper ends.
     making: AtomicUsize,
+}
+
+/// See [`Stock::making`].
+struct Making<'a>(&'a AtomicUsize);
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 struct Shelf {
@@ -136,6 +148,13 @@ impl ShelfKey {
 /// Takes what there is for a start of `revision` on `core`, and sees to more.
 pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Option<Ahead> {
     let (key, contract) = (ShelfKey::of(revision, core)?, revision.contract()?);
+    if revision.seen.preload() == Preload::Libraries {
+        let of = (key.runtime, Preload::Libraries);
+        if let Some(image) = node.stock.templates.draw(node, of) {
+            return Some(Ahead::Image(image, Preload::Libraries));
+        }
+        libraries::want(node, key, contract);
+    }
     let now = node.parts.clock.now();
     let taken = {
         let mut shelves = node.stock.shelves.lock();
@@ -155,11 +174,13 @@ pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Optio
     tend(node, key);
     match taken {
         Some(spare) => Some(Ahead::Booted(Box::new(spare))),
-        None => node
-            .stock
-            .templates
-            .draw(node, key.runtime)
-            .map(Ahead::Image),
+        None => {
+            let image = node
+                .stock
+                .templates
+                .draw(node, (key.runtime, Preload::Bare));
+            image.map(|image| Ahead::Image(image, Preload::Bare))
+        }
     }
 }
 
@@ -175,7 +196,11 @@ pub(super) fn core_for(node: &Arc<Node>, revision: &Revision, core: CoreId) -> C
         if shelves
             .get(&key)
             .is_some_and(|shelf| !shelf.ready.is_empty())
-            || node.stock.templates.has(key.runtime)
+            || node.stock.templates.has((key.runtime, Preload::Bare))
+            || node
+                .stock
+                .templates
+                .has((key.runtime, revision.seen.preload()))
         {
             return core;
         }
@@ -339,8 +364,10 @@ impl Stock {
         let Some((contract, expected_bytes)) = shelf else {
             return;
         };
-        self.making.fetch_add(1, Ordering::AcqRel);
-        self.templates.see_to(node, key, &contract).await;
+        let making = self.making();
+        self.templates
+            .see_to(node, key, Preload::Bare, &contract)
+            .await;
         let made = boot::make(node, key, &contract, expected_bytes).await;
         let now = node.parts.clock.now();
         let left_over = {
@@ -377,7 +404,7 @@ impl Stock {
         if let Some(spare) = left_over {
             spare.end().await;
         }
-        self.making.fetch_sub(1, Ordering::AcqRel);
+        drop(making);
     }
 
     /// Ends one for its memory; `false` when there is none.
@@ -413,6 +440,12 @@ impl Stock {
             }
         }
         self.templates.clear();
+    }
+
+    /// Counts one that is being made, until it is dropped.
+    fn making(&self) -> Making<'_> {
+        self.making.fetch_add(1, Ordering::AcqRel);
+        Making(&self.making)
     }
 
     /// Whether any is being made, or ended by who keeps its shelf.

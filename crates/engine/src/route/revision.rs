@@ -4,7 +4,7 @@ use crate::{
     environment,
     keep::Keep,
     node::Node,
-    pool::{Pool, SnapshotOf},
+    pool::{Pool, SnapshotOf, stock::Seen},
 };
 use freehold_domain::{
     ids::{FunctionRef, Qualifier},
@@ -29,6 +29,8 @@ pub(crate) struct Revision {
     /// Whether its environment means something to the runtime's own start, so that nothing booted
     /// ahead can be told of it.
     pub(crate) executes_plainly: bool,
+    /// What its init was seen to do.
+    pub(crate) seen: Seen,
     /// The tenant's variables.
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) log_group: LogGroupName,
@@ -94,6 +96,7 @@ impl Revision {
             runtime,
             runs,
             executes_plainly: environment::is_for_execution(&variables),
+            seen: Seen::default(),
             variables,
             log_group,
             snapshot,

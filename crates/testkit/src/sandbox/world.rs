@@ -90,6 +90,7 @@ struct State {
     image_failures: VecDeque<ImageError>,
     images_taken: Vec<Weak<OwnedFd>>,
     templates: Vec<Weak<OwnedFd>>,
+    uses_libraries: bool,
     boots: Option<Duration>,
     boot_failures: VecDeque<String>,
     specialise_failures: VecDeque<StartError>,
@@ -127,6 +128,7 @@ impl FakeWorld {
                 image_failures: VecDeque::new(),
                 images_taken: Vec::new(),
                 templates: Vec::new(),
+                uses_libraries: false,
                 boots: None,
                 boot_failures: VecDeque::new(),
                 specialise_failures: VecDeque::new(),
@@ -168,6 +170,13 @@ impl FakeWorld {
     pub fn take_images(&self, bytes: u64) {
         let mut state = self.state.lock();
         (state.images, state.image_bytes) = (Ok(()), bytes);
+    }
+    /// Whether inits import the libraries that their runtime brings, from now on.
+    pub fn use_libraries(&self, uses: bool) {
+        self.state.lock().uses_libraries = uses;
+    }
+    pub(crate) fn uses_libraries(&self) -> bool {
+        self.state.lock().uses_libraries
     }
     /// The next image is not taken.
     pub fn push_image_failure(&self, failure: ImageError) {
@@ -246,6 +255,13 @@ impl FakeWorld {
         let ran = state.ran.iter();
         ran.filter_map(|(id, event)| Some((value(id)?, event.clone())))
             .collect()
+    }
+    /// The values that a variable had in instances, one for each that had it.
+    pub fn executed_with(&self, variable: &str) -> Vec<String> {
+        let state = self.state.lock();
+        let all = state.environments.values().flatten();
+        let named = all.filter(|(name, _)| name == variable);
+        named.map(|(_, value)| value.clone()).collect()
     }
     /// Rules that were broken; a test ends with none.
     pub fn rules_broken(&self) -> Vec<String> {

@@ -1,14 +1,14 @@
 //! Making one booted instance: from a template's image where there is one, else by executing the
 //! runtime.
 
-use super::ShelfKey;
+use super::{Preload, ShelfKey};
 use crate::{node::Node, pool::Booking};
 use freehold_domain::{
     BoxFuture,
     ids::Mebibytes,
     ports::{
-        Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, StartError, StartImage,
-        Wires,
+        Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, PRELOAD_VARIABLE,
+        StartError, StartImage, Wires,
     },
     time::Mono,
 };
@@ -33,6 +33,13 @@ pub(crate) struct Spare {
     /// Gives the memory back to whoever books for the instance now.
     _booking: Booking,
     bytes: u64,
+}
+
+/// What one comes from.
+pub(super) enum Source {
+    /// The runtime's program, told what to import.
+    Program(Preload),
+    Image(StartImage),
 }
 
 /// Why none was made.
@@ -85,9 +92,10 @@ pub(super) async fn make(
     contract: &Arc<dyn Contract>,
     expected_bytes: u64,
 ) -> Result<Spare, NotMade> {
-    if let Some(image) = node.stock.templates.draw(node, key.runtime) {
+    let of = (key.runtime, Preload::Bare);
+    if let Some(image) = node.stock.templates.draw(node, of) {
         let templates = &node.stock.templates;
-        match raise(node, key, contract, expected_bytes, Some(image)).await {
+        match raise(node, key, contract, expected_bytes, Source::Image(image)).await {
             Err(NotMade::Failed { reason }) => {
                 let runtime = key.runtime;
                 tracing::warn!(
@@ -95,17 +103,18 @@ pub(super) async fn make(
                     reason,
                     "a runtime's start image did not come to life"
                 );
-                templates.went(node, runtime, false);
+                templates.went(node, of, false);
             }
             Err(NotMade::Passing { .. }) => {}
             Ok(spare) => {
-                templates.went(node, key.runtime, true);
+                templates.went(node, of, true);
                 return Ok(spare);
             }
             not_made => return not_made,
         }
     }
-    raise(node, key, contract, expected_bytes, None).await
+    let plainly = Source::Program(Preload::Bare);
+    raise(node, key, contract, expected_bytes, plainly).await
 }
 
 /// Boots one, or thaws it.
@@ -114,13 +123,22 @@ pub(super) async fn raise(
     key: ShelfKey,
     contract: &Arc<dyn Contract>,
     expected_bytes: u64,
-    image: Option<StartImage>,
+    from: Source,
 ) -> Result<Spare, NotMade> {
     let booking = node.memory.book_spare(node, expected_bytes);
     let booking = booking.ok_or(NotMade::NoRoom)?;
     let parts = &node.parts;
     let memory = key.memory.unwrap_or(BOOT_MEMORY);
+    let (image, preload) = match from {
+        Source::Program(preload) => (None, preload.variable()),
+        Source::Image(image) => (Some(image), None),
+    };
     let is_thawed = image.is_some();
+    // A launcher sizes the heap by it as it executes the runtime.
+    let memory_told = key
+        .memory
+        .map(|memory| (MEMORY_VARIABLE, memory.0.to_string()));
+    let preload_told = preload.map(|preload| (PRELOAD_VARIABLE, preload.to_owned()));
     let spec = InstanceSpec {
         instance: parts.ids.instance(),
         core: key.core,
@@ -128,11 +146,10 @@ pub(super) async fn raise(
         package: None,
         image,
         args: Vec::new(),
-        // A launcher sizes the heap by it as it executes the runtime.
-        env: key
-            .memory
-            .map(|memory| (MEMORY_VARIABLE.to_owned(), memory.0.to_string()))
+        env: memory_told
             .into_iter()
+            .chain(preload_told)
+            .map(|(name, value)| (name.to_owned(), value))
             .collect(),
         memory,
         tmp: Mebibytes(parts.limits.tmp_min_mib),

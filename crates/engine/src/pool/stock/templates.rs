@@ -5,8 +5,10 @@
 //! and by the number of starts. A runtime that cannot be carried is left alone for an hour, with what
 //! it has; images that do not come to life, several times in a row, are dropped. Whoever finds none
 //! boots.
+//!
+//! Of a runtime that brings libraries there are two sets: see [`libraries`](super::libraries).
 
-use super::{ShelfKey, boot};
+use super::{Preload, ShelfKey, boot};
 use crate::{node::Node, pool::memory::Holding};
 use freehold_domain::{
     ports::{Contract, ImageError, StartImage},
@@ -30,14 +32,19 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Templates(Mutex<HashMap<u32, Runtime>>);
+pub(crate) struct Templates(Mutex<HashMap<Of, Set>>);
+
+/// The images of a runtime, and what they hold.
+type Of = (u32, Preload);
 
 #[derive(Default)]
-struct Runtime {
+struct Set {
     variants: Vec<Variant>,
     is_making: bool,
     not_before: Mono,
     failed_in_a_row: u32,
+    /// When one was last drawn, or asked for in vain.
+    asked_at: Mono,
 }
 
 struct Variant {
@@ -49,9 +56,11 @@ struct Variant {
 
 impl Templates {
     /// A variant to start from.
-    pub(crate) fn draw(&self, node: &Node, runtime: u32) -> Option<StartImage> {
-        let mut runtimes = self.0.lock();
-        let variants = &mut runtimes.get_mut(&runtime)?.variants;
+    pub(crate) fn draw(&self, node: &Node, of: Of) -> Option<StartImage> {
+        let mut sets = self.0.lock();
+        let set = sets.get_mut(&of)?;
+        set.asked_at = node.parts.clock.now();
+        let variants = &mut set.variants;
         if variants.is_empty() {
             return None;
         }
@@ -61,19 +70,44 @@ impl Templates {
     }
 
     /// Whether there is any.
-    pub(crate) fn has(&self, runtime: u32) -> bool {
-        let runtimes = self.0.lock();
-        runtimes
-            .get(&runtime)
-            .is_some_and(|known| !known.variants.is_empty())
+    pub(crate) fn has(&self, of: Of) -> bool {
+        let sets = self.0.lock();
+        sets.get(&of).is_some_and(|set| !set.variants.is_empty())
+    }
+
+    /// Notes that images with libraries are wanted; whether that is new.
+    pub(super) fn want_libraries(&self, node: &Node, runtime: u32) -> bool {
+        let mut sets = self.0.lock();
+        let is_new = !sets.contains_key(&(runtime, Preload::Libraries));
+        let set = sets.entry((runtime, Preload::Libraries)).or_default();
+        set.asked_at = node.parts.clock.now();
+        is_new
+    }
+
+    /// Drops them where nobody has asked for so long; whether they are gone.
+    pub(super) fn let_go_libraries(&self, node: &Node, runtime: u32, unused: Duration) -> bool {
+        let of = (runtime, Preload::Libraries);
+        let gone = {
+            let mut sets = self.0.lock();
+            let now = node.parts.clock.now();
+            let is_unused = |set: &Set| now.since(set.asked_at) >= unused;
+            match sets.get(&of) {
+                Some(set) if !is_unused(set) => return false,
+                _ => sets.remove(&of),
+            }
+        };
+        drop(gone);
+        true
     }
 
     /// How a start from one of them went: after a few in a row that did not come to life all are
     /// dropped, and made anew after a while. One alone may be the machine's doing.
-    pub(crate) fn went(&self, node: &Node, runtime: u32, thawed: bool) {
+    pub(crate) fn went(&self, node: &Node, of: Of, thawed: bool) {
         let gone = {
-            let mut runtimes = self.0.lock();
-            let known = runtimes.entry(runtime).or_default();
+            let mut sets = self.0.lock();
+            let Some(known) = sets.get_mut(&of) else {
+                return;
+            };
             known.failed_in_a_row = if thawed { 0 } else { known.failed_in_a_row + 1 };
             if known.failed_in_a_row < FAILURES_MAX {
                 return;
@@ -83,41 +117,44 @@ impl Templates {
             std::mem::take(&mut known.variants)
         };
         let images = gone.len();
+        let (runtime, preload) = of;
         tracing::warn!(
             runtime,
+            ?preload,
             images,
             "a runtime's start images do not come to life"
         );
     }
 
-    /// Makes a variant where one is missing or worn: one at a time.
+    /// Makes a variant where one is missing or worn, one at a time; whether it did.
     pub(super) async fn see_to(
         &self,
         node: &Arc<Node>,
         key: ShelfKey,
+        preload: Preload,
         contract: &Arc<dyn Contract>,
-    ) {
+    ) -> bool {
         // A heap that was sized for one memory is wrong for another.
         if key.memory.is_some() || !contract.has_images() || node.parts.driver.images().is_err() {
-            return;
+            return false;
         }
-        let now = node.parts.clock.now();
+        let (now, of) = (node.parts.clock.now(), (key.runtime, preload));
         {
-            let mut runtimes = self.0.lock();
-            let known = runtimes.entry(key.runtime).or_default();
+            let mut sets = self.0.lock();
+            let known = sets.entry(of).or_default();
             let worn = |variant: &Variant| {
                 now.since(variant.made_at) >= AGE_MAX || variant.starts >= STARTS_MAX
             };
             let is_full = known.variants.len() >= VARIANTS && !known.variants.iter().any(worn);
             if is_full || known.is_making || now < known.not_before {
-                return;
+                return false;
             }
             known.is_making = true;
         }
-        let made = make(node, key, contract).await;
+        let made = make(node, key, preload, contract).await;
         let now = node.parts.clock.now();
-        let mut runtimes = self.0.lock();
-        let known = runtimes.entry(key.runtime).or_default();
+        let mut sets = self.0.lock();
+        let known = sets.entry(of).or_default();
         known.is_making = false;
         match made {
             Ok(image) => {
@@ -130,6 +167,7 @@ impl Templates {
                     made_at: now,
                     starts: 0,
                 });
+                true
             }
             Err(Some(reason)) => {
                 // Those that are there are as good as they were.
@@ -137,12 +175,14 @@ impl Templates {
                 let (runtime, images) = (key.runtime, known.variants.len());
                 tracing::info!(
                     runtime,
+                    ?preload,
                     images,
                     reason,
                     "a runtime's start image was not made"
                 );
+                false
             }
-            Err(None) => {}
+            Err(None) => false,
         }
     }
 
@@ -153,8 +193,8 @@ impl Templates {
 
     /// Images that are held, and their bytes.
     pub(crate) fn held(&self) -> (usize, u64) {
-        let runtimes = self.0.lock();
-        let images = runtimes.values().flat_map(|runtime| &runtime.variants);
+        let sets = self.0.lock();
+        let images = sets.values().flat_map(|set| &set.variants);
         images.fold((0, 0), |(count, bytes), variant| {
             (count + 1, bytes + variant.image.bytes)
         })
@@ -165,10 +205,12 @@ impl Templates {
 async fn make(
     node: &Arc<Node>,
     key: ShelfKey,
+    preload: Preload,
     contract: &Arc<dyn Contract>,
 ) -> Result<StartImage, Option<String>> {
     let expected = node.parts.config.memory_expected.bytes();
-    let spare = match boot::raise(node, key, contract, expected, None).await {
+    let from = boot::Source::Program(preload);
+    let spare = match boot::raise(node, key, contract, expected, from).await {
         Ok(spare) => spare,
         Err(boot::NotMade::Failed { reason }) => return Err(Some(reason)),
         Err(boot::NotMade::Never) => {

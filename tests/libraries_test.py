@@ -1,0 +1,148 @@
+"""Functions that import the AWS SDK which the runtime brings: the start image that holds it, and for whom it is none."""
+
+import concurrent.futures
+import pathlib
+import re
+import time
+import urllib.request
+
+import pytest
+import six
+
+from support.functions import zip_of
+
+# Which way it came up shows before anything is imported; the rest is what a plain start would see.
+USES = """
+import sys
+AHEAD = 'botocore' in sys.modules
+import logging, os, random, ssl, tempfile, uuid
+import boto3, botocore, multiprocessing
+from urllib3 import filepost
+S3 = boto3.client('s3')
+random_of_init = random.random()
+def handler(event, context):
+    if event:
+        import time
+        time.sleep(event)
+    credentials = S3._request_signer._credentials
+    return {
+        'ahead': AHEAD, 'where': botocore.__file__, 'mine': getattr(sys.modules.get('six'), 'MINE', None), 'certificates': getattr(botocore, 'CERTIFICATES', None),
+        'key': [credentials.access_key, os.environ['AWS_ACCESS_KEY_ID']],
+        'endpoint': [S3.meta.endpoint_url, os.environ['AWS_ENDPOINT_URL']],
+        'region': [S3.meta.region_name, os.environ['AWS_REGION']],
+        'handlers': [type(h).__name__ for h in logging.getLogger().handlers],
+        'preload': os.environ.get('_FREEHOLD_PRELOAD'),
+        'stream': context.log_stream_name,
+        'drawn': [random_of_init, random.random(), uuid.uuid4().hex, uuid.uuid1().hex[16:],
+                  ssl.RAND_bytes(16).hex(), next(tempfile._get_candidate_names()),
+                  bytes(multiprocessing.current_process().authkey).hex(), filepost.choose_boundary(),
+                  os.urandom(16).hex()],
+    }
+"""
+
+
+def metric(server, name):
+    text = urllib.request.urlopen(f"{server.admin}/metrics", timeout=10).read().decode()
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
+
+
+@pytest.fixture(scope="module")
+def quick(request):
+    """A server whose instances do not stay, so that each wave starts anew."""
+    from support import server as servers
+    from support.functions import Functions
+    one = servers.Server('[instances]\nidle_timeout = "300ms"\n')
+    try:
+        yield Functions(one.start())
+    finally:
+        one.close()
+
+
+def empty(server):
+    end = time.monotonic() + 60
+    while (left := metric(server, "freehold_instances")):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def starts(quick, name, until=lambda answer: True, seconds=60):
+    """Starts it again and again, each time on its own, until an answer is as wanted."""
+    end = time.monotonic() + seconds
+    while True:
+        empty(quick.server)
+        answer = quick.call(name)
+        if until(answer) or time.monotonic() > end:
+            return answer
+        time.sleep(0.5)
+
+
+def needs_sdk(answer):
+    """It is fetched from the network, and functions start without it where there is none."""
+    if answer.error:
+        assert "No module named 'boto3'" in answer.payload["errorMessage"], answer.payload
+        pytest.skip("the runtime has no SDK")
+
+
+def needs_images(quick):
+    if metric(quick.server, "freehold_template_bytes") == 0:
+        pytest.skip("this machine has no start images of runtimes")
+
+
+def fits(answer):
+    assert answer["key"][0] == answer["key"][1]
+    assert answer["endpoint"][0] == answer["endpoint"][1]
+    assert answer["region"][0] == answer["region"][1]
+    assert answer["handlers"] == ["LambdaLoggerHandler"] and answer["preload"] is None
+
+
+def test_a_function_that_imports_the_sdk_starts_with_it(quick):
+    name = quick.create(zip_of({"index.py": USES}), Timeout=60, MemorySize=256)
+    first = quick.invoke(name)
+    needs_sdk(first)
+    assert first.payload["ahead"] is False
+    fits(first.payload)
+    later = starts(quick, name, lambda answer: answer["ahead"])
+    needs_images(quick)
+    assert later["ahead"] is True and later["where"] == first.payload["where"]
+    fits(later)
+
+
+def test_who_brings_a_part_of_it_never_does(quick):
+    own = pathlib.Path(six.__file__).read_text() + "\nMINE = 'mine'\n"
+    name = quick.create(zip_of({"index.py": USES, "six.py": own}), Timeout=60, MemorySize=256)
+    needs_sdk(quick.invoke(name))
+    for _ in range(3):
+        answer = starts(quick, name)
+        assert (answer["ahead"], answer["mine"]) == (False, "mine")
+
+
+def test_who_brings_what_it_looks_for_gets_that(quick):
+    # botocore asks for `certifi`, which the runtime does not bring.
+    body = USES.replace("S3 =", "from botocore import httpsession\nbotocore.CERTIFICATES = httpsession.where()\nS3 =")
+    package = {"index.py": body, "certifi/__init__.py": "def where(): return '/var/task/certificates'\n"}
+    name = quick.create(zip_of(package), Timeout=60, MemorySize=256)
+    first = quick.invoke(name)
+    needs_sdk(first)
+    for _ in range(4):
+        answer = starts(quick, name)
+        assert answer["certificates"] == "/var/task/certificates"
+        fits(answer)
+
+
+def test_siblings_draw_nothing_twice(quick):
+    name = quick.create(zip_of({"index.py": USES}), Timeout=60, MemorySize=256)
+    first = quick.invoke(name)
+    needs_sdk(first)
+    starts(quick, name, lambda answer: answer["ahead"])
+    needs_images(quick)
+    by_instance = {}
+    end = time.monotonic() + 240
+    with concurrent.futures.ThreadPoolExecutor(10) as callers:
+        while len(by_instance) < 60 and time.monotonic() < end:
+            for answer in callers.map(lambda _: quick.call(name, 0.05), range(10)):
+                assert answer["ahead"]
+                by_instance.setdefault(answer["stream"], answer["drawn"])
+            empty(quick.server)
+    assert len(by_instance) >= 40
+    drawn = [value for values in by_instance.values() for value in values]
+    assert len(drawn) == len(set(drawn))
