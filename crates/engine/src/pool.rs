@@ -463,7 +463,12 @@ impl Revision {
         if was_full && !cell.is_worn(now) {
             state.free[core_index(cell.core)].push(cell.id);
         }
+        // One that came up after everybody had been served: the keeper had nothing left to keep.
+        let is_nobodys = is_idle && !state.is_tended;
         drop(guard);
+        if is_nobodys {
+            self.tend(node, cell.core);
+        }
         if is_idle {
             node.memory.something_is_idle();
         }

@@ -6,7 +6,7 @@ use freehold_domain::{
     ports::{Clock, ExitCause},
 };
 use freehold_engine::keep::Policy;
-use freehold_testkit::sandbox::Init;
+use freehold_testkit::sandbox::{Init, Timing};
 use std::time::Duration;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -193,5 +193,26 @@ async fn a_minimum_for_nobody_is_told() {
     sim.call("nobody", "x").await.unwrap();
     sim.sleep(HOUR_MS).await;
     assert_eq!(sim.world.live(), 1);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_up_when_all_have_been_served_goes_as_any_other() {
+    let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(0.3)).await;
+    sim.deploy("f", |_| {}).await;
+    let first = sim.spawn(0, sim.event("f", "x"));
+    sim.sleep(1).await;
+    let slow = (Duration::from_secs(5), Duration::from_secs(5));
+    sim.world.set_timing(Timing {
+        start: slow,
+        ..Timing::default()
+    });
+    let second = sim.spawn(0, sim.event("f", "x"));
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    sim.sleep(2_000).await;
+    assert_eq!((sim.world.live(), sim.engine.stats().starting), (0, 1));
+    sim.sleep(10_000).await;
+    assert_eq!((sim.world.live(), sim.world.started()), (0, 2));
     sim.ends_clean().await;
 }
