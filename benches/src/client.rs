@@ -77,6 +77,11 @@ impl Connection {
             .header(header::HOST, &self.target.host)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
+        self.ask(request).await
+    }
+
+    /// Sends a request that is whole, and reads the whole answer.
+    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let begun = Instant::now();
         tokio::time::timeout(LIMIT, async {
             let answer = self.sender.send_request(request).await?;

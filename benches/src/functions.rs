@@ -3,6 +3,7 @@
 use crate::{
     Failure,
     client::{Answer, Target},
+    libraries::Libraries,
     server::Server,
 };
 use std::{
@@ -64,6 +65,16 @@ impl Language {
 /// Writes hello in `language` below the server's sources, builds it where that is needed, deploys
 /// it with 128 MB.
 pub fn deploy(server: &Server, language: Language) -> Result<Target, Failure> {
+    let name = format!("hello-{}", language.name());
+    deploy_as(server, language, &[&name]).map(|mut targets| targets.remove(0))
+}
+
+/// The same under several names.
+pub fn deploy_as(
+    server: &Server,
+    language: Language,
+    names: &[&str],
+) -> Result<Vec<Target>, Failure> {
     let folder = server.sources().join(format!("hello-{}", language.name()));
     fs::create_dir_all(&folder)?;
     let (mut runtime, mut handler) = (String::new(), "");
@@ -80,7 +91,40 @@ pub fn deploy(server: &Server, language: Language) -> Result<Target, Failure> {
     if !runtime.is_empty() {
         options.extend(["--runtime", &runtime, "--handler", handler]);
     }
-    server.deploy(&folder, &options)
+    let one = |name: &&str| server.deploy(&folder, &[&options[..], &["--name", name]].concat());
+    names.iter().map(one).collect()
+}
+
+/// hello with `boto3.client("s3")` at module level, by the SDK that the runtime brings.
+pub fn deploy_boto3(server: &Server, name: &str) -> Result<Target, Failure> {
+    let folder = server.sources().join("boto3-s3");
+    fs::create_dir_all(&folder)?;
+    write(&folder, "app.py", include_str!("../functions/boto3_s3.py"))?;
+    server.deploy(&folder, &["--memory", "128", "--name", name])
+}
+
+/// hello that has numpy and pandas in its package and a frame at module level.
+pub fn deploy_pandas(
+    server: &Server,
+    name: &str,
+    libraries: &Libraries,
+) -> Result<Target, Failure> {
+    let folder = server.sources().join("pandas-frame");
+    fs::create_dir_all(&folder)?;
+    libraries.bring_pandas(&folder)?;
+    let source = include_str!("../functions/pandas_frame.py");
+    write(&folder, "app.py", source)?;
+    let options = ["--memory", "512", "--handler", "app.handler"];
+    server.deploy(&folder, &[&options[..], &["--name", name]].concat())
+}
+
+/// A WASI command that answers hello.
+pub fn deploy_wasm(server: &Server, name: &str) -> Result<Target, Failure> {
+    let folder = server.sources().join("hello-wasm");
+    fs::create_dir_all(&folder)?;
+    let module = include_bytes!("../../tests/functions/wasm/hello.wasm");
+    fs::write(folder.join("function.wasm"), module)?;
+    server.deploy(&folder, &["--memory", "128", "--name", name])
 }
 
 /// The second handler, 2 KB in, 20 KB out and three log lines, in Python or Node.

@@ -21,6 +21,7 @@ mod hangups;
 mod idle;
 mod instructions;
 mod keep;
+mod libraries;
 mod load;
 mod neighbours;
 mod peers;
@@ -30,6 +31,7 @@ mod requests;
 mod server;
 mod steps;
 mod throughput;
+mod versions;
 mod warm;
 mod wasm;
 
@@ -63,9 +65,13 @@ enum What {
     Warm,
     /// First byte of a function that has no process
     Cold {
-        /// Only these: python, node, java, rust
+        /// Only these rows
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
+        /// Where the SDKs of the runtimes, numpy and pandas are kept, fetched with pip and npm where
+        /// they are not there; without it the rows that import them are left out
+        #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_LIBRARIES")]
+        libraries: Option<PathBuf>,
     },
     /// Signed Invoke from function to function, beside the same from outside
     Calls,
@@ -142,7 +148,10 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match &args.what {
             What::Warm => warm::run(&args.bin, args.smoke).await,
-            What::Cold { only } => cold::run(&args.bin, args.smoke, only).await,
+            What::Cold { only, libraries } => {
+                let libraries = libraries.clone().map(libraries::Libraries);
+                cold::run(&args.bin, args.smoke, only, libraries).await
+            }
             What::Calls => calls::run(&args.bin, args.smoke).await,
             What::Wasm => wasm::run(&args.bin, args.smoke).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,

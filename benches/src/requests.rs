@@ -1,7 +1,10 @@
 //! Requests as bytes: plain ones, and signed calls of the AWS API.
 
 use crate::{Failure, client::Target};
+use bytes::Bytes;
 use freehold_identity::sigv4::{Credentials, Timestamp, sign};
+use http::request::Parts;
+use http_body_util::Full;
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -40,10 +43,21 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A signed POST of JSON, good for a few minutes as AWS's are.
-    pub fn post(&self, path: &str, body: &[u8]) -> Result<Arc<[u8]>, Failure> {
+    /// A signed request, good for a few minutes as AWS's are.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: &'static [u8],
+    ) -> Result<http::Request<Full<Bytes>>, Failure> {
+        let parts = self.signed(method, path, body)?;
+        let body = Full::new(Bytes::from_static(body));
+        Ok(http::Request::from_parts(parts, body))
+    }
+
+    fn signed(&self, method: &str, path: &str, body: &[u8]) -> Result<Parts, Failure> {
         let mut parts = http::Request::builder()
-            .method("POST")
+            .method(method)
             .uri(path)
             .header("host", &self.host)
             .header("content-type", "application/json")
@@ -53,6 +67,12 @@ impl Caller {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let now = Timestamp::from_seconds(now.cast_signed());
         sign(&mut parts, body, &self.key, &self.region, "lambda", &now)?;
+        Ok(parts)
+    }
+
+    /// A signed POST of JSON, as bytes.
+    pub fn post(&self, path: &str, body: &[u8]) -> Result<Arc<[u8]>, Failure> {
+        let parts = self.signed("POST", path, body)?;
         let mut request = format!("POST {path} HTTP/1.1\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in &parts.headers {
             request.push_str(&format!("{name}: {}\r\n", value.to_str()?));

@@ -80,6 +80,15 @@ fn data_of(assembled: Option<&Assembled>, folder: &TempDir) -> PathBuf {
 impl Server {
     /// Starts `bin` with `config` as its `freehold.toml` and waits until it serves.
     pub fn start(bin: &Path, config: &str) -> Result<Self, Failure> {
+        Self::start_over(bin, config, |_| Ok(()))
+    }
+
+    /// The same over a data folder that `prepare` has made and filled.
+    pub fn start_over(
+        bin: &Path,
+        config: &str,
+        prepare: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let bin = fs::canonicalize(bin)
             .map_err(|error| format!("{}: {error}; build it first", bin.display()))?;
         let folder = tempfile::Builder::new()
@@ -95,6 +104,7 @@ impl Server {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let assembled = Assembled::take()?;
         let data = data_of(assembled.as_ref(), &folder);
+        prepare(&data)?;
         let mut server = Self {
             child: serve(&bin, folder.path(), &data)?,
             bin,

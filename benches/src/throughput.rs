@@ -77,7 +77,17 @@ pub async fn run(
     };
     for is_split in [true, false] {
         let cores = Cores::split()?;
-        let start = || start(bin, smoke, peers.as_deref(), &cores, is_split, only, connections);
+        let start = || {
+            start(
+                bin,
+                smoke,
+                peers.as_deref(),
+                &cores,
+                is_split,
+                only,
+                connections,
+            )
+        };
         let (mut rows, held) = start()?;
         println!(
             "\nwarm throughput, {connections} connections, {rounds} rounds of {span:?}, {}\n",
