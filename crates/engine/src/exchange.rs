@@ -324,8 +324,9 @@ async fn run(
             };
             // Inside the server a guest's memory ends with its event, and is counted there.
             if revision.contract().is_some() {
-                revision.pool.learn_peak(spent.memory_peak_bytes);
-                cell.adjust_booking(spent.memory_peak_bytes);
+                let own_bytes = cell.own_bytes(spent);
+                revision.pool.learn_peak(own_bytes);
+                cell.adjust_booking(own_bytes);
             }
             let spent = cell.spent_since_seen(spent);
             finished.with(Some(lease), spent, ending, status, Ok(answer))

@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{MemoryBook, Peopled, Snapshots, stock::Stock},
+    pool::{Gate, MemoryBook, Peopled, Snapshots, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) snapshots: Snapshots,
     /// Booted instances that are nobody's yet.
     pub(crate) stock: Stock,
+    /// By core: how many instances come up at once.
+    gates: Vec<Arc<Gate>>,
     pub(crate) counters: Arc<Counters>,
     /// Set once shutdown began.
     pub(crate) draining: AtomicBool,
@@ -76,6 +78,9 @@ impl Node {
             peopled: Peopled::default(),
             snapshots: Snapshots::new(),
             stock: Stock::default(),
+            gates: (0..parts.cores.max(1))
+                .map(|_| Gate::new(parts.config.starts_at_once))
+                .collect(),
             counters: Arc::default(),
             draining: AtomicBool::new(false),
             cores: (0..parts.cores.max(1)).map(|_| OnceLock::new()).collect(),
@@ -103,6 +108,12 @@ impl Node {
         if let Some(slot) = self.cores.get(usize::from(core.0)) {
             let _ = slot.set(Handle::current());
         }
+    }
+
+    /// Where the starts of a core stand in line.
+    pub(crate) fn gate(&self, core: CoreId) -> &Arc<Gate> {
+        let at = usize::from(core.0).min(self.gates.len() - 1);
+        &self.gates[at]
     }
 
     /// Runs a value on the core that it belongs to; on the same core that is its local queue.

@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub freeze_after: Duration,
     /// What an instance of a function that was never seen running is expected to use.
     pub memory_expected: Mebibytes,
+    /// Instances that one core brings up at once; further starts wait in line.
+    pub starts_at_once: usize,
     /// How processor time is limited.
     pub cpu: CpuPolicy,
     /// Inits that may fail in a row before the next one waits.
@@ -112,6 +114,7 @@ impl Default for EngineConfig {
             keep: Policy::Adaptive,
             freeze_after: FREEZE_AFTER / 2,
             memory_expected: Mebibytes(48),
+            starts_at_once: 8,
             cpu: CpuPolicy::Burst,
             init_failures: 3,
             init_backoff: Duration::from_secs(1),

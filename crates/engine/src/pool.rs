@@ -17,6 +17,7 @@
 mod caretaker;
 mod cell;
 mod chain;
+mod gate;
 mod keeper;
 mod launch;
 mod lease;
@@ -28,6 +29,7 @@ pub(crate) mod stock;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
+pub(crate) use gate::Gate;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
@@ -46,17 +48,22 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::sync::{Notify, oneshot};
+
+/// What an event takes beside what its instance has come up with, as long as nobody knows.
+const UNRUN_BYTES: u64 = 12 << 20;
 
 /// See the module.
 pub(crate) struct Pool {
     state: Mutex<State>,
     /// What an instance is expected to use, bytes: learned from those that ran.
     expected_bytes: AtomicU64,
+    /// Whether any has.
+    has_run: AtomicBool,
     /// Instances that are ready at the least, whatever the history says.
     minimum: AtomicU32,
     /// Wakes the keeper.
@@ -171,6 +178,7 @@ impl Pool {
                 backoff_until: Mono(0),
             }),
             expected_bytes: AtomicU64::new(expected_bytes),
+            has_run: AtomicBool::new(false),
             minimum: AtomicU32::new(0),
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
@@ -191,10 +199,24 @@ impl Pool {
 
     /// Learns from an instance's peak: up at once, down slowly.
     pub(crate) fn learn_peak(&self, peak_bytes: u64) {
+        self.has_run.store(true, Ordering::Relaxed);
         let learned = |known: u64| Some(peak_bytes.max(known - known / 8 + peak_bytes / 8));
         let _ = self
             .expected_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, learned);
+    }
+
+    /// Learns from an instance that has come up, for as long as none has run: what it uses then
+    /// and [`UNRUN_BYTES`] for its first event, or what was expected if that is less. Says what is
+    /// expected of it.
+    pub(crate) fn learn_ready(&self, bytes: u64) -> u64 {
+        let known = self.expected_bytes();
+        if self.has_run.load(Ordering::Relaxed) {
+            return known;
+        }
+        let learned = known.min(bytes.saturating_add(UNRUN_BYTES));
+        self.expected_bytes.fetch_min(learned, Ordering::Relaxed);
+        learned
     }
 
     /// Instances, those frozen, starts under way and waiters.

@@ -338,6 +338,10 @@ pub trait Instance: Send + Sync {
     ///
     /// Errors: [`InstanceGone`] also where nothing can be read so; [`Instance::usage`] may know.
     fn spent(&self) -> Result<Spent, InstanceGone>;
+    /// What of the memory it is said to use it shares with others of its start image, bytes.
+    fn shared_bytes(&self) -> u64 {
+        0
+    }
     /// What it uses, by asking whoever made it.
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>>;
     /// Kills everything in it and resolves once nothing is left: no process, cgroup, mount.

@@ -182,6 +182,13 @@ impl Cell {
         }
     }
 
+    /// What of the machine's memory it has taken at most: a start image's pages, which count as
+    /// its own to whoever pays, are there once and booked by whoever holds the image.
+    pub(crate) fn own_bytes(&self, spent: Spent) -> u64 {
+        let shared = self.instance.shared_bytes();
+        spent.memory_peak_bytes.saturating_sub(shared)
+    }
+
     /// Learns what the instance uses.
     pub(crate) fn adjust_booking(&self, bytes: u64) {
         if let Some(held) = &*self.held.lock() {

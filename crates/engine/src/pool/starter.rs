@@ -24,6 +24,9 @@ pub(crate) struct FailedInit {
     pub(crate) attempt: Attempt,
 }
 
+/// How long a start keeps others waiting at the most.
+const PLACE_HELD: Duration = Duration::from_millis(100);
+
 /// Why an instance is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
@@ -64,30 +67,50 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
     let (node_, revision) = (node.clone(), revision.clone());
     node.spawn_on(core, async move {
         let node = node_;
-        let booking = match reason {
-            Reason::Waiting { .. } => book(&node, &revision, false).await,
-            Reason::Minimum => book(&node, &revision, true).await,
-            Reason::Expected => node
-                .memory
-                .book_spare(&node, revision.pool.expected_bytes()),
-        };
-        let Some(booking) = booking else {
-            if reason == Reason::Expected {
-                revision.pause_ahead(&node);
-            }
+        let line = node.gate(core);
+        let place = line.enter(&revision.function.tenant, Arc::as_ptr(&revision) as usize);
+        let place = place.await;
+        // Whoever waited may have been served while this stood in line.
+        if matches!(reason, Reason::Waiting { .. }) && !revision.pool.wants_another() {
             return revision.start_over(&node, core, |_, _| {});
-        };
-        // Chosen at the last moment, and taken without a pause: of two starts only one finds it.
-        let chosen = stock::core_for(&node, &revision, core);
-        if chosen == core {
-            bring(&node, &revision, core, booking, reason).await;
-        } else {
-            let node_ = node.clone();
-            node.spawn_on(chosen, async move {
-                bring(&node_, &revision, chosen, booking, reason).await;
-            });
+        }
+        let brought = book_and_bring(&node, &revision, core, reason);
+        tokio::pin!(brought);
+        tokio::select! {
+            biased;
+            () = &mut brought => {}
+            // It waits for something else than a processor, or takes one for long: others go on.
+            () = node.parts.clock.sleep(PLACE_HELD) => {
+                drop(place);
+                brought.await;
+            }
         }
     });
+}
+
+async fn book_and_bring(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reason) {
+    let booking = match reason {
+        Reason::Waiting { .. } => book(node, revision, false).await,
+        Reason::Minimum => book(node, revision, true).await,
+        Reason::Expected => node.memory.book_spare(node, revision.pool.expected_bytes()),
+    };
+    let Some(booking) = booking else {
+        if reason == Reason::Expected {
+            revision.pause_ahead(node);
+        }
+        return revision.start_over(node, core, |_, _| {});
+    };
+    // Chosen at the last moment, and taken without a pause: of two starts only one finds it.
+    let chosen = stock::core_for(node, revision, core);
+    if chosen == core {
+        return bring(node, revision, core, booking, reason).await;
+    }
+    let (node_, revision) = (node.clone(), revision.clone());
+    let there = node.spawn_on(chosen, async move {
+        bring(&node_, &revision, chosen, booking, reason).await;
+    });
+    // It ends with the task of whoever runs it; a panic there has been told already.
+    let _ = there.await;
 }
 
 /// Brings one up for which memory is booked.
@@ -146,8 +169,8 @@ async fn book(node: &Arc<Node>, revision: &Arc<Revision>, for_minimum: bool) -> 
             let comes = state.seats.len() + state.starting;
             return comes <= pool.minimum() as usize;
         }
-        let others = state.starting.saturating_sub(1) * usize::from(state.slots);
-        state.waiters.len() > others
+        drop(state);
+        pool.wants_another()
     };
     let short = |is_short: bool| {
         let waits = &pool.short_of_memory;
@@ -162,6 +185,15 @@ async fn book(node: &Arc<Node>, revision: &Arc<Revision>, for_minimum: bool) -> 
         .await
 }
 
+impl super::Pool {
+    /// Whether a start that is under way is needed still, beside the others.
+    fn wants_another(&self) -> bool {
+        let state = self.state.lock();
+        let others = state.starting.saturating_sub(1) * usize::from(state.slots);
+        state.waiters.len() > others
+    }
+}
+
 impl Revision {
     /// Nothing is made ahead for a while.
     fn pause_ahead(&self, node: &Node) {
@@ -172,6 +204,11 @@ impl Revision {
     fn started(self: &Arc<Self>, node: &Arc<Node>, cell: Cell, is_ahead: bool) {
         let core = cell.core;
         cell.set_made_ahead(is_ahead);
+        if let Ok(spent) = cell.instance.spent() {
+            let own_bytes = cell.own_bytes(spent);
+            let booked = self.pool.learn_ready(own_bytes);
+            cell.adjust_booking(booked.max(own_bytes));
+        }
         if let Some(cell) = self.seat(node, cell, true) {
             for _ in 0..cell.slots {
                 self.pass_on(node, cell.clone());

@@ -246,6 +246,10 @@ impl Instance for LiveInstance {
         Ok(spent)
     }
 
+    fn shared_bytes(&self) -> u64 {
+        self.image_bytes
+    }
+
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
         let number = self.name.number;
         Box::pin(async move {

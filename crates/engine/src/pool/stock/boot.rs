@@ -190,7 +190,8 @@ pub(super) async fn raise(
         }
     };
     let usage = instance.usage().await.unwrap_or_default();
-    let bytes = usage.memory_bytes.max(1 << 20);
+    let own_bytes = usage.memory_bytes.saturating_sub(instance.shared_bytes());
+    let bytes = own_bytes.max(1 << 20);
     booking.adjust(bytes);
     Ok(Spare {
         instance,
