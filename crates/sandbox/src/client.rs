@@ -16,7 +16,7 @@ mod room;
 
 use crate::{
     block,
-    launch::{LaneSocket, SupervisorHandle, wait_gone},
+    launch::{LaneSocket, SupervisorHandle, meminfo_bytes, wait_gone},
     protocol::{
         CARRIES_IMAGE, CARRIES_PACKAGE, EAGER, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start,
     },
@@ -56,7 +56,11 @@ impl SandboxPool {
     /// Takes over the sockets. Nothing is read before [`SandboxPool::register`].
     pub fn connect(handle: SupervisorHandle, clock: Arc<dyn Clock>) -> Arc<SandboxPool> {
         let instances_max = handle.instances_max;
-        let guests_memory_bytes = handle.guests_memory_bytes;
+        // What was configured is a limit, not memory that is there.
+        let guests_memory_bytes = match meminfo_bytes("MemTotal:") {
+            0 => handle.guests_memory_bytes,
+            total => handle.guests_memory_bytes.min(total),
+        };
         let (supervisor, pidfd, mut sockets) = handle.into_parts();
         let room = Room::new(Arc::clone(&clock));
         sockets.sort_by_key(|lane| lane.lane);

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod doorstep;
 pub mod filter;
 pub mod identity;
 pub mod loopdev;

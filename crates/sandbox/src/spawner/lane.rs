@@ -18,6 +18,7 @@ use crate::{
     seccomp::{Embedded, Program},
     start_image::{Means, Unsupported},
     sys::{
+        doorstep::Doorstep,
         identity::{self, cap},
         processes, sockets,
     },
@@ -140,6 +141,8 @@ struct Lane {
     expected: Expected,
     sandboxes: HashMap<u64, Sandbox>,
     parked: HashMap<u32, Vec<u64>>,
+    /// To be parked, as far as they are on their way still: all sandboxes may be thousands.
+    coming: Vec<u64>,
     /// Dead, their groups not yet empty.
     ending: Vec<u64>,
     /// Starts without a place, oldest first.
@@ -213,6 +216,7 @@ impl Lane {
                 init_filter,
                 volumes,
                 images,
+                doorstep: Doorstep::open().map_err(at(5))?,
                 uids,
                 prefix: format!("{}.{}.", options.lane, options.generation),
                 usual: HashMap::new(),
@@ -222,6 +226,7 @@ impl Lane {
             expected: options.expected,
             sandboxes: HashMap::new(),
             parked: HashMap::new(),
+            coming: Vec::new(),
             ending: Vec::new(),
             crowd: VecDeque::new(),
             dues: Dues::default(),
@@ -365,15 +370,20 @@ impl Lane {
         if self.free_instances() as usize <= kept_free {
             return None;
         }
-        let count = self.workshop.runtimes.rows.len();
-        (0..count).find_map(|place| {
-            let row = Rc::clone(&self.workshop.runtimes.rows[place]);
-            let coming =
-                |s: &&Sandbox| s.runtime == row.id && matches!(s.state, State::Preparing(None));
+        let sandboxes = &self.sandboxes;
+        let comes = |number: &u64| {
+            let sandbox = sandboxes.get(number);
+            sandbox.is_some_and(|s| matches!(s.state, State::Preparing(None)))
+        };
+        self.coming.retain(comes);
+        let rows = &self.workshop.runtimes.rows;
+        let is_short = |row: &&Rc<RuntimeRow>| {
+            let of_row = |number: &&u64| sandboxes.get(number).is_some_and(|s| s.runtime == row.id);
             let have = self.parked.get(&row.id).map_or(0, Vec::len)
-                + self.sandboxes.values().filter(coming).count();
-            (have < self.demand.wanted(row.id, count, now)).then_some(row)
-        })
+                + self.coming.iter().filter(of_row).count();
+            have < self.demand.wanted(row.id, rows.len(), now)
+        };
+        rows.iter().find(is_short).cloned()
     }
 
     fn surplus(&mut self, now: Instant) -> Option<u64> {

@@ -11,6 +11,7 @@ use crate::{
     seccomp::Program,
     start_image::{ImageFile, Means, Unsupported},
     sys::{
+        doorstep::Doorstep,
         mounts,
         mounts::Attributes,
         processes::{self, Fork},
@@ -145,6 +146,8 @@ pub struct Workshop {
     pub volumes: Volumes,
     /// What start images need, or why there are none.
     pub images: Result<Means, Unsupported>,
+    /// Where what a sandbox is to have lies as it is forked.
+    pub doorstep: Doorstep,
     /// Free uids.
     pub uids: Uids,
     /// First part of the groups' names, `LANE.GENERATION.`.
@@ -167,7 +170,7 @@ impl Workshop {
         made
     }
 
-    fn make_as(&self, number: u64, row: &Rc<RuntimeRow>, uid: u32) -> Result<Sandbox, Failed> {
+    fn make_as(&mut self, number: u64, row: &Rc<RuntimeRow>, uid: u32) -> Result<Sandbox, Failed> {
         let pipes = |error: io::Error| ("pipes", error);
         let (control, inner_control) = sockets::pair().map_err(pipes)?;
         let (status, inner_status) = pipe().map_err(pipes)?;
@@ -198,29 +201,37 @@ impl Workshop {
             .guests
             .create(&name)
             .map_err(|error| ("cgroup", error))?;
+        let (carried, prepared) = (self.filter_of(row.family), Rc::clone(&self.init_filter));
         let forked = group.doors().and_then(|doors| {
+            let step = &mut self.doorstep;
+            let [out, err] = [inner_stdout, inner_stderr];
             let plan = Plan {
                 privilege: self.privilege,
                 root: self.runtimes.root(row.id),
                 runtime: Rc::clone(row),
-                doors,
-                control: inner_control,
-                status: inner_status,
-                output: [inner_stdout, inner_stderr],
-                frames: inner_frames,
+                doors: doors
+                    .into_iter()
+                    .map(|door| step.lay(door))
+                    .collect::<io::Result<_>>()?,
+                control: step.lay(inner_control)?,
+                status: step.lay(inner_status)?,
+                output: [step.lay(out)?, step.lay(err)?],
+                frames: inner_frames.map(|frames| step.lay(frames)).transpose()?,
                 guest_id: uid,
                 init_id: uid + 1,
                 guest_pid: guest_pid(number),
-                guest_filter: self.filter_of(row.family),
-                init_filter: Rc::clone(&self.init_filter),
+                guest_filter: carried,
+                init_filter: prepared,
                 listeners: Vec::new(),
                 mount_namespace: None,
             };
-            match processes::fork_into(isolate::namespace_flags())? {
+            match self.doorstep.fork(isolate::namespace_flags())? {
                 Fork::Child => run_init(plan),
                 Fork::Parent(pid, pidfd) => Ok((pid, pidfd)),
             }
         });
+        // The plan is gone, and with it what lay there.
+        let forked = self.doorstep.clear().and(forked);
         match forked {
             Ok((init, pidfd)) => Ok(Sandbox {
                 runtime: row.id,

@@ -2,8 +2,9 @@
 //!
 //! An image is sparse, so its size is a promise and not yet a use. As memory is, the disk is booked
 //! by what volumes are expected to take: most functions write little into `/tmp`, and a thousand
-//! idle instances must not ask for half a terabyte. Below a floor of free space no volume is made,
-//! so that the platform can go on writing what must not be lost.
+//! idle instances must not ask for half a terabyte. What has been written is not free any more, so
+//! the booking is only for what may come; of many volumes few are written to at once. Below a floor
+//! of free space no volume is made, so that the platform can go on writing what must not be lost.
 //!
 //! The images of all lanes are counted, by their loop devices, whoever made them. Refuses to look
 //! at a device of anybody else's.
@@ -15,16 +16,21 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The part of its size that a volume is expected to take: one in so many bytes.
-const EXPECTED_SHARE: u64 = 8;
+/// The part of their size that volumes are expected to take: one in so many bytes of the first
+/// [`BUSY_BYTES`] that were promised, and of what was promised beyond.
+const BUSY_SHARE: u64 = 8;
+const BUSY_BYTES: u64 = 32 << 30;
+const QUIET_SHARE: u64 = 256;
 
 /// The part of the disk that stays free, one in so many bytes, within these bounds.
 const FLOOR_SHARE: u64 = 20;
 const FLOOR_MIN_BYTES: u64 = 1 << 30;
 const FLOOR_MAX_BYTES: u64 = 4 << 30;
 
-/// Between two looks at all loop devices, which may be thousands.
+/// Between two looks at all loop devices; and, where they are thousands, so many times as long as
+/// a look takes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_SHARE: u32 = 50;
 
 /// Where the kernel lists block devices.
 const DEVICES: &str = "/sys/block";
@@ -37,7 +43,7 @@ pub(super) struct Disk {
     /// How the files of the folder's images begin.
     prefix: String,
     promised_bytes: u64,
-    looked: Option<Instant>,
+    look_at: Option<Instant>,
 }
 
 impl Disk {
@@ -46,7 +52,7 @@ impl Disk {
         Disk {
             prefix: format!("{}/", folder.display()),
             promised_bytes: 0,
-            looked: None,
+            look_at: None,
         }
     }
 
@@ -55,9 +61,11 @@ impl Disk {
     /// Errors: [`VolumeError::Disk`]; nothing is promised.
     pub(super) fn promise(&mut self, folder: &OwnedFd, bytes: u64) -> Result<(), VolumeError> {
         let now = Instant::now();
-        if self.looked.is_none_or(|at| now - at >= LOOK_AGAIN) {
+        if self.look_at.is_none_or(|at| now >= at) {
             self.promised_bytes = promised_bytes(Path::new(DEVICES), &self.prefix);
-            self.looked = Some(now);
+            let looked = Instant::now();
+            let pause = LOOK_AGAIN.max((looked - now) * LOOK_SHARE);
+            self.look_at = Some(looked + pause);
         }
         let disk = fstatvfs(folder.as_fd())
             .map_err(VolumeError::kernel("measure the disk of the volumes"))?;
@@ -76,7 +84,8 @@ impl Disk {
 /// stays above the floor.
 fn fits(disk_bytes: u64, free_bytes: u64, promised_bytes: u64) -> Result<(), VolumeError> {
     let floor_bytes = (disk_bytes / FLOOR_SHARE).clamp(FLOOR_MIN_BYTES, FLOOR_MAX_BYTES);
-    let expected_bytes = promised_bytes / EXPECTED_SHARE;
+    let busy_bytes = promised_bytes.min(BUSY_BYTES);
+    let expected_bytes = busy_bytes / BUSY_SHARE + (promised_bytes - busy_bytes) / QUIET_SHARE;
     if free_bytes.saturating_sub(expected_bytes) < floor_bytes {
         return Err(VolumeError::Disk {
             free_bytes,
@@ -111,8 +120,11 @@ mod tests {
     fn the_floor_stays_free_however_much_is_promised() {
         // 40 GiB in all: two of them are the floor.
         let fits = |free, promised| fits(40 * GIB, free, promised).is_ok();
-        assert!(fits(10 * GIB, 64 * GIB));
-        assert!(!fits(10 * GIB, 64 * GIB + EXPECTED_SHARE));
+        assert!(fits(5 * GIB, 24 * GIB));
+        assert!(!fits(5 * GIB, 24 * GIB + BUSY_SHARE));
+        // Four more for the first 32 that were promised, one for each 256 beyond.
+        assert!(fits(10 * GIB, (32 + 4 * 256) * GIB));
+        assert!(!fits(10 * GIB, (32 + 4 * 256) * GIB + QUIET_SHARE));
         assert!(!fits(10 * GIB, u64::MAX));
         assert!(fits(2 * GIB, 0));
         assert!(!fits(2 * GIB - 1, 0));

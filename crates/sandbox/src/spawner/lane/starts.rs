@@ -153,8 +153,8 @@ impl Lane {
             let preparing = matches!(sandbox.state, State::Preparing(None));
             preparing && sandbox.failed.is_none() && suits(sandbox)
         };
-        let mut all = self.sandboxes.iter();
-        all.find_map(|(number, sandbox)| of(sandbox).then_some(*number))
+        let known = |number: &&u64| self.sandboxes.get(number).is_some_and(of);
+        self.coming.iter().find(known).copied()
     }
 
     /// Those for whom a place became free.
@@ -216,6 +216,9 @@ impl Lane {
         let number = self.next;
         self.next += 1;
         let mut sandbox = self.workshop.make(number, row)?;
+        if waiting.is_none() {
+            self.coming.push(number);
+        }
         sandbox.state = State::Preparing(waiting);
         sandbox.due = Some(self.dues.set(number, Instant::now()));
         let watched = epoll::add(
@@ -343,6 +346,9 @@ impl Lane {
             },
         };
         if received.len == 0 {
+            // By hand: closed alone it goes on being reported for as long as any sandbox that is
+            // being made has a copy of it, and hundreds are copied into each of them.
+            let _ = epoll::delete(&self.epoll, control);
             sandbox.control = None;
             match (&sandbox.state, sandbox.failed) {
                 (State::Launching(token), None) => {
@@ -424,6 +430,9 @@ impl Lane {
             return;
         }
         let _ = epoll::delete(&self.epoll, &sandbox.pidfd);
+        if let Some(control) = sandbox.control.take() {
+            let _ = epoll::delete(&self.epoll, &control);
+        }
         self.unpark(number);
         self.ending.push(number);
     }
