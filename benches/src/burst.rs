@@ -26,9 +26,11 @@ const OWN: Duration = Duration::from_secs(1);
 const GOAL: Duration = Duration::from_millis(1500);
 /// An idle Python instance, MiB of MemAvailable.
 const GOAL_MIB: f64 = 1.4;
-/// As many as the limit of an account and the machine's booked memory let through.
-const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nmemory = \"1024GiB\"\nmax = 20000\n\
+/// As many as the limit of an account lets through, and none that ends while it is counted.
+const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nmax = 20000\n\
     [limits]\naccount_concurrency = 20000\n";
+/// Ways to come up.
+const KINDS: [&str; 4] = ["executed", "booted", "template", "restored"];
 /// From the last answer until instances are frozen and the kernel has freed what it frees.
 const REST: Duration = Duration::from_secs(3);
 /// The same where the figure says nothing.
@@ -58,6 +60,14 @@ pub async fn run(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failur
         println!("  the first that was wrong   {wrong}");
     }
     println!("  instances                  {live}");
+    let by_kind = KINDS.map(|kind| {
+        let name = format!("freehold_starts_total{{kind=\"{kind}\"}}");
+        let of = |metrics: &std::collections::BTreeMap<String, f64>| {
+            metrics.get(&name).copied().unwrap_or_default()
+        };
+        format!("{kind} {}", of(&after) - of(&before))
+    });
+    println!("  starts                     {}", by_kind.join(", "));
     println!(
         "  all answered, beyond that  {:>8.2} s   (goal ≤ {} s for 1,000)",
         came.took.saturating_sub(OWN).as_secs_f64(),
