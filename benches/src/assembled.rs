@@ -1,10 +1,10 @@
 //! A data folder whose assembled runtimes are there already.
 //!
 //! A first start copies every interpreter of the machine, which takes longer than all that a smoke
-//! run asks. Where `FREEHOLD_TEST_ASSEMBLED` names the place in which the tests from outside keep
-//! their data folders, a server begins in one of those: empty but for what `freehold runtimes
-//! install` makes, which the server compares with the machine as at any start. A folder has one
-//! user at a time, by its lock. Without the variable every server begins in an empty folder.
+//! run asks. Where `--assembled` names the place in which the tests from outside keep their data
+//! folders, a server begins in one of those: empty but for what `freehold runtimes install` makes,
+//! which the server compares with the machine as at any start. A folder has one user at a time, by
+//! its lock. Without the option every server begins in an empty folder.
 
 use crate::Failure;
 use rustix::fs::{FlockOperation, flock};
@@ -12,12 +12,21 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// What a folder keeps, as in `tests/support/server.py`.
 const KEPT: [&str; 3] = ["runtimes", "sdk", "cache"];
 /// Folders at most.
 const FOLDERS_MAX: usize = 100;
+
+/// Said once, before the first server starts.
+static PLACE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Data folders are taken below `place` from now on.
+pub fn keep_in(place: PathBuf) {
+    let _ = PLACE.set(place);
+}
 
 /// A folder for a server's data, without data; emptied again when it is dropped.
 pub struct Assembled {
@@ -28,12 +37,12 @@ pub struct Assembled {
 impl Assembled {
     /// Takes the first one that nobody uses; `None` where no place is named.
     pub fn take() -> Result<Option<Self>, Failure> {
-        let Some(place) = std::env::var_os("FREEHOLD_TEST_ASSEMBLED").map(PathBuf::from) else {
+        let Some(place) = PLACE.get() else {
             return Ok(None);
         };
-        fs::create_dir_all(&place)?;
-        fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
-        Self::take_in(&place).map(Some)
+        fs::create_dir_all(place)?;
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755))?;
+        Self::take_in(place).map(Some)
     }
 
     fn take_in(place: &Path) -> Result<Self, Failure> {

@@ -55,6 +55,9 @@ struct Args {
     /// A few samples only: shows that the bench works, not how fast anything is
     #[arg(long, global = true)]
     smoke: bool,
+    /// Where data folders with assembled runtimes lie, as the tests from outside keep them
+    #[arg(long, value_name = "FOLDER", env = "FREEHOLD_TEST_ASSEMBLED")]
+    assembled: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
@@ -140,7 +143,10 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(place) = args.assembled.take() {
+        assembled::keep_in(place);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
