@@ -164,7 +164,12 @@ mod tests {
         };
         for entry in [
             entry(Qualifier::Latest, Source::Url, None, Ending::Success),
-            entry(Qualifier::Revision(7), Source::Api, Some(9), Ending::OutOfMemory),
+            entry(
+                Qualifier::Revision(7),
+                Source::Api,
+                Some(9),
+                Ending::OutOfMemory,
+            ),
             entry(
                 Qualifier::Alias("live".parse().unwrap()),
                 Source::Trigger("a\"b".to_owned()),
