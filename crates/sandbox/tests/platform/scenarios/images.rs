@@ -229,7 +229,7 @@ t = [threading.Thread(target=q.append, args=(i,)) for i in range(8)]
 }
 
 pub fn twins() {
-    const SIBLINGS: usize = 300;
+    const SIBLINGS: usize = 2000;
     with_images(async |pool, began| {
         let init = "
 import ssl, random, uuid, secrets, tempfile, mmap, time
