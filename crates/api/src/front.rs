@@ -5,7 +5,7 @@ use crate::{
     Api,
     body::{ReadBodyError, read_body},
     gate::{Admitted, SignedApi, admit},
-    in_flight::{HeldBytes, Share},
+    in_flight::{ANSWER_FREE_BYTES, HeldBytes, Share},
     request::Request,
     route::{Api as Target, route_api},
 };
@@ -112,7 +112,19 @@ impl Front {
             caller: self.audience.caller(),
             held: Some(held),
         };
-        self.dispatch(request, admitted).await
+        let response = self.dispatch(request, &admitted).await;
+        self.booked(response, &admitted)
+    }
+
+    /// A large answer counts until its client has taken it.
+    fn booked(&self, mut response: Response<Bytes>, admitted: &Admitted) -> Response<Bytes> {
+        if response.body().len() > ANSWER_FREE_BYTES {
+            let answer = std::mem::take(response.body_mut());
+            let (answer, untaken) = admitted.book(&self.api, &self.audience).keep(answer);
+            *response.body_mut() = answer;
+            response.extensions_mut().insert(untaken);
+        }
+        response
     }
 
     async fn read(
@@ -121,16 +133,20 @@ impl Front {
         parts: &Parts,
         admitted: &Admitted,
     ) -> Result<(Bytes, HeldBytes), ReadBodyError> {
+        let mut held = admitted.book(&self.api, &self.audience);
         if body.is_end_stream() {
+            // It brings nothing, and may ask for much.
+            if admitted.runs_a_function(parts) && !held.has_room() {
+                return Err(ReadBodyError::Busy);
+            }
             return Ok((Bytes::new(), HeldBytes::nothing()));
         }
         let limit = admitted.body_limit(&self.api, &self.audience, parts);
-        let mut held = admitted.book(&self.api, &self.audience);
         let read = read_body(body, limit, &mut held).await?;
         Ok((read, held))
     }
 
-    async fn dispatch(&self, request: Request, admitted: Admitted) -> Response<Bytes> {
+    async fn dispatch(&self, request: Request, admitted: &Admitted) -> Response<Bytes> {
         let (api, invoker) = (&self.api, self.invoker.clone());
         let head = match admitted {
             Admitted::Url(call) => return crate::urls::serve(api, invoker, request, call).await,

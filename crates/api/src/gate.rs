@@ -171,7 +171,15 @@ impl Admitted {
         }
     }
 
-    /// A booking for the body, on the shares that the head names.
+    /// Whether the answer is a function's, as large as that likes.
+    pub(crate) fn runs_a_function(&self, parts: &Parts) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Signed(head) => head.api == SignedApi::Lambda && crate::lambda::is_invoke(parts),
+        }
+    }
+
+    /// A booking for the body or the answer, on the shares that the head names.
     pub(crate) fn book(&self, api: &Api, audience: &Audience) -> HeldBytes {
         let bringer = match self {
             Self::Url(call) => Bringer::Url(&call.resolved.function.tenant),

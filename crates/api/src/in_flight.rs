@@ -3,6 +3,11 @@
 //! Shares overlap on purpose: alone, a tenant may use much of the machine; nobody may use all of
 //! it. What is booked is given back when [`HeldBytes`] is dropped, wherever that happens.
 //!
+//! A request is booked as its bytes arrive and refused where they do not fit. A large answer counts
+//! on the same shares until its client has taken it: it is there already and is never refused, but
+//! while a share is over its limit nothing new begins on it, and who takes answers slowly has less
+//! time (`unread.rs`).
+//!
 //! | share | of the whole |
 //! |---|---|
 //! | requests signed with a tenant's keys, its instances' among them | half |
@@ -10,15 +15,19 @@
 //! | calls to all function URLs | half |
 //! | one instance | four payloads |
 
+use bytes::Bytes;
 use freehold_domain::{TenantId, limits::Limits};
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+/// Answers up to this are not counted: a socket's buffer takes them at once.
+pub const ANSWER_FREE_BYTES: usize = 64 << 10;
 
 /// A count with a ceiling.
 #[derive(Debug)]
@@ -133,6 +142,30 @@ pub struct HeldBytes {
     bytes: u64,
 }
 
+/// A large answer that its client has not taken whole.
+#[derive(Debug, Clone)]
+pub struct Untaken(Weak<HeldBytes>);
+
+impl Untaken {
+    /// Whether it stands in the way of others: some share that it counts on is more than half held.
+    /// Never once it has been taken.
+    pub fn crowds_others(&self) -> bool {
+        self.0.upgrade().is_some_and(|held| held.is_crowded())
+    }
+}
+
+/// An answer's bytes with their booking.
+struct Booked {
+    bytes: Bytes,
+    _held: Arc<HeldBytes>,
+}
+
+impl AsRef<[u8]> for Booked {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// One of the shares is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedUp;
@@ -159,6 +192,32 @@ impl HeldBytes {
             fits &= share.held.fetch_add(more, Ordering::Relaxed) + more <= share.limit;
         }
         fits.then_some(()).ok_or(UsedUp)
+    }
+
+    /// Whether something new may begin on all of its shares.
+    pub fn has_room(&self) -> bool {
+        let mut shares = self.shares.iter().flatten();
+        shares.all(|share| share.held.load(Ordering::Relaxed) < share.limit)
+    }
+
+    /// Whether more than half of some share is held.
+    fn is_crowded(&self) -> bool {
+        let mut shares = self.shares.iter().flatten();
+        shares.any(|share| share.held.load(Ordering::Relaxed) > share.limit / 2)
+    }
+
+    /// Books an answer on shares that nothing is booked on yet, until the last of its bytes is
+    /// dropped.
+    pub fn keep(mut self, answer: Bytes) -> (Bytes, Untaken) {
+        // It is there, whether or not it fits.
+        let _ = self.grow_to(answer.len() as u64);
+        let held = Arc::new(self);
+        let untaken = Untaken(Arc::downgrade(&held));
+        let booked = Booked {
+            bytes: answer,
+            _held: held,
+        };
+        (Bytes::from_owner(booked), untaken)
     }
 }
 
@@ -221,6 +280,33 @@ mod tests {
         assert_eq!(taken.len(), 4);
         assert_eq!(fill(&pot, Bringer::Url(&tenant), Some(&other)).len(), 4);
         assert_eq!(pot.held(), 24 * MIB, "what was refused is given back");
+    }
+
+    #[test]
+    fn answers_count_until_they_are_taken_and_are_never_refused() {
+        let pot = BytesInFlight::new(&Limits::default());
+        let tenant = "111111111111".parse().unwrap();
+        let new = || pot.book(Bringer::Url(&tenant), None);
+        let answer = Bytes::from(vec![7; 10 << 20]);
+        let mut untaken = Vec::new();
+        for count in 1..=20 {
+            let (bytes, slow) = new().keep(answer.clone());
+            assert_eq!(bytes, answer);
+            assert_eq!(pot.held(), count * 10 * MIB);
+            // A quarter of the whole, 128 MiB, is what a tenant's URLs may hold.
+            assert_eq!(slow.crowds_others(), count > 6, "{count}");
+            assert_eq!(new().has_room(), count < 13, "{count}");
+            untaken.push((bytes, slow));
+        }
+        assert!(pot.book(Bringer::Key(&tenant), None).has_room());
+        let (bytes, slow) = untaken.pop().unwrap();
+        let rest = bytes.slice(5..);
+        drop(bytes);
+        assert!(slow.crowds_others(), "a part of it is still there");
+        drop(rest);
+        assert!(!slow.crowds_others());
+        drop(untaken);
+        assert_eq!(pot.held(), 0);
     }
 
     #[test]

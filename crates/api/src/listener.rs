@@ -2,9 +2,13 @@
 //!
 //! One listener per core (SO_REUSEPORT is the server's to set); a connection stays on the core that
 //! accepted it. A client that is slow to send a head, or that stops reading, is cut off; one that
-//! reads slowly is not.
+//! reads slowly is not, unless what it leaves lying stands in the way of others.
 
-use crate::{front::Front, unread::Unread};
+use crate::{
+    front::Front,
+    in_flight::Untaken,
+    unread::{Answering, Unread},
+};
 use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -202,14 +206,18 @@ impl Front {
         stop: CancellationToken,
     ) {
         let header_bytes = self.api.limits.header_bytes as usize;
-        let seen = Arc::new(Seen::default());
-        let service_seen = seen.clone();
+        let (seen, answering) = (Arc::new(Seen::default()), Answering::default());
+        let (service_seen, service_answering) = (seen.clone(), answering.clone());
         let service = service_fn(move |request| {
             let (front, seen) = (self.clone(), service_seen.clone());
+            let answering = service_answering.clone();
             seen.any.store(true, Ordering::Relaxed);
             seen.now.store(true, Ordering::Relaxed);
             async move {
-                let response = front.answer(request, peer, port).await;
+                let mut response = front.answer(request, peer, port).await;
+                if let Some(untaken) = response.extensions_mut().remove::<Untaken>() {
+                    *answering.lock() = Some(untaken);
+                }
                 seen.now.store(false, Ordering::Relaxed);
                 Ok::<_, Infallible>(response.map(Full::new))
             }
@@ -220,7 +228,7 @@ impl Front {
             .timer(TokioTimer::new())
             .header_read_timeout(head_wait)
             .max_buf_size(header_bytes.max(8192))
-            .serve_connection(TokioIo::new(Unread::new(stream)), service);
+            .serve_connection(TokioIo::new(Unread::new(stream, answering)), service);
         tokio::pin!(connection);
         let mut ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

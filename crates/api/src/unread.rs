@@ -2,56 +2,108 @@
 //!
 //! A client that asks and does not read the answer holds a connection, an answer and its place
 //! among the connections for as long as it likes: nothing else times a write. Any byte that it
-//! takes starts its time anew, so that who reads slowly is served to the end.
+//! takes starts its time anew, so that who reads slowly is served to the end; but for a large
+//! answer that stands in the way of others, which then has to be taken as fast as a body has to be
+//! brought.
 
+use crate::in_flight::Untaken;
+use parking_lot::Mutex;
 use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 /// How long nothing may be taken. The kernel tells of room once a third of its buffer, about
 /// 100 KiB for a slow reader, has gone: at a kilobyte per second somebody is still reading.
 const UNREAD_MAX: Duration = Duration::from_secs(120);
+/// Time that every answer has while it stands in the way of others, to which comes what the bytes
+/// that were taken earn.
+const CROWDED_GRACE: Duration = Duration::from_secs(30);
+/// Bytes per second that keep such an answer alive once its grace is used up.
+const CROWDED_BYTES_PER_S: u64 = 64 << 10;
+/// How often it is looked whether there is a crowd.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What a connection is answering with, where that is large enough to count.
+pub(crate) type Answering = Arc<Mutex<Option<Untaken>>>;
 
 /// The stream.
 pub(crate) struct Unread<S> {
     stream: S,
-    /// Runs while a write waits; none is made for an answer that fits the kernel's buffer.
-    patience: Option<Pin<Box<Sleep>>>,
+    answering: Answering,
+    /// There from the first write that waits until all is written; none is made for an answer that
+    /// fits the kernel's buffer.
+    slow: Option<Slow>,
+}
+
+/// An answer that does not fit the kernel's buffer.
+struct Slow {
+    since: Instant,
+    taken: u64,
+    /// When something was last taken.
+    last: Instant,
+    look: Pin<Box<Sleep>>,
+}
+
+impl Slow {
+    /// Whether the time of who takes it is up.
+    fn is_over(&self, now: Instant, answering: &Answering) -> bool {
+        if now.duration_since(self.last) >= UNREAD_MAX {
+            return true;
+        }
+        let earned = Duration::from_millis(self.taken.saturating_mul(1000) / CROWDED_BYTES_PER_S);
+        now.duration_since(self.since) > CROWDED_GRACE + earned
+            && (answering.lock().as_ref()).is_some_and(Untaken::crowds_others)
+    }
 }
 
 impl<S> Unread<S> {
     /// Watches the writes of `stream`.
-    pub(crate) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S, answering: Answering) -> Self {
         Self {
             stream,
-            patience: None,
+            answering,
+            slow: None,
         }
     }
 
-    fn timed<T>(
+    fn timed(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.patience = None;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            if let (Some(slow), Ok(count)) = (&mut self.slow, &written) {
+                slow.taken += *count as u64;
+                slow.last = Instant::now();
+            }
+            return Poll::Ready(written);
         }
-        let patience = self
-            .patience
-            .get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
-        match patience.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        let slow = self.slow.get_or_insert_with(|| {
+            let now = Instant::now();
+            Slow {
+                since: now,
+                taken: 0,
+                last: now,
+                look: Box::pin(sleep(LOOK_EVERY)),
+            }
+        });
+        while slow.look.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if slow.is_over(now, &self.answering) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            slow.look.as_mut().reset(now + LOOK_EVERY);
         }
+        Poll::Pending
     }
 }
 
@@ -88,7 +140,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
         self.stream.is_write_vectored()
     }
 
+    /// Called once all that there was is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.slow = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -100,29 +154,83 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use crate::in_flight::{Bringer, BytesInFlight};
+    use freehold_domain::limits::Limits;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    fn pair() -> (Unread<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        (Unread::new(ours, Answering::default()), theirs)
+    }
+
+    /// Takes ten bytes every now and then, until the other side is done or has given up.
+    async fn take_slowly(mut from: DuplexStream, pause: Duration) -> usize {
+        let (mut taken, mut some) = (0, [0; 10]);
+        loop {
+            sleep(pause).await;
+            match from.read(&mut some).await {
+                Ok(0) | Err(_) => return taken,
+                Ok(count) => taken += count,
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_stops_reading_is_cut_off() {
-        let (ours, _theirs) = duplex(64);
-        let failed = Unread::new(ours).write_all(&[0; 1000]).await;
+        let (mut ours, _theirs) = pair();
+        let begun = Instant::now();
+        let failed = ours.write_all(&[0; 1000]).await;
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let after = begun.elapsed();
+        assert!(
+            (UNREAD_MAX..UNREAD_MAX + LOOK_EVERY).contains(&after),
+            "{after:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_reads_slowly_is_served_to_the_end() {
-        let (ours, mut theirs) = duplex(64);
-        let writing = tokio::spawn(async move { Unread::new(ours).write_all(&[0; 1000]).await });
-        let mut taken = Vec::new();
-        let mut some = [0; 10];
-        loop {
-            sleep(UNREAD_MAX - Duration::from_secs(1)).await;
-            match theirs.read(&mut some).await.unwrap() {
-                0 => break,
-                count => taken.extend_from_slice(&some[..count]),
+        let (mut ours, theirs) = pair();
+        let taking = tokio::spawn(take_slowly(theirs, UNREAD_MAX - Duration::from_secs(1)));
+        ours.write_all(&[0; 1000]).await.unwrap();
+        drop(ours);
+        assert_eq!(taking.await.unwrap(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_in_others_way_is_not() {
+        let pot = BytesInFlight::new(&Limits::default());
+        let tenant = "111111111111".parse().unwrap();
+        // Of 128 MiB that the URLs of one tenant may hold.
+        for (answer_mib, is_cut) in [(60, false), (70, true)] {
+            let held = pot.book(Bringer::Url(&tenant), None);
+            let (answer, untaken) = held.keep(bytes::Bytes::from(vec![0; answer_mib << 20]));
+            let (mut ours, theirs) = pair();
+            *ours.answering.lock() = Some(untaken);
+            let taking = tokio::spawn(take_slowly(theirs, Duration::from_secs(1)));
+            let begun = Instant::now();
+            let written = ours.write_all(&answer[..1000]).await;
+            assert_eq!(written.is_err(), is_cut, "{answer_mib} MiB");
+            if is_cut {
+                let after = begun.elapsed();
+                let most = CROWDED_GRACE + 2 * LOOK_EVERY;
+                assert!((CROWDED_GRACE..most).contains(&after), "{after:?}");
             }
+            drop(ours);
+            assert_eq!(taking.await.unwrap() == 1000, !is_cut);
         }
-        writing.await.unwrap().unwrap();
-        assert_eq!(taken.len(), 1000);
+        assert!(pot.book(Bringer::Url(&tenant), None).has_room());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_answer_has_its_own_time() {
+        let (mut ours, theirs) = pair();
+        let taking = tokio::spawn(take_slowly(theirs, Duration::from_secs(1)));
+        ours.write_all(&[0; 200]).await.unwrap();
+        assert!(ours.slow.is_some());
+        ours.flush().await.unwrap();
+        assert!(ours.slow.is_none());
+        drop(ours);
+        assert_eq!(taking.await.unwrap(), 200);
     }
 }

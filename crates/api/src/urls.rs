@@ -123,12 +123,12 @@ pub(crate) async fn serve(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
-    admitted: Admitted,
+    admitted: &Admitted,
 ) -> Response<Bytes> {
-    let (path_form, resolved) = (admitted.target.path_form, admitted.resolved.clone());
     let origin = origin(&request.parts);
     let response = answer(api, invoker, request, admitted).await;
-    dress(response, path_form, &resolved, origin)
+    let path_form = admitted.target.path_form;
+    dress(response, path_form, &admitted.resolved, origin)
 }
 
 fn origin(parts: &Parts) -> Option<HeaderValue> {
@@ -173,17 +173,17 @@ async fn answer(
     api: &Api,
     invoker: Arc<dyn Invoke>,
     request: Request,
-    admitted: Admitted,
+    admitted: &Admitted,
 ) -> Response<Bytes> {
     let Admitted {
         target,
         resolved,
         presented,
     } = admitted;
-    let who = match &presented {
+    let who = match presented {
         None => Principal::Anonymous,
         Some(presented) => match auth::verify(&api.verifier, &request, presented, "lambda") {
-            Ok(signer) if may_call(&signer.principal, &resolved) => signer.principal,
+            Ok(signer) if may_call(&signer.principal, resolved) => signer.principal,
             Ok(_) => return forbidden(request.id),
             Err(error) => {
                 tracing::debug!(%error, "a signed URL call was refused");
@@ -192,7 +192,7 @@ async fn answer(
         },
     };
     let limit_bytes = api.limits.sync_payload_bytes;
-    let event = event::build(api, &request, &target, &resolved, &who);
+    let event = event::build(api, &request, target, resolved, &who);
     if event.len() as u64 > limit_bytes {
         return plain(
             StatusCode::PAYLOAD_TOO_LARGE,

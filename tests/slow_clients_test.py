@@ -1,0 +1,198 @@
+"""Clients that read or write a byte at a time, or stop in the middle: they hold their own slot only.
+
+The bounds in time, 30 s for a body that stalls and 120 s for an answer that nobody takes, are tested
+where the clock can be turned: `crates/api/src/{body,unread}.rs`.
+"""
+
+import socket
+import time
+import urllib.parse
+
+import pytest
+
+from support.functions import Functions, python
+from support.http import send, signed, url_host_and_id
+
+MIB = 1 << 20
+# As much text as the event asks for; without one, a word.
+BODY = """
+def handler(event, context):
+    asked = event.get('rawQueryString') if isinstance(event, dict) else None
+    return 'x' * int(asked or 0) + 'end'
+"""
+# Bodies and answers of the whole node; the URLs of an account have a quarter of it.
+IN_FLIGHT_MIB = 80
+CONFIG = f'[limits]\nbytes_in_flight = "{IN_FLIGHT_MIB}MiB"\n'
+
+
+@pytest.fixture(scope="module")
+def target():
+    """A server with little room for bodies, and a public function on it."""
+    from support.server import Server
+    server = Server(CONFIG)
+    try:
+        server.start()
+        functions = Functions(server)
+        name = functions.create(python(BODY), Timeout=30)
+        server.slow = functions, name, url_host_and_id(functions.public_url(name))[0]
+        yield server
+    finally:
+        server.close()
+
+
+def connect(server, receive_bytes=None):
+    """A connection; one with few bytes of room makes the other side wait early."""
+    address = urllib.parse.urlsplit(server.url)
+    one = socket.socket()
+    if receive_bytes:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    one.settimeout(60)
+    one.connect((address.hostname, address.port))
+    return one
+
+
+def ask(server, size, receive_bytes=4096):
+    """Asks the URL for an answer of `size` bytes and reads none of it."""
+    one = connect(server, receive_bytes)
+    host = server.slow[2]
+    one.sendall(f"GET /?{size} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    return one
+
+
+def status_of(one):
+    """Reads as far as the status."""
+    got = b""
+    while len(got) < 12:
+        part = one.recv(12 - len(got))
+        assert part, got
+        got += part
+    return int(got.split(b" ")[1])
+
+
+def invoke(server):
+    """A signed call, which has a share of its own."""
+    functions, name, _ = server.slow
+    assert functions.call(name, "word") == "end"
+
+
+def resident_kib(server):
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("VmRSS")))
+
+
+def connections(server):
+    """What the server holds of connections, whatever the client has done."""
+    port = f":{urllib.parse.urlsplit(server.url).port:04X}"
+    with open(f"/proc/{server.process.pid}/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file][1:]
+    # Neither the listeners nor what is nobody's any more.
+    return sum(row[1].endswith(port) and row[3] != "0A" and row[9] != "0" for row in rows)
+
+
+def until(seconds, holds):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def url_answers(server):
+    reply = send(server.url, "GET", "/?5", {"Host": server.slow[2]})
+    return reply.status == 200 and reply.text == "xxxxxend"
+
+
+def test_who_reads_a_byte_at_a_time_is_served_to_the_end(target):
+    with ask(target, 300_000) as one:
+        got = bytearray()
+        while part := one.recv(1):
+            got += part
+    head, body = bytes(got).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 200") and body == b"x" * 300_000 + b"end"
+
+
+def test_slow_readers_hold_no_more_memory_than_they_may(target):
+    """Sixty answers of 5 MiB that nobody takes would be 300 MiB; a quarter of 80 is theirs."""
+    invoke(target)
+    before, held, statuses = resident_kib(target), [], []
+    try:
+        for _ in range(60):
+            held.append(ask(target, 5 * MIB))
+            statuses.append(status_of(held[-1]))
+            if len(held) % 10 == 0:
+                invoke(target)
+        assert set(statuses) == {200, 503}, statuses
+        assert statuses.count(200) == IN_FLIGHT_MIB / 4 / 5, statuses
+        grown = (resident_kib(target) - before) / 1024
+        assert grown < 200, f"{grown:.0f} MiB"
+        invoke(target)
+    finally:
+        for one in held:
+            one.close()
+    until(30, lambda: url_answers(target))
+
+
+def test_who_does_not_take_an_answer_holds_no_instance(target):
+    functions, name, _ = target.slow
+    functions.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    held = [ask(target, MIB)]
+    try:
+        assert status_of(held[0]) == 200
+        for _ in range(3):
+            invoke(target)
+    finally:
+        held[0].close()
+        functions.client.delete_function_concurrency(FunctionName=name)
+
+
+def test_many_bodies_a_byte_at_a_time_hold_up_nobody(target):
+    _, name, _ = target.slow
+    event = b'"' + b"y" * 40 + b'"'
+    path, headers = signed(target, "POST", f"/2015-03-31/functions/{name}/invocations", event)
+    headers["Content-Length"] = str(len(event))
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    writers = [connect(target) for _ in range(40)]
+    try:
+        for one in writers:
+            one.sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        for place in range(len(event)):
+            for one in writers:
+                one.sendall(event[place:place + 1])
+            if place % 10 == 0:
+                invoke(target)
+                assert url_answers(target)
+        # The account may run a thousand at once: none is turned away.
+        assert [status_of(one) for one in writers] == [200] * len(writers)
+    finally:
+        for one in writers:
+            one.close()
+
+
+def test_who_stops_in_the_middle_leaves_nothing_once_gone(target):
+    """Heads, bodies and answers that end halfway, and a pause long enough to be caught in."""
+    _, name, host = target.slow
+    invoke(target)
+    assert url_answers(target)
+    before, held = connections(target), []
+    path, headers = signed(target, "POST", f"/2015-03-31/functions/{name}/invocations", b"")
+    headers["Content-Length"] = "100000"
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    try:
+        for _ in range(50):
+            held += [connect(target), connect(target), connect(target)]
+            held[-1].sendall(f"GET /?5 HTTP/1.1\r\nHost: {host}\r\nX-Half: ".encode())
+            held[-2].sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + b'"half')
+            held[-3].sendall(f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\nhalf".encode())
+        for _ in range(3):
+            held.append(ask(target, MIB))
+            assert status_of(held[-1]) == 200
+        # Some may still be waiting to be accepted.
+        assert connections(target) >= 100
+        for _ in range(20):
+            invoke(target)
+            assert url_answers(target)
+            time.sleep(0.05)
+    finally:
+        for one in held:
+            one.close()
+    until(30, lambda: connections(target) <= before)
+    invoke(target)
