@@ -108,6 +108,9 @@ enum What {
     },
     /// Instructions and system calls per warm invocation, and whether they grow
     Instructions {
+        /// Instances of one function at the most
+        #[arg(long, default_value_t = 1000)]
+        instances: usize,
         /// Where to write how often each address was executed
         #[arg(long, value_name = "FOLDER")]
         addresses: Option<PathBuf>,
@@ -133,7 +136,14 @@ enum What {
     /// Ten thousand simultaneous calls of one function that has no process
     Flood,
     /// What fifty quiet functions notice of one that is called without a pause
-    Neighbours,
+    Neighbours {
+        /// How many quiet functions
+        #[arg(long, default_value_t = 50)]
+        functions: usize,
+        /// Calls of each, alone and beside the noise
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+    },
     /// The echo; started by the others
     #[command(hide = true)]
     Echo,
@@ -168,14 +178,17 @@ fn main() -> ExitCode {
                 only,
                 connections,
             } => throughput::run(&args.bin, args.smoke, peers.clone(), only, *connections).await,
-            What::Instructions { addresses } => {
-                instructions::run(&args.bin, args.smoke, addresses.as_deref()).await
-            }
+            What::Instructions {
+                instances,
+                addresses,
+            } => instructions::run(&args.bin, args.smoke, *instances, addresses.as_deref()).await,
             What::Growth { functions } => growth::run(&args.bin, args.smoke, *functions).await,
             What::Burst { instances } => burst::run(&args.bin, args.smoke, *instances).await,
             What::Density { instances } => burst::density(&args.bin, args.smoke, *instances).await,
             What::Flood => flood::run(&args.bin, args.smoke).await,
-            What::Neighbours => neighbours::run(&args.bin, args.smoke).await,
+            What::Neighbours { functions, rounds } => {
+                neighbours::run(&args.bin, args.smoke, (*functions, *rounds)).await
+            }
             What::Echo => echo::serve().await,
             What::Bare {
                 function,

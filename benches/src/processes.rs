@@ -51,6 +51,49 @@ pub fn cpu_ns(pid: i32) -> u64 {
         .sum()
 }
 
+/// How long the threads of a process could have run and had no core, nanoseconds; and how often they
+/// were given one. `None` where the kernel does not count it.
+pub fn waited(pid: i32) -> Option<Waited> {
+    let mut waited = Waited::default();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else {
+            continue;
+        };
+        let mut fields = text.split_whitespace().skip(1);
+        waited.ns += fields.next()?.parse::<u64>().ok()?;
+        waited.turns += fields.next()?.parse::<u64>().ok()?;
+    }
+    Some(waited)
+}
+
+/// See [`waited`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waited {
+    /// For a core.
+    pub ns: u64,
+    /// On one.
+    pub turns: u64,
+}
+
+impl Waited {
+    /// Of all of these.
+    pub fn of(pids: &[i32]) -> Self {
+        let each = pids.iter().filter_map(|pid| waited(*pid));
+        each.fold(Self::default(), |sum, one| Self {
+            ns: sum.ns + one.ns,
+            turns: sum.turns + one.turns,
+        })
+    }
+
+    /// Since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            ns: self.ns.saturating_sub(before.ns),
+            turns: self.turns.saturating_sub(before.turns),
+        }
+    }
+}
+
 /// A field of `/proc/PID/FILE` in KiB.
 pub fn kib(pid: i32, file: &str, field: &str) -> u64 {
     fs::read_to_string(format!("/proc/{pid}/{file}"))
