@@ -137,6 +137,9 @@ pub enum CpuPolicy {
 /// memory".
 const PROCESSOR_MIB: u64 = 1769;
 
+/// Weight of one processor: enough that a thousandth of the smallest instance's is still a number.
+const WEIGHT: u64 = 16 << 10;
+
 /// Whole processors that an instance with this much memory may use, at least one.
 pub(crate) fn processors(memory: Mebibytes) -> u64 {
     (u64::from(memory.0) / PROCESSOR_MIB).max(1)
@@ -152,7 +155,7 @@ impl CpuPolicy {
             Self::Lambda => exact_us,
         };
         CpuShare {
-            weight: u32::try_from((1024 * mib / PROCESSOR_MIB).max(2)).unwrap_or(u32::MAX),
+            weight: u32::try_from((WEIGHT * mib / PROCESSOR_MIB).max(1)).unwrap_or(u32::MAX),
             quota_us: u32::try_from(quota_us).ok(),
         }
     }
@@ -170,7 +173,7 @@ mod tests {
             (1, 1, 1, 2)
         );
         let lambda = CpuPolicy::Lambda.share(Mebibytes(1769));
-        assert_eq!((lambda.weight, lambda.quota_us), (1024, Some(100_000)));
+        assert_eq!((lambda.weight, lambda.quota_us), (16_384, Some(100_000)));
         assert_eq!(
             CpuPolicy::Lambda.share(Mebibytes(128)).quota_us,
             Some(7_236)

@@ -17,6 +17,7 @@
 mod caretaker;
 mod cell;
 mod chain;
+mod crowd;
 mod gate;
 mod keeper;
 mod launch;
@@ -29,6 +30,7 @@ pub(crate) mod stock;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
+pub(crate) use crowd::weight_of;
 pub(crate) use gate::Gate;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
 pub(crate) use lease::Lease;
@@ -38,6 +40,7 @@ pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot
 pub(crate) use starter::FailedInit;
 
 use crate::{keep::Keep, node::Node, route::Revision};
+use crowd::Crowd;
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
@@ -48,7 +51,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +69,8 @@ pub(crate) struct Pool {
     has_run: AtomicBool,
     /// Instances that are ready at the least, whatever the history says.
     minimum: AtomicU32,
+    /// How often the weight of each instance is halved, as `State::crowd` has it.
+    halvings: AtomicU8,
     /// Wakes the keeper.
     tending: Arc<Notify>,
     /// Starts of this pool that wait for machine memory.
@@ -84,6 +89,8 @@ struct State {
     starting: usize,
     /// Instances with an event in them.
     in_use: usize,
+    /// What they weigh, as many as they are.
+    crowd: Crowd,
     /// When which of them are needed.
     keep: Keep,
     /// Whether there is a keeper.
@@ -170,6 +177,7 @@ impl Pool {
                 waiter_ids: 0,
                 starting: 0,
                 in_use: 0,
+                crowd: Crowd::default(),
                 keep,
                 is_tended: false,
                 ahead_after: Mono(0),
@@ -180,6 +188,7 @@ impl Pool {
             expected_bytes: AtomicU64::new(expected_bytes),
             has_run: AtomicBool::new(false),
             minimum: AtomicU32::new(0),
+            halvings: AtomicU8::new(0),
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
         }
@@ -355,6 +364,11 @@ impl State {
         self.waiters.drain(kept..).collect()
     }
 
+    /// Instances that what runs and what waits ask for.
+    fn needed(&self) -> usize {
+        self.in_use + self.waiters.len().div_ceil(usize::from(self.slots))
+    }
+
     /// Instances that the waiting events still ask for.
     fn starts_wanted(&self) -> usize {
         self.waiters
@@ -383,10 +397,13 @@ impl Revision {
         }
         if let Some(cell) = taken {
             let calls = state.note(node.seconds(now)) || !state.is_tended;
+            let others = self.weighed(&mut state, now);
             drop(state);
             if calls {
                 self.tend(node, here);
             }
+            self.weigh_all(node, others);
+            self.weigh_one(node, &cell);
             if cell.was_made_ahead() && cell.invocations.load(Ordering::Relaxed) == 0 {
                 node.counters.ahead_used();
             }
@@ -408,10 +425,12 @@ impl Revision {
         };
         state.starting += wanted;
         let calls = state.note(node.seconds(now)) || !state.is_tended;
+        let others = self.weighed(&mut state, now);
         drop(state);
         if calls {
             self.tend(node, here);
         }
+        self.weigh_all(node, others);
         for _ in 0..wanted {
             starter::start(node, self, here);
         }
@@ -420,6 +439,40 @@ impl Revision {
             id,
             grant: hears,
         })
+    }
+
+    /// Notes how many are needed now; those that are busy where that changes what each weighs. An
+    /// idle one is told when it is used.
+    fn weighed(&self, state: &mut State, now: Mono) -> Vec<Arc<Cell>> {
+        if !state.crowd.note(state.needed(), now.0 / 1_000_000_000) {
+            return Vec::new();
+        }
+        let halvings = state.crowd.halvings();
+        self.pool.halvings.store(halvings, Ordering::Relaxed);
+        let busy = state.seats.values().filter(|seat| seat.busy > 0);
+        busy.map(|seat| seat.cell.clone()).collect()
+    }
+
+    fn weigh_all(&self, node: &Node, cells: Vec<Arc<Cell>>) {
+        for cell in cells {
+            self.weigh_one(node, &cell);
+        }
+    }
+
+    /// Tells an instance what it weighs, unless it knows.
+    fn weigh_one(&self, node: &Node, cell: &Cell) {
+        let halvings = self.pool.halvings.load(Ordering::Relaxed);
+        if cell.halvings.load(Ordering::Relaxed) != halvings
+            && cell.halvings.swap(halvings, Ordering::Relaxed) != halvings
+        {
+            let whole = node.parts.config.cpu.share(self.spec.memory).weight;
+            cell.instance.weigh(weight_of(whole, halvings));
+        }
+    }
+
+    /// How often the weight of an instance is halved that starts now.
+    pub(crate) fn halvings(&self) -> u8 {
+        self.pool.halvings.load(Ordering::Relaxed)
     }
 
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.

@@ -11,3 +11,4 @@ mod snapshots;
 mod starts;
 mod stock;
 mod support;
+mod weights;

@@ -84,7 +84,7 @@ pub struct Start {
     pub pids: u32,
     /// Descriptors.
     pub descriptors: u32,
-    /// Processor weight, 1024 per full core of Lambda's.
+    /// Processor weight, 16384 per full core of Lambda's.
     pub cpu_weight: u32,
     /// µs per 100 ms, 0 for no quota.
     pub cpu_quota_us: u32,
@@ -106,7 +106,7 @@ pub struct Specialise {
     pub tmp_mib: u32,
     /// Processes and threads.
     pub pids: u32,
-    /// Processor weight, 1024 per full core of Lambda's.
+    /// Processor weight, 16384 per full core of Lambda's.
     pub cpu_weight: u32,
     /// µs per 100 ms, 0 for no quota.
     pub cpu_quota_us: u32,
@@ -156,6 +156,13 @@ pub enum Request {
         token: u64,
         /// The instance.
         number: u64,
+    },
+    /// Give it another weight against other instances; not answered.
+    Weigh {
+        /// The instance.
+        number: u64,
+        /// Processor weight, as in [`Start`].
+        cpu_weight: u32,
     },
     /// Kill it; answered by [`Reply::Exited`].
     Destroy {
@@ -442,6 +449,7 @@ impl Request {
             | Self::Freeze { number, .. }
             | Self::Thaw { number, .. }
             | Self::Usage { number, .. }
+            | Self::Weigh { number, .. }
             | Self::Destroy { number } => Some(number),
             Self::Hello { .. } | Self::Start(_) | Self::List { .. } => None,
         }
@@ -479,6 +487,7 @@ impl Request {
             Self::Usage { token, number } => Writer::new(5).u64(token).u64(number),
             Self::Destroy { number } => Writer::new(6).u64(number),
             Self::List { token } => Writer::new(7).u64(token),
+            Self::Weigh { number, cpu_weight } => Writer::new(10).u64(number).u32(cpu_weight),
         }
         .0
     }
@@ -526,6 +535,10 @@ impl Request {
                 token: r.u64()?,
                 number: r.u64()?,
                 within_ms: r.bounded("time", bounds::WITHIN_MS)?,
+            },
+            10 => Self::Weigh {
+                number: r.u64()?,
+                cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
             },
             kind => return Err(Malformed::Kind(kind)),
         };
@@ -759,6 +772,10 @@ mod tests {
             },
             Request::Destroy { number: 2 },
             Request::List { token: 9 },
+            Request::Weigh {
+                number: 2,
+                cpu_weight: 74,
+            },
         ] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
@@ -858,6 +875,13 @@ mod tests {
         assert_eq!(with(|s| s.memory_mib = 0), range("memory"));
         assert_eq!(with(|s| s.tmp_mib = 0), range("tmp"));
         assert_eq!(with(|s| s.pids = 0), range("pids"));
+        for cpu_weight in [0, bounds::CPU_WEIGHT.end() + 1] {
+            let weigh = Request::Weigh {
+                number: 2,
+                cpu_weight,
+            };
+            assert_eq!(Request::decode(&weigh.encode()), range("cpu weight"));
+        }
         for within_ms in [0, 60_001] {
             let take = Request::TakeImage {
                 token: 1,

@@ -79,6 +79,7 @@ struct State {
     io_taken: bool,
     frozen: bool,
     package: Option<Arc<OwnedFd>>,
+    weight: u32,
     running: u16,
     usage: InstanceUsage,
     stdout: Option<PipeWriter>,
@@ -93,13 +94,14 @@ impl FakeInstance {
             pids: 1,
             ..InstanceUsage::default()
         };
-        let package = spec.package.clone();
+        let (package, weight) = (spec.package.clone(), spec.cpu.weight);
         Arc::new(Self {
             spec,
             world: Arc::downgrade(world),
             state: Mutex::new(State {
                 usage,
                 package,
+                weight,
                 ..State::default()
             }),
             exit: watch::Sender::new(None),
@@ -128,6 +130,11 @@ impl FakeInstance {
     /// Whether it is of a revision, from the start or by now.
     pub fn is_somebodys(&self) -> bool {
         self.state.lock().package.is_some()
+    }
+
+    /// What it weighs against other instances.
+    pub fn weight(&self) -> u32 {
+        self.state.lock().weight
     }
 
     /// Whether it has ended.
@@ -208,6 +215,7 @@ impl Instance for FakeInstance {
                 world.broken("an instance was specialised twice");
             }
             state.package = Some(to.package);
+            state.weight = to.cpu.weight;
             Ok(())
         })
     }
@@ -253,6 +261,10 @@ impl Instance for FakeInstance {
                 Ok(())
             }
         })
+    }
+
+    fn weigh(&self, weight: u32) {
+        self.state.lock().weight = weight;
     }
 
     fn spent(&self) -> Result<Spent, InstanceGone> {

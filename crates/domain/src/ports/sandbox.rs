@@ -41,7 +41,8 @@ pub struct InstanceSpec {
 /// How much processor an instance may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuShare {
-    /// Weight against other instances, proportional to memory: 1024 per 1769 MiB.
+    /// Weight against other instances, in proportion to memory and shared by those of a function:
+    /// 16384 per 1769 MiB.
     pub weight: u32,
     /// Hard quota in µs per 100 ms; `None` for none.
     pub quota_us: Option<u32>,
@@ -334,6 +335,8 @@ pub trait Instance: Send + Sync {
     fn freeze(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
     /// Lets it run again. Idempotent.
     fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>>;
+    /// Gives it another weight against other instances, soon; nobody hears how that went.
+    fn weigh(&self, _weight: u32) {}
     /// What it has spent so far, read on the spot: asked after every invocation.
     ///
     /// Errors: [`InstanceGone`] also where nothing can be read so; [`Instance::usage`] may know.

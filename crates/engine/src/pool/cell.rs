@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -61,6 +61,8 @@ pub(crate) struct Cell {
     pub(crate) thawed: Notify,
     /// What the first invocation has to say about how the instance came up.
     pub(super) coming_up: Mutex<Option<ComingUp>>,
+    /// How often its weight is halved, as it was last told.
+    pub(super) halvings: AtomicU8,
     /// Whether no event waited for it.
     pub(super) made_ahead: AtomicBool,
     /// What runs here, also for the calls that come out of it.

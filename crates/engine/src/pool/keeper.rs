@@ -120,8 +120,7 @@ fn soonest(one: Option<Mono>, other: Mono) -> Mono {
 impl super::State {
     /// Says to the history what is needed now; true when that calls for the keeper.
     pub(super) fn note(&mut self, now: Seconds) -> bool {
-        let waiting = self.waiters.len().div_ceil(usize::from(self.slots));
-        let needed = u32::try_from(self.in_use + waiting).unwrap_or(u32::MAX);
+        let needed = u32::try_from(self.needed()).unwrap_or(u32::MAX);
         if needed == self.keep.needed() {
             return false;
         }

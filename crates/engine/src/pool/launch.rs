@@ -13,6 +13,7 @@ use super::{
     chain::Chain,
     snapshots,
     stock::{self, Ahead, Preload, Spare},
+    weight_of,
 };
 use crate::{
     environment,
@@ -38,7 +39,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -309,10 +310,12 @@ async fn bring_up(
     };
     let env = environment::of_instance(revision, &attempt.log, &key, phase);
     let opening = Opening { env: env.clone() };
+    let halvings = revision.halvings();
     let plan = Plan {
         instance: attempt.instance,
         core,
         env,
+        halvings,
     };
     let raised = match raise(node, revision, plan, way, begun).await {
         Ok(raised) => raised,
@@ -473,6 +476,7 @@ async fn bring_up(
         node: Arc::downgrade(node),
         invocations: AtomicU64::new(0),
         thawed: Notify::new(),
+        halvings: AtomicU8::new(halvings),
         made_ahead: AtomicBool::new(false),
         coming_up: Mutex::new(Some(ComingUp { start, init: took })),
         chain,
@@ -628,6 +632,8 @@ struct Plan {
     instance: InstanceId,
     core: CoreId,
     env: Vec<(String, String)>,
+    /// How often its weight is halved.
+    halvings: u8,
 }
 
 /// Brings a process up that is this revision's, or about to be told so; `None` when the package
@@ -647,6 +653,8 @@ async fn raise(
         .await
         .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
     let deadline = begun + SANDBOX_TIMEOUT;
+    let mut cpu = parts.config.cpu.share(spec.memory);
+    cpu.weight = weight_of(cpu.weight, plan.halvings);
     let (image, is_template) = match way {
         Way::Execute => (None, false),
         Way::Thaw(image) => (Some(image), false),
@@ -657,7 +665,7 @@ async fn raise(
                 memory: spec.memory,
                 tmp: spec.tmp,
                 pids: parts.limits.instance_pids,
-                cpu: parts.config.cpu.share(spec.memory),
+                cpu,
             };
             return spare.become_one(to, deadline).await.map(Some);
         }
@@ -675,7 +683,7 @@ async fn raise(
         tmp: spec.tmp,
         pids: parts.limits.instance_pids,
         descriptors: parts.limits.instance_descriptors,
-        cpu: parts.config.cpu.share(spec.memory),
+        cpu,
     };
     let Some(instance) = start_sandbox(node, revision, spec, deadline).await? else {
         return Ok(None);

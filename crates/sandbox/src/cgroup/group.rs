@@ -30,7 +30,7 @@ pub struct GroupLimits {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub pids: u32,
-    /// Weight, 1024 per full core of Lambda's.
+    /// Weight, 16384 per full core of Lambda's.
     pub cpu_weight: u32,
     /// µs per 100 ms.
     pub cpu_quota_us: Option<u32>,
@@ -108,18 +108,10 @@ impl Group {
         {
             write_at(dir, "pids.max", &limits.pids.to_string())?;
         }
+        if differs(|l| l.cpu_weight.into()) {
+            self.write_weight(guests, limits.cpu_weight)?;
+        }
         if let Some((dir, version)) = guests.with(self, Role::Cpu) {
-            if differs(|l| l.cpu_weight.into()) {
-                match version {
-                    Version::One => {
-                        write_at(dir, "cpu.shares", &limits.cpu_weight.max(2).to_string())?;
-                    }
-                    Version::Two => {
-                        let weight = (limits.cpu_weight * 100 / 1024).clamp(1, 10_000);
-                        write_at(dir, "cpu.weight", &weight.to_string())?;
-                    }
-                }
-            }
             let quota = limits.cpu_quota_us.map(|quota| quota.max(1000));
             if before.and_then(|l| l.cpu_quota_us) != limits.cpu_quota_us {
                 match (version, quota) {
@@ -163,6 +155,23 @@ impl Group {
                 Ok(())
             }
         }
+    }
+
+    /// Sets the weight against other instances.
+    pub fn weigh(&mut self, guests: &Guests, weight: u32) -> io::Result<()> {
+        self.write_weight(guests, weight)?;
+        if let Some(limits) = &mut self.limits {
+            limits.cpu_weight = weight;
+        }
+        Ok(())
+    }
+
+    fn write_weight(&self, guests: &Guests, weight: u32) -> io::Result<()> {
+        let Some((dir, version)) = guests.with(self, Role::Cpu) else {
+            return Ok(());
+        };
+        let (file, weight) = in_kernels_words(version, weight);
+        write_at(dir, file, &weight.to_string())
     }
 
     /// What it uses and has used. A figure whose hierarchy is missing is 0.
@@ -277,6 +286,15 @@ impl Group {
     }
 }
 
+/// The file of a weight and what to write there: v1 has 2 to 262144, v2 1 to 10000 with 100 where
+/// v1 has 1024. Weights count between instances alone, so that either scale is as good.
+fn in_kernels_words(version: Version, weight: u32) -> (&'static str, u32) {
+    match version {
+        Version::One => ("cpu.shares", weight.clamp(2, 1 << 18)),
+        Version::Two => ("cpu.weight", (weight / 10).clamp(1, 10_000)),
+    }
+}
+
 /// The number behind `name` in a file of lines "name number".
 pub(super) fn keyed(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
@@ -292,6 +310,20 @@ pub(super) fn keyed(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_weight_keeps_its_proportion_within_what_the_kernel_takes() {
+        // 128 MiB, alone and as one of 64; 10 GiB.
+        for (weight, one, two) in [(1185, 1185, 118), (18, 18, 1), (94_840, 94_840, 9484)] {
+            assert_eq!(in_kernels_words(Version::One, weight), ("cpu.shares", one));
+            assert_eq!(in_kernels_words(Version::Two, weight), ("cpu.weight", two));
+        }
+        for weight in [0, 1, u32::MAX] {
+            let (_, one) = in_kernels_words(Version::One, weight);
+            let (_, two) = in_kernels_words(Version::Two, weight);
+            assert!((2..=1 << 18).contains(&one) && (1..=10_000).contains(&two));
+        }
+    }
 
     #[test]
     fn a_field_is_found_by_its_whole_name() {

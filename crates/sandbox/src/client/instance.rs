@@ -239,6 +239,19 @@ impl Instance for LiveInstance {
         })
     }
 
+    fn weigh(&self, weight: u32) {
+        let Name {
+            lane,
+            generation,
+            number,
+        } = &self.name;
+        let request = Request::Weigh {
+            number: *number,
+            cpu_weight: weight.clamp(*bounds::CPU_WEIGHT.start(), *bounds::CPU_WEIGHT.end()),
+        };
+        lane.tell(*generation, &request);
+    }
+
     fn spent(&self) -> Result<Spent, InstanceGone> {
         let gauges = self.gauges.as_ref().ok_or(InstanceGone)?;
         let mut spent = gauges.read().map_err(|_| InstanceGone)?;

@@ -272,13 +272,18 @@ impl Lane {
 
     /// Tells the spawner to end one instance.
     pub(super) fn destroy(&self, generation: u32, number: u64) {
+        self.tell(generation, &Request::Destroy { number });
+    }
+
+    /// Tells the spawner something that it does not answer.
+    pub(super) fn tell(&self, generation: u32, request: &Request) {
         let mut state = self.state.lock();
         if let Some(connected) = state
             .connected
             .as_mut()
             .filter(|c| c.generation == generation)
         {
-            let _ = connected.send(&Request::Destroy { number }, &[]);
+            let _ = connected.send(request, &[]);
             self.wake_if_unsent(connected);
         }
     }

@@ -26,7 +26,7 @@ use serde_json::json;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU8, AtomicU64},
     },
     time::Duration,
 };
@@ -119,6 +119,7 @@ pub(super) async fn launch(
         link: started.link,
         log,
         is_restored: false,
+        halvings: AtomicU8::new(revision.halvings()),
         made_ahead: AtomicBool::new(false),
         since: parts.clock.wall(),
         since_at: up,

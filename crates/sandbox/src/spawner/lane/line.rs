@@ -128,6 +128,14 @@ impl Lane {
                 };
                 self.reply(reply, Vec::new());
             }
+            // One that is going, or a file that cannot be written, costs nobody more than fairness.
+            Request::Weigh { number, cpu_weight } => {
+                if self.running(number).is_some()
+                    && let Some(sandbox) = self.sandboxes.get_mut(&number)
+                {
+                    let _ = sandbox.group.weigh(&self.workshop.guests, cpu_weight);
+                }
+            }
             Request::Destroy { number } => {
                 // Who was told to go is the server's to end.
                 if let Some(sandbox) = self.sandboxes.get_mut(&number)

@@ -1,0 +1,70 @@
+//! What instances weigh against each other: a function's, together, about as much as one.
+
+use crate::support::*;
+
+/// The weights of the instances that ran an event which begins so, each once.
+fn weights(sim: &Sim, event: &str) -> Vec<u32> {
+    let mut ids: Vec<_> = sim.world.ran().into_iter().collect();
+    ids.retain(|(_, ran)| ran.starts_with(event));
+    ids.sort_by_key(|(id, _)| id.0);
+    ids.dedup_by_key(|(id, _)| id.0);
+    let live = ids.iter().filter_map(|(id, _)| sim.world.instance(*id));
+    live.filter(|instance| !instance.has_ended())
+        .map(|instance| instance.weight())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_weighs_as_much_as_one_and_one_of_it_alone_again() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.deploy("quiet", |_| {}).await;
+    sim.call("quiet", "still").await.unwrap();
+    sim.call("f", "x").await.unwrap();
+    let whole = weights(&sim, "still")[0];
+    assert_eq!(weights(&sim, "x"), [whole]);
+
+    let busy: Vec<_> = (0..16)
+        .map(|at| sim.spawn(at % CORES, sim.event("f", "sleep 2000")))
+        .collect();
+    sim.sleep(1500).await;
+    let crowd = weights(&sim, "sleep");
+    assert_eq!(crowd, vec![whole / 16; 16], "sixteen share one's weight");
+    assert_eq!(weights(&sim, "still"), [whole], "and nobody else's");
+    for call in busy {
+        call.await.unwrap().unwrap();
+    }
+
+    // Who is called right after them is still one of them; later it is not.
+    let busy: Vec<_> = (0..16)
+        .map(|at| sim.spawn(at % CORES, sim.event("f", "sleep 300")))
+        .collect();
+    for call in busy {
+        call.await.unwrap().unwrap();
+    }
+    sim.call("f", "soon").await.unwrap();
+    assert_eq!(weights(&sim, "soon"), [whole / 16]);
+    sim.sleep(3000).await;
+    sim.call("f", "later").await.unwrap();
+    assert_eq!(weights(&sim, "later"), [whole]);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_starts_in_a_crowd_starts_with_its_weight() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    let first = sim.spawn(0, sim.event("f", "sleep 2500"));
+    sim.sleep(1000).await;
+    let whole = weights(&sim, "sleep")[0];
+    let busy: Vec<_> = (0..7)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 1000")))
+        .collect();
+    sim.sleep(800).await;
+    // Also the one that ran before there was a crowd.
+    assert_eq!(weights(&sim, "sleep"), vec![whole / 8; 8]);
+    for call in busy.into_iter().chain([first]) {
+        call.await.unwrap().unwrap();
+    }
+    sim.ends_clean().await;
+}
