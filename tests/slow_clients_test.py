@@ -124,6 +124,11 @@ def test_slow_readers_hold_no_more_memory_than_they_may(target):
         assert statuses.count(200) == IN_FLIGHT_MIB / 4 / 5, statuses
         grown = (resident_kib(target) - before) / 1024
         assert grown < 200, f"{grown:.0f} MiB"
+        # A body that turns out to be empty lets nobody in either.
+        held.append(connect(target, 4096))
+        head = f"GET /?{5 * MIB} HTTP/1.1\r\nHost: {target.slow[2]}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        held[-1].sendall(head.encode() + b"0\r\n\r\n")
+        assert status_of(held[-1]) == 503
         invoke(target)
     finally:
         for one in held:

@@ -134,11 +134,11 @@ impl Front {
         admitted: &Admitted,
     ) -> Result<(Bytes, HeldBytes), ReadBodyError> {
         let mut held = admitted.book(&self.api, &self.audience);
+        // It may bring nothing, whatever its head says, and ask for much.
+        if admitted.runs_a_function(parts) && !held.has_room() {
+            return Err(ReadBodyError::Busy);
+        }
         if body.is_end_stream() {
-            // It brings nothing, and may ask for much.
-            if admitted.runs_a_function(parts) && !held.has_room() {
-                return Err(ReadBodyError::Busy);
-            }
             return Ok((Bytes::new(), HeldBytes::nothing()));
         }
         let limit = admitted.body_limit(&self.api, &self.audience, parts);

@@ -6,7 +6,8 @@
 //! A request is booked as its bytes arrive and refused where they do not fit. A large answer counts
 //! on the same shares until its client has taken it: it is there already and is never refused, but
 //! while a share is over its limit nothing new begins on it, and who takes answers slowly has less
-//! time (`unread.rs`).
+//! time (`unread.rs`). Nobody asks before an answer is made, so many at once may be more than their
+//! tenant's share: what is beyond that counts on this share alone, and stands in nobody else's way.
 //!
 //! | share | of the whole |
 //! |---|---|
@@ -210,6 +211,13 @@ impl HeldBytes {
     /// dropped.
     pub fn keep(mut self, answer: Bytes) -> (Bytes, Untaken) {
         // It is there, whether or not it fits.
+        let [whole, tenant, urls, _] = &mut self.shares;
+        let fits = |share: &Arc<Share>| {
+            share.held.load(Ordering::Relaxed) + answer.len() as u64 <= share.limit
+        };
+        if !tenant.as_ref().is_none_or(fits) {
+            (*whole, *urls) = (None, None);
+        }
         let _ = self.grow_to(answer.len() as u64);
         let held = Arc::new(self);
         let untaken = Untaken(Arc::downgrade(&held));
@@ -249,6 +257,30 @@ mod tests {
             }
             taken.push(held);
         }
+    }
+
+    #[test]
+    fn answers_beyond_a_tenants_share_are_in_its_own_way_alone() {
+        let pot = BytesInFlight::new(&Limits::default());
+        let [one, two]: [TenantId; 2] =
+            ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
+        let answer = Bytes::from(vec![0; 6 * MIB as usize]);
+        // All of these began while there was room.
+        let begun: Vec<_> = (0..200)
+            .map(|_| pot.book(Bringer::Url(&one), None))
+            .collect();
+        let kept: Vec<_> = begun
+            .into_iter()
+            .map(|held| held.keep(answer.clone()))
+            .collect();
+        assert!(!pot.book(Bringer::Url(&one), None).has_room());
+        assert!(kept.iter().all(|(_, untaken)| untaken.crowds_others()));
+        for other in [Bringer::Url(&two), Bringer::Key(&two), Bringer::Key(&one)] {
+            assert!(pot.book(other, None).has_room());
+        }
+        assert!(pot.held() <= Limits::default().bytes_in_flight / 4);
+        drop(kept);
+        assert!(pot.book(Bringer::Url(&one), None).has_room() && pot.held() == 0);
     }
 
     #[test]
