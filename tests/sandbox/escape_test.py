@@ -19,7 +19,7 @@ from escape_list import FOLDER, EscapeList  # noqa: E402
 from hostile_host import hostile_host  # noqa: E402
 
 # The list fills /tmp and uses up every process it may have, each with memory of its own.
-FIELDS = {"Timeout": 120, "MemorySize": 1024, "EphemeralStorage": {"Size": 512}}
+FIELDS = {"Timeout": 120, "MemorySize": 2048, "EphemeralStorage": {"Size": 512}}
 # What a start is counted as, where nothing was ready and where something was: booted, or thawed from
 # an image of the runtime.
 EXECUTED, AHEAD = {"executed"}, {"booted", "template"}
