@@ -145,6 +145,9 @@ impl Cell {
     /// counted twice, and an executed one may fit. Starts are plain until the image would have been
     /// made anew for its age.
     pub(crate) fn note_crash(&self, revision: &Revision, cause: &ExitCause) {
+        if matches!(cause, ExitCause::OutOfMemory) {
+            revision.seen.ran_out_of_memory();
+        }
         if !self.is_restored {
             return;
         }

@@ -87,6 +87,12 @@ pub(crate) struct InitFailure {
     pub(crate) usage: InstanceUsage,
 }
 
+impl InitFailure {
+    fn is_out_of_memory(&self) -> bool {
+        matches!(self.kind, InitFailureKind::Exited(ExitCause::OutOfMemory))
+    }
+}
+
 /// How it failed.
 pub(crate) enum InitFailureKind {
     /// The runtime said so.
@@ -194,6 +200,9 @@ pub(crate) async fn launch(
         match &up {
             Ok(cell) => stock::came_up(node, revision, core, began_with, &*cell.link),
             Err(LaunchFailed::NotThawed { .. }) => revision.seen.did_not_come_up(began_with),
+            Err(LaunchFailed::Init(failure, _)) if failure.is_out_of_memory() => {
+                revision.seen.ran_out_of_memory();
+            }
             Err(_) => {}
         }
         match up {

@@ -82,6 +82,14 @@ impl Seen {
         }
     }
 
+    /// An instance ran out of memory. What one changes of its image is counted twice, so one that
+    /// begins with less, or is executed, may fit.
+    pub(crate) fn ran_out_of_memory(&self) {
+        let _ = self
+            .uses
+            .compare_exchange(USES, UNFIT, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Whether it is news that the libraries are wanted.
     fn note(&self, began_with: Preload, uses_libraries: bool) -> bool {
         match (began_with, uses_libraries) {
@@ -172,6 +180,18 @@ mod tests {
         seen.did_not_come_up(Preload::Bare);
         assert_eq!(seen.preload(), Preload::Libraries);
         seen.did_not_come_up(Preload::Libraries);
+        assert_eq!(seen.preload(), Preload::Bare);
+    }
+
+    #[test]
+    fn who_ran_out_of_memory_begins_with_less() {
+        let seen = Seen::default();
+        seen.ran_out_of_memory();
+        assert!(seen.note(Preload::Bare, true), "nothing was known yet");
+        assert_eq!(seen.preload(), Preload::Libraries);
+        seen.ran_out_of_memory();
+        assert_eq!(seen.preload(), Preload::Bare);
+        assert!(!seen.note(Preload::Bare, true));
         assert_eq!(seen.preload(), Preload::Bare);
     }
 }
