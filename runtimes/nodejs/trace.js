@@ -3,13 +3,13 @@
 // Writing process.env calls setenv(3), and glibc before 2.41 never frees a value that it was given:
 // 150 bytes an event, which fill an instance in less than a million. So this one name is kept beside
 // the environment; whoever reads, lists or copies process.env (a child's environment is such a copy)
-// finds it there.
+// finds it there. A worker thread that is given no `env` and native code that calls getenv(3) do not.
 'use strict';
 
 const NAME = '_X_AMZN_TRACE_ID';
 let header;
 
-process.env = new Proxy(process.env, {
+const shown = new Proxy(process.env, {
   get: (env, name) => (name === NAME ? header : env[name]),
   has: (env, name) => (name === NAME ? header !== undefined : name in env),
   set(env, name, value) {
@@ -38,4 +38,11 @@ process.env = new Proxy(process.env, {
   },
 });
 
-exports.setHeader = (value) => { header = value || undefined; };
+process.env = shown;
+
+exports.setHeader = (value) => {
+  header = value || undefined;
+  // A function has put an object of its own there, which does not ask us.
+  if (process.env === shown) return;
+  if (header === undefined) delete process.env[NAME]; else process.env[NAME] = header;
+};

@@ -114,6 +114,16 @@ exports.handler = async () => {
             assert f.call() == [root, root, True, True, root, "mine", None, None, False, False, "1", True, None, "function"]
 
 
+def test_the_trace_is_true_in_an_environment_of_the_functions_own(node):
+    code = """
+exports.handler = async () => {
+  process.env = { ...process.env };
+  return process.env._X_AMZN_TRACE_ID;
+};"""
+    with run(node, code) as f:
+        assert [f.call() for _ in range(3)] == ["Root=1-1", "Root=1-2", "Root=1-3"]
+
+
 def test_traces_fill_no_memory(node):
     code = """
 exports.handler = async (event) => {

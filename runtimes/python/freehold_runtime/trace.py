@@ -9,14 +9,14 @@ import os
 import sys
 
 NAME = "_X_AMZN_TRACE_ID"
-# Before each of these the C library reads the environment. What is told one by itself is told by
-# `os.environ`, which is always right.
+# Before each of these the C library reads the environment. What is given one takes `os.environ`, which
+# is always right; `multiprocessing` without a fork does neither, and its children have no header.
 _READ_BY = frozenset(
     ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
 )
 
-# What the process's own environment has.
-_known = None
+# Whether the process's own environment has this event's.
+_is_told = True
 
 
 def _audited(event, _arguments):
@@ -25,14 +25,15 @@ def _audited(event, _arguments):
 
 
 def _tell():
-    global _known
+    global _is_told
+    if _is_told:
+        return
+    _is_told = True
     shown = os.environ.get(NAME)
-    if shown != _known:
-        _known = shown
-        if shown is None:
-            os.unsetenv(NAME)
-        else:
-            os.putenv(NAME, shown)
+    if shown is None:
+        os.unsetenv(NAME)
+    else:
+        os.putenv(NAME, shown)
 
 
 def _set_in_both(header):
@@ -43,6 +44,8 @@ def _set_in_both(header):
 
 
 def _set_in_mapping(header):
+    global _is_told
+    _is_told = False
     try:
         data = os.environ._data
     except AttributeError:
