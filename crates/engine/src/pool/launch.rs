@@ -138,11 +138,8 @@ pub(crate) async fn launch(
         return in_process::launch(node, revision, &**host, core, attempt, phase).await;
     }
     let begun = node.parts.clock.now();
-    if let (Phase::Init, Some(of)) = (phase, &revision.snapshot)
-        && let Some(image) = snapshots::for_start(node, revision, of)
-    {
-        let way = Way::Thaw(image);
-        match bring_up(
+    let bring = |attempt, way| {
+        bring_up(
             node,
             revision,
             core,
@@ -152,8 +149,12 @@ pub(crate) async fn launch(
             way,
             begun,
         )
-        .await
-        {
+    };
+    if let (Phase::Init, Some(of)) = (phase, &revision.snapshot)
+        && let Some(image) = snapshots::for_start(node, revision, of)
+    {
+        let way = Way::Thaw(image);
+        match bring(attempt, way).await {
             Err(LaunchFailed::NotThawed {
                 reason,
                 attempt: back,
@@ -172,17 +173,7 @@ pub(crate) async fn launch(
             Ahead::Booted(spare) => (Way::Booted(spare), None),
             Ahead::Image(image, preload) => (Way::Template(image), Some(preload)),
         };
-        let up = bring_up(
-            node,
-            revision,
-            core,
-            attempt,
-            phase,
-            init_timeout,
-            way,
-            begun,
-        )
-        .await;
+        let up = bring(attempt, way).await;
         if let Some(preload) = template {
             // Everybody starts from these images: no function's crash may cost them. One that dies
             // in its runtime's own code is found out by the keeper, who thaws and rehearses.
@@ -221,18 +212,7 @@ pub(crate) async fn launch(
     let mut lost = 0;
     loop {
         let way = Way::Execute;
-        match bring_up(
-            node,
-            revision,
-            core,
-            attempt,
-            phase,
-            init_timeout,
-            way,
-            begun,
-        )
-        .await
-        {
+        match bring(attempt, way).await {
             // The prepared sandbox died before the runtime was executed.
             Err(LaunchFailed::NotThawed {
                 reason,
