@@ -3,8 +3,8 @@
 //! Every instance is a group of its own to the kernel, with a weight by its memory. A function with
 //! sixty-four busy instances would weigh sixty-four times as much as one that is called now and
 //! then, whose call would stand in line behind all of them. So the weight belongs to the function:
-//! it is halved with every doubling of the instances that it needs at once, and given back once
-//! they have been fewer for a while. What it refuses: to count time. Nobody is held back while
+//! it is halved with every doubling of the instances that it needs at once, and given back with the
+//! first call after they have been fewer for a while. What it refuses: to count time. Nobody is held back while
 //! there is a core to spare; weights matter between those who want the same one.
 //!
 //! Powers of two keep the writing rare: an instance is told about as often as the crowd doubles.

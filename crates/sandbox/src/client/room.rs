@@ -3,8 +3,8 @@
 //! The kernel's own answer is a file that takes it 20 to 300 µs to write, more with every block
 //! device, of which each `/tmp` volume is one; and it is asked before each start and after
 //! invocations. So it is asked once in [`FRESH`] at the most, and where there
-//! was plenty, off the path: whoever asks then gets what was last seen. Refuses to do that where
-//! memory was short, since there each start counts.
+//! was plenty, off the path: whoever asks then gets what was last seen, however long ago. Refuses that where memory
+//! was short: there what is older than [`FRESH`] is looked at anew before the answer.
 
 use crate::launch::meminfo_bytes;
 use freehold_domain::{ports::Clock, time::Mono};
@@ -60,7 +60,7 @@ impl Room {
         }))
     }
 
-    /// Bytes that are available, as of now or of a moment ago.
+    /// Bytes that are available, as of now or as last seen.
     pub(super) fn available_bytes(&self) -> u64 {
         let now = self.0.clock.now();
         {

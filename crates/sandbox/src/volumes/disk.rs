@@ -4,7 +4,8 @@
 //! by what volumes are expected to take: most functions write little into `/tmp`, and a thousand
 //! idle instances must not ask for half a terabyte. What has been written is not free any more, so
 //! the booking is only for what may come; of many volumes few are written to at once. Below a floor
-//! of free space no volume is made, so that the platform can go on writing what must not be lost.
+//! of free space no volume is made, so that the platform has room to write what must not be lost;
+//! volumes that are there already can still grow into it.
 //!
 //! The images of all lanes are counted, by their loop devices, whoever made them. Refuses to look
 //! at a device of anybody else's.
