@@ -24,7 +24,7 @@ test: ## everything that a change must pass; the last line counts
 faults: ## the escape list, hostile archives, kills and floods, without the rest
 	@scripts/test.sh faults
 
-soak: ## ten thousand invocations with hang-ups, timeouts and crashes; SOAK_INVOCATIONS=n for more
+soak: ## long runs with hang-ups, crashes and random kills; SOAK_SECONDS=3600 for the hour
 	@scripts/test.sh soak
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run

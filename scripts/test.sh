@@ -184,7 +184,8 @@ case $part in
   soak)
     check "the release binary builds" build_binary
     step "soak"
-    pytests -m soak tests/soak_test.py
+    # One after the other, and told while it goes on: what grows is seen before the end.
+    pytests -m soak --numprocesses 0 --capture no tests/soak_test.py tests/soak_kills_test.py
     ;;
   *) die "no part '$part': scripts/test.sh [all|faults|soak]" ;;
 esac
