@@ -24,10 +24,10 @@ const TEXT_BYTES_MAX = 256;
 const JSON_TYPE = 'application/json';
 
 class Line {
-  // `listeners`: event(call), begin(again), rehearse(done), gone(error).
-  constructor(descriptor, listeners) {
+  // `listening(line)` is what its frames set off: event(call), begin(again), rehearse(done), gone(error).
+  constructor(descriptor, listening) {
     this.fd = descriptor;
-    this.listeners = listeners;
+    this.listeners = listening(this);
     this.id = '';
     // One buffer for what comes and one for what goes: both are done with before they are used again.
     this.out = Buffer.allocUnsafeSlow(BUFFER_BYTES);
@@ -40,16 +40,19 @@ class Line {
       writable: true,
       onread: { buffer, callback: (size, data) => { this.received(data, size); return true; } },
     });
-    const gone = () => listeners.gone(new Error('the host closed the line'));
+    const gone = () => this.listeners.gone(new Error('the host closed the line'));
     this.socket.on('error', gone);
     this.socket.on('end', gone);
     this.socket.resume();
   }
 
   // One that is only written to.
-  static into(descriptor, listeners) {
+  static into(descriptor, listening) {
     const line = Object.create(Line.prototype);
-    return Object.assign(line, { fd: descriptor, listeners, id: '', out: Buffer.allocUnsafe(BUFFER_BYTES), frame: null, have: 0, socket: { writableLength: 0 } });
+    const socket = { writableLength: 0, ref() {}, unref() {} };
+    Object.assign(line, { fd: descriptor, listeners: null, id: '', out: Buffer.allocUnsafe(BUFFER_BYTES), frame: null, have: 0, socket });
+    line.listeners = listening(line);
+    return line;
   }
 
   received(data, size) {
@@ -250,6 +253,16 @@ function eventFrame(arn, trace, body) {
   return Buffer.concat([fixed, rest]);
 }
 
+// The frame of a begin, as the host writes it.
+function beginFrame(variables) {
+  const text = Object.entries(variables).map(([name, value]) => `${name}=${value}`).join('\0');
+  const frame = Buffer.alloc(HEAD + Buffer.byteLength(text));
+  frame.writeUInt32LE(frame.length - HEAD, 0);
+  frame[4] = BEGIN;
+  frame.utf8Write(text, HEAD);
+  return frame;
+}
+
 // The variables as the platform gave them last.
 const given = new Map();
 
@@ -267,10 +280,13 @@ function apply(text, isFirst) {
   }
 }
 
+// What `apply` noted.
+function forget() { given.clear(); }
+
 function short(text) {
   let cut = String(text).slice(0, TEXT_BYTES_MAX);
   while (Buffer.byteLength(cut) > TEXT_BYTES_MAX) cut = cut.slice(0, -1);
   return cut;
 }
 
-module.exports = { Line, eventFrame };
+module.exports = { Line, beginFrame, eventFrame, forget };

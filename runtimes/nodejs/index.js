@@ -26,7 +26,8 @@ process.on('beforeExit', () => globalThis[BEFORE_EXIT]());
 
 let client;
 // What a fatal error is reported against: init, one invocation, or nothing (between two).
-let fatal = (error, code) => client.postInitError(error).then(() => process.exit(code), () => process.exit(code));
+const failInit = (error, code) => client.postInitError(error).then(() => process.exit(code), () => process.exit(code));
+let fatal = failInit;
 
 process.on('uncaughtException', (error) => {
   console_.logError('Uncaught Exception', error);
@@ -59,40 +60,45 @@ function serveRuntimeApi() {
 
 function serveFrames(number) {
   const { Line } = require('./frames.js');
+  client = new Line(number, listening);
+}
+
+// What the frames of a line set off: the platform's, and before that one of the rehearsal's.
+function listening(line) {
   let handler;
   let serve;
   const done = () => {
     betweenEvents();
-    client.wait();
+    line.wait();
   };
-  const listeners = {
+  return {
     event(event) {
-      client.run();
-      run(client, handler, serve, event, done);
+      line.run();
+      run(line, handler, serve, event, done);
     },
     begin(again) {
       if (again) {
-        client.ready();
+        line.ready();
         return;
       }
-      client.run();
+      line.run();
+      fatal = failInit;
       load((loaded, how) => {
         [handler, serve] = [loaded, how];
         done();
-        client.ready();
+        line.ready();
       });
     },
     rehearse(rehearsed) {
-      const { rehearse } = require('./rehearsal.js');
-      const ours = (line, loaded, event, then) => run(line, loaded, serveBuffered, event, then);
-      rehearse(ours).finally(betweenEvents).then(rehearsed);
+      line.run();
+      line.wait();
+      require('./rehearsal.js').rehearse(listening).finally(betweenEvents).then(rehearsed);
     },
     gone(error) {
       process.stderr.write(`The line to the platform is gone: ${error.message}\n`);
       process.exit(1);
     },
   };
-  client = new Line(number, listeners);
 }
 
 async function load(loaded) {

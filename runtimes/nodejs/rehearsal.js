@@ -10,28 +10,31 @@ const Module = require('module');
 const path = require('path');
 const { format } = require('util');
 const console_ = require('./console.js');
-const { Line, eventFrame } = require('./frames.js');
-const handlers = require('./handler.js');
+const frames = require('./frames.js');
+require('./handler.js');
 require('./streaming.js');
 
 // What most functions load, directly or in their libraries.
 for (const name of ['crypto', 'events', 'fs/promises', 'https', 'os', 'stream', 'url', 'zlib']) require(name);
 
 const ROOT = path.join(__dirname, 'rehearsal');
-const EVENT = eventFrame('arn', 'Root=1', '{"text":"\u00e9","numbers":[1,2.5,-3e8],"nothing":null,"nested":{"is":[true]}}');
+const EVENT = frames.eventFrame('arn', 'Root=1', '{"text":"\u00e9","numbers":[1,2.5,-3e8],"nothing":null,"nested":{"is":[true]}}');
 // How often a CommonJS package is loaded, and how many events each handler then takes.
-const LOADS = 3;
+const LOADS = 6;
 const EVENTS = 10;
-const TELEMETRY = '_LAMBDA_TELEMETRY_LOG_FD';
+// Loading a package takes names apart, byte by byte. V8 would find that hot within the function's own
+// init, and compile it there for milliseconds beside it; so many times, it has found it before.
+const NAMES = 1000;
 const TRACE = '_X_AMZN_TRACE_ID';
 
-// `run(line, handler, event, done)` is how an event is run.
-async function rehearse(run) {
+// `listening` is what index.js does with the frames of a line.
+async function rehearse(listening) {
   const before = { ...console };
-  const telemetry = process.env[TELEMETRY];
+  const variables = { ...process.env };
   const nowhere = fs.openSync('/dev/null', 'w');
   try {
-    const round = (root) => perform(root, nowhere, run);
+    for (let name = 0; name < NAMES; name += 1) path.resolve(ROOT, 'rehearsal', `.${path.sep}index`);
+    const round = (root) => perform(root, frames.Line.into(nowhere, listening));
     for (let load = 0; load < LOADS; load += 1) await round(ROOT);
     await round(path.join(ROOT, 'module'));
     // What a function's first line would make and compile.
@@ -40,7 +43,9 @@ async function rehearse(run) {
     fs.closeSync(nowhere);
     delete globalThis.awslambda;
     delete process.env[TRACE];
-    if (telemetry !== undefined) process.env[TELEMETRY] = telemetry;
+    for (const name of Object.keys(process.env)) if (!(name in variables)) delete process.env[name];
+    Object.assign(process.env, variables);
+    frames.forget();
     console_.forget();
     for (const name of Object.keys(console)) if (!(name in before)) delete console[name];
     Object.assign(console, before);
@@ -49,17 +54,24 @@ async function rehearse(run) {
   if (globalThis.gc) globalThis.gc({ type: 'minor' });
 }
 
-async function perform(root, descriptor, run) {
-  process.chdir(process.cwd());
-  console_.patch();
-  const handler = await handlers.load(root, 'index.handler');
-  for (let event = 0; event < EVENTS; event += 1) {
-    await new Promise((done) => {
-      const line = Line.into(descriptor, { event: (call) => run(line, handler, call, done) });
-      line.received(EVENT, EVENT.length);
-    });
-  }
+// A function's life as the platform tells it, until it waits for the next event.
+async function perform(root, line) {
+  const home = process.cwd();
+  const hears = (frame) => new Promise((waits) => {
+    line.wait = waits;
+    line.received(frame, frame.length);
+  });
+  await hears(frames.beginFrame(variablesOf(root)));
+  for (let event = 0; event < EVENTS; event += 1) await hears(EVENT);
+  process.chdir(home);
   forget();
+}
+
+// As many as a function has, of names that nobody has.
+function variablesOf(root) {
+  const variables = { LAMBDA_TASK_ROOT: root, _HANDLER: 'index.handler' };
+  for (let number = 0; number < 24; number += 1) variables[`_FREEHOLD_REHEARSAL_${number}`] = root;
+  return variables;
 }
 
 function forget() {
