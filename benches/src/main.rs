@@ -143,6 +143,9 @@ enum What {
         /// Calls of each, alone and beside the noise
         #[arg(long, default_value_t = 20)]
         rounds: usize,
+        /// Callers of the noisy function at once
+        #[arg(long, default_value_t = neighbours::CALLERS)]
+        callers: usize,
     },
     /// The echo; started by the others
     #[command(hide = true)]
@@ -186,8 +189,17 @@ fn main() -> ExitCode {
             What::Burst { instances } => burst::run(&args.bin, args.smoke, *instances).await,
             What::Density { instances } => burst::density(&args.bin, args.smoke, *instances).await,
             What::Flood => flood::run(&args.bin, args.smoke).await,
-            What::Neighbours { functions, rounds } => {
-                neighbours::run(&args.bin, args.smoke, (*functions, *rounds)).await
+            What::Neighbours {
+                functions,
+                rounds,
+                callers,
+            } => {
+                let sizes = neighbours::Sizes {
+                    quiet: *functions,
+                    rounds: *rounds,
+                    callers: *callers,
+                };
+                neighbours::run(&args.bin, args.smoke, sizes).await
             }
             What::Echo => echo::serve().await,
             What::Bare {

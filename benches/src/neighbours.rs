@@ -2,9 +2,13 @@
 //!
 //! The quiet ones are called in turn, fifty times a second together; first alone, then while
 //! sixty-four callers call one other function as fast as it answers. Its share would be a
-//! fifty-first of the machine's. Where a quiet call's time goes is said beside it: how long its
-//! own instance, the server and the spawners stood ready and had no core. The quiet caller has the
-//! processor first, since it stands for somebody on another machine.
+//! fifty-first of the machine's. The onset, while the noise still starts its instances, has a row
+//! of its own. Where a quiet call's time goes is said beside it: how long its own instance, the
+//! server and the spawners stood ready and had no core.
+//!
+//! Whoever calls stands for somebody on another machine. So the quiet caller has the processor
+//! first, and what it waited for a core nevertheless is said too. The noise's callers share the
+//! machine with the platform as one thread among others, which the platform's calls pay for.
 
 use crate::{
     Failure,
@@ -28,12 +32,31 @@ use std::{
 
 /// p99 with the noise against p99 without.
 const GOAL: f64 = 1.5;
-const NOISY_CONNECTIONS: usize = 64;
+/// As many callers of the noisy function unless somebody says otherwise.
+pub const CALLERS: usize = 64;
+/// Calls of each quiet function that are the onset's.
+const ONSET_ROUNDS: usize = 2;
 /// Between two calls of quiet functions: each of fifty is called once a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How much of it.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// Quiet functions.
+    pub quiet: usize,
+    /// Calls of each, alone and beside the noise.
+    pub rounds: usize,
+    /// Callers of the noisy one.
+    pub callers: usize,
+}
+
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool, (quiet, rounds): (usize, usize)) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, sizes: Sizes) -> Result<(), Failure> {
+    let Sizes {
+        quiet,
+        rounds,
+        callers,
+    } = sizes;
     let (quiet, rounds) = if smoke { (3, 3) } else { (quiet, rounds) };
     let server = Server::start(bin, "")?;
     let noisy = functions::deploy(&server, Language::Python)?;
@@ -73,7 +96,7 @@ pub async fn run(bin: &Path, smoke: bool, (quiet, rounds): (usize, usize)) -> Re
         while !may_begin.load(Ordering::Relaxed) && seen.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
         }
-        let mut lines = Lines::open(address, NOISY_CONNECTIONS).map_err(told)?;
+        let mut lines = Lines::open(address, callers).map_err(told)?;
         let (mut good, mut took) = (0, 0.0);
         while seen.load(Ordering::Relaxed) {
             let span = Until::For(Duration::from_millis(500));
@@ -93,19 +116,20 @@ pub async fn run(bin: &Path, smoke: bool, (quiet, rounds): (usize, usize)) -> Re
     let alone_waited = places.since(&before);
     places.only_who_ran();
     begins.store(true, Ordering::Relaxed);
-    let warmed = visit(2);
+    let onset = visit(ONSET_ROUNDS);
     let before = places.waited();
     let beside = visit(rounds);
     let beside_waited = places.since(&before);
     goes_on.store(false, Ordering::Relaxed);
     let (good, took) = noise.join().map_err(|_| "the noise failed")??;
-    let (alone, beside) = (alone?, warmed.and(beside)?);
+    let (alone, onset, beside) = (alone?, onset?, beside?);
     println!(
         "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one answered {:.0} per second\n",
         good as f64 / took
     );
     println!("{}", figures::head("ms"));
     println!("{}", alone.row("alone", 1000.0));
+    println!("{}", onset.row("while the noise begins", 1000.0));
     println!("{}", beside.row("beside the noise", 1000.0));
     println!("\nready and without a core, mean: alone, beside the noise");
     for (place, alone, beside) in places
@@ -121,13 +145,20 @@ pub async fn run(bin: &Path, smoke: bool, (quiet, rounds): (usize, usize)) -> Re
             each(beside)
         );
     }
-    let per_call =
-        |waited: &[Waited], calls: &Figures| waited[0].ns as f64 / 1000.0 / calls.len() as f64;
+    let per_call = |waited: &[Waited], calls: &Figures, place: usize| {
+        waited[place].ns as f64 / 1000.0 / calls.len() as f64
+    };
     println!(
         "  {:<44} {:>9.1} {:>9.1} µs a call",
         "the quiet instances",
-        per_call(&alone_waited, &alone),
-        per_call(&beside_waited, &beside)
+        per_call(&alone_waited, &alone, 0),
+        per_call(&beside_waited, &beside, 0)
+    );
+    println!(
+        "  {:<44} {:>9.1} {:>9.1} µs a call",
+        "the quiet caller, which is not the platform's",
+        per_call(&alone_waited, &alone, 3),
+        per_call(&beside_waited, &beside, 3)
     );
     println!(
         "\np99 beside the noise / alone: {:.2} (goal ≤ {GOAL}), p50 {:.2}",
@@ -181,11 +212,15 @@ impl Places {
         .into_iter()
     }
 
-    fn waited(&self) -> [Waited; 3] {
-        [&self.quiet, &vec![self.server], &self.spawners].map(|pids| Waited::of(pids))
+    /// In the order of `names`, and the caller's own.
+    fn waited(&self) -> [Waited; 4] {
+        let [quiet, server, spawners] =
+            [&self.quiet, &vec![self.server], &self.spawners].map(|pids| Waited::of(pids));
+        let caller = processes::waited_here().unwrap_or_default();
+        [quiet, server, spawners, caller]
     }
 
-    fn since(&self, before: &[Waited; 3]) -> [Waited; 3] {
+    fn since(&self, before: &[Waited; 4]) -> [Waited; 4] {
         let now = self.waited();
         std::array::from_fn(|at| now[at].since(before[at]))
     }

@@ -59,11 +59,25 @@ pub fn waited(pid: i32) -> Option<Waited> {
         let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else {
             continue;
         };
-        let mut fields = text.split_whitespace().skip(1);
-        waited.ns += fields.next()?.parse::<u64>().ok()?;
-        waited.turns += fields.next()?.parse::<u64>().ok()?;
+        let one = waits(&text)?;
+        waited.ns += one.ns;
+        waited.turns += one.turns;
     }
     Some(waited)
+}
+
+/// The same of the calling thread alone.
+pub fn waited_here() -> Option<Waited> {
+    waits(&fs::read_to_string("/proc/thread-self/schedstat").ok()?)
+}
+
+/// Of a line of `schedstat`: time on a core, time waited for one, turns.
+fn waits(schedstat: &str) -> Option<Waited> {
+    let mut fields = schedstat.split_whitespace().skip(1);
+    Some(Waited {
+        ns: fields.next()?.parse().ok()?,
+        turns: fields.next()?.parse().ok()?,
+    })
 }
 
 /// See [`waited`].
