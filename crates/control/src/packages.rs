@@ -15,8 +15,13 @@
 //! unreferenced: [`PackageStore::collect`] needs no list of blobs.
 
 mod aside;
+mod doors;
 
-use self::aside::{Aside, Asides};
+pub use self::doors::DOORS_MAX;
+use self::{
+    aside::{Aside, Asides},
+    doors::Doors,
+};
 use crate::{
     ControlError, Field,
     archive::{UnpackError, UnpackLimits, Unpacked, Unpacker},
@@ -66,21 +71,24 @@ pub struct PackageStore {
     limits: Limits,
     clock: Arc<dyn Clock>,
     trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
+    /// Their descriptors, as far as they are open.
+    doors: Doors,
     /// Since when no record has referred to a tree that was used in this process.
     unreferred: Mutex<HashMap<(TenantId, Digest), Mono>>,
     /// Folders that are on their way in or out.
     asides: Arc<Asides>,
 }
 
-/// One digest's tree, opened once however many ask at the same time.
+/// One digest's tree, seen to once however many ask at the same time.
 #[derive(Default)]
 struct Tree {
-    opened: OnceCell<Opened>,
+    /// What is in it, once it is known to be on disk.
+    unpacked: OnceCell<Unpacked>,
 }
 
-#[derive(Clone)]
+/// A tree that was just unpacked, or found.
 struct Opened {
-    tree: Arc<OwnedFd>,
+    tree: OwnedFd,
     unpacked: Unpacked,
 }
 
@@ -108,6 +116,7 @@ impl PackageStore {
             limits: parts.limits,
             clock: parts.clock,
             trees: Mutex::default(),
+            doors: Doors::default(),
             unreferred: Mutex::default(),
             asides: Arc::default(),
         };
@@ -151,8 +160,8 @@ impl PackageStore {
             .await
             .map_err(|error| ControlError::internal("hashing a package", error))?;
         let pin = self.tree(tenant, digest);
-        let opened = pin
-            .opened
+        let unpacked = pin
+            .unpacked
             .get_or_try_init(|| self.open_or_unpack(tenant, digest, Some(zip.clone())))
             .await
             .map_err(|error| match error {
@@ -162,7 +171,7 @@ impl PackageStore {
                 OpenError::Unpack(UnpackError::DiskFull) => ControlError::DiskFull,
                 other => ControlError::internal("unpacking a package", other.to_string()),
             })?;
-        let unpacked_bytes = opened.unpacked.bytes;
+        let unpacked_bytes = unpacked.bytes;
         let stored = Blobs::put(&*self.storage, who, tenant, zip).await?;
         if stored != digest {
             let reason = format!("the store calls {digest} {stored}");
@@ -202,8 +211,19 @@ impl PackageStore {
         self.dir.join(tenant.as_str()).join(digest.to_string())
     }
 
-    /// Opens a tree that is on disk, or unpacks it from `zip`, or from its blob.
+    /// Sees to it that a tree is on disk, from `zip` or from its blob, and keeps it open.
     async fn open_or_unpack(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+        zip: Option<Bytes>,
+    ) -> Result<Unpacked, OpenError> {
+        let opened = self.find_or_unpack(tenant, digest, zip).await?;
+        self.doors.keep((tenant.clone(), digest), opened.tree);
+        Ok(opened.unpacked)
+    }
+
+    async fn find_or_unpack(
         &self,
         tenant: &TenantId,
         digest: Digest,
@@ -245,6 +265,40 @@ impl PackageStore {
         Ok(on_files(move || name_tree(aside, &folder, &unpacked)).await?)
     }
 
+    /// The descriptor of a tree, which is unpacked and opened where need be.
+    async fn door(&self, tenant: &TenantId, digest: Digest) -> Result<Arc<OwnedFd>, OpenError> {
+        let key = (tenant.clone(), digest);
+        let mut is_made_again = false;
+        loop {
+            // Held to the end: it says that the tree is in use.
+            let tree = self.tree(tenant, digest);
+            tree.unpacked
+                .get_or_try_init(|| self.open_or_unpack(tenant, digest, None))
+                .await?;
+            if let Some(open) = self.doors.get(&key) {
+                return Ok(open);
+            }
+            // Closed since nobody used it; or somebody removed it from the disk.
+            let path = self.folder(tenant, digest).join("tree");
+            match on_files(move || open_folder(&path, OFlags::PATH)).await {
+                Ok(opened) => return Ok(self.doors.keep(key, opened)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_made_again => {
+                    is_made_again = true;
+                    self.forget(&key, &tree);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What is known of a tree that is not on disk any more.
+    fn forget(&self, key: &(TenantId, Digest), gone: &Arc<Tree>) {
+        let mut trees = self.trees.lock();
+        if trees.get(key).is_some_and(|tree| Arc::ptr_eq(tree, gone)) {
+            trees.remove(key);
+        }
+    }
+
     /// Removes trees and blobs to which no record refers; says how many. Spares whatever is being
     /// admitted, every tree whose descriptor somebody holds, and what instances may still run.
     ///
@@ -264,14 +318,14 @@ impl PackageStore {
             };
             // Removing is done as the tree's initialisation, which fails: whoever asks for the
             // tree meanwhile waits for it, and then makes it anew.
-            let removal = || async { Err::<Opened, _>(self.remove(&key).await) };
-            match tree.opened.get_or_try_init(removal).await {
+            let removal = || async { Err::<Unpacked, _>(self.remove(&key).await) };
+            match tree.unpacked.get_or_try_init(removal).await {
                 // Somebody asked in between, and uses it.
                 Ok(_) => {}
                 Err(outcome) => removed += u64::from(outcome?),
             }
             let mut trees = self.trees.lock();
-            if Arc::strong_count(&tree) == 2 && !tree.opened.initialized() {
+            if Arc::strong_count(&tree) == 2 && !tree.unpacked.initialized() {
                 trees.remove(&key);
             }
         }
@@ -288,7 +342,9 @@ impl PackageStore {
         let mut unreferred = self.unreferred.lock();
         unreferred.retain(|key, _| found.contains(key));
         found.retain(|key| {
-            let opened = trees.get(key).is_some_and(|tree| tree.opened.initialized());
+            let opened = trees
+                .get(key)
+                .is_some_and(|tree| tree.unpacked.initialized());
             let since = *unreferred.entry(key.clone()).or_insert(now);
             !opened || now.since(since) >= Duration::from_secs(longest)
         });
@@ -297,11 +353,10 @@ impl PackageStore {
     /// Puts an unopened tree into the place of one that nobody uses; `None` when it is in use.
     fn set_aside(&self, key: &(TenantId, Digest)) -> Option<Arc<Tree>> {
         let mut trees = self.trees.lock();
-        let used = trees.get(key).is_some_and(|tree| {
-            let held = |opened: &Opened| Arc::strong_count(&opened.tree) > 1;
-            Arc::strong_count(tree) > 1 || tree.opened.get().is_some_and(held)
-        });
+        let asked = |tree: &Arc<Tree>| Arc::strong_count(tree) > 1;
+        let used = trees.get(key).is_some_and(asked) || self.doors.is_held(key);
         (!used).then(|| {
+            self.doors.close(key);
             let tree = Arc::new(Tree::default());
             trees.insert(key.clone(), tree.clone());
             tree
@@ -372,13 +427,8 @@ impl Packages for PackageStore {
     ) -> BoxFuture<'_, Result<Arc<OwnedFd>, PackageError>> {
         let tenant = tenant.clone();
         Box::pin(async move {
-            let tree = self.tree(&tenant, digest);
-            let opened = tree
-                .opened
-                .get_or_try_init(|| self.open_or_unpack(&tenant, digest, None))
-                .await;
-            match opened {
-                Ok(opened) => Ok(opened.tree.clone()),
+            match self.door(&tenant, digest).await {
+                Ok(tree) => Ok(tree),
                 Err(OpenError::Missing) => Err(PackageError::Missing { digest }),
                 Err(OpenError::Unpack(UnpackError::Refused(rule))) => Err(PackageError::Refused {
                     reason: rule.to_string(),
@@ -468,10 +518,7 @@ fn open_tree(folder: &Path) -> Option<Opened> {
     let unpacked = fs::read(folder.join("unpacked.json")).ok()?;
     let unpacked = serde_json::from_slice(&unpacked).ok()?;
     let tree = open_folder(&folder.join("tree"), OFlags::PATH).ok()?;
-    Some(Opened {
-        tree: Arc::new(tree),
-        unpacked,
-    })
+    Some(Opened { tree, unpacked })
 }
 
 fn open_folder(path: &Path, how: OFlags) -> io::Result<OwnedFd> {

@@ -9,7 +9,7 @@ use freehold_control::{
         ArchiveError, EntryRule, InProcessUnpacker, SubprocessUnpacker, UnpackError, UnpackLimits,
         Unpacked, Unpacker, child::CHILD_ARGUMENT, child_main,
     },
-    packages::{PackageParts, PackageStore},
+    packages::{DOORS_MAX, PackageParts, PackageStore},
 };
 use freehold_domain::{
     BoxFuture, Digest,
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         return child_main();
     }
     type Test = fn() -> BoxFuture<'static, ()>;
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("a_tree_is_unpacked_once_for_all_who_ask", || {
             Box::pin(a_tree_is_unpacked_once_for_all_who_ask())
         }),
@@ -45,6 +45,9 @@ fn main() -> ExitCode {
         }),
         ("trees_of_another_boot_are_made_again", || {
             Box::pin(trees_of_another_boot_are_made_again())
+        }),
+        ("descriptors_of_trees_are_bounded", || {
+            Box::pin(descriptors_of_trees_are_bounded())
         }),
         ("what_nobody_needs_is_collected", || {
             Box::pin(what_nobody_needs_is_collected())
@@ -186,6 +189,48 @@ async fn trees_of_another_boot_are_made_again() {
         b"def handler(e, c): return e\n"
     );
     assert_eq!(counting.0.load(Ordering::SeqCst), 1);
+}
+
+/// Descriptors of this process on something below `dir`.
+fn open_below(dir: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    targets.filter(|target| target.starts_with(dir)).count()
+}
+
+async fn descriptors_of_trees_are_bounded() {
+    let w = world().await;
+    let packages = reopened(&w, Arc::new(InProcessUnpacker));
+    let (tenant, dir) = (w.place.tenant.clone(), w.dir.path().join("packages"));
+    let (mut digests, mut held) = (Vec::new(), None);
+    for number in 0..DOORS_MAX + 100 {
+        let zip = zip_of(&[("app.py", number.to_string().as_bytes())]);
+        let admitted = packages.admit(&w.who, &tenant, zip).await.unwrap();
+        digests.push(admitted.package().digest);
+        if held.is_none() {
+            held = Some(
+                Packages::open(&*packages, &tenant, digests[0])
+                    .await
+                    .unwrap(),
+            );
+        }
+        assert!(open_below(&dir) <= DOORS_MAX, "{number}");
+    }
+    // The longest unused was closed, and is gone from the disk meanwhile.
+    let folder = dir.join(tenant.as_str()).join(digests[1].to_string());
+    fs::remove_dir_all(folder).unwrap();
+    let first = Packages::open(&*packages, &tenant, digests[0])
+        .await
+        .unwrap();
+    assert!(
+        Arc::ptr_eq(&first, &held.unwrap()),
+        "closed while it was held"
+    );
+    for (number, digest) in digests.iter().enumerate() {
+        let tree = Packages::open(&*packages, &tenant, *digest).await.unwrap();
+        assert_eq!(read_below(&tree, "app.py"), number.to_string().as_bytes());
+        assert!(open_below(&dir) <= DOORS_MAX, "{number}");
+    }
 }
 
 async fn what_nobody_needs_is_collected() {
