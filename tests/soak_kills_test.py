@@ -121,8 +121,8 @@ class Load:
             time.sleep(7)
             began = time.monotonic()
             try:
-                self.mix.republish(next(self.editions))
-                self.kills["a version with its image"] += 1
+                went_well = self.mix.republish(next(self.editions))
+                self.kills["a version with its image" if went_well else "a version's init"] += 1
             except Exception as error:
                 self.note_failure(began, f"publish: {error!r}")
 

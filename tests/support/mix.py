@@ -83,25 +83,32 @@ class Mix:
         self.kinds[kind] = (name, answer, fields)
 
     def publish(self):
-        """Another version, whose start image is made while others are in use."""
+        """Another version, whose start image is made while others are in use; None when its init was
+        killed, which is how a function that ends in its init looks."""
         client = self.functions.client
         version = client.publish_version(FunctionName=self.snapshot)["Version"]
         end = time.monotonic() + 120
-        while client.get_function_configuration(
-                FunctionName=self.snapshot, Qualifier=version)["State"] == "Pending":
+        while (found := client.get_function_configuration(
+                FunctionName=self.snapshot, Qualifier=version))["State"] == "Pending":
             assert time.monotonic() < end, "a version stays pending"
             time.sleep(0.2)
-        return version
+        if found["State"] == "Active":
+            return version
+        assert "signal 9" in found["StateReason"], (found["State"], found["StateReason"])
+        client.delete_function(FunctionName=self.snapshot, Qualifier=version)
+        return None
 
     def republish(self, number):
-        """Publishes other code under the same name; the version before goes."""
+        """Publishes other code under the same name; the version before goes, if that went well."""
         name, answer, fields = self.kinds["snapstart"]
         client = self.functions.client
         client.update_function_code(FunctionName=name, ZipFile=python(SNAPSHOT + f"# {number}\n"))
         self.functions.wait_updated(name)
         version = self.publish()
-        self.kinds["snapstart"] = (name, answer, {"Qualifier": version})
-        client.delete_function(FunctionName=name, Qualifier=fields["Qualifier"])
+        if version is not None:
+            self.kinds["snapstart"] = (name, answer, {"Qualifier": version})
+            client.delete_function(FunctionName=name, Qualifier=fields["Qualifier"])
+        return version is not None
 
     @staticmethod
     def java():
