@@ -439,7 +439,22 @@ impl Lane {
     }
 }
 
-/// Whether start images work here, seen by doing it once.
+/// Self-tests that may fail before this spawner does without start images.
+const SELF_TESTS: usize = 3;
+
+/// What `gather` gives, tried again where the self-test fails: a machine under load may be late, and
+/// a process may be killed, without images being impossible. A spawner lives for long.
+fn persist<T>(mut gather: impl FnMut() -> Result<T, Unsupported>) -> Result<T, Unsupported> {
+    for _ in 1..SELF_TESTS {
+        match gather() {
+            Err(Unsupported::SelfTest(_)) => {}
+            done => return done,
+        }
+    }
+    gather()
+}
+
+/// Whether start images work here, seen by doing it.
 fn gather_images(
     runtimes: &Runtimes,
     filter: &Program,
@@ -447,10 +462,38 @@ fn gather_images(
     uids: &mut Uids,
 ) -> Result<Means, Unsupported> {
     let uid = uids.take().ok_or(Unsupported::Unprivileged)?;
-    let images = Means::gather(runtimes, filter, privilege, uid);
+    let images = persist(|| Means::gather(runtimes, filter, privilege, uid));
     uids.give_back(uid);
     images
 }
 
 /// The usual size of `/tmp`, of which some are made ahead.
 pub const USUAL_TMP: Mebibytes = Mebibytes(512);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failed_self_test_says_nothing_and_what_cannot_change_is_asked_once() {
+        let late = || Err(Unsupported::SelfTest("thaw: timed out".into()));
+        let mut asked = 0;
+        let mut at_last = |works_at: usize| {
+            asked = 0;
+            let found = persist(|| {
+                asked += 1;
+                if asked == works_at { Ok(asked) } else { late() }
+            });
+            (found, asked)
+        };
+        assert_eq!(at_last(1), (Ok(1), 1));
+        assert_eq!(at_last(SELF_TESTS), (Ok(SELF_TESTS), SELF_TESTS));
+        assert_eq!(at_last(SELF_TESTS + 1), (late(), SELF_TESTS));
+        let mut asked = 0;
+        let never = persist(|| -> Result<(), _> {
+            asked += 1;
+            Err(Unsupported::Processor)
+        });
+        assert_eq!((never, asked), (Err(Unsupported::Processor), 1));
+    }
+}
