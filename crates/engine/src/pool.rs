@@ -396,13 +396,15 @@ impl Revision {
             cell.end_soon(node);
         }
         if let Some(cell) = taken {
-            let calls = state.note(node.seconds(now)) || !state.is_tended;
+            let mut calls = state.note(node.seconds(now)) || !state.is_tended;
             let others = self.weighed(&mut state, now);
+            // Who gives the weight back.
+            calls |= others.is_some();
             drop(state);
             if calls {
                 self.tend(node, here);
             }
-            self.weigh_all(node, others);
+            self.weigh_all(node, others.unwrap_or_default());
             self.weigh_one(node, &cell);
             if cell.was_made_ahead() && cell.invocations.load(Ordering::Relaxed) == 0 {
                 node.counters.ahead_used();
@@ -424,13 +426,14 @@ impl Revision {
             state.starts_wanted()
         };
         state.starting += wanted;
-        let calls = state.note(node.seconds(now)) || !state.is_tended;
+        let mut calls = state.note(node.seconds(now)) || !state.is_tended;
         let others = self.weighed(&mut state, now);
+        calls |= others.is_some();
         drop(state);
         if calls {
             self.tend(node, here);
         }
-        self.weigh_all(node, others);
+        self.weigh_all(node, others.unwrap_or_default());
         for _ in 0..wanted {
             starter::start(node, self, here);
         }
@@ -441,16 +444,16 @@ impl Revision {
         })
     }
 
-    /// Notes how many are needed now; those that are busy where that changes what each weighs. An
-    /// idle one is told when it is used.
-    fn weighed(&self, state: &mut State, now: Mono) -> Vec<Arc<Cell>> {
-        if !state.crowd.note(state.needed(), now.0 / 1_000_000_000) {
-            return Vec::new();
+    /// Notes how many are needed now; where that changes what each weighs, those that are busy. An
+    /// idle one is told when it is used, one that starts when it is.
+    fn weighed(&self, state: &mut State, now: Mono) -> Option<Vec<Arc<Cell>>> {
+        if !state.crowd.note(state.needed(), crowd::second(now)) {
+            return None;
         }
         let halvings = state.crowd.halvings();
         self.pool.halvings.store(halvings, Ordering::Relaxed);
         let busy = state.seats.values().filter(|seat| seat.busy > 0);
-        busy.map(|seat| seat.cell.clone()).collect()
+        Some(busy.map(|seat| seat.cell.clone()).collect())
     }
 
     fn weigh_all(&self, node: &Node, cells: Vec<Arc<Cell>>) {
@@ -502,6 +505,8 @@ impl Revision {
                     }
                 }
             };
+            // The crowd may have grown while it came up.
+            self.weigh_one(node, &cell);
             match waiter.grant.send(Grant::Lease(lease)) {
                 Ok(()) => return,
                 Err(Grant::Lease(back)) => lease = back,

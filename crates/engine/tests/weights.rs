@@ -50,6 +50,28 @@ async fn a_crowd_weighs_as_much_as_one_and_one_of_it_alone_again() {
     sim.ends_clean().await;
 }
 
+/// No further call comes that could give it back.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_crowd_weighs_as_one_without_a_further_call() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.head.timeout_s = 60).await;
+    let lasts = sim.spawn(0, sim.event("f", "sleep 20000"));
+    sim.sleep(500).await;
+    let whole = weights(&sim, "sleep 20000")[0];
+    let busy: Vec<_> = (0..7)
+        .map(|at| sim.spawn(at % CORES, sim.event("f", "sleep 700")))
+        .collect();
+    sim.sleep(600).await;
+    assert_eq!(weights(&sim, "sleep 20000"), [whole / 8]);
+    for call in busy {
+        call.await.unwrap().unwrap();
+    }
+    sim.sleep(3100).await;
+    assert_eq!(weights(&sim, "sleep 20000"), [whole]);
+    lasts.await.unwrap().unwrap();
+    sim.ends_clean().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_starts_in_a_crowd_starts_with_its_weight() {
     let sim = Sim::new().await;
@@ -64,6 +86,28 @@ async fn who_starts_in_a_crowd_starts_with_its_weight() {
     // Also the one that ran before there was a crowd.
     assert_eq!(weights(&sim, "sleep"), vec![whole / 8; 8]);
     for call in busy.into_iter().chain([first]) {
+        call.await.unwrap().unwrap();
+    }
+    sim.ends_clean().await;
+}
+
+/// Its first event is all that it may ever be told with.
+#[tokio::test(start_paused = true)]
+async fn who_was_starting_while_the_crowd_grew_weighs_as_the_crowd() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.deploy("quiet", |_| {}).await;
+    sim.call("quiet", "still").await.unwrap();
+    let whole = weights(&sim, "still")[0];
+    let first = sim.spawn(0, sim.event("f", "sleep 1000"));
+    // Its sandbox is made by now, and its init takes 10 ms at the least.
+    sim.sleep(7).await;
+    let others: Vec<_> = (0..7)
+        .map(|at| sim.spawn(at % CORES, sim.event("f", "sleep 1000")))
+        .collect();
+    sim.sleep(500).await;
+    assert_eq!(weights(&sim, "sleep"), vec![whole / 8; 8]);
+    for call in others.into_iter().chain([first]) {
         call.await.unwrap().unwrap();
     }
     sim.ends_clean().await;

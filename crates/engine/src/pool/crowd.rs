@@ -3,11 +3,21 @@
 //! Every instance is a group of its own to the kernel, with a weight by its memory. A function with
 //! sixty-four busy instances would weigh sixty-four times as much as one that is called now and
 //! then, whose call would stand in line behind all of them. So the weight belongs to the function:
-//! it is halved with every doubling of the instances that it needs at once, and given back with the
-//! first call after they have been fewer for a while. What it refuses: to count time. Nobody is held back while
-//! there is a core to spare; weights matter between those who want the same one.
+//! it is halved with every doubling of the instances that it needs at once, and given back when they
+//! have been fewer for a while: with the next call, or by the keeper. What it refuses: to count time.
+//! Nobody is held back while there is a core to spare; weights matter between those who want the
+//! same one.
 //!
 //! Powers of two keep the writing rare: an instance is told about as often as the crowd doubles.
+
+use freehold_domain::time::Mono;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The second in which a crowd is counted.
+pub(crate) fn second(now: Mono) -> u64 {
+    now.0 / SECOND_NS
+}
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +35,12 @@ impl Crowd {
     /// How often the weight of each is halved.
     pub(crate) fn halvings(self) -> u8 {
         self.halvings
+    }
+
+    /// When to count again, as long as it weighs less than one alone: it may have shrunk by then.
+    pub(crate) fn again(self) -> Option<Mono> {
+        let next = Mono(self.second.saturating_add(1).saturating_mul(SECOND_NS));
+        (self.halvings > 0).then_some(next)
     }
 
     /// Notes how many are needed now; whether that changes their weight.
@@ -102,6 +118,23 @@ mod tests {
         // Nobody was there to count in between.
         check(8, 20, true, 3);
         check(1, 30, true, 0);
+    }
+
+    #[test]
+    fn a_crowd_is_counted_again_until_it_is_one() {
+        let mut crowd = Crowd::default();
+        let mut now = Mono(7 * SECOND_NS + 5);
+        crowd.note(1, second(now));
+        assert_eq!(crowd.again(), None);
+        crowd.note(64, second(now));
+        let mut looks = 0;
+        while let Some(again) = crowd.again() {
+            assert!(again > now, "time passes");
+            now = again;
+            crowd.note(0, second(now));
+            looks += 1;
+        }
+        assert_eq!(looks, 2, "seconds that saw no more of it");
     }
 
     /// However a crowd comes and goes, weights are written a few times a second.

@@ -1,8 +1,8 @@
 //! Keeps as many instances of one revision as [`Keep`](crate::keep::Keep) and its minimum ask for.
 //!
 //! One task for each revision that has instances or expects to need some: it ends what has idled
-//! for too long, starts ahead what will be needed, and replaces what died below the minimum. It
-//! sleeps until the answer changes by itself or a call changes it; a revision of which nothing is
+//! for too long, starts ahead what will be needed, replaces what died below the minimum, and gives
+//! the weight of a crowd back to those of it that run on. It sleeps until the answer changes by itself or a call changes it; a revision of which nothing is
 //! held or expected has no keeper.
 //!
 //! It never takes memory from anybody: what is made ahead has to fit as things are, and waits for
@@ -36,6 +36,8 @@ struct Work {
     ahead: Vec<CoreId>,
     /// Of those, starts that the minimum asks for.
     for_minimum: usize,
+    /// Busy instances that weigh something else from now on.
+    weighed: Vec<Arc<Cell>>,
     /// When to look again; never when there is nothing to look after.
     until: Option<Mono>,
     is_over: bool,
@@ -81,6 +83,7 @@ impl Revision {
             return work;
         }
         state.note(node.seconds(now));
+        work.weighed = self.weighed(state, now).unwrap_or_default();
         let target = state.keep.target(node.seconds(now), means);
         let minimum = self.pool.minimum();
         let slots = usize::from(state.slots);
@@ -105,6 +108,9 @@ impl Revision {
             }
         } else if have < wanted {
             work.until = Some(soonest(work.until, state.backoff_until.max(now + PAUSE)));
+        }
+        if let Some(again) = state.crowd.again() {
+            work.until = Some(soonest(work.until, again));
         }
         if work.until.is_none() && minimum == 0 {
             (state.is_tended, work.is_over) = (false, true);
@@ -173,6 +179,7 @@ async fn keep(node: Weak<Node>, revision: Weak<Revision>) {
         for cell in work.surplus {
             cell.end_soon(&strong);
         }
+        held.weigh_all(&strong, work.weighed);
         for (at, core) in work.ahead.into_iter().enumerate() {
             starter::start_ahead(&strong, &held, core, at < work.for_minimum);
         }
