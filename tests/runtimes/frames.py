@@ -59,8 +59,8 @@ class Frames(object):
         for thread in self.threads:
             thread.start()
 
-    def say(self, kind, rest=b""):
-        self.host.sendall(struct.pack("<IBBH", len(rest), kind, 0, 0) + rest)
+    def say(self, kind, rest=b"", flags=0):
+        self.host.sendall(struct.pack("<IBBH", len(rest), kind, flags, 0) + rest)
 
     def read(self):
         """The next frame: kind, flags, text's length, the rest."""

@@ -27,9 +27,9 @@ class Booted(object):
         self.process = subprocess.Popen(runtime.argv("/"), env=environ, cwd="/", stdin=subprocess.DEVNULL, stdout=stdout, **how)
         self.line.guest.close()
 
-    def ask(self, kind):
+    def ask(self, kind, flags=0):
         """What it answers: kind, text's length, the rest."""
-        self.line.say(kind)
+        self.line.say(kind, flags=flags)
         return self.heard()
 
     def heard(self):
@@ -332,7 +332,7 @@ def test_node_booted_ahead_becomes_whatever_it_is_told(node):
 
 # What a rehearsal could leave behind: variables, globals, modules, methods of the console, output.
 TRACES = """
-const seen = () => [Object.keys(globalThis), Reflect.ownKeys(globalThis).map(String).filter((k) => k.includes('aws')), Object.keys(process.env).filter((k) => k.includes('AMZN') || k.includes('TELEMETRY')), Object.keys(console).length,
+const seen = () => [Object.keys(globalThis), Reflect.ownKeys(globalThis).map(String).filter((k) => k.includes('aws')), Object.keys(process.env).filter((k) => k.includes('AMZN') || k.includes('TELEMETRY') || k.includes('REHEARS')), process.env.WHO, process.cwd() === process.env.LAMBDA_TASK_ROOT, Object.keys(console).length,
   Object.keys(require.cache).filter((k) => k.includes('rehears')).map((k) => require('path').basename(k)), module.parent.children.length];
 exports.handler = async () => seen();
 """
@@ -340,7 +340,7 @@ exports.handler = async () => seen();
 
 def test_a_rehearsal_of_node_leaves_no_trace(node):
     def seen(rehearses):
-        with tempfile.TemporaryFile() as printed, Booted(node, {"_LAMBDA_TELEMETRY_LOG_FD": "1"}, suffix=".js", stdout=printed) as b:
+        with tempfile.TemporaryFile() as printed, Booted(node, {"_LAMBDA_TELEMETRY_LOG_FD": "1", "WHO": "me"}, suffix=".js", stdout=printed) as b:
             assert b.ask(frames.GREET) == HELLO
             for _ in range(2 if rehearses else 0):
                 assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
@@ -351,7 +351,7 @@ def test_a_rehearsal_of_node_leaves_no_trace(node):
             return found, printed.read()
     (plain, nothing), (rehearsed, printed) = seen(False), seen(True)
     # The module itself stays, and it is not the function's.
-    assert rehearsed.pop(4) == ["rehearsal.js"] and plain.pop(4) == []
+    assert rehearsed.pop(6) == ["rehearsal.js"] and plain.pop(6) == []
     assert (rehearsed, printed) == (plain, nothing)
 
 
@@ -363,6 +363,18 @@ def test_a_rehearsal_of_node_is_of_the_real_thing(node):
         b.package(app="import { of } from './part.mjs';\nexport const handler = async () => of();", part="export const of = () => 'mine';")
         assert b.tell(frames.BEGIN) == READY
         assert b.call(1) == "mine"
+
+
+def test_what_fails_to_load_in_a_rehearsed_node_is_told(node):
+    for rehearses in (False, True):
+        with Booted(node, suffix=".js") as b:
+            assert b.ask(frames.GREET) == HELLO
+            if rehearses:
+                assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+            b.package(app="require('./absent.js')")
+            kind, text, rest = b.tell(frames.BEGIN)
+            assert (kind, rest[:text]) == (frames.INIT_ERROR, b"Runtime.ImportModuleError")
+            assert b.process.wait(WAIT_S) == 129
 
 
 JAVA = """
@@ -440,8 +452,10 @@ def test_a_rehearsal_of_java_leaves_no_trace(java, java_built):
     built, javac = java_built(java)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as printed, java_booted(java, built, folder, environ={"WHO": "me"}, stdout=printed) as b:
         assert b.ask(frames.GREET) == HELLO
-        for _ in range(2):
-            assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+        # Briefly, and the rest when there is time.
+        for flags in (1, 0, 0):
+            assert b.ask(frames.REHEARSE, flags) == (frames.REHEARSED, 0, b"")
+            assert b.flags == flags
         with open(os.path.join(folder, "app.java"), "w") as out:
             out.write(JAVA)
         subprocess.run(javac + [folder, os.path.join(folder, "app.java")], check=True)

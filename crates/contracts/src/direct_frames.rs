@@ -31,8 +31,8 @@ use freehold_domain::{
     BoxFuture,
     body::Body,
     ports::{
-        Booted, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires,
-        Wiring,
+        Booted, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Rehearsal,
+        Wires, Wiring,
     },
 };
 use line::{Answered, Line, Waiting};
@@ -234,14 +234,14 @@ impl Booted for FramesLine {
         Box::pin(self.opened(opening, true))
     }
 
-    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+    fn rehearse(&self, how: Rehearsal) -> BoxFuture<'_, Result<Rehearsal, OpenError>> {
         Box::pin(async move {
-            self.line.say(Word::Rehearse.encode());
+            self.line.say(Word::Rehearse(how).encode());
             match poll_fn(|cx| self.line.poll_frame(cx))
                 .await
                 .map_err(broken)?
             {
-                Frame::Rehearsed => Ok(()),
+                Frame::Rehearsed(how) => Ok(how),
                 other => Err(unasked(&other)),
             }
         })

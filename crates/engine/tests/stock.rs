@@ -4,12 +4,12 @@ use crate::support::*;
 use freehold_domain::{
     ids::Mebibytes,
     outcome::OutcomeKind,
-    ports::{ImageError, StartError},
+    ports::{ImageError, Rehearsal, StartError},
     runtime::{RuntimeFamily, RuntimeRow},
 };
 use freehold_engine::{EngineParts, StartKind};
 use freehold_testkit::sandbox::Init;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -102,6 +102,41 @@ async fn a_wave_is_expected_again_and_the_shelf_shrinks_and_closes() {
     assert!((2..=4).contains(&held), "{held} a quarter of an hour later");
     sim.sleep(3_600_000).await;
     assert_eq!((sim.engine.stats().booted, sim.world.live()), (0, 0));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_many_are_wanted_the_rest_is_rehearsed_when_nobody_asks() {
+    let sim = booting(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    let of = |how| {
+        let all = sim.world.rehearsals().into_iter();
+        let of: BTreeSet<_> = all
+            .filter(|(_, done)| *done == how)
+            .map(|(id, _)| id)
+            .collect();
+        of
+    };
+    assert_eq!(
+        of(Rehearsal::Brief).len(),
+        0,
+        "one that is missing has time"
+    );
+    let calls: Vec<_> = (0..8)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sim.sleep(1_500).await;
+    let brief = of(Rehearsal::Brief);
+    assert!(brief.len() >= 5, "{} briefly", brief.len());
+    assert!(brief.is_disjoint(&of(Rehearsal::Full)), "while it is asked");
+    let held = sim.engine.stats().booted;
+    sim.sleep(3_000).await;
+    assert!(brief.is_subset(&of(Rehearsal::Full)));
+    assert_eq!(sim.engine.stats().booted, held, "none was lost");
     sim.ends_clean().await;
 }
 

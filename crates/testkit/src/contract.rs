@@ -22,7 +22,7 @@ use freehold_domain::{
     body::Body,
     ports::{
         Booted, Contract, ExitCause, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening,
-        Wires, Wiring,
+        Rehearsal, Wires, Wiring,
     },
 };
 use parking_lot::Mutex;
@@ -139,8 +139,8 @@ impl Booted for Thawed {
         })
     }
 
-    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn rehearse(&self, how: Rehearsal) -> BoxFuture<'_, Result<Rehearsal, OpenError>> {
+        Box::pin(std::future::ready(Ok(how)))
     }
 
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
@@ -177,8 +177,11 @@ impl Booted for NobodysYet {
         Box::pin(std::future::ready(Err(closed())))
     }
 
-    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn rehearse(&self, how: Rehearsal) -> BoxFuture<'_, Result<Rehearsal, OpenError>> {
+        if let Some(instance) = self.world.behind(self.listener.as_raw_fd()) {
+            self.world.rehearsed(instance.spec.instance, how);
+        }
+        Box::pin(std::future::ready(Ok(how)))
     }
 
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {

@@ -33,6 +33,8 @@ final class FramesClient implements Client {
     private static final int ERROR = 5;
     private static final int REHEARSED = 8;
     private static final int UNFIT = 10;
+    /** Flag of a rehearse and of what answers it. */
+    private static final int BRIEFLY = 1;
     private static final int LAST = 1;
     private static final int HEAD = 8;
     private static final int ID = 36;
@@ -129,8 +131,10 @@ final class FramesClient implements Client {
         if (kind == GREET) {
             word(HELLO, VERSION);
         } else if (kind == REHEARSE) {
-            Rehearsal.run();
-            word(REHEARSED, 0);
+            int briefly = buffer[5] & BRIEFLY;
+            Rehearsal.run(briefly != 0);
+            byte[] nothing = new byte[0];
+            send(REHEARSED, briefly, 0, nothing, nothing, nothing);
         } else if (kind == PREPARE) {
             String[] tasks = new File("/proc/self/task").list();
             byte[] reason = Bootstrap.utf8((tasks == null ? 0 : tasks.length) + " threads of the JVM's own");

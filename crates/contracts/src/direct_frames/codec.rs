@@ -19,11 +19,15 @@
 //! ```
 //!
 //! Flags of an answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow. Of a
-//! ready: 1, init has imported the libraries that the runtime brings.
+//! ready: 1, init has imported the libraries that the runtime brings. Of a rehearse: 1, briefly; of a
+//! rehearsed: 1, it was no more than that.
 
 use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context, text};
 use bytes::{Buf, Bytes, BytesMut};
-use freehold_domain::{ids::InvocationId, ports::GuestCall};
+use freehold_domain::{
+    ids::InvocationId,
+    ports::{GuestCall, Rehearsal},
+};
 use std::io::Write;
 
 /// What both sides must agree on; a bootstrap of another version is refused.
@@ -63,23 +67,27 @@ const UNFIT: u8 = 10;
 const LAST: u8 = 1;
 const MORE: u8 = 2;
 const LIBRARIES: u8 = 1;
+const BRIEFLY: u8 = 1;
 
 /// A frame without a body of its own, as the host sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     Greet,
-    Rehearse,
+    Rehearse(Rehearsal),
     Prepare,
 }
 
 impl Word {
     pub(super) fn encode(self) -> Bytes {
-        let kind = match self {
-            Self::Greet => GREET,
-            Self::Rehearse => REHEARSE,
-            Self::Prepare => PREPARE,
+        let (kind, flags) = match self {
+            Self::Greet => (GREET, 0),
+            Self::Rehearse(Rehearsal::Full) => (REHEARSE, 0),
+            Self::Rehearse(Rehearsal::Brief) => (REHEARSE, BRIEFLY),
+            Self::Prepare => (PREPARE, 0),
         };
-        Bytes::from(head(0, kind).to_vec())
+        let mut frame = head(0, kind);
+        frame[5] = flags;
+        Bytes::from(frame.to_vec())
     }
 }
 
@@ -194,7 +202,7 @@ pub(super) enum Frame {
     End {
         last: bool,
     },
-    Rehearsed,
+    Rehearsed(Rehearsal),
     Prepared,
     Unfit {
         reason: String,
@@ -212,7 +220,7 @@ impl Frame {
             Self::Error { .. } => "an error",
             Self::Piece(_) | Self::PieceTooLarge => "a piece of an answer",
             Self::End { .. } => "the end of an answer",
-            Self::Rehearsed => "rehearsed",
+            Self::Rehearsed(_) => "rehearsed",
             Self::Prepared => "prepared",
             Self::Unfit { .. } => "unfit",
         }
@@ -250,7 +258,8 @@ impl Head {
             ERROR => (ID + text, limits.error_bytes, LAST),
             PIECE => (0, limits.answer_bytes, 0),
             END => (0, 0, LAST),
-            REHEARSED | PREPARED => (0, 0, 0),
+            REHEARSED => (0, 0, BRIEFLY),
+            PREPARED => (0, 0, 0),
             UNFIT => (0, REASON_BYTES_MAX, 0),
             kind => return Err(format!("no frame has kind {kind}")),
         };
@@ -395,7 +404,8 @@ fn whole(head: Head, mut rest: Bytes, fixed: usize) -> Frame {
         },
         PIECE => Frame::Piece(body),
         END => Frame::End { last },
-        REHEARSED => Frame::Rehearsed,
+        REHEARSED if head.flags & BRIEFLY != 0 => Frame::Rehearsed(Rehearsal::Brief),
+        REHEARSED => Frame::Rehearsed(Rehearsal::Full),
         PREPARED => Frame::Prepared,
         // `shape` has refused every other kind.
         _ => Frame::Unfit {

@@ -34,12 +34,17 @@ struct Guest(UnixStream);
 impl Guest {
     /// The next frame: its kind and what follows the head.
     async fn read(&mut self) -> (u8, Vec<u8>) {
+        let (kind, _, rest) = self.read_flagged().await;
+        (kind, rest)
+    }
+    /// The same with the frame's flags.
+    async fn read_flagged(&mut self) -> (u8, u8, Vec<u8>) {
         let mut head = [0; 8];
         self.0.read_exact(&mut head).await.unwrap();
         let length = u32::from_le_bytes(head[..4].try_into().unwrap());
         let mut rest = vec![0; length as usize];
         self.0.read_exact(&mut rest).await.unwrap();
-        (head[4], rest)
+        (head[4], head[5], rest)
     }
     async fn say(&mut self, kind: u8, flags: u8, text: u16, rest: &[&[u8]]) {
         let rest = rest.concat();
@@ -391,8 +396,17 @@ async fn a_booted_runtime_is_rehearsed_prepared_and_begun() {
     let booted = contract.boot(wires).expect("frames").await.unwrap();
     assert_eq!(guest.read().await, (1, Vec::new()));
     guest.say(REHEARSED, 0, 0, &[]).await;
-    booted.rehearse().await.unwrap();
-    assert_eq!(guest.read().await, (4, Vec::new()));
+    let gone_through = booted.rehearse(Rehearsal::Full).await.unwrap();
+    assert_eq!(gone_through, Rehearsal::Full);
+    assert_eq!(guest.read_flagged().await, (4, 0, Vec::new()));
+    guest.say(REHEARSED, 0, 0, &[]).await;
+    let gone_through = booted.rehearse(Rehearsal::Brief).await.unwrap();
+    assert_eq!(gone_through, Rehearsal::Full, "it took no notice");
+    assert_eq!(guest.read_flagged().await, (4, 1, Vec::new()));
+    guest.say(REHEARSED, 1, 0, &[]).await;
+    let gone_through = booted.rehearse(Rehearsal::Brief).await.unwrap();
+    assert_eq!(gone_through, Rehearsal::Brief);
+    guest.read().await;
     guest.say(UNFIT, 0, 0, &[b"2 threads"]).await;
     let unfit = booted.prepare_image().await.unwrap_err();
     assert!(unfit.to_string().contains("2 threads"), "{unfit}");

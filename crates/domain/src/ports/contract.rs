@@ -91,6 +91,15 @@ pub struct Opening {
     pub env: Vec<(String, String)>,
 }
 
+/// How much a rehearsal goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// What functions have in common, in whatever shape their handlers are.
+    Full,
+    /// What every start needs, where many are wanted soon.
+    Brief,
+}
+
 /// A runtime that waits to be told what it is: executed ahead, or thawed from a start image.
 pub trait Booted: Send + Sync {
     /// Makes it this opening's: environment, fresh random state, init. Resolves as
@@ -107,9 +116,10 @@ pub trait Booted: Send + Sync {
         opening: Opening,
     ) -> BoxFuture<'static, Result<Arc<dyn Link>, OpenError>>;
 
-    /// Runs one event through all of ours and nothing of a tenant's, so that what it touches is
-    /// touched before it is needed.
-    fn rehearse(&self) -> BoxFuture<'_, Result<(), OpenError>>;
+    /// Runs events through all of ours and nothing of a tenant's, so that what they touch is touched
+    /// before it is needed. Resolves with what it has gone through: a runtime whose full rehearsal is
+    /// cheap takes no notice of being asked for less. May be asked for again.
+    fn rehearse(&self, how: Rehearsal) -> BoxFuture<'_, Result<Rehearsal, OpenError>>;
 
     /// Makes it fit for a start image: collects garbage and blocks until its next frame.
     ///

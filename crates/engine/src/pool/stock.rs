@@ -29,7 +29,7 @@ use crate::{node::Node, route::Revision};
 use demand::Demand;
 use freehold_domain::{
     ids::{CoreId, Mebibytes},
-    ports::{Contract, StartImage},
+    ports::{Contract, Rehearsal, StartImage},
     runtime::{RuntimeFamily, RuntimeRow},
     time::Mono,
 };
@@ -52,6 +52,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// and after [`HUNGER`] though they go on coming.
 const BREATH: Duration = Duration::from_millis(30);
 const HUNGER: Duration = Duration::from_millis(500);
+/// A full shelf that nobody has asked for this long has its instances rehearse what was left out when
+/// many were wanted.
+const LEISURE: Duration = Duration::from_secs(2);
 /// The wait after a boot that failed; doubles with every further one.
 const TROUBLE: Duration = Duration::from_secs(5);
 const TROUBLE_MAX: Duration = Duration::from_secs(600);
@@ -113,7 +116,9 @@ struct Shelf {
 enum Step {
     /// This long, or until it is asked where that would change anything.
     Wait(Duration, bool),
-    Make,
+    Make(Rehearsal),
+    /// It is taken out until it has.
+    Rehearse(Box<Spare>),
     End(Box<Spare>),
     /// Nothing any more.
     Over,
@@ -305,8 +310,11 @@ async fn keep(node: Weak<Node>, key: ShelfKey, wake: Arc<Notify>) {
                 spare.end().await;
                 strong.stock.making.fetch_sub(1, Ordering::AcqRel);
             }
-            Step::Make => {
-                strong.stock.make(&strong, key).await;
+            Step::Make(rehearsal) => {
+                strong.stock.make(&strong, key, rehearsal).await;
+            }
+            Step::Rehearse(spare) => {
+                strong.stock.rehearse_rest(&strong, key, spare).await;
             }
             Step::Wait(span, until_asked) => {
                 drop(strong);
@@ -342,20 +350,32 @@ impl Stock {
         }
         if shelf.ready.len() >= wanted {
             shelf.lacks_since = None;
-            return Step::Wait(LOOK_AGAIN, true);
+            let Some(brief) = shelf.ready.iter().position(Spare::is_brief) else {
+                return Step::Wait(LOOK_AGAIN, true);
+            };
+            let at = shelf.asked_at + LEISURE;
+            if now < at {
+                return Step::Wait(at.since(now), true);
+            }
+            self.making.fetch_add(1, Ordering::AcqRel);
+            return Step::Rehearse(Box::new(shelf.ready.remove(brief)));
         }
         let since = *shelf.lacks_since.get_or_insert(now);
         let breathes = (shelf.asked_at + BREATH).min(since + HUNGER);
         let at = shelf.not_before.max(breathes);
         if now >= at {
-            return Step::Make;
+            // The last one that is missing has time; before it, there may be none when it is needed.
+            return Step::Make(match wanted - shelf.ready.len() {
+                1 => Rehearsal::Full,
+                _ => Rehearsal::Brief,
+            });
         }
         // Asked again meanwhile it would only wait again.
         Step::Wait(at.since(now).min(LOOK_AGAIN), false)
     }
 
     /// Makes one for a shelf, or notes why not.
-    async fn make(&self, node: &Arc<Node>, key: ShelfKey) {
+    async fn make(&self, node: &Arc<Node>, key: ShelfKey, rehearsal: Rehearsal) {
         let shelf = {
             let shelves = self.shelves.lock();
             let shelf = shelves.get(&key);
@@ -368,7 +388,7 @@ impl Stock {
         self.templates
             .see_to(node, key, Preload::Bare, &contract)
             .await;
-        let made = boot::make(node, key, &contract, expected_bytes).await;
+        let made = boot::make(node, key, &contract, expected_bytes, rehearsal).await;
         let now = node.parts.clock.now();
         let left_over = {
             let mut shelves = self.shelves.lock();
@@ -405,6 +425,25 @@ impl Stock {
             spare.end().await;
         }
         drop(making);
+    }
+
+    /// Has one that was taken off its shelf rehearse what was left out, and puts it back.
+    async fn rehearse_rest(&self, node: &Arc<Node>, key: ShelfKey, mut spare: Box<Spare>) {
+        let fit = spare.rehearse_rest(node).await;
+        let left_over = {
+            let mut shelves = self.shelves.lock();
+            match shelves.get_mut(&key) {
+                Some(shelf) if fit && !node.draining.load(Ordering::Acquire) => {
+                    shelf.ready.push(*spare);
+                    None
+                }
+                _ => Some(spare),
+            }
+        };
+        if let Some(spare) = left_over {
+            spare.end().await;
+        }
+        self.making.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Ends one for its memory; `false` when there is none.

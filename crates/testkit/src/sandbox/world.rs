@@ -4,7 +4,7 @@ use super::FakeInstance;
 use fastrand::Rng;
 use freehold_domain::{
     ids::InstanceId,
-    ports::{DriverCapacity, ExitCause, ImageError, OpenError, StartError, StartImage},
+    ports::{DriverCapacity, ExitCause, ImageError, OpenError, Rehearsal, StartError, StartImage},
 };
 use parking_lot::Mutex;
 use std::{
@@ -97,6 +97,8 @@ struct State {
     restores: VecDeque<Init>,
     prepares: VecDeque<Unprepared>,
     hooks: Vec<(InstanceId, &'static str)>,
+    /// Rehearsals, in order.
+    rehearsals: Vec<(InstanceId, Rehearsal)>,
     broken: Vec<String>,
 }
 
@@ -135,6 +137,7 @@ impl FakeWorld {
                 restores: VecDeque::new(),
                 prepares: VecDeque::new(),
                 hooks: Vec::new(),
+                rehearsals: Vec::new(),
                 broken: Vec::new(),
             }),
         })
@@ -209,6 +212,11 @@ impl FakeWorld {
     /// Which hooks ran where: `before` a snapshot, `after` a restore.
     pub fn hooks(&self) -> Vec<(InstanceId, &'static str)> {
         self.state.lock().hooks.clone()
+    }
+
+    /// What instances that are nobody's yet have rehearsed, in order.
+    pub fn rehearsals(&self) -> Vec<(InstanceId, Rehearsal)> {
+        self.state.lock().rehearsals.clone()
     }
 
     /// Ends every live instance: its spawner died.
@@ -379,6 +387,9 @@ impl FakeWorld {
     }
     pub(crate) fn hook(&self, instance: InstanceId, hook: &'static str) {
         self.state.lock().hooks.push((instance, hook));
+    }
+    pub(crate) fn rehearsed(&self, instance: InstanceId, how: Rehearsal) {
+        self.state.lock().rehearsals.push((instance, how));
     }
     pub(super) fn listens(&self, fd: RawFd, instance: InstanceId) {
         self.state.lock().listening.insert(fd, instance);

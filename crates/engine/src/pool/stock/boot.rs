@@ -8,7 +8,7 @@ use freehold_domain::{
     ids::Mebibytes,
     ports::{
         Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, PRELOAD_VARIABLE,
-        StartError, StartImage, Wires,
+        Rehearsal, StartError, StartImage, Wires,
     },
     time::Mono,
 };
@@ -31,8 +31,9 @@ pub(crate) struct Spare {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     /// Gives the memory back to whoever books for the instance now.
-    _booking: Booking,
+    booking: Booking,
     bytes: u64,
+    rehearsed: Rehearsal,
 }
 
 /// What one comes from.
@@ -80,6 +81,26 @@ impl Spare {
         self.bytes
     }
 
+    /// Whether there is more that it could rehearse.
+    pub(super) fn is_brief(&self) -> bool {
+        self.rehearsed == Rehearsal::Brief
+    }
+
+    /// What was left out as it was made, since nobody is in a hurry any more. `false` when it cannot be
+    /// used after that.
+    pub(super) async fn rehearse_rest(&mut self, node: &Arc<Node>) -> bool {
+        let deadline = node.parts.clock.now() + BOOT_TIMEOUT;
+        let rest = async { self.booted.rehearse(Rehearsal::Full).await };
+        if within(node, rest, &*self.instance, deadline).await.is_err() {
+            return false;
+        }
+        // Whatever it says: it is not asked a third time.
+        self.rehearsed = Rehearsal::Full;
+        self.bytes = own_bytes(&*self.instance).await;
+        self.booking.adjust(self.bytes);
+        true
+    }
+
     pub(super) async fn end(self) {
         self.instance.destroy().await;
     }
@@ -91,11 +112,13 @@ pub(super) async fn make(
     key: ShelfKey,
     contract: &Arc<dyn Contract>,
     expected_bytes: u64,
+    rehearsal: Rehearsal,
 ) -> Result<Spare, NotMade> {
     let of = (key.runtime, Preload::Bare);
     if let Some(image) = node.stock.templates.draw(node, of) {
         let templates = &node.stock.templates;
-        match raise(node, key, contract, expected_bytes, Source::Image(image)).await {
+        let from = Source::Image(image);
+        match raise(node, key, contract, expected_bytes, from, rehearsal).await {
             Err(NotMade::Failed { reason }) => {
                 let runtime = key.runtime;
                 tracing::warn!(
@@ -114,7 +137,7 @@ pub(super) async fn make(
         }
     }
     let plainly = Source::Program(Preload::Bare);
-    raise(node, key, contract, expected_bytes, plainly).await
+    raise(node, key, contract, expected_bytes, plainly, rehearsal).await
 }
 
 /// Boots one, or thaws it.
@@ -124,6 +147,7 @@ pub(super) async fn raise(
     contract: &Arc<dyn Contract>,
     expected_bytes: u64,
     from: Source,
+    rehearsal: Rehearsal,
 ) -> Result<Spare, NotMade> {
     let booking = node.memory.book_spare(node, expected_bytes);
     let booking = booking.ok_or(NotMade::NoRoom)?;
@@ -179,19 +203,24 @@ pub(super) async fn raise(
         contract.boot(wires)
     };
     let booted = match booting {
-        Some(booting) => rehearsed(node, booting, &*instance, deadline).await,
+        Some(booting) => {
+            let rehearsed = async {
+                let booted = booting.await?;
+                let gone_through = booted.rehearse(rehearsal).await?;
+                Ok((booted, gone_through))
+            };
+            within(node, rehearsed, &*instance, deadline).await
+        }
         None => Err(NotMade::Never),
     };
-    let booted = match booted {
+    let (booted, rehearsed) = match booted {
         Ok(booted) => booted,
         Err(error) => {
             instance.destroy().await;
             return Err(error);
         }
     };
-    let usage = instance.usage().await.unwrap_or_default();
-    let own_bytes = usage.memory_bytes.saturating_sub(instance.shared_bytes());
-    let bytes = own_bytes.max(1 << 20);
+    let bytes = own_bytes(&*instance).await;
     booking.adjust(bytes);
     Ok(Spare {
         instance,
@@ -199,29 +228,30 @@ pub(super) async fn raise(
         platform: io.platform,
         stdout: io.stdout,
         stderr: io.stderr,
-        _booking: booking,
+        booking,
         bytes,
+        rehearsed,
     })
 }
 
-/// Waits until a runtime has booted, and has it rehearse: what an event touches is touched then,
-/// in one that was thawed too.
-async fn rehearsed(
+async fn own_bytes(instance: &dyn Instance) -> u64 {
+    let usage = instance.usage().await.unwrap_or_default();
+    let own = usage.memory_bytes.saturating_sub(instance.shared_bytes());
+    own.max(1 << 20)
+}
+
+/// Waits for what a runtime is asked to do, for as long as it runs and there is time.
+async fn within<T>(
     node: &Arc<Node>,
-    booting: BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>,
+    asked: impl Future<Output = Result<T, OpenError>>,
     instance: &dyn Instance,
     deadline: Mono,
-) -> Result<Box<dyn Booted>, NotMade> {
+) -> Result<T, NotMade> {
     let failed = |reason: String| Err(NotMade::Failed { reason });
-    let rehearsed = async {
-        let booted = booting.await?;
-        booted.rehearse().await?;
-        Ok::<_, OpenError>(booted)
-    };
     tokio::select! {
         biased;
-        booted = rehearsed => match booted {
-            Ok(booted) => Ok(booted),
+        done = asked => match done {
+            Ok(done) => Ok(done),
             Err(error) => failed(error.to_string()),
         },
         report = instance.exited() => {

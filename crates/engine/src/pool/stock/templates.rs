@@ -11,7 +11,7 @@
 use super::{Preload, ShelfKey, boot};
 use crate::{node::Node, pool::memory::Holding};
 use freehold_domain::{
-    ports::{Contract, ImageError, StartImage},
+    ports::{Contract, ImageError, Rehearsal, StartImage},
     time::Mono,
 };
 use parking_lot::Mutex;
@@ -210,7 +210,7 @@ async fn make(
 ) -> Result<StartImage, Option<String>> {
     let expected = node.parts.config.memory_expected.bytes();
     let from = boot::Source::Program(preload);
-    let spare = match boot::raise(node, key, contract, expected, from).await {
+    let spare = match boot::raise(node, key, contract, expected, from, Rehearsal::Full).await {
         Ok(spare) => spare,
         Err(boot::NotMade::Failed { reason }) => return Err(Some(reason)),
         Err(boot::NotMade::Never) => {
