@@ -22,7 +22,10 @@ use std::{
     fs::File,
     io::{self, Write},
     net::TcpListener,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::{DirBuilderExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -255,18 +258,27 @@ fn read_only_proc(plan: &mut Plan) -> io::Result<()> {
     mounts::restrict(&plan.root.join("proc"), Attributes::READ_ONLY)
 }
 
+/// One filesystem for all that is the sandbox's own beside `/tmp`: `/run`, and a folder of it, which
+/// nobody inside can name there, as `/dev/shm`. The kernel's memory for a group grows with the
+/// number of all filesystems of the machine (decision 0017), so each one less is less for everybody.
 fn mount_shm(plan: &mut Plan) -> io::Result<()> {
+    let (run, shm) = (plan.root.join("run"), plan.root.join("dev/shm"));
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    let options = "size=64m,nr_inodes=4096,mode=1777";
-    mounts::mount("shm", &plan.root.join("dev/shm"), "tmpfs", flags, options)
+    // 64 MiB for the guest, and what `name_user` writes.
+    let options = "size=65600k,nr_inodes=4104,mode=755";
+    mounts::mount("run", &run, "tmpfs", flags, options)?;
+    let closed = run.join("closed");
+    std::fs::DirBuilder::new().mode(0o700).create(&closed)?;
+    let folder = closed.join("shm");
+    std::fs::create_dir(&folder)?;
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777))?;
+    mounts::bind(&folder, &shm)
 }
 
 /// The instance's uid has Lambda's name: the tree's `/etc/passwd` and `/etc/group` are links to
 /// here. Node's `os.homedir()` and Python's `getpass.getuser()` fail for a uid without an entry.
 fn name_user(plan: &mut Plan) -> io::Result<()> {
     let at = plan.root.join("run");
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mounts::mount("run", &at, "tmpfs", flags, "size=16k,nr_inodes=8,mode=755")?;
     let id = match plan.privilege {
         Privilege::Root => plan.guest_id,
         Privilege::UserNamespace => identity::effective_uid(),
