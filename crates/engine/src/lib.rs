@@ -11,6 +11,7 @@ mod environment;
 mod exchange;
 pub mod keep;
 mod logs;
+mod moderation;
 mod node;
 mod parts;
 mod pipeline;
@@ -22,5 +23,6 @@ mod settle;
 mod stats;
 
 pub use engine::Engine;
+pub use moderation::before_waiting;
 pub use parts::{CpuPolicy, EngineConfig, EngineParts, SnapshotConfig};
 pub use stats::{InstanceState, InstanceView, StartKind, Stats};

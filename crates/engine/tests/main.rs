@@ -5,6 +5,7 @@ mod cores;
 mod keep;
 mod keeping;
 mod logs;
+mod narrow;
 mod outcomes;
 mod simulator;
 mod snapshots;
