@@ -152,7 +152,7 @@ PY
 smoke() {
   FREEHOLD_BENCH=$CARGO_TARGET_DIR/release/freehold-bench FREEHOLD_TEST_ASSEMBLED=$assembled \
     quietly "$ROOT/benches/run.sh" --smoke \
-    warm cold idle throughput growth burst density flood neighbours
+    warm cold spares idle throughput growth burst density flood neighbours
 }
 
 case $part in

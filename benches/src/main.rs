@@ -29,6 +29,7 @@ mod processes;
 mod registry;
 mod requests;
 mod server;
+mod spares;
 mod steps;
 mod throughput;
 mod versions;
@@ -76,10 +77,16 @@ enum What {
         #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_LIBRARIES")]
         libraries: Option<PathBuf>,
     },
+    /// First request on an instance that was made ahead of it
+    Spares,
     /// Signed Invoke from function to function, beside the same from outside
     Calls,
     /// WebAssembly, a fresh instance for every request: throughput beside the echo, and cold
-    Wasm,
+    Wasm {
+        /// Where `wasmtime serve` is installed; without it there is no peer
+        #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_PEERS")]
+        peers: Option<PathBuf>,
+    },
     /// Memory and processor time of a server with 100 functions that nobody calls
     Idle,
     /// 10,000 invocations with hang-ups, timeouts and crashes, and what is left of them
@@ -171,8 +178,9 @@ fn main() -> ExitCode {
                 let libraries = libraries.clone().map(libraries::Libraries);
                 cold::run(&args.bin, args.smoke, only, libraries).await
             }
+            What::Spares => spares::run(&args.bin, args.smoke).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
-            What::Wasm => wasm::run(&args.bin, args.smoke).await,
+            What::Wasm { peers } => wasm::run(&args.bin, args.smoke, peers.as_deref()).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),

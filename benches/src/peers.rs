@@ -15,6 +15,13 @@ use std::{
 /// Longest wait for a peer to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The release that the platform is built with.
+const WASMTIME: &str = "^48";
+/// `serve` does not build without the third generation of WASI.
+const WASMTIME_FEATURES: &str = "serve,run,cranelift,pooling-allocator,component-model-async";
+/// The component that both serve.
+pub static HTTP: &[u8] = include_bytes!("../../tests/functions/wasm/http.wasm");
+
 /// Which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -24,10 +31,12 @@ pub enum Kind {
     Node,
     /// `workerd` of npm.
     Workerd,
+    /// `wasmtime serve` of crates.io, which takes a quarter of an hour to build.
+    Wasmtime,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that answer hello of their own.
     pub const ALL: [Self; 3] = [Self::Python, Self::Node, Self::Workerd];
 
     /// As the table names it.
@@ -36,6 +45,7 @@ impl Kind {
             Self::Python => "functions-framework py",
             Self::Node => "functions-framework js",
             Self::Workerd => "workerd",
+            Self::Wasmtime => "wasmtime serve",
         }
     }
 }
@@ -94,8 +104,17 @@ impl Peer {
                 command.arg("serve").arg(config);
                 command
             }
+            Kind::Wasmtime => {
+                let program = wasmtime(folder)?;
+                let component = folder.join("http.wasm");
+                fs::write(&component, HTTP)?;
+                let mut command = Command::new(program);
+                command.args(["serve", "--addr", &address.to_string()]);
+                command.arg(component);
+                command
+            }
         };
-        if kind != Kind::Workerd {
+        if matches!(kind, Kind::Python | Kind::Node) {
             command.arg(port.to_string());
         }
         // A group of its own: what it starts is ended with it.
@@ -153,6 +172,20 @@ fn node(folder: &Path) -> Result<PathBuf, Failure> {
         run(npm.current_dir(&modules))?;
     }
     Ok(modules)
+}
+
+/// With what `serve` needs and nothing else; its lock file's versions.
+fn wasmtime(folder: &Path) -> Result<PathBuf, Failure> {
+    let root = folder.join("wasmtime");
+    let program = root.join("bin/wasmtime");
+    if !program.exists() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "wasmtime-cli"]);
+        cargo.args(["--version", WASMTIME, "--no-default-features"]);
+        cargo.args(["--features", WASMTIME_FEATURES]);
+        run(cargo.arg("--root").arg(root))?;
+    }
+    Ok(program)
 }
 
 fn run(command: &mut Command) -> Result<(), Failure> {

@@ -293,17 +293,22 @@ impl Server {
 
     /// Waits until no instance of any function is left.
     pub async fn empty(&self) -> Result<(), Failure> {
+        self.until("freehold_instances", 0).await
+    }
+
+    /// Waits until a metric has this value.
+    pub async fn until(&self, metric: &str, value: u32) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
             let metrics = self.metrics().await?;
-            let live = metrics
-                .get("freehold_instances")
-                .ok_or("no metric of instances")?;
-            if *live == 0.0 {
+            let now = *metrics
+                .get(metric)
+                .ok_or_else(|| format!("no metric {metric}"))?;
+            if now == f64::from(value) {
                 return Ok(());
             }
             if begun.elapsed() > EMPTY_LIMIT {
-                return Err(format!("{live} instances are left after {EMPTY_LIMIT:?}").into());
+                return Err(format!("{metric} is {now} after {EMPTY_LIMIT:?}").into());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,9 +1,9 @@
 //! WebAssembly: a fresh instance for every request, beside the echo, at equal connections; and the
 //! first byte of a function that has no instance.
 //!
-//! Echo and functions take turns in rounds. `wasmtime serve` would be the peer: it is an
-//! application of its own in the registry, with a compiler, three WASI generations and a command
-//! line, and takes longer to build than everything here together; it is left to who has it at hand.
+//! Echo, functions and, with a folder for peers, `wasmtime serve` with the same component take turns
+//! in rounds. The peer is an application of its own in the registry, with a compiler, three WASI
+//! generations and a command line, and takes longer to build than everything here together.
 
 use crate::{
     Failure,
@@ -11,7 +11,9 @@ use crate::{
     cores::Cores,
     echo::Echo,
     figures::{self, Figures},
-    functions, processes,
+    functions,
+    peers::{self, Kind, Peer},
+    processes,
     server::Server,
 };
 use std::{
@@ -39,10 +41,12 @@ enum What {
     Http,
     /// A WASI command: 2 KB in, 20 KB out, three lines in its log.
     Work,
+    /// The same component as [`What::Http`] in `wasmtime serve`.
+    Peer,
 }
 
 impl What {
-    const ALL: [Self; 4] = [Self::Echo, Self::Hello, Self::Http, Self::Work];
+    const ALL: [Self; 5] = [Self::Echo, Self::Hello, Self::Http, Self::Work, Self::Peer];
 
     fn name(self) -> &'static str {
         match self {
@@ -50,14 +54,15 @@ impl What {
             Self::Hello => "wasm command, hello",
             Self::Http => "wasi:http, hello",
             Self::Work => "wasm command, work",
+            Self::Peer => "wasmtime serve, hello",
         }
     }
 
     fn module(self) -> Option<&'static [u8]> {
         match self {
-            Self::Echo => None,
+            Self::Echo | Self::Peer => None,
             Self::Hello => Some(include_bytes!("../../tests/functions/wasm/hello.wasm")),
-            Self::Http => Some(include_bytes!("../../tests/functions/wasm/http.wasm")),
+            Self::Http => Some(peers::HTTP),
             Self::Work => Some(include_bytes!("../../tests/functions/wasm/work.wasm")),
         }
     }
@@ -72,7 +77,7 @@ impl What {
     fn check(self, answer: &crate::client::Answer) -> Result<(), Failure> {
         let is_right = match self {
             Self::Echo | Self::Hello => return functions::check(answer),
-            Self::Http => answer.body[..] == *b"/",
+            Self::Http | Self::Peer => answer.body[..] == *b"/",
             Self::Work => answer.body.len() >= 19_998,
         };
         if answer.status == 200 && is_right {
@@ -83,12 +88,12 @@ impl What {
 }
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
-    throughput(bin, smoke).await?;
+pub async fn run(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(), Failure> {
+    throughput(bin, smoke, peers).await?;
     cold(bin, smoke).await
 }
 
-async fn throughput(bin: &Path, smoke: bool) -> Result<(), Failure> {
+async fn throughput(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(), Failure> {
     let (rounds, span) = if smoke {
         (2, Duration::from_millis(200))
     } else {
@@ -98,12 +103,22 @@ async fn throughput(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let server = cores.on_platform(|| Server::start(bin, ""))??;
     let echo = cores.on_platform(Echo::start)??;
     cores.release()?;
+    let peer = match peers {
+        Some(folder) => Some(cores.on_platform(|| Peer::start(Kind::Wasmtime, folder))??),
+        None => None,
+    };
     let mut targets = Vec::new();
     for what in What::ALL {
-        targets.push(match what {
-            What::Echo => (what, echo.target.clone(), echo.pid()),
-            _ => (what, deploy(&server, what)?, server.pid()),
-        });
+        match what {
+            What::Echo => targets.push((what, echo.target.clone(), echo.pid())),
+            What::Peer => {
+                targets.extend(
+                    peer.iter()
+                        .map(|peer| (what, peer.target.clone(), peer.pid())),
+                );
+            }
+            _ => targets.push((what, deploy(&server, what)?, server.pid())),
+        }
     }
     cores.on_platform(|| ())?;
     println!("wasm, a fresh instance per request, {}", cores.describe());
@@ -149,8 +164,8 @@ async fn throughput(bin: &Path, smoke: bool) -> Result<(), Failure> {
     for ((what, ..), (figures, ..)) in targets.iter().zip(&all) {
         println!("{}", figures.row(what.name(), 1.0));
     }
-    println!("\ngoal: hello ≥ 30 % of the echo\n");
-    drop(echo);
+    println!("\ngoal: hello ≥ 30 % of the echo, ≥ 2.5x wasmtime serve\n");
+    drop((echo, peer));
     cores.release()?;
     server.stop()
 }
@@ -190,7 +205,7 @@ async fn cold(bin: &Path, smoke: bool) -> Result<(), Failure> {
 }
 
 fn deploy(server: &Server, what: What) -> Result<Target, Failure> {
-    let module = what.module().ok_or("the echo is no function")?;
+    let module = what.module().ok_or("not a function of ours")?;
     let name = what.name().replace([' ', ',', ':'], "-");
     let folder = server.sources().join(name);
     fs::create_dir_all(&folder)?;

@@ -58,6 +58,9 @@ pub struct EngineConfig {
     /// How long an idle instance keeps running: time for the runtime to come back for its next
     /// event. At most [`FREEZE_AFTER`] unless the operator says otherwise.
     pub freeze_after: Duration,
+    /// Instances that each function's head has ready at the least, from its deployment or its first
+    /// call on; [`crate::Engine::set_minimum`] goes above it.
+    pub ready: u32,
     /// What an instance of a function that was never seen running is expected to use.
     pub memory_expected: Mebibytes,
     /// Instances that one core brings up at once; further starts wait in line.
@@ -113,6 +116,7 @@ impl Default for EngineConfig {
         Self {
             keep: Policy::Adaptive,
             freeze_after: FREEZE_AFTER / 2,
+            ready: 0,
             memory_expected: Mebibytes(48),
             starts_at_once: 8,
             cpu: CpuPolicy::Burst,

@@ -7,9 +7,9 @@
 
 mod publish;
 
-use crate::{node::Node, pool::stock};
+use crate::{node::Node, pool::stock, route};
 use freehold_domain::{
-    ids::{FunctionName, FunctionRef, TenantId},
+    ids::{FunctionName, FunctionRef, Qualifier, TenantId},
     ports::{CodeError, CommitError, Expect, Fence, GuestCode, Op, PackageError, Stored},
     principal::Principal,
     record::{
@@ -192,16 +192,34 @@ async fn reconcile(
             Report::Image(record) => return Ok(Next::Image(record)),
             Report::Write(bytes) => bytes,
         };
-        let (key, expect) = (key.clone(), Expect::Version(stored.version));
-        let op = Op::Put { key, expect, bytes };
+        let (reported, expect) = (key.clone(), Expect::Version(stored.version));
+        let op = Op::Put {
+            key: reported.clone(),
+            expect,
+            bytes,
+        };
         match node.parts.commit.commit(&who, vec![op], Fence::None).await {
-            Ok(_) => return Ok(Next::Nothing),
+            Ok(_) => {
+                bring_up(node, &reported).await;
+                return Ok(Next::Nothing);
+            }
             // Changed meanwhile: what was made ready may not be what is wanted any more.
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => return Err(Unfinished(error.to_string())),
         }
     }
     Err(Unfinished(format!("overtaken {REPORT_TRIES} times")))
+}
+
+/// Has a function that can be called now start what it is to have ready, where heads have some.
+async fn bring_up(node: &Arc<Node>, key: &Key) {
+    if node.parts.config.ready > 0
+        && key.kind() == Kind::Function
+        && let Some(function) = function_of(key)
+    {
+        // One that cannot be called has nothing to start.
+        let _ = route::resolve(node, &function, &Qualifier::Latest).await;
+    }
 }
 
 /// What is to be reported of a record.

@@ -258,9 +258,8 @@ impl Routes {
                         if let Some(Served::Ready(before)) = at_hand {
                             revision.inherit(node, before);
                         }
-                        let wanted = (function.clone(), revision.executed.clone());
-                        let minimum = node.minimums.lock().get(&wanted).copied();
-                        if let Some(minimum) = minimum {
+                        let minimum = node.minimum_of(function, &revision.executed);
+                        if minimum > 0 {
                             revision.set_minimum(node, minimum);
                         }
                         Served::Ready(revision)

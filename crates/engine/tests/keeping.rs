@@ -197,6 +197,34 @@ async fn a_minimum_for_nobody_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_every_function_has_ready_is_there_before_its_first_call_and_after_an_update() {
+    let sim = Sim::with(|parts| parts.config.ready = 2).await;
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(5000).await;
+    assert_eq!(sim.world.live(), 2, "nobody has called");
+    sim.call("f", "x").await.unwrap();
+    let stats = sim.engine.stats();
+    assert_eq!((stats.cold_starts, stats.starts_ahead_used), (0, 1));
+
+    // More for one of them, and no less than all have.
+    minimum(&sim, "f", 3).await;
+    sim.sleep(5000).await;
+    assert_eq!(sim.world.live(), 3);
+    minimum(&sim, "f", 0).await;
+    sim.sleep(HOUR_MS).await;
+    assert_eq!(sim.world.live(), 2);
+
+    let before = sim.world.started();
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(5000).await;
+    assert_eq!((sim.world.live(), sim.world.started()), (2, before + 2));
+    kill_one(&sim).await;
+    sim.sleep(5000).await;
+    assert_eq!(sim.world.live(), 2, "one that dies is replaced");
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_comes_up_when_all_have_been_served_goes_as_any_other() {
     let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(0.3)).await;
     sim.deploy("f", |_| {}).await;

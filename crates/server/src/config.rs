@@ -77,6 +77,8 @@ pub struct InstancesConfig {
     pub idle_timeout: Option<IdleTimeout>,
     /// How long an idle instance goes on running before it is frozen.
     pub freeze_after: Option<Span>,
+    /// Instances that every function has ready at the least.
+    pub ready: Option<u32>,
     /// `burst` or `lambda`.
     pub cpu: Option<Cpu>,
     /// Instances at once.
@@ -337,9 +339,17 @@ pub fn load(path: Option<&Path>, data: &Path) -> Result<Config, ConfigError> {
     valid.map_err(|reason| ConfigError::Invalid { path, reason })
 }
 
+/// More of every function is a mistake: a minimum for one of them is asked for by its name.
+const READY_MAX: u32 = 100;
+
 impl Config {
     /// What reads well and could never run: better refused here than at every start.
     fn within_the_platform(&self) -> Result<(), String> {
+        if let Some(ready) = self.instances.ready.filter(|ready| *ready > READY_MAX) {
+            return Err(format!(
+                "instances.ready is {ready}; every function may have at most {READY_MAX} instances ready"
+            ));
+        }
         let (least, most) = (
             u64::from(Limits::default().tmp_min_mib),
             u64::from(freehold_sandbox::volumes::SIZE_MAX_MIB),
@@ -390,6 +400,21 @@ mod tests {
         for wrong in ["41GiB", "42949672961", "1MiB"] {
             let error = load(wrong).unwrap_err();
             assert!(error.contains("limits.tmp_max"), "{error}");
+        }
+    }
+
+    #[test]
+    fn more_ready_instances_than_anybody_means_are_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let load = |ready: &str| {
+            let text = format!("[instances]\nready = {ready}\n");
+            std::fs::write(data.path().join("freehold.toml"), text).unwrap();
+            load(None, data.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(load("100").unwrap().instances.ready, Some(100));
+        for wrong in ["101", "-1", "\"two\""] {
+            let error = load(wrong).unwrap_err();
+            assert!(error.contains("ready"), "{error}");
         }
     }
 

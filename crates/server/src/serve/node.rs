@@ -402,6 +402,9 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     if let Some(span) = given.freeze_after {
         config.freeze_after = span.0;
     }
+    if let Some(ready) = given.ready {
+        config.ready = ready;
+    }
     if given.cpu == Some(Cpu::Lambda) {
         config.cpu = CpuPolicy::Lambda;
     }
