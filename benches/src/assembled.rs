@@ -98,6 +98,7 @@ mod tests {
 
     #[test]
     fn a_folder_has_one_user_and_keeps_what_was_assembled_alone() {
+        let _alone = crate::starting_processes();
         let place = tempfile::tempdir().unwrap();
         let first = Assembled::take_in(place.path()).unwrap();
         let second = Assembled::take_in(place.path()).unwrap();

@@ -42,6 +42,15 @@ use std::{path::PathBuf, process::ExitCode};
 /// What a bench may fail with; it is printed and the run ends.
 pub type Failure = Box<dyn std::error::Error>;
 
+/// Held by tests that start processes, and by those that mind it: a new process has its parent's
+/// locks until it executes its program.
+#[cfg(test)]
+fn starting_processes() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[derive(Parser)]
 #[command(about = "Measures Freehold beside a bare axum echo")]
 struct Args {
