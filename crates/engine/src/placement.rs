@@ -5,14 +5,13 @@
 use crate::{
     admission::Admitted,
     node::Node,
-    pool::{Asked, FailedInit, Grant, Lease, Ticket},
+    pool::{Asked, FailedInit, Grant, Lease},
 };
 use freehold_domain::{
     BoxFuture,
     ids::CoreId,
     outcome::{InvokeError, ThrottleReason},
     ports::ExitReport,
-    time::Mono,
 };
 use futures_util::FutureExt;
 use std::{
@@ -66,11 +65,16 @@ pub(crate) async fn place(
     loop {
         let grant = match admitted.revision.ask(node, here, admitted.invocation.hops) {
             Asked::Now(grant) => grant,
-            Asked::Wait(ticket) => match wait(node, ticket, admitted.invocation.deadline).await {
-                Waited::Granted(grant) => grant,
-                Waited::HeldInVain => continue,
-                Waited::TooLong => return Err(PlaceError::Refused(too_late(node, &admitted))),
-            },
+            Asked::Wait(mut ticket) => {
+                let deadline = admitted.invocation.deadline;
+                tokio::select! {
+                    biased;
+                    grant = &mut ticket.grant => grant.unwrap_or(Grant::Replaced),
+                    () = node.parts.clock.sleep_until(deadline) => {
+                        return Err(PlaceError::Refused(too_late(node, &admitted)));
+                    }
+                }
+            }
         };
         let place = match grant {
             Grant::Lease(lease) => match take_up(node, lease).await {
@@ -98,36 +102,6 @@ pub(crate) async fn place(
             place,
             queue,
         });
-    }
-}
-
-/// What a wait comes to.
-enum Waited {
-    Granted(Grant),
-    /// Nothing came free where it was held back: an idle instance, then.
-    HeldInVain,
-    TooLong,
-}
-
-async fn wait(node: &Node, mut ticket: Ticket, deadline: Mono) -> Waited {
-    let clock = &node.parts.clock;
-    loop {
-        let patient_until = ticket.patience().map(|patience| clock.now() + patience);
-        let until = patient_until.map_or(deadline, |patient| patient.min(deadline));
-        tokio::select! {
-            biased;
-            grant = &mut ticket.grant => {
-                return Waited::Granted(grant.unwrap_or(Grant::Replaced));
-            }
-            () = clock.sleep_until(until) => {}
-        }
-        let now = clock.now();
-        if now >= deadline {
-            return Waited::TooLong;
-        }
-        if !ticket.goes_on(now) {
-            return Waited::HeldInVain;
-        }
     }
 }
 

@@ -23,7 +23,6 @@ mod keeper;
 mod launch;
 mod lease;
 mod memory;
-mod narrow;
 mod peopled;
 mod snapshots;
 mod starter;
@@ -47,7 +46,6 @@ use freehold_domain::{
     outcome::InvokeError,
     time::Mono,
 };
-use narrow::Narrow;
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
@@ -69,9 +67,10 @@ pub(crate) struct Pool {
     expected_bytes: AtomicU64,
     /// Whether any has.
     has_run: AtomicBool,
-    is_quick: AtomicBool,
     /// Instances that are ready at the least, whatever the history says.
     minimum: AtomicU32,
+    /// Instances that are to be there while memory is at hand.
+    ready: AtomicU32,
     /// How often the weight of each instance is halved, as `State::crowd` has it.
     halvings: AtomicU8,
     /// Wakes the keeper.
@@ -88,9 +87,6 @@ struct State {
     /// Instances with a free slot, by core; the last one was used last.
     free: Vec<Vec<InstanceId>>,
     waiters: VecDeque<Waiter>,
-    /// Those who could have an idle instance of their core and had better not, by core.
-    held_back: Vec<VecDeque<Waiter>>,
-    narrow: Narrow,
     waiter_ids: u64,
     starting: usize,
     /// Instances with an event in them.
@@ -151,41 +147,12 @@ pub(crate) struct Ticket {
     revision: Arc<Revision>,
     id: u64,
     pub(crate) grant: oneshot::Receiver<Grant>,
-    held: Option<HeldBack>,
-}
-
-/// Of one who is held back: on which core, and what had come free there when it was last seen.
-struct HeldBack {
-    core: usize,
-    freed: u64,
-}
-
-impl Ticket {
-    /// For one who is held back: how long to wait before [`Ticket::goes_on`] is asked.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        self.held.as_ref().map(|_| narrow::patience())
-    }
-
-    /// Whether one who is held back goes on waiting. If not, it takes an idle instance.
-    pub(crate) fn goes_on(&mut self, now: Mono) -> bool {
-        let Some(held) = &mut self.held else {
-            return true;
-        };
-        let mut state = self.revision.pool.state.lock();
-        let goes_on = state.narrow.goes_on(held.core, held.freed, now);
-        held.freed = state.narrow.freed(held.core);
-        goes_on
-    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.revision.pool.state.lock();
-        let queue = match &self.held {
-            Some(held) => &mut state.held_back[held.core],
-            None => &mut state.waiters,
-        };
-        queue.retain(|waiter| waiter.id != self.id);
+        state.waiters.retain(|waiter| waiter.id != self.id);
     }
 }
 
@@ -209,8 +176,6 @@ impl Pool {
                 seats: HashMap::new(),
                 free: (0..cores.max(1)).map(|_| Vec::new()).collect(),
                 waiters: VecDeque::new(),
-                held_back: (0..cores.max(1)).map(|_| VecDeque::new()).collect(),
-                narrow: Narrow::new(usize::from(cores)),
                 waiter_ids: 0,
                 starting: 0,
                 in_use: 0,
@@ -224,8 +189,8 @@ impl Pool {
             }),
             expected_bytes: AtomicU64::new(expected_bytes),
             has_run: AtomicBool::new(false),
-            is_quick: AtomicBool::new(false),
             minimum: AtomicU32::new(0),
+            ready: AtomicU32::new(0),
             halvings: AtomicU8::new(0),
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
@@ -266,19 +231,9 @@ impl Pool {
         learned
     }
 
-    /// Learns from a run that ended in an answer.
-    pub(crate) fn learn_run(&self, took: Duration) {
-        let is_quick = {
-            let narrow = &mut self.state.lock().narrow;
-            narrow.ran(took);
-            narrow.is_quick()
-        };
-        self.is_quick.store(is_quick, Ordering::Relaxed);
-    }
-
-    /// Whether its runs are known to be over in less than what they cost in waits and wake-ups.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.is_quick.load(Ordering::Relaxed)
+    /// Instances that are to be there while memory is at hand.
+    pub(crate) fn ready(&self) -> u32 {
+        self.ready.load(Ordering::Acquire)
     }
 
     /// Instances, those frozen, starts under way and waiters.
@@ -365,9 +320,7 @@ impl Pool {
 impl State {
     fn remove(&mut self, id: InstanceId) -> Option<Arc<Cell>> {
         let seat = self.seats.remove(&id)?;
-        if seat.busy > 0 {
-            self.rests(seat.cell.core);
-        }
+        self.in_use -= usize::from(seat.busy > 0);
         self.free[core_index(seat.cell.core)].retain(|free| *free != id);
         Some(seat.cell)
     }
@@ -399,63 +352,14 @@ impl State {
                 }
                 continue;
             }
-            let was_idle = seat.busy == 0;
+            self.in_use += usize::from(seat.busy == 0);
             seat.busy += 1;
             seat.uses += 1;
             if seat.busy >= cell.slots {
                 self.free[from].pop();
             }
-            if was_idle {
-                self.works(cell.core);
-            }
             return Some(cell);
         }
-    }
-
-    /// An instance of this core has an event now.
-    fn works(&mut self, core: CoreId) {
-        self.in_use += 1;
-        self.narrow.begins(core_index(core));
-    }
-
-    /// It has none any more.
-    fn rests(&mut self, core: CoreId) {
-        self.in_use -= 1;
-        self.narrow.ends(core_index(core));
-    }
-
-    /// Who is given a slot of this core: the oldest who has nothing else, then one held back.
-    fn next_waiter(&mut self, core: CoreId) -> Option<Waiter> {
-        let core = core_index(core);
-        let waiter = self.waiters.pop_front();
-        let waiter = waiter.or_else(|| self.held_back[core].pop_front())?;
-        self.narrow.passes_on(core);
-        Some(waiter)
-    }
-
-    /// A place among those who are held back.
-    fn hold_back(&mut self, revision: &Arc<Revision>, here: CoreId, hops: u8) -> Ticket {
-        let (core, (grant, hears)) = (core_index(here), oneshot::channel());
-        self.waiter_ids += 1;
-        let id = self.waiter_ids;
-        self.held_back[core].push_back(Waiter { id, hops, grant });
-        Ticket {
-            revision: revision.clone(),
-            id,
-            grant: hears,
-            held: Some(HeldBack {
-                core,
-                freed: self.narrow.freed(core),
-            }),
-        }
-    }
-
-    /// Whether an event of this core waits though an instance of it is idle.
-    fn holds_back(&self, here: CoreId, now: Mono) -> bool {
-        let core = core_index(here);
-        self.slots == 1
-            && self.free.get(core).is_some_and(|free| !free.is_empty())
-            && self.narrow.holds_back(core, now)
     }
 
     /// Takes out those who wait at a replaced revision without a start under way for them.
@@ -493,9 +397,6 @@ impl Revision {
         let mut state = self.pool.state.lock();
         if state.retired {
             return Asked::Now(Grant::Replaced);
-        }
-        if state.holds_back(here, now) {
-            return Asked::Wait(state.hold_back(self, here, hops));
         }
         let mut worn = Vec::new();
         let taken = state.take_slot(here, now, &mut worn);
@@ -548,7 +449,6 @@ impl Revision {
             revision: self.clone(),
             id,
             grant: hears,
-            held: None,
         })
     }
 
@@ -597,7 +497,7 @@ impl Revision {
                 // whoever waits has a start under way.
                 let is_here = state.seats.contains_key(&cell.id);
                 let waiter = if is_here && !is_worn {
-                    state.next_waiter(cell.core)
+                    state.waiters.pop_front()
                 } else {
                     None
                 };
@@ -640,7 +540,7 @@ impl Revision {
         let is_idle = seat.busy == 0;
         if is_idle {
             seat.idle_since = now;
-            state.rests(cell.core);
+            state.in_use -= 1;
             state.note(node.seconds(now));
             if state.retired || cell.is_worn(now) {
                 let ended = state.remove(cell.id);

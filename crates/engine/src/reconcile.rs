@@ -32,6 +32,8 @@ const AT_ONCE: usize = 4;
 const PAGE: usize = 256;
 /// How often a report that was overtaken is tried again at once.
 const REPORT_TRIES: u32 = 16;
+/// How often a function's revision is looked up to start what is to be ready of it.
+const BRING_UP_TRIES: u32 = 8;
 /// First and longest wait before a function that could not be looked after is looked after again:
 /// a full disk is emptied some time, and nobody else would finish what was begun.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
@@ -217,8 +219,14 @@ async fn bring_up(node: &Arc<Node>, key: &Key) {
         && key.kind() == Kind::Function
         && let Some(function) = function_of(key)
     {
-        // One that cannot be called has nothing to start.
-        let _ = route::resolve(node, &function, &Qualifier::Latest).await;
+        for _ in 0..BRING_UP_TRIES {
+            match route::resolve(node, &function, &Qualifier::Latest).await {
+                // Other changes came in between: it serves this call alone.
+                Ok(revision) if revision.pool.ready() == 0 => {}
+                // One that cannot be called has nothing to start.
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 }
 

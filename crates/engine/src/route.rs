@@ -195,6 +195,8 @@ impl Routes {
             if is_current {
                 let targets = functions.entry(function.clone()).or_default();
                 targets.insert(target, served.clone());
+                drop(functions);
+                bring_up(node, function, &served);
             }
             if is_current || tries == FILL_TRIES {
                 return Ok(Some(served));
@@ -258,10 +260,6 @@ impl Routes {
                         if let Some(Served::Ready(before)) = at_hand {
                             revision.inherit(node, before);
                         }
-                        let minimum = node.minimum_of(function, &revision.executed);
-                        if minimum > 0 {
-                            revision.set_minimum(node, minimum);
-                        }
                         Served::Ready(revision)
                     }
                     Err(reason) => Served::NotReady {
@@ -281,7 +279,7 @@ impl Routes {
         target: Target,
         stored: Option<&Stored>,
     ) {
-        let mut retired = Vec::new();
+        let (mut retired, mut made) = (Vec::new(), None);
         {
             let mut functions = self.functions.write();
             self.changes.fetch_add(1, Ordering::AcqRel);
@@ -304,19 +302,39 @@ impl Routes {
                         let served = self.serve(node, function, target, stored, Some(&before));
                         let kept = matches!((&before, &served), (Served::Ready(a), Served::Ready(b))
                             if Arc::ptr_eq(a, b));
-                        targets.insert(target, served);
+                        targets.insert(target, served.clone());
                         if !kept {
+                            made = Some(served);
                             retired.push(before);
                         }
                     }
                 }
             }
         }
+        if let Some(served) = made {
+            bring_up(node, function, &served);
+        }
         for served in retired {
             if let Served::Ready(revision) = served {
                 revision.retire(node);
             }
         }
+    }
+}
+
+/// Has a revision that is served from now on start what is to be ready of it. Not before: one that
+/// nobody finds is never replaced either, and would keep its instances for ever.
+fn bring_up(node: &Arc<Node>, function: &FunctionRef, served: &Served) {
+    let Served::Ready(revision) = served else {
+        return;
+    };
+    let wanted = (function.clone(), revision.executed.clone());
+    let minimum = node.minimums.lock().get(&wanted).copied();
+    if let Some(minimum) = minimum {
+        revision.set_minimum(node, minimum);
+    }
+    if node.parts.config.ready > 0 && revision.executed == Qualifier::Latest {
+        revision.set_ready(node, node.parts.config.ready);
     }
 }
 

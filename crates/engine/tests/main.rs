@@ -5,7 +5,6 @@ mod cores;
 mod keep;
 mod keeping;
 mod logs;
-mod narrow;
 mod outcomes;
 mod simulator;
 mod snapshots;

@@ -77,7 +77,7 @@ pub struct InstancesConfig {
     pub idle_timeout: Option<IdleTimeout>,
     /// How long an idle instance goes on running before it is frozen.
     pub freeze_after: Option<Span>,
-    /// Instances that every function has ready at the least.
+    /// Instances that every function has ready while memory is at hand.
     pub ready: Option<u32>,
     /// `burst` or `lambda`.
     pub cpu: Option<Cpu>,

@@ -44,7 +44,7 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
                     cell.bury();
                 }
                 if let Some(node) = node.upgrade()
-                    && revision.pool.minimum() > 0
+                    && revision.pool.minimum().max(revision.pool.ready()) > 0
                 {
                     revision.tend(&node, cell.core);
                 }

@@ -72,6 +72,12 @@ impl Revision {
         self.pool.state.lock().keep = keep.handed_on(now);
     }
 
+    /// How many are to be there while memory is at hand, from now on.
+    pub(crate) fn set_ready(self: &Arc<Self>, node: &Arc<Node>, ready: u32) {
+        self.pool.ready.store(ready, Ordering::Release);
+        self.tend(node, CoreId(0));
+    }
+
     fn weigh(&self, node: &Node) -> Work {
         let (config, now) = (&node.parts.config, node.parts.clock.now());
         let means = node.means();
@@ -86,9 +92,18 @@ impl Revision {
         work.weighed = self.weighed(state, now).unwrap_or_default();
         let target = state.keep.target(node.seconds(now), means);
         let minimum = self.pool.minimum();
+        let ready = self.pool.ready();
+        let at_hand = if means.squeeze < 1.0 {
+            0
+        } else {
+            ready.max(minimum)
+        };
         let slots = usize::from(state.slots);
         let waiting = state.waiters.len().div_ceil(slots);
-        let (kept, wanted) = (target.instances.max(minimum), target.ahead.max(minimum));
+        let (kept, wanted) = (
+            target.instances.max(minimum.max(at_hand)),
+            target.ahead.max(minimum.max(at_hand)),
+        );
         let (kept, wanted) = (kept.max(wanted) as usize, wanted as usize);
         let have = state.seats.len() + state.starting.max(waiting);
         work.until = target.until.map(|until| node.mono(until));
@@ -112,7 +127,7 @@ impl Revision {
         if let Some(again) = state.crowd.again() {
             work.until = Some(soonest(work.until, again));
         }
-        if work.until.is_none() && minimum == 0 {
+        if work.until.is_none() && minimum == 0 && ready == 0 {
             (state.is_tended, work.is_over) = (false, true);
         }
         work

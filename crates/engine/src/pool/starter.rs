@@ -248,7 +248,7 @@ impl Revision {
                 uses: 0,
                 idle_since: now,
             };
-            state.works(cell.core);
+            state.in_use += 1;
             state.seats.insert(cell.id, seat);
             if let Some(up) = &*cell.coming_up.lock() {
                 state.keep.came_up_in((up.start + up.init).as_secs_f64());

@@ -441,17 +441,24 @@ impl Lane {
 
 /// Self-tests that may fail before this spawner does without start images.
 const SELF_TESTS: usize = 3;
+/// After so long none is begun: the server waits for its spawners, and a lane without one for calls.
+const SELF_TESTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What `gather` gives, tried again where the self-test fails: a machine under load may be late, and
 /// a process may be killed, without images being impossible. A spawner lives for long.
 fn persist<T>(mut gather: impl FnMut() -> Result<T, Unsupported>) -> Result<T, Unsupported> {
-    for _ in 1..SELF_TESTS {
+    let begun = Instant::now();
+    let mut tries = 1;
+    loop {
         match gather() {
-            Err(Unsupported::SelfTest(_)) => {}
+            Err(Unsupported::SelfTest(_))
+                if tries < SELF_TESTS && begun.elapsed() < SELF_TESTS_WITHIN =>
+            {
+                tries += 1;
+            }
             done => return done,
         }
     }
-    gather()
 }
 
 /// Whether start images work here, seen by doing it.

@@ -74,8 +74,7 @@ pub(crate) struct NodeParts {
 pub(crate) fn run(parts: NodeParts) -> Result<(), StartFailure> {
     tell_events();
     raise_descriptor_limit();
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failure(chain(&error), ""))?;
+    let runtime = core_runtime().map_err(|error| failure(chain(&error), ""))?;
     runtime.block_on(serve(parts))
 }
 
@@ -107,10 +106,7 @@ fn tell_events() {
 }
 
 fn core_runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(freehold_engine::before_waiting)
-        .build()
+    Builder::new_current_thread().enable_all().build()
 }
 
 /// Everything that stands while the node serves.
@@ -462,11 +458,6 @@ async fn start_cores(
             .name(format!("core-{at}"))
             .spawn(move || {
                 CORE.set(at);
-                // A nap between two turns is shorter than what the kernel adds by default.
-                let exact = std::num::NonZeroU64::new(1_000);
-                if let Err(error) = rustix::thread::set_current_timer_slack(exact) {
-                    tracing::warn!(%error, "timers of core {at} stay as exact as they were");
-                }
                 let runtime = match core_runtime() {
                     Ok(runtime) => runtime,
                     Err(error) => return drop(registered.send(Err(error.to_string()))),
