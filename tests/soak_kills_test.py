@@ -235,7 +235,14 @@ def test_everything_is_given_back_after_mixed_load_with_kills(start_server):
     for kind, count in resources.held(server).items():
         print(f"  {kind:<24} {before[kind]:>9} {count:>9}")
     assert load.wrong == []
-    assert sum(count for outcome, count in load.outcomes.items() if outcome.endswith(": fine")) > 0
+    # What is killed here is what the platform consists of, and most calls go well all the same.
+    if SECONDS >= 300:
+        unkilled = [word for word in VICTIMS if word != "fh-dumper" and not load.kills[word]]
+        assert unkilled == []
+    for kind in mix.kinds:
+        of_kind = {outcome: count for outcome, count in load.outcomes.items()
+                   if outcome.startswith(f"{kind}: ")}
+        assert of_kind.get(f"{kind}: fine", 0) > sum(of_kind.values()) / 2, of_kind
     assert left == {}, "beyond what there was before, (before, after)"
     for kind, (name, answer, fields) in mix.kinds.items():
         assert mix.functions.call(name, "fine", **fields) == (answer or "fine"), kind
