@@ -17,10 +17,21 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+/// A new process has the locks of this one until it executes its program: nobody opens a folder
+/// again meanwhile.
+static STARTS_PROCESSES: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    STARTS_PROCESSES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
 fn open(dir: &Path) -> Arc<SqliteStorage> {
+    let _alone = alone();
     let options = OpenOptions::new(dir, Arc::new(StillClock::default()));
     SqliteStorage::open(options).expect("opens")
 }
@@ -86,6 +97,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn new(dir: &Path) -> Option<Self> {
+        let _alone = alone();
         let done = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=4m", "freehold-test"])
             .arg(dir)
@@ -106,6 +118,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
+        let _alone = alone();
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }
