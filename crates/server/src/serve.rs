@@ -14,6 +14,7 @@ mod folder;
 mod keys;
 mod listeners;
 mod node;
+mod processors;
 mod runtimes;
 mod wiring;
 
@@ -140,6 +141,7 @@ pub fn compile_child() -> ExitCode {
 }
 
 fn confined(policy: Embedded, work: fn() -> ExitCode) -> ExitCode {
+    processors::as_parent();
     match confine(policy) {
         Ok(()) => work(),
         Err(error) => {

@@ -8,6 +8,7 @@ use freehold_domain::{
     ports::{ReadError, Records, Stored, Watcher},
     record::{Key, Kind, PolicyV1, RecordError, UrlOwnerV1, UrlV1, decode},
 };
+use futures_util::future;
 use std::{collections::HashMap, sync::Arc};
 
 /// A URL, resolved.
@@ -97,13 +98,18 @@ impl UrlCache {
             region,
             name,
         } = &owner.function;
-        let key = Key::url(tenant, region, name, &owner.qualifier);
-        let Some(stored) = self.records.get(&who, &key).await? else {
+        let url = Key::url(tenant, region, name, &owner.qualifier);
+        let policy = Key::policy(tenant, region, name, &owner.qualifier);
+        let both = future::join(
+            self.records.get(&who, &url),
+            self.records.get(&who, &policy),
+        );
+        let (url, policy) = both.await;
+        let Some(stored) = url? else {
             return Ok(None);
         };
         let url: UrlV1 = decode(&stored.bytes).map_err(failed)?;
-        let key = Key::policy(tenant, region, name, &owner.qualifier);
-        let policy = match self.records.get(&who, &key).await? {
+        let policy = match policy? {
             Some(stored) => decode(&stored.bytes).map_err(failed)?,
             None => PolicyV1::default(),
         };

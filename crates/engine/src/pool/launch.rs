@@ -349,6 +349,8 @@ async fn bring_up(
         attempt.instance,
         chain.clone(),
     );
+    // Its file is made while the instance comes up, and not when its first caller waits.
+    attempt.log.flush();
 
     let up = clock.now();
     let start = up.since(begun);

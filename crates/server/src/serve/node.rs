@@ -7,6 +7,7 @@ use super::{
     failure,
     folder::Folder,
     listeners::Listeners,
+    processors::Processors,
     runtimes::Check,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
@@ -74,7 +75,7 @@ pub(crate) struct NodeParts {
 pub(crate) fn run(parts: NodeParts) -> Result<(), StartFailure> {
     tell_events();
     raise_descriptor_limit();
-    let runtime = core_runtime().map_err(|error| failure(chain(&error), ""))?;
+    let runtime = core_runtime(|| ()).map_err(|error| failure(chain(&error), ""))?;
     runtime.block_on(serve(parts))
 }
 
@@ -105,8 +106,12 @@ fn tell_events() {
     }
 }
 
-fn core_runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// `begins` is called by each thread for what blocks.
+fn core_runtime(begins: impl Fn() + Send + Sync + 'static) -> std::io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(begins)
+        .build()
 }
 
 /// Everything that stands while the node serves.
@@ -443,6 +448,7 @@ async fn start_cores(
 ) -> Result<Vec<JoinHandle<()>>, StartFailure> {
     let mut threads = Vec::new();
     let mut go = Vec::new();
+    let processors = Processors::of(listeners.len());
     for (at, listener) in listeners.into_iter().enumerate() {
         let core = CoreId(at as u16);
         let (registered, is_registered) = oneshot::channel::<Result<(), String>>();
@@ -453,12 +459,13 @@ async fn start_cores(
             invoker: node.engine.invoker(core),
             audience: Audience::Everybody,
         };
-        let stop = stop.clone();
+        let (stop, processors) = (stop.clone(), processors.clone());
         let thread = std::thread::Builder::new()
             .name(format!("core-{at}"))
             .spawn(move || {
                 CORE.set(at);
-                let runtime = match core_runtime() {
+                processors.keep(at);
+                let runtime = match core_runtime(move || processors.let_go()) {
                     Ok(runtime) => runtime,
                     Err(error) => return drop(registered.send(Err(error.to_string()))),
                 };
