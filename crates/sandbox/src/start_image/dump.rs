@@ -137,9 +137,21 @@ pub fn decode(packet: &[u8]) -> Result<Dumped, Obstacle> {
 
 /// The whole life of a dumper; says on `answer` how it went.
 pub fn dump_in_child(subject: Subject, answer: OwnedFd) -> ! {
-    let done = prepare(&subject, answer.as_raw_fd()).and_then(|found| dump(&subject, &found));
+    let done = prepare(&subject, answer.as_raw_fd()).and_then(|found| {
+        dump(&subject, &found).map_err(|obstacle| unless_ended(found.process.as_fd(), obstacle))
+    });
     let _ = sockets::send(answer.as_fd(), &encode(&done), &[]);
     processes::exit(0)
+}
+
+/// A process that ends while it is looked at fails steps in ways of their own, from the first look at
+/// memory that it has no more: its end is the reason.
+fn unless_ended(process: BorrowedFd<'_>, obstacle: Obstacle) -> Obstacle {
+    let lives = || text(process, "status").is_ok_and(|status| field(&status, "VmSize").is_some());
+    if obstacle.kind != ObstacleKind::Step || lives() {
+        return obstacle;
+    }
+    ObstacleKind::Ended.into()
 }
 
 /// A process that was found, and what can be opened only with privileges.
@@ -167,7 +179,8 @@ fn prepare(subject: &Subject, answer: i32) -> Result<Found, Obstacle> {
     let (pid, process) = find(subject)?;
     let mut ipc = Vec::new();
     if subject.is_sandboxed() {
-        let namespace = look::open(process.as_fd(), "ns/ipc")?;
+        let namespace = look::open(process.as_fd(), "ns/ipc")
+            .map_err(|error| unless_ended(process.as_fd(), error.into()))?;
         mounts::enter_ipc(namespace.as_fd())?;
         for name in ["shm", "sem", "msg"] {
             let path = format!("/proc/sysvipc/{name}");
@@ -215,11 +228,13 @@ fn find(subject: &Subject) -> Result<(i32, OwnedFd), Obstacle> {
 
 /// The pids in a group's list, from its beginning.
 pub(super) fn pids(members: BorrowedFd<'_>) -> Result<Vec<i32>, Obstacle> {
-    rustix::fs::seek(members, rustix::fs::SeekFrom::Start(0))?;
+    rustix::fs::seek(members, rustix::fs::SeekFrom::Start(0))
+        .map_err(|error| Obstacle::of_group(error.into()))?;
     let mut list = String::new();
     File::from(members.try_clone_to_owned()?)
         .take(LIST_MAX)
-        .read_to_string(&mut list)?;
+        .read_to_string(&mut list)
+        .map_err(Obstacle::of_group)?;
     Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
 }
 

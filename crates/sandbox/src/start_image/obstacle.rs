@@ -121,6 +121,17 @@ impl ObstacleKind {
     }
 }
 
+impl Obstacle {
+    /// Why a file of an instance's control group was of no use: the group goes with the last of its
+    /// processes.
+    pub(crate) fn of_group(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENODEV | libc::ENOENT) => ObstacleKind::Ended.into(),
+            _ => error.into(),
+        }
+    }
+}
+
 impl From<ObstacleKind> for Obstacle {
     fn from(kind: ObstacleKind) -> Self {
         kind.of(0)

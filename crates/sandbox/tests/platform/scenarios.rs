@@ -85,6 +85,10 @@ pub const ALL: &[Scenario] = &[
         "hostile_processes_are_dumped_or_refused_in_time",
         images::hostile,
     ),
+    (
+        "who_is_killed_by_a_sibling_while_it_is_dumped_is_reported",
+        images::sibling,
+    ),
     ("a_dumper_may_little_else", images::dumper),
     ("kills_while_images_are_taken_leave_nothing", images::kills),
 ];

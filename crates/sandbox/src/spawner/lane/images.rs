@@ -204,14 +204,17 @@ impl Lane {
         }
         let runtime = mark_of(row);
         // Who is frozen cannot be stopped.
-        sandbox.group.set_frozen(&workshop.guests, false)?;
+        let group = &mut sandbox.group;
+        group
+            .set_frozen(&workshop.guests, false)
+            .map_err(Obstacle::of_group)?;
         // What it was thawed from is in its memory, and counts again.
         let bytes_max = sandbox.memory_bytes.saturating_sub(ROOM_MIN);
         let image = processes::private_file("memory")?;
         let (answer, inner) = sockets::pair()?;
         let subject = Subject {
             whom: Whom::Member {
-                members: sandbox.group.member_list()?,
+                members: group.member_list().map_err(Obstacle::of_group)?,
                 inner: sandbox.pid,
             },
             parent: sandbox.init,

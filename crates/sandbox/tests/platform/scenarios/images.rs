@@ -2,7 +2,7 @@
 
 mod attacks;
 
-pub use attacks::{dumper, hostile, kills};
+pub use attacks::{dumper, hostile, kills, sibling};
 
 use super::*;
 use crate::tree::PYTHON;

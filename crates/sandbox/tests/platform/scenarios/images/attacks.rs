@@ -54,6 +54,42 @@ os.ftruncate(f, 8192); assert L.mmap(None, 8192, 3, 2, f, 0); os.close(f)
 ",
             None,
         ),
+        // It waits with its stack pointer where nothing is: 16.
+        (
+            "stack pointer",
+            "
+L.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+page, frame = (L.mmap(None, 1 << 16, rights, 0x22, -1, 0) for rights in (7, 3))
+code = bytes.fromhex(
+    '48892529000000'  # mov [saved], rsp
+    '48c7c410000000'  # mov rsp, 16
+    'bf03000000'      # mov edi, 3
+    '48be') + frame.to_bytes(8, 'little') + bytes.fromhex(  # mov rsi, frame
+    'ba00000100'      # mov edx, 1 << 16
+    '31c0' '0f05'     # read
+    '488b2503000000'  # mov rsp, [saved]
+    'c3' '9090')      # ret; saved
+L.memcpy(page, code, len(code))
+wait = ctypes.CFUNCTYPE(ctypes.c_long)(page)
+os.read = lambda fd, size: ctypes.string_at(frame, wait())
+",
+            Some("not in order"),
+        ),
+        // Another process has the same memory, and maps and unmaps a megabyte without a pause.
+        (
+            "size",
+            "
+L.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+L.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+page = L.mmap(None, 1 << 16, 7, 0x22, -1, 0)
+code = bytes.fromhex(
+    'b809000000' '31ff' 'be00001000' 'ba03000000' '41ba22000000' '49c7c0ffffffff' '4531c9' '0f05'
+    '4889c7' 'be00001000' 'b80b000000' '0f05' 'ebcc')
+L.memcpy(page, code, len(code))
+assert L.clone(page, page + (1 << 16), 0x100 | 17, None) > 0, ctypes.get_errno()
+",
+            Some("other processes"),
+        ),
         // The stack pointer stays, what lies below it does not.
         (
             "vdso",
@@ -92,6 +128,36 @@ L.mprotect(int(v[0], 16), 8192, 3)
             instance.exited().await;
         }
         // The lane serves on.
+        let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
+        assert_eq!(talk.ask("out = 1").await, "1");
+    });
+}
+
+/// A process that another one inside kills while an image is taken of it, sooner and later: an error
+/// in time, and the lane serves on.
+pub fn sibling() {
+    with_images(async |pool, began| {
+        for ms in 0..24 {
+            let (instance, talk, _io) = begin(&pool, python(None, true)).await;
+            let code = format!(
+                "
+import time
+own = os.getpid()
+if os.fork() == 0:
+    time.sleep({ms} / 1000)
+    os.kill(own, 9)
+    os._exit(0)
+"
+            );
+            talk.send(&code);
+            let _ = talk.answer().await;
+            match instance.take_image(soon(began)).await {
+                Err(ImageError::Refused { reason }) => println!("       {ms} ms: {reason}"),
+                Err(ImageError::Gone) => {}
+                other => panic!("after {ms} ms: {:?}", other.map(drop)),
+            }
+            instance.exited().await;
+        }
         let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
         assert_eq!(talk.ask("out = 1").await, "1");
     });
