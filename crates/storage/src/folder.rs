@@ -1,9 +1,11 @@
 //! The data folder: one server per folder, a format number, migrations that only go forward.
 
+use crate::stamp::{PID_BYTES, Stamp};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -78,22 +80,27 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Folder
 /// The held folder; dropping it lets the next server in.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
     /// Makes `dir` where it is missing, locks it, and brings it to format `newest`.
     pub(crate) fn open(dir: &Path, newest: u32, steps: &[Step]) -> Result<Self, FolderError> {
         fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-        let folder = Self { _lock: lock(dir)? };
+        let folder = Self { lock: lock(dir)? };
         bring_forward(dir, newest, steps)?;
         Ok(folder)
+    }
+
+    /// The word in its lock file. It holds the folder as well.
+    pub(crate) fn stamp(&self) -> io::Result<Stamp> {
+        Stamp::of(&self.lock)
     }
 }
 
 fn lock(dir: &Path) -> Result<File, FolderError> {
     let path = dir.join("lock");
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -104,7 +111,7 @@ fn lock(dir: &Path) -> Result<File, FolderError> {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
-            let _ = file.take(32).read_to_string(&mut holder);
+            let _ = file.take(PID_BYTES as u64).read_to_string(&mut holder);
             let known = !holder.is_empty() && holder.trim().bytes().all(|b| b.is_ascii_digit());
             return Err(FolderError::InUse {
                 dir: dir.to_owned(),
@@ -113,10 +120,9 @@ fn lock(dir: &Path) -> Result<File, FolderError> {
         }
         Err(errno) => return Err(io_error("lock", &path)(errno.into())),
     }
-    let pid = std::process::id();
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{pid}"))
+    // What stands behind the pid is the stamp's.
+    let pid = format!("{:<width$}\n", std::process::id(), width = PID_BYTES - 1);
+    file.write_all_at(pid.as_bytes(), 0)
         .map_err(io_error("write", &path))?;
     Ok(file)
 }

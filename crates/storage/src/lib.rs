@@ -8,13 +8,14 @@
 //!
 //! ```text
 //! format                  the number of this layout, as text
-//! lock                    held with flock by the one server; says its pid
+//! lock                    held with flock by the one server; says its pid, and vouches for logs.db
 //! meta.db   (+ -wal -shm) records
 //! queue.db  (+ -wal -shm) events: waiting, claimed, ended for a time
 //! blobs/<tenant>/<2 hex>/<64 hex>   content, named by its SHA-256
 //! blobs/temporary/<n>     uploads that have not been named yet; emptied at start
 //! ledger/<lane>/<n>.seg   append-only frames
 //! logs/<n / 1000>/<n>.log one stream each; its names stand inside
+//! logs.db   (+ -wal -shm) their index; made again from them whenever it cannot be believed
 //! before-format-<n>/      the copy made before a migration away from format n
 //! ```
 //!
@@ -39,6 +40,7 @@ mod pool;
 mod queue;
 mod sequence;
 mod sql;
+mod stamp;
 mod storage;
 mod unchecked;
 mod watch;

@@ -5,7 +5,7 @@ use crate::{
     failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
     folder::{FORMAT, Folder, FolderError, STEPS},
     ledger::LedgerFiles,
-    logs::LogFiles,
+    logs::{LogFiles, LogOptions},
     meta,
     pool::Pool,
     queue,
@@ -143,8 +143,14 @@ impl SqliteStorage {
         let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
         let ledger = LedgerFiles::open(at("ledger"), options.segment_bytes, health.clone())
             .map_err(files(at("ledger")))?;
-        let logs = LogFiles::open(at("logs"), clock.clone(), options.log_files_open)
-            .map_err(files(at("logs")))?;
+        let logs = LogFiles::open(LogOptions {
+            dir: at("logs"),
+            index: at("logs.db"),
+            stamp: folder.stamp().map_err(files(at("lock")))?,
+            clock: clock.clone(),
+            open_max: options.log_files_open,
+            readers: LOG_THREADS,
+        })?;
         let writer = |name, conn| {
             Writer::start(name, conn, sequence.clone(), health.clone()).map_err(OpenError::Threads)
         };
@@ -174,7 +180,8 @@ impl SqliteStorage {
     }
 }
 
-fn database(path: &std::path::Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+/// A database that does not open.
+pub(crate) fn database(path: &std::path::Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Database {
         path,
@@ -182,7 +189,8 @@ fn database(path: &std::path::Path) -> impl FnOnce(rusqlite::Error) -> OpenError
     }
 }
 
-fn files(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
+/// Files that do not open.
+pub(crate) fn files(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Files { path, source }
 }
 

@@ -111,6 +111,40 @@ async fn write(store: &SqliteStorage, n: u64) {
     event.expect("an event");
     Ledger::append(store, 0, &n.to_le_bytes()).expect("a frame");
     LogStore::append(store, &stream(), &[line(n)]).expect("a line");
+    write_own(store, n);
+}
+
+/// The streams that only the `n`th is written to, and once more after its close the third after.
+fn own(n: u64) -> LogStreamName {
+    LogStreamName {
+        group: LogGroupName {
+            group: "own".to_owned(),
+            ..stream().group
+        },
+        stream: format!("{n:08}"),
+    }
+}
+
+fn write_own(store: &SqliteStorage, n: u64) {
+    for n in [Some(n), n.checked_sub(3)].into_iter().flatten() {
+        LogStore::append(store, &own(n), &[line(n)]).expect("a line");
+        LogStore::close(store, &own(n));
+    }
+}
+
+/// Every stream of the first `last` has its lines, and is described as it reads.
+async fn check_own(store: &SqliteStorage, last: u64) {
+    let listed = store.streams(&who(), &own(0).group, "", None, usize::MAX);
+    let listed = listed.await.expect("lists");
+    assert!(listed.len() as u64 > last, "{last}: {}", listed.len());
+    for (n, info) in (0..).zip(&listed) {
+        assert_eq!(info.name, own(n).stream);
+        let found = lines_of(store, &own(n)).await;
+        assert_eq!(info.lines, found.len() as u64, "stream {n}");
+        let least = 1 + u64::from(n + 3 <= last);
+        assert!(n > last || info.lines >= least, "stream {n}: {info:?}");
+        assert!(found.iter().all(|line| *line == n), "stream {n}");
+    }
 }
 
 /// Not a test of its own: the process that [`what_was_acknowledged_survives_a_kill`] kills.
@@ -176,6 +210,10 @@ async fn frames(store: &SqliteStorage) -> Vec<u64> {
 }
 
 async fn lines(store: &SqliteStorage) -> Vec<u64> {
+    lines_of(store, &stream()).await
+}
+
+async fn lines_of(store: &SqliteStorage, stream: &LogStreamName) -> Vec<u64> {
     let query = LogQuery {
         from: None,
         until: None,
@@ -184,7 +222,7 @@ async fn lines(store: &SqliteStorage) -> Vec<u64> {
         limit: usize::MAX,
         bytes: usize::MAX,
     };
-    let page = LogStore::read(store, &who(), &stream(), query)
+    let page = LogStore::read(store, &who(), stream, query)
         .await
         .expect("reads");
     page.lines
@@ -237,6 +275,7 @@ fn what_was_acknowledged_survives_a_kill() {
                 assert_eq!(*found, expected, "in order, none twice");
                 assert!(found.len() as u64 > last);
             }
+            check_own(&store, last).await;
             // Bring all four to the same number, past whatever was written and not acknowledged.
             let counts = store.counts(&who()).await.expect("counts");
             let next = [
@@ -263,6 +302,9 @@ fn what_was_acknowledged_survives_a_kill() {
             }
             for n in lines.len() as u64..next {
                 LogStore::append(&*store, &stream(), &[line(n)]).expect("a line");
+            }
+            for n in last + 1..next {
+                write_own(&store, n);
             }
             next
         });
@@ -310,13 +352,14 @@ fn a_file_cut_anywhere_reads_as_a_prefix_and_goes_on() {
         let copied = dir.path().join(format!("cut-{seed}"));
         copy(&crashed, &copied);
         // The index of the log belongs to the process that died.
-        for name in ["meta.db-shm", "queue.db-shm"] {
+        for name in ["meta.db-shm", "queue.db-shm", "logs.db-shm"] {
             let _ = fs::remove_file(copied.join(name));
         }
         cut(&copied.join("meta.db-wal"), &mut random);
         cut(&copied.join("queue.db-wal"), &mut random);
+        cut(&copied.join("logs.db-wal"), &mut random);
         cut(&newest(&copied.join("ledger/0")), &mut random);
-        cut(&newest(&copied.join("logs/0")), &mut random);
+        cut(&copied.join("logs/0/1.log"), &mut random);
         let store = open(&copied);
         runtime.block_on(async {
             let written = records(&store).await;

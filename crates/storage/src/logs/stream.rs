@@ -1,46 +1,52 @@
-//! One stream: its file, where that ends, and what stands in it.
+//! One stream in memory: its file, where that ends, and what stands in it.
+//!
+//! ```text
+//!           ┌──── lines ────┐
+//!           ▼               │
+//! made ─▶ open ──close──▶ closed ──its row is written, its turn comes──▶ left memory
+//!           │               │                                               │
+//!           └─────┬─────────┘◀────────────── asked for ─────────────────────┘
+//!                 ▼
+//!              removed
+//! ```
 
 use super::{
+    backlog::Backlog,
+    extent::{Extent, Marks},
+    header,
+    index::{NewRow, Row, Told},
     line,
     read::{self, Walk},
 };
-use crate::{
-    failure::{file_read_failed, file_write_failed},
-    frame::{self, Found},
-};
-use bytes::Bytes;
+use crate::failure::{file_read_failed, file_write_failed};
 use freehold_domain::{
     Wall,
-    logs::{LogGroupName, LogLine, LogStreamName},
+    logs::{LogLine, LogStreamName},
     ports::{CommitError, LogPage, LogQuery, LogStreamInfo, ReadError},
 };
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
-
-const MAGIC: &[u8; 8] = b"FHLOG1\0\n";
-/// Names are bounded well below this; a longer header is not one of ours.
-const HEADER_BYTES_MAX: u64 = 64 << 10;
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    tenant: freehold_domain::TenantId,
-    region: freehold_domain::Region,
-    group: String,
-    stream: String,
-    created: Wall,
-}
 
 /// A stream that exists.
 pub(super) struct Stream {
+    number: u64,
+    name: Arc<LogStreamName>,
     path: PathBuf,
     created: Wall,
     /// Where its first line stands.
-    first: u64,
+    head: u64,
+    /// Somebody read it since it was last asked to leave memory.
+    touched: AtomicBool,
+    /// What it counts among those that may leave; 0 for none of them.
+    cached: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -51,168 +57,163 @@ struct Inner {
     used: bool,
     /// No more lines are expected.
     closed: bool,
-    removed: bool,
-    /// `None` for a stream of an earlier process that nobody asked for yet.
-    extent: Option<Extent>,
-    /// Where a search by time may begin, in file order.
-    marks: Vec<Mark>,
-}
-
-/// No line in front of `at` is younger than `latest`.
-#[derive(Clone, Copy)]
-struct Mark {
-    at: u64,
-    latest: Wall,
-}
-
-/// What a search by time reads too much at the most, but for one line.
-const MARK_EVERY: u64 = 64 << 10;
-
-/// What stands in a file.
-#[derive(Clone, Copy, Default)]
-struct Extent {
-    len: u64,
-    lines: u64,
-    bytes: u64,
-    first: Option<Wall>,
-    last: Option<Wall>,
-    /// The highest time of all its lines, which need not be the last one's.
-    latest: Option<Wall>,
-    /// Where the last mark stands.
-    marked: u64,
-    /// Behind `len` stands something that is no torn tail.
+    /// Removed, or no longer in memory: whoever has it still looks for it again.
+    gone: bool,
+    extent: Extent,
+    /// How `extent` is known.
+    known: Known,
+    /// Behind its last whole line stands something that is no torn tail.
     damaged: bool,
+    /// Complete once it is walked.
+    marks: Marks,
+    /// What its row may say.
+    told: Told,
+    /// Stands in the backlog.
+    queued: bool,
 }
 
-impl Extent {
-    /// Adds a line that ends at `end`; a mark where one is due.
-    fn add(&mut self, line: &LogLine, end: u64) -> Option<Mark> {
-        self.len = end;
-        self.lines += 1;
-        self.bytes += line.text.len() as u64;
-        self.first = self.first.or(Some(line.at));
-        self.last = Some(line.at);
-        let latest = self.latest.map_or(line.at, |latest| latest.max(line.at));
-        self.latest = Some(latest);
-        if end - self.marked < MARK_EVERY {
-            return None;
-        }
-        self.marked = end;
-        Some(Mark { at: end, latest })
-    }
+/// Where what is known of a stream's lines comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing is.
+    Not,
+    /// The index, which the length of the file agrees with.
+    FromIndex,
+    /// They were all looked at, or written, by this process.
+    Walked,
+}
+
+/// Whether a stream may leave memory.
+pub(super) enum Leaves {
+    /// It has.
+    Now,
+    /// Not in this turn.
+    Later,
+    /// Not before its row is written.
+    NotYet,
 }
 
 impl Stream {
-    /// Makes the file of a new stream.
-    pub(super) fn create(path: &Path, name: &LogStreamName, created: Wall) -> io::Result<Self> {
-        let header = Header {
-            tenant: name.group.tenant.clone(),
-            region: name.group.region.clone(),
-            group: name.group.group.clone(),
-            stream: name.stream.clone(),
-            created,
-        };
-        let mut bytes = MAGIC.to_vec();
-        frame::push(&mut bytes, &serde_json::to_vec(&header)?);
-        if bytes.len() as u64 > HEADER_BYTES_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the names of the log stream are too long",
-            ));
-        }
+    /// Makes the file of a new stream, which counts as one that stands in the backlog.
+    pub(super) fn create(
+        number: u64,
+        path: PathBuf,
+        name: &LogStreamName,
+        created: Wall,
+    ) -> io::Result<Self> {
+        let bytes = header::encode(name, created)?;
         let mut options = OpenOptions::new();
-        let mut file = options.append(true).create_new(true).open(path)?;
+        let mut file = options.append(true).create_new(true).open(&path)?;
         if let Err(error) = file.write_all(&bytes) {
             let _ = fs::remove_file(path);
             return Err(error);
         }
-        let first = bytes.len() as u64;
+        let head = bytes.len() as u64;
         Ok(Self {
-            path: path.to_owned(),
+            number,
+            name: Arc::new(name.clone()),
+            path,
             created,
-            first,
+            head,
+            touched: AtomicBool::new(false),
+            cached: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 file: Some(file),
                 used: true,
                 closed: false,
-                removed: false,
-                extent: Some(Extent {
-                    len: first,
-                    ..Extent::default()
-                }),
-                marks: Vec::new(),
+                gone: false,
+                extent: Extent::empty(head),
+                known: Known::Walked,
+                damaged: false,
+                marks: Marks::default(),
+                told: Told::Open,
+                queued: true,
             }),
         })
     }
 
-    /// Reads the names of a stream of an earlier process; `None` when it has none.
-    pub(super) fn recall(path: &Path) -> io::Result<Option<(LogStreamName, Self)>> {
-        let mut bytes = Vec::new();
-        let mut file = File::open(path)?.take(4 << 10);
-        file.read_to_end(&mut bytes)?;
-        let mut bytes = Bytes::from(bytes);
-        if !bytes.starts_with(MAGIC) {
+    /// A stream that the index knows; `None` when its file is not there, or when a power cut took
+    /// its head.
+    pub(super) fn load(path: PathBuf, name: &LogStreamName, row: &Row) -> io::Result<Option<Self>> {
+        let file = match fs::metadata(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if file.is_file() && file.len() < row.head {
             return Ok(None);
         }
-        if frame::announced(&bytes, MAGIC.len()).is_some_and(|len| len + 64 > 4 << 10) {
-            let mut all = Vec::new();
-            File::open(path)?
-                .take(HEADER_BYTES_MAX)
-                .read_to_end(&mut all)?;
-            bytes = Bytes::from(all);
-        }
-        let Found::Frame(header, first) = frame::at(&bytes, MAGIC.len()) else {
-            return Ok(None);
+        let (extent, known) = match row.told {
+            Told::All(extent) if extent.len == file.len() => (extent, Known::FromIndex),
+            _ => (Extent::empty(row.head), Known::Not),
         };
-        let Ok(header) = serde_json::from_slice::<Header>(&header) else {
-            return Ok(None);
-        };
-        let name = LogStreamName {
-            group: LogGroupName {
-                tenant: header.tenant,
-                region: header.region,
-                group: header.group,
-            },
-            stream: header.stream,
-        };
-        let stream = Self {
-            path: path.to_owned(),
-            created: header.created,
-            first: first as u64,
+        Ok(Some(Self {
+            number: row.number,
+            name: Arc::new(name.clone()),
+            path,
+            created: row.created,
+            head: row.head,
+            touched: AtomicBool::new(true),
+            cached: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 file: None,
                 used: false,
                 closed: true,
-                removed: false,
-                extent: None,
-                marks: Vec::new(),
+                gone: false,
+                extent,
+                known,
+                damaged: false,
+                marks: Marks::default(),
+                told: row.told,
+                queued: false,
             }),
-        };
-        Ok(Some((name, stream)))
+        }))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn name(&self) -> &Arc<LogStreamName> {
+        &self.name
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks at all lines of a stream that nobody looked at yet.
-    fn extent(&self, inner: &mut Inner) -> io::Result<Extent> {
-        if let Some(extent) = inner.extent {
-            return Ok(extent);
+    /// Looks at all lines, unless that was done; what is found out goes to the index.
+    fn walk(self: &Arc<Self>, inner: &mut Inner, backlog: &Backlog) -> io::Result<()> {
+        if inner.known == Known::Walked {
+            return Ok(());
         }
-        let mut extent = Extent {
-            len: self.first,
-            ..Extent::default()
-        };
-        let mut walk = Walk::over(&self.path, self.first)?;
-        let mut marks = Vec::new();
+        let mut walk = Walk::over(&self.path, self.head)?;
+        let (mut extent, mut marks) = (Extent::empty(self.head), Marks::default());
         while let Some((_, found, next)) = walk.at(extent.len)? {
-            marks.extend(extent.add(&found.line, next));
+            extent.add(&found.line, next);
+            marks.add(&extent);
         }
-        extent.damaged = walk.is_damaged(extent.len)?;
-        inner.extent = Some(extent);
-        inner.marks = marks;
-        Ok(extent)
+        inner.damaged = walk.is_damaged(extent.len)?;
+        (inner.extent, inner.marks, inner.known) = (extent, marks, Known::Walked);
+        self.tell(inner, backlog);
+        Ok(())
+    }
+
+    /// Knows its extent, from the index or by looking.
+    fn know(self: &Arc<Self>, inner: &mut Inner, backlog: &Backlog) -> io::Result<()> {
+        match inner.known {
+            Known::Not => self.walk(inner, backlog),
+            Known::FromIndex | Known::Walked => Ok(()),
+        }
+    }
+
+    /// Has the row of a closed stream written, unless it is as it should be.
+    fn tell(self: &Arc<Self>, inner: &mut Inner, backlog: &Backlog) {
+        let is_told = inner.told == Told::All(inner.extent);
+        if inner.closed && !inner.gone && !inner.queued && !is_told {
+            inner.queued = true;
+            backlog.push(self.clone());
+        }
     }
 
     fn damaged(&self, extent: &Extent) -> String {
@@ -224,19 +225,21 @@ impl Stream {
     }
 
     /// Appends lines with one `write`; whether a descriptor was taken for it, `None` once the
-    /// stream is removed.
+    /// stream is removed or has left memory.
     pub(super) fn append(
-        &self,
+        self: &Arc<Self>,
         lines: &[LogLine],
         stored: Wall,
+        backlog: &Backlog,
     ) -> Result<Option<bool>, CommitError> {
         let failed = |error: io::Error| file_write_failed(&self.path, &error);
         let mut inner = self.inner.lock();
-        if inner.removed {
+        if inner.gone {
             return Ok(None);
         }
-        let mut extent = self.extent(&mut inner).map_err(failed)?;
-        if extent.damaged {
+        self.walk(&mut inner, backlog).map_err(failed)?;
+        let mut extent = inner.extent;
+        if inner.damaged {
             return Err(CommitError::Failed {
                 reason: self.damaged(&extent),
             });
@@ -249,11 +252,17 @@ impl Stream {
             file.set_len(extent.len).map_err(failed)?;
             inner.file = Some(file);
         }
-        let (mut bytes, mut marks) = (Vec::new(), Vec::new());
+        if inner.closed && inner.told != Told::Open {
+            let stands_there = std::mem::replace(&mut inner.queued, true);
+            backlog.contradict((!stands_there).then(|| self.clone()));
+        }
+        inner.closed = false;
+        let mut bytes = Vec::new();
         let before = extent.len;
         for line in lines {
             line::push(&mut bytes, line, stored);
-            marks.extend(extent.add(line, before + bytes.len() as u64));
+            extent.add(line, before + bytes.len() as u64);
+            inner.marks.add(&extent);
         }
         let file = inner.file.as_mut().expect("opened above");
         if let Err(error) = file.write_all(&bytes) {
@@ -262,19 +271,21 @@ impl Stream {
             if cut.is_err() {
                 inner.file = None;
             }
+            inner.marks.cut(before);
             return Err(failed(error));
         }
-        inner.extent = Some(extent);
-        inner.marks.extend(marks);
+        inner.extent = extent;
         inner.used = true;
-        inner.closed = false;
         Ok(Some(opened))
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Arc<Self>, backlog: &Backlog) {
         let mut inner = self.inner.lock();
         inner.closed = true;
         inner.file = None;
+        if inner.known != Known::Not {
+            self.tell(&mut inner, backlog);
+        }
     }
 
     /// Closes the descriptor unless it was used since this was last asked; whether none is held.
@@ -288,66 +299,81 @@ impl Stream {
         inner.file.is_none()
     }
 
-    pub(super) fn describe(&self, name: String) -> Result<LogStreamInfo, ReadError> {
-        let extent = self.extent(&mut self.inner.lock());
-        let extent = extent.map_err(|error| file_read_failed(&self.path, &error))?;
-        Ok(LogStreamInfo {
-            name,
-            created: self.created,
-            first: extent.first,
-            last: extent.last,
-            bytes: extent.bytes,
-            lines: extent.lines,
-        })
+    pub(super) fn describe(
+        self: &Arc<Self>,
+        backlog: &Backlog,
+    ) -> Result<LogStreamInfo, ReadError> {
+        let mut inner = self.inner.lock();
+        self.know(&mut inner, backlog)
+            .map_err(|error| file_read_failed(&self.path, &error))?;
+        Ok(describe(&self.name.stream, self.created, &inner.extent))
     }
 
-    /// Bytes of its lines as they lie in the file; one of an earlier process is not read for it.
+    /// Bytes of its lines as they lie in the file; one that nobody has read is not read for it.
     pub(super) fn stored_bytes(&self) -> Result<u64, ReadError> {
         let inner = self.inner.lock();
-        let len = match inner.extent {
-            Some(extent) => extent.len,
-            None if inner.removed => self.first,
-            None => fs::metadata(&self.path)
+        let len = match inner.known {
+            Known::FromIndex | Known::Walked => inner.extent.len,
+            Known::Not if inner.gone => self.head,
+            Known::Not => fs::metadata(&self.path)
                 .map_err(|error| file_read_failed(&self.path, &error))?
                 .len(),
         };
-        Ok(len.saturating_sub(self.first))
+        Ok(len.saturating_sub(self.head))
     }
 
-    pub(super) fn read(&self, query: LogQuery) -> Result<LogPage, ReadError> {
+    pub(super) fn read(
+        self: &Arc<Self>,
+        query: LogQuery,
+        backlog: &Backlog,
+    ) -> Result<LogPage, ReadError> {
+        self.touched.store(true, Relaxed);
+        let page = self.page(query, backlog, Self::know)?;
+        match page {
+            Some(page) => Ok(page),
+            // The index is believed until a line does not read: what is whole in front of the
+            // damage is returned first.
+            None => self.page(query, backlog, Self::walk)?.ok_or_else(|| {
+                let extent = self.inner.lock().extent;
+                ReadError::Failed {
+                    reason: self.damaged(&extent),
+                }
+            }),
+        }
+    }
+
+    /// A page of what `look` finds; `None` where it does not read.
+    fn page(
+        self: &Arc<Self>,
+        query: LogQuery,
+        backlog: &Backlog,
+        look: fn(&Arc<Self>, &mut Inner, &Backlog) -> io::Result<()>,
+    ) -> Result<Option<LogPage>, ReadError> {
         let failed = |error: io::Error| file_read_failed(&self.path, &error);
-        let (extent, since) = {
+        let (lines, damaged) = {
             let mut inner = self.inner.lock();
-            let extent = self.extent(&mut inner).map_err(failed)?;
-            (extent, self.since(&inner.marks, query.from))
-        };
-        let lines = read::Lines {
-            first: self.first,
-            since,
-            len: extent.len,
+            look(self, &mut inner, backlog).map_err(failed)?;
+            if query.from.is_some() && Marks::are_due(&inner.extent) {
+                self.walk(&mut inner, backlog).map_err(failed)?;
+            }
+            let since = query.from.and_then(|from| inner.marks.since(from));
+            let lines = read::Lines {
+                first: self.head,
+                since: since.unwrap_or(self.head),
+                len: inner.extent.len,
+            };
+            (lines, inner.damaged)
         };
         let page = read::page(&self.path, lines, query).map_err(failed)?;
-        // What is whole in front of the damage is returned first.
-        let Some(page) = page.filter(|page| !(extent.damaged && page.lines.is_empty())) else {
-            return Err(ReadError::Failed {
-                reason: self.damaged(&extent),
-            });
-        };
-        Ok(page)
-    }
-
-    /// The start of a line in front of which every line is older than `from`.
-    fn since(&self, marks: &[Mark], from: Option<Wall>) -> u64 {
-        let Some(from) = from else { return self.first };
-        let older = marks.partition_point(|mark| mark.latest < from);
-        older.checked_sub(1).map_or(self.first, |at| marks[at].at)
+        Ok(page.filter(|page| !(damaged && page.lines.is_empty())))
     }
 
     /// Whether it is closed and its last line is older than `before`.
-    pub(super) fn ended_before(&self, before: Wall) -> bool {
+    pub(super) fn ended_before(self: &Arc<Self>, before: Wall, backlog: &Backlog) -> bool {
         let mut inner = self.inner.lock();
-        let extent = self.extent(&mut inner);
-        inner.closed && extent.is_ok_and(|extent| extent.last.unwrap_or(self.created) < before)
+        inner.closed
+            && self.know(&mut inner, backlog).is_ok()
+            && inner.extent.last.unwrap_or(self.created) < before
     }
 
     /// Removes the file; nothing is appended from here on.
@@ -357,8 +383,98 @@ impl Stream {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        inner.removed = true;
+        inner.gone = true;
         inner.file = None;
         Ok(())
+    }
+
+    /// Whether it is in memory and no lines are expected.
+    pub(super) fn is_closed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.closed && !inner.gone
+    }
+
+    /// Whether it was removed or has left memory.
+    pub(super) fn is_gone(&self) -> bool {
+        self.inner.lock().gone
+    }
+
+    /// Takes it out of the backlog; what its row has to say, `None` once it is gone.
+    pub(super) fn take_row(&self) -> Option<NewRow<'_>> {
+        let mut inner = self.inner.lock();
+        inner.queued = false;
+        if inner.gone {
+            return None;
+        }
+        let told = match inner.known {
+            _ if !inner.closed => Told::Open,
+            Known::Not => inner.told,
+            Known::FromIndex | Known::Walked => Told::All(inner.extent),
+        };
+        if told != Told::Open {
+            // From now on it may stand there.
+            inner.told = told;
+        }
+        Some(NewRow {
+            number: self.number,
+            name: &self.name,
+            created: self.created,
+            head: self.head,
+            told,
+        })
+    }
+
+    /// Its row says `told`; whether it is to be kept in memory only as long as there is room.
+    pub(super) fn written(&self, told: Told) -> bool {
+        let mut inner = self.inner.lock();
+        if told == Told::Open {
+            inner.told = told;
+        }
+        inner.closed && !inner.queued && !inner.gone
+    }
+
+    /// Its row was not written.
+    pub(super) fn not_written(&self) {
+        self.inner.lock().queued = true;
+    }
+
+    /// Whether it leaves memory; nothing is appended to it from then on.
+    pub(super) fn leaves(&self) -> Leaves {
+        let Some(mut inner) = self.inner.try_lock() else {
+            return Leaves::Later;
+        };
+        if !inner.gone && (!inner.closed || inner.queued) {
+            return Leaves::NotYet;
+        }
+        if !inner.gone && self.touched.swap(false, Relaxed) {
+            return Leaves::Later;
+        }
+        inner.gone = true;
+        Leaves::Now
+    }
+
+    /// About what it takes in memory.
+    pub(super) fn bytes_held(&self) -> usize {
+        // The object, its entries in a tree and a line, two names, the path.
+        let names = self.name.stream.len() + self.name.group.group.len();
+        let marks = self.inner.try_lock().map_or(0, |inner| inner.marks.bytes());
+        size_of::<Self>() + 256 + names + self.path.as_os_str().len() + marks
+    }
+
+    /// Notes what it counts among those that may leave; what it counted before.
+    pub(super) fn cached_as(&self, bytes: usize) -> usize {
+        self.cached.swap(bytes, Relaxed)
+    }
+}
+
+/// A stream as its listing shows it.
+pub(super) fn describe(name: &str, created: Wall, extent: &Extent) -> LogStreamInfo {
+    LogStreamInfo {
+        name: name.to_owned(),
+        created,
+        first: extent.first,
+        last: extent.last,
+        bytes: extent.bytes,
+        lines: extent.lines,
     }
 }

@@ -1,0 +1,188 @@
+//! The streams in memory: all that are open or not yet in the index as they are, and of the others
+//! those that were lately asked for, within a bound.
+
+use super::{
+    filter::{self, Filter},
+    stream::{Leaves, Stream},
+};
+use freehold_domain::logs::{LogGroupName, LogStreamName};
+use parking_lot::RwLock;
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+/// See the module.
+pub(super) struct Held {
+    inner: RwLock<Inner>,
+    cached_bytes_max: usize,
+    /// Names of streams that are not held.
+    left: Filter,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_name: BTreeMap<Arc<LogStreamName>, Arc<Stream>>,
+    /// Those that may leave, longest there first.
+    cached: VecDeque<Arc<Stream>>,
+    cached_bytes: usize,
+    /// Grows whenever streams leave: what was read of the index before may be older than that.
+    departures: Departures,
+}
+
+/// How many streams had left when somebody looked.
+pub(super) type Departures = u64;
+
+impl Held {
+    pub(super) fn new(cached_bytes_max: usize) -> Self {
+        Self {
+            inner: RwLock::default(),
+            cached_bytes_max,
+            left: Filter::new(),
+        }
+    }
+
+    /// The names of streams that are not held, for whoever finds them in the index.
+    pub(super) fn left(&self) -> &Filter {
+        &self.left
+    }
+
+    /// The stream of this name; otherwise what [`admit`](Self::admit) wants.
+    pub(super) fn get(&self, name: &LogStreamName) -> Result<Arc<Stream>, Departures> {
+        let inner = self.inner.read();
+        inner.by_name.get(name).cloned().ok_or(inner.departures)
+    }
+
+    /// Adds what `make` makes, unless the name has come meanwhile; `None` when a stream has left
+    /// since the index was looked at, so that it has to be looked at again.
+    pub(super) fn admit<E>(
+        &self,
+        name: &LogStreamName,
+        departures: Departures,
+        make: impl FnOnce() -> Result<Arc<Stream>, E>,
+    ) -> Result<Option<Arc<Stream>>, E> {
+        let mut inner = self.inner.write();
+        if let Some(found) = inner.by_name.get(name) {
+            return Ok(Some(found.clone()));
+        }
+        if inner.departures != departures {
+            return Ok(None);
+        }
+        let stream = make()?;
+        inner.by_name.insert(stream.name().clone(), stream.clone());
+        Ok(Some(stream))
+    }
+
+    /// Lets a stream leave when its turn comes, and others now where they are too many.
+    pub(super) fn cache(&self, stream: &Arc<Stream>) {
+        let mut left = Vec::new();
+        {
+            let mut inner = self.inner.write();
+            inner.enter(stream.clone());
+            inner.make_room(self.cached_bytes_max, &self.left, &mut left);
+        }
+        // Freed without the lock, which the data path waits for.
+        drop(left);
+    }
+
+    /// The streams of a group from `start` on whose names begin with `prefix`, at most `limit`, by
+    /// name.
+    pub(super) fn from(
+        &self,
+        group: &LogGroupName,
+        start: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<Arc<Stream>> {
+        let start = LogStreamName {
+            group: group.clone(),
+            stream: start.to_owned(),
+        };
+        let inner = self.inner.read();
+        inner
+            .by_name
+            .range::<LogStreamName, _>((Bound::Included(&start), Bound::Unbounded))
+            .take_while(|(name, _)| name.group == *group && name.stream.starts_with(prefix))
+            .take(limit)
+            .map(|(_, stream)| stream.clone())
+            .collect()
+    }
+
+    /// The streams of a group.
+    pub(super) fn of_group(&self, group: &LogGroupName) -> Vec<Arc<Stream>> {
+        self.from(group, "", "", usize::MAX)
+    }
+
+    /// Every stream.
+    pub(super) fn all(&self) -> Vec<Arc<Stream>> {
+        self.inner.read().by_name.values().cloned().collect()
+    }
+
+    /// Takes streams of a group out by their numbers.
+    pub(super) fn take(&self, group: &LogGroupName, numbers: &HashSet<u64>) -> Vec<Arc<Stream>> {
+        let mut found = self.of_group(group);
+        found.retain(|stream| numbers.contains(&stream.number()));
+        let mut inner = self.inner.write();
+        inner.departures += 1;
+        for stream in &found {
+            inner.leave(stream, &self.left);
+        }
+        found
+    }
+
+    /// Waits until nobody is making a stream.
+    pub(super) fn settle(&self) {
+        drop(self.inner.read());
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, stream: Arc<Stream>) {
+        let bytes = stream.bytes_held();
+        self.cached_bytes += bytes;
+        match stream.cached_as(bytes) {
+            0 => self.cached.push_back(stream),
+            before => self.cached_bytes -= before,
+        }
+    }
+
+    fn make_room(&mut self, bytes_max: usize, names: &Filter, left: &mut Vec<Arc<Stream>>) {
+        // Those in use get another turn, and no more than one.
+        let mut turns = 2 * self.cached.len();
+        while self.cached_bytes > bytes_max && turns > 0 {
+            turns -= 1;
+            let Some(stream) = self.cached.pop_front() else {
+                return;
+            };
+            self.cached_bytes -= stream.cached_as(0);
+            match stream.leaves() {
+                Leaves::Now => {
+                    self.departures += 1;
+                    self.leave(&stream, names);
+                    left.push(stream);
+                }
+                Leaves::Later => self.enter(stream),
+                // It comes again once it is in the index.
+                Leaves::NotYet => {}
+            }
+        }
+    }
+
+    fn leave(&mut self, stream: &Arc<Stream>, names: &Filter) {
+        names.add(filter::parts(stream.name()));
+        let known = self.by_name.get(stream.name());
+        if known.is_some_and(|known| Arc::ptr_eq(known, stream)) {
+            self.by_name.remove(stream.name());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Held {
+    /// How many streams are held, and what those that may leave take.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let inner = self.inner.read();
+        (inner.by_name.len(), inner.cached_bytes)
+    }
+}
