@@ -225,6 +225,31 @@ async fn what_every_function_has_ready_is_there_before_its_first_call_and_after_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_ready_and_went_for_want_of_memory_comes_back_with_it() {
+    let sim = Sim::with(|parts| parts.config.ready = 1).await;
+    let each = 128 << 20;
+    sim.world.set_memory(2 * each, each);
+    for name in ["f", "g"] {
+        let memory = freehold_domain::Mebibytes(128);
+        sim.deploy(name, |record| record.head.memory = memory).await;
+    }
+    sim.sleep(5000).await;
+    let of_f = || sim.engine.instances(|f| f.name.as_str() == "f");
+    assert_eq!(of_f().await.len(), 1);
+    let calls: Vec<_> = (0..3)
+        .map(|_| sim.spawn(0, sim.event("g", "sleep 2000")))
+        .collect();
+    sim.sleep(1000).await;
+    assert_eq!(of_f().await.len(), 0, "others need the memory");
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sim.sleep(HOUR_MS).await;
+    assert_eq!(of_f().await.len(), 1, "nobody has called it");
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_comes_up_when_all_have_been_served_goes_as_any_other() {
     let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(0.3)).await;
     sim.deploy("f", |_| {}).await;

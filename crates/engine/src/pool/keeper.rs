@@ -2,8 +2,8 @@
 //!
 //! One task for each revision that has instances or expects to need some: it ends what has idled
 //! for too long, starts ahead what will be needed, replaces what died below the minimum, and gives
-//! the weight of a crowd back to those of it that run on. It sleeps until the answer changes by itself or a call changes it; a revision of which nothing is
-//! held or expected has no keeper.
+//! the weight of a crowd back to those of it that run on. It sleeps until the answer changes by
+//! itself or a call changes it; a revision of which nothing is held or expected has no keeper.
 //!
 //! It never takes memory from anybody: what is made ahead has to fit as things are, and waits for
 //! better times after a failure. Only the minimum waits in line for memory as calls do.
@@ -25,6 +25,8 @@ use std::{
 
 /// How long nothing is made ahead after the machine had no room for it or failed to.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
+/// When to look again for what is to be ready and went for want of memory.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Starts ahead that one revision has under way at once.
 const AHEAD_MAX: usize = 32;
 
@@ -123,6 +125,10 @@ impl Revision {
             }
         } else if have < wanted {
             work.until = Some(soonest(work.until, state.backoff_until.max(now + PAUSE)));
+        }
+        if at_hand < ready && have < ready as usize {
+            // Memory that comes back says nothing.
+            work.until = Some(soonest(work.until, now + LOOK_AGAIN));
         }
         if let Some(again) = state.crowd.again() {
             work.until = Some(soonest(work.until, again));
