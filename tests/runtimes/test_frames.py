@@ -144,6 +144,9 @@ def test_what_was_imported_ahead_does_not_stand_before_the_functions_own(python)
         assert b.ask(frames.GREET) == HELLO
         b.package(app="import logging, random\ndef handler(e, c): return [logging.mine, random.mine]", logging="mine = 7", random="mine = 8")
         assert b.tell(frames.BEGIN) == READY
+        # They have nothing of what the platform renews in the others.
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME) == READY
         assert b.call(1) == [7, 8]
 
 

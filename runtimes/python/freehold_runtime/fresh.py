@@ -52,14 +52,14 @@ def reseed():
         # There is no other thread: the main one's id is the process's.
         main._native_id = os.getpid()
     random = modules.get("random")
-    if random is not None:
-        generator = getattr(random, "_inst", None)
-        if type(generator) is getattr(random, "Random", None):
-            # `random.seed()` without its Python, which asks about types that it is not given.
-            modules["_random"].Random.seed(generator)
-            generator.gauss_next = None
-        else:
-            random.seed()
+    generator = getattr(random, "_inst", None)
+    if generator is not None and type(generator) is getattr(random, "Random", None):
+        # `random.seed()` without its Python, which asks about types that it is not given.
+        super(type(generator), generator).seed()
+        generator.gauss_next = None
+    elif hasattr(random, "seed"):
+        # Not the one that we know; without this it is the function's own, of the same name.
+        random.seed()
     numpy_random = modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
