@@ -140,7 +140,8 @@ def test_siblings_draw_nothing_twice(quick):
     with concurrent.futures.ThreadPoolExecutor(10) as callers:
         while len(by_instance) < 60 and time.monotonic() < end:
             for answer in callers.map(lambda _: quick.call(name, 0.05), range(10)):
-                # One whose image does not come to life in time starts plainly, and is none of them.
+                # An init that is not done in its ten seconds, here on a machine that has none to
+                # spare, is tried again within the call, and whatever failed is tried again plainly.
                 if answer["ahead"]:
                     by_instance.setdefault(answer["stream"], answer["drawn"])
             empty(quick.server)

@@ -90,27 +90,53 @@ def test_a_rehearsal_leaves_nothing_that_a_function_sees(python):
         "    import logging\n"
         "    root = logging.getLogger()\n"
         "    return [sorted(os.environ), sorted(sys.modules), sys.path, sorted(sys.path_importer_cache),"
-        " [type(h).__name__ for h in root.handlers], root.level, logging.Formatter.converter.__name__]\n"
+        " [type(h).__name__ for h in root.handlers], root.level, logging.Formatter.converter.__name__,"
+        " sorted(os.popen('env').read().split('\\n'))]\n"
     )
     seen = []
-    for times in (0, 3):
+    for times, is_prepared in ((0, False), (3, False), (1, True)):
         with Booted(python) as b:
             assert b.ask(frames.GREET) == HELLO
             for _ in range(times):
                 assert b.ask(frames.REHEARSE) == (frames.REHEARSED, 0, b"")
+            if is_prepared:
+                assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
             b.package(app=app)
             assert b.tell(frames.BEGIN) == READY
             folder = b.folder.name
             seen.append(json.loads(json.dumps(b.call(1)).replace(folder, "TASK")))
-    plain, rehearsed = seen
-    # What is ours is loaded by then, and so is what an error needs of the standard library.
-    further = set(rehearsed[1]) - set(plain[1]) - {"freehold_runtime.rehearsal"}
-    assert set(plain[1]) < set(rehearsed[1])
-    assert not [name for name in further if "rehears" in name or "freehold" in name], further
-    assert [entry for entry in rehearsed[3] if "freehold_runtime" not in entry] == [
-        entry for entry in plain[3] if "freehold_runtime" not in entry
-    ]
-    assert rehearsed[:1] + rehearsed[2:3] + rehearsed[4:] == plain[:1] + plain[2:3] + plain[4:]
+    plain = seen.pop(0)
+    ours = {"freehold_runtime.rehearsal", "freehold_runtime.image"}
+    for rehearsed in seen:
+        # What is ours is loaded by then, and so is what an error needs of the standard library.
+        further = set(rehearsed[1]) - set(plain[1]) - ours
+        assert set(plain[1]) < set(rehearsed[1])
+        assert not [name for name in further if "rehears" in name or "freehold" in name], further
+        assert [entry for entry in rehearsed[3] if "freehold_runtime" not in entry] == [
+            entry for entry in plain[3] if "freehold_runtime" not in entry
+        ]
+        assert rehearsed[:1] + rehearsed[2:3] + rehearsed[4:] == plain[:1] + plain[2:3] + plain[4:]
+
+
+def test_what_is_made_after_an_image_was_prepared_lies_side_by_side(python):
+    # Sizes for which an interpreter that has just imported its modules has holes.
+    app = (
+        "SIZES = range(64, 496, 16)\n"
+        "MADE = [[bytes(size) for _ in range(4)] for size in SIZES]\n"
+        "def handler(e, c):\n"
+        "    apart = [[abs(id(a) - id(b)) for a, b in zip(made, made[1:])] for made in MADE]\n"
+        "    return sum(max(gaps) < 4096 for gaps in apart), len(MADE)\n"
+    )
+    close = []
+    for is_prepared in (False, True):
+        with Booted(python) as b:
+            b.package(app=app)
+            if is_prepared:
+                assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+            assert b.tell(frames.BEGIN) == READY
+            together, kinds = b.call(1)
+            close.append(together)
+    assert close[1] >= kinds - 3, close
 
 
 def test_what_was_imported_ahead_does_not_stand_before_the_functions_own(python):
@@ -118,6 +144,9 @@ def test_what_was_imported_ahead_does_not_stand_before_the_functions_own(python)
         assert b.ask(frames.GREET) == HELLO
         b.package(app="import logging, random\ndef handler(e, c): return [logging.mine, random.mine]", logging="mine = 7", random="mine = 8")
         assert b.tell(frames.BEGIN) == READY
+        # They have nothing of what the platform renews in the others.
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME) == READY
         assert b.call(1) == [7, 8]
 
 

@@ -81,6 +81,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/python/freehold_runtime/rehearsal.py"),
     ),
     (
+        "freehold_runtime/rehearsed.py",
+        include_str!("../../../runtimes/python/freehold_runtime/rehearsed.py"),
+    ),
+    (
         "snapshot_restore_py.py",
         include_str!("../../../runtimes/python/snapshot_restore_py.py"),
     ),

@@ -29,8 +29,10 @@ _preloaded, _with_libraries, _missed = set(), set(), set()
 _forgotten = []
 # Where the runtime's own modules lie, and where a function's do.
 _own_path, _function_path = list(sys.path), []
-# The variables as the platform gave them last.
-_given = {}
+# Where layers put modules.
+_LAYERS = ["/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2], "/opt/python"]
+# The variables as the platform gave them last: the frame.
+_given = [bytes(8)]
 
 
 class _MissedFinder(object):
@@ -54,8 +56,9 @@ def preload():
         _with_libraries.update(set(sys.modules) - bare)
     else:
         _import(more.split(","))
-    from . import context, faults, fresh, handler  # noqa: F401
+    from . import context, faults, fresh, handler, logs  # noqa: F401
 
+    logs.prepare()
     _preloaded.update(name for name in set(sys.modules) - before if "." not in name)
 
 
@@ -88,29 +91,42 @@ def environment(data, is_first):
 
     Only the first time to all of them: what init has changed or taken away since (a password that
     it decrypted in place, keys of its own) is the function's, and nobody would change it again.
+
+    The mapping's own bytes are written where it has some: a start that goes through its methods
+    writes to eighty pages of its image, for counts of references alone.
     """
-    environ = os.environ
-    for entry in os.fsdecode(data[8:]).split("\0"):
-        name, equals, value = entry.partition("=")
-        if not equals:
-            continue
-        present = environ.get(name)
-        if present != value and (is_first or present == _given.get(name)):
-            environ[name] = value
-        _given[name] = value
+    stored = getattr(os.environ, "_data", None)
+    if is_first and type(stored) is dict:
+        put = os.putenv
+        for entry in data[8:].split(b"\0"):
+            name, equals, value = entry.partition(b"=")
+            if equals and stored.get(name) != value:
+                put(name, value)
+                stored[name] = value
+    else:
+        environ, before = os.environ, _variables(_given[0])
+        for name, value in _variables(data).items():
+            present = environ.get(name)
+            if present != value and (is_first or present == before.get(name)):
+                environ[name] = value
+    _given[0] = data
+
+
+def _variables(data):
+    entries = (entry.partition("=") for entry in os.fsdecode(data[8:]).split("\0"))
+    return {name: value for name, equals, value in entries if equals}
 
 
 def forget(name):
     """Takes a variable away as if it had never been given."""
     os.environ.pop(name, None)
-    _given.pop(name, None)
+    _given[0] = bytes(8)
 
 
 def paths():
     """The function first, then layers, then what the runtime brings: Lambda's order."""
     root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
-    version = "python%d.%d" % sys.version_info[:2]
-    first = [root, "/opt/python/lib/%s/site-packages" % version, "/opt/python"]
+    first = [root] + _LAYERS
     sys.path[:] = first + [entry for entry in _unique(sys.path) if entry not in first]
     try:
         os.chdir(root)
@@ -130,6 +146,9 @@ def _names_in(folders):
     """What can be imported from there, by its first name."""
     names = set()
     for folder in folders:
+        # Most have no layers, and an error is made of objects on twenty pages.
+        if not os.access(folder, os.F_OK):
+            continue
         try:
             found = os.listdir(folder)
         except OSError:

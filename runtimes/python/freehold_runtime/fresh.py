@@ -47,11 +47,18 @@ def begin():
 def reseed():
     """A state of its own for everything in the process that was seeded before."""
     modules = sys.modules
-    threading = modules.get("threading")
-    if threading is not None and hasattr(threading.main_thread(), "_set_native_id"):
-        threading.main_thread()._set_native_id()
+    main = getattr(modules.get("threading"), "_main_thread", None)
+    if hasattr(main, "_native_id"):
+        # There is no other thread: the main one's id is the process's.
+        main._native_id = os.getpid()
     random = modules.get("random")
-    if random is not None:
+    generator = getattr(random, "_inst", None)
+    if generator is not None and type(generator) is getattr(random, "Random", None):
+        # `random.seed()` without its Python, which asks about types that it is not given.
+        super(type(generator), generator).seed()
+        generator.gauss_next = None
+    elif hasattr(random, "seed"):
+        # Not the one that we know; without this it is the function's own, of the same name.
         random.seed()
     numpy_random = modules.get("numpy.random")
     if numpy_random is not None:

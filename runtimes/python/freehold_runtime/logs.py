@@ -2,7 +2,9 @@
 id on every record, text or JSON lines.
 
 `arm()` puts this in place when the function first imports `logging`, not before: a function that
-does not log does not pay for it.
+does not log does not pay for it. Where `logging` was imported ahead, `prepare()` has done it too,
+once for all instances of a start image: what is made there is shared, what is made in an instance
+is its own memory. `arm()` is left with what the function's settings say otherwise.
 """
 import os
 import sys
@@ -11,6 +13,8 @@ import time
 from . import output
 
 _current_request = {"id": None, "tenant": None}
+# The module that was configured before it was known for whom, and the handler that it got.
+_prepared = None
 
 
 def set_request(request_id, tenant_id):
@@ -52,9 +56,22 @@ class _ConfiguringLoader(object):
             configure(module)
 
 
+def prepare():
+    """Configures what was imported ahead as most functions have it."""
+    global _prepared
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        _prepared = logging, configure(logging)
+
+
 def arm():
-    if "logging" in sys.modules:
-        configure(sys.modules["logging"])
+    logging = sys.modules.get("logging")
+    if _prepared is not None and logging is _prepared[0]:
+        if _settings() != (False, ""):
+            logging.getLogger().removeHandler(_prepared[1])
+            configure(logging)
+    elif logging is not None:
+        configure(logging)
     else:
         sys.meta_path.insert(0, _LoggingFinder)
 
@@ -64,11 +81,16 @@ def disarm():
         sys.meta_path.remove(_LoggingFinder)
 
 
-def configure(logging):
-    """Puts Lambda's handler on the root logger of the module `logging`."""
+def _settings():
+    """Whether lines are JSON, and the level, empty where none was said."""
     is_json = (os.environ.get("AWS_LAMBDA_LOG_FORMAT") or "").upper() == "JSON"
     level = (os.environ.get("AWS_LAMBDA_LOG_LEVEL") or "").upper()
-    level = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level)
+    return is_json, {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level)
+
+
+def configure(logging):
+    """Puts Lambda's handler on the root logger of the module `logging`, and returns it."""
+    is_json, level = _settings()
 
     class LambdaLoggerHandler(logging.Handler):
         def emit(self, record):
@@ -105,6 +127,7 @@ def configure(logging):
     if level and isinstance(logging.getLevelName(level), int):
         root.setLevel(level)
     root.addHandler(handler)
+    return handler
 
 
 def rehearse():

@@ -89,10 +89,18 @@ def serve_frames(descriptor):
                 function = init(line)
                 line.ready(begin.uses_libraries())
             else:
+                if kind == frames.PREPARE and is_ahead and function is None:
+                    rehearse_for_image()
                 between_events(frames, line, kind, data)
     except (frames.LineGone, OSError) as error:
         sys.stderr.write("The line to the platform is gone: %s\n" % error)
         sys.exit(1)
+
+
+def rehearse_for_image():
+    from . import rehearsal
+
+    rehearsal.run_for_image(serve)
 
 
 def between_events(frames, line, kind, data):

@@ -60,13 +60,19 @@ pub(super) struct Body<'a> {
     pages: u64,
     pages_max: u64,
     looked_at: u64,
+    stack_pointer: u64,
     pub(super) vdso: u64,
     pub(super) heap_end: u64,
     trampoline_end: u64,
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, page_map: &'a File, bytes_max: u64) -> Self {
+    pub(super) fn new(
+        root: BorrowedFd<'a>,
+        page_map: &'a File,
+        bytes_max: u64,
+        stack_pointer: u64,
+    ) -> Self {
         Body {
             root,
             page_map,
@@ -78,6 +84,7 @@ impl<'a> Body<'a> {
             pages: 0,
             pages_max: bytes_max / PAGE,
             looked_at: 0,
+            stack_pointer,
             vdso: 0,
             heap_end: 0,
             trampoline_end: 0,
@@ -281,7 +288,7 @@ impl<'a> Body<'a> {
         }
         let mut bytes = vec![0u8; (CHUNK.min(pages) * 8) as usize];
         let mut run: Option<(u64, u64)> = None;
-        let mut first = 0;
+        let mut first = self.dead_pages(mapping);
         while first < pages {
             let count = CHUNK.min(pages - first);
             let chunk = &mut bytes[..(count * 8) as usize];
@@ -309,6 +316,18 @@ impl<'a> Body<'a> {
             Some((start, last)) => self.push_pages(mapping, start, last + 1 - start),
             None => Ok(()),
         }
+    }
+
+    /// Pages at the beginning of the stack it is on that nobody reads again: what lies further below its
+    /// pointer than a function without calls may write was left by calls that have returned.
+    fn dead_pages(&self, mapping: &Mapping) -> u64 {
+        const RED_ZONE: u64 = 128;
+        let is_current = (mapping.start..mapping.end).contains(&self.stack_pointer);
+        if mapping.name != "[stack]" || !is_current {
+            return 0;
+        }
+        let lowest = self.stack_pointer.saturating_sub(RED_ZONE);
+        lowest.saturating_sub(mapping.start) / PAGE
     }
 
     /// `count` pages from the `first` of a mapping on; their place in the image counts from the

@@ -285,7 +285,7 @@ fn dump(subject: &Subject, found: &Found) -> Result<Dumped, Obstacle> {
     let page_map = File::from(look::open(process, "pagemap")?);
     let smaps = File::from(look::open(process, "smaps")?);
     let mappings = look::mappings(smaps)?;
-    let mut body = Body::new(root.as_fd(), &page_map, subject.bytes_max);
+    let mut body = Body::new(root.as_fd(), &page_map, subject.bytes_max, stopped.rsp);
     body.lay_all(&mappings)?;
     for open in &opened {
         body.open(open)?;
