@@ -195,9 +195,13 @@ def test_who_imports_the_runtimes_libraries_says_so(python, ahead, tmp_path):
         ({"urllib3/__init__.py": ""}, 0),
         ({"botocore/__init__.py": "WHERE, certifi = 'mine', None"}, 0),
         ({"six.cpython-39-x86_64-linux-gnu.so": ""}, 0),
+        # Where it may search with a later event.
+        ({"vendor/more/boto3/__init__.py": ""}, 0),
+        ({"vendor/anything.zip": ""}, 0),
+        ({"searches.py": "import sys\nsys.path.append('/elsewhere')\n"}, 0),
     ):
         with Booted(python, environ) as b:
-            b.package(app=USES)
+            b.package(app=("import searches\n" if "searches.py" in files else "") + USES)
             write(b.folder.name, files)
             assert b.tell(frames.BEGIN, X="told") == READY
             assert b.flags == uses, files

@@ -43,10 +43,12 @@ impl Stamp {
         self.file.write_all_at(word.as_bytes(), PID_BYTES as u64)
     }
 
-    /// Vouches for nothing. Written over the word, which takes no space on a disk that is full.
+    /// Vouches for nothing, on disk when this returns. Written over the word, which takes no space on
+    /// a disk that is full.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let word = format!("{:->DIGITS$}\n", "");
-        self.file.write_all_at(word.as_bytes(), PID_BYTES as u64)
+        self.file.write_all_at(word.as_bytes(), PID_BYTES as u64)?;
+        self.file.sync_data()
     }
 }
 

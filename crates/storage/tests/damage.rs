@@ -203,6 +203,32 @@ async fn a_full_disk_acknowledges_nothing_reads_on_and_recovers_by_itself() {
     assert_eq!(lines(&store).await, Ok(2));
 }
 
+/// What is derived from the logs must not keep a server from starting.
+#[tokio::test]
+async fn an_index_of_the_logs_that_cannot_be_made_is_kept_in_memory() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    log(&store, 100).expect("appended");
+    drop(store);
+    let index = dir.path().join("logs.db");
+    fs::remove_file(&index).expect("there is one");
+    // Neither opened nor removed as a file.
+    fs::create_dir_all(index.join("in the way")).expect("made");
+
+    let store = open(dir.path());
+    assert_eq!(lines(&store).await, Ok(1), "read from its file");
+    log(&store, 100).expect("appended");
+    let group = stream().group;
+    let listed = LogStore::streams(&*store, &who(), &group, "", None, 10).await;
+    assert_eq!(listed.expect("listed").len(), 1);
+    drop(store);
+    fs::remove_dir_all(&index).expect("removed");
+
+    let store = open(dir.path());
+    assert_eq!(lines(&store).await, Ok(2));
+    assert!(index.is_file(), "it can be made again");
+}
+
 /// Flips a bit of the byte at `offset`.
 fn flip(path: &Path, offset: usize) {
     let mut bytes = fs::read(path).expect("read");

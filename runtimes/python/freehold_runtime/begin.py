@@ -27,8 +27,10 @@ _LIBRARY_NAMES = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dat
 _preloaded, _with_libraries, _missed = set(), set(), set()
 # That the libraries had to be forgotten again, for something that the function brings.
 _forgotten = []
-# Where the runtime's own modules lie, and where a function's do.
-_own_path, _function_path = list(sys.path), []
+# Where the runtime's own modules lie, where a function's do, and the search path of its start.
+_own_path, _function_path, _given_path = list(sys.path), [], []
+# Entries of a function's folders that are looked through for the names of libraries.
+_LOOKED_AT_MAX = 20000
 # Where layers put modules.
 _LAYERS = ["/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2], "/opt/python"]
 # The variables as the platform gave them last: the frame.
@@ -72,9 +74,13 @@ def _import(names):
 
 def uses_libraries():
     """Whether init has imported the SDK that the runtime brings, and nothing of the function's
-    stands before any part of it: whether a start image that holds the SDK is as good as this."""
+    stands before any part of it, now or with a later event: whether a start image that holds the
+    SDK is as good as this."""
     modules = sys.modules
     if "botocore" not in modules or _forgotten:
+        return False
+    # Who searches elsewhere finds other modules there than those that came with an image.
+    if sys.path != _given_path:
         return False
     own = set(_own_path)
     for name in _LIBRARY_NAMES:
@@ -83,7 +89,22 @@ def uses_libraries():
         folder = os.path.dirname(origin or "")
         if origin and folder not in own and os.path.dirname(folder) not in own:
             return False
-    return not _names_in(_function_path) & set(_LIBRARY_NAMES)
+    return not _may_bring(_LIBRARY_NAMES)
+
+
+def _may_bring(names):
+    """Whether a function has a module of one of these names at any depth: it may come to search there
+    later. An archive may hold one, and so may what is too much to look through."""
+    looked_at = 0
+    for root in _function_path:
+        for _, folders, files in os.walk(root):
+            looked_at += len(folders) + len(files)
+            if looked_at > _LOOKED_AT_MAX:
+                return True
+            for entry in folders + files:
+                if entry.partition(".")[0] in names or entry.endswith((".zip", ".whl", ".egg")):
+                    return True
+    return False
 
 
 def environment(data, is_first):
@@ -132,7 +153,7 @@ def paths():
         os.chdir(root)
     except OSError:
         pass
-    _function_path[:] = first
+    _function_path[:], _given_path[:] = first, sys.path
     if _preloaded:
         _unshadow(_names_in(first))
 

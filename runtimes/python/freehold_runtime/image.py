@@ -72,7 +72,6 @@ def settle():
 
     fresh.remember_credentials()
     gc.collect()
-    _fill_holes()
     if hasattr(gc, "freeze"):
         gc.freeze()
 
@@ -89,10 +88,14 @@ _VARIABLE = "_FREEHOLD_FILLING"
 _VARIABLE_BYTES_MAX, _VARIABLES = 256, 64
 
 
-def _fill_holes():
+def fill_holes():
     """Takes what memory is free between objects, once for all who begin with the image. What an
     instance makes then lies side by side in pages of its own, and not in one hole here and one there,
-    each of which would make it copy a page."""
+    each of which would make it copy a page. Not for the image of a function's own init: it would
+    count against its memory."""
+    import gc
+
+    gc.collect()
     _filling[:] = [_fill(size) for size in range(48, 513, 16)]
     # A string that was in the environment is never freed before glibc 2.41; later this does nothing.
     for length in range(32, _VARIABLE_BYTES_MAX, 16):

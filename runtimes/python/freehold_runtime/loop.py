@@ -98,9 +98,10 @@ def serve_frames(descriptor):
 
 
 def rehearse_for_image():
-    from . import rehearsal
+    from . import image, rehearsal
 
     rehearsal.run_for_image(serve)
+    image.fill_holes()
 
 
 def between_events(frames, line, kind, data):

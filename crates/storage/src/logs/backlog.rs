@@ -27,7 +27,8 @@ pub(super) struct Backlog {
     inner: Mutex<Inner>,
     wake: Condvar,
     stamp: Stamp,
-    token: u64,
+    /// `None` for an index that does not outlive the process.
+    token: Option<u64>,
 }
 
 struct Inner {
@@ -59,15 +60,15 @@ impl Drop for Doubt<'_> {
 }
 
 impl Backlog {
-    /// For the index with this token, which is vouched for.
-    pub(super) fn new(stamp: Stamp, token: u64) -> Self {
+    /// For the index with this token, which is vouched for; one without a token never is.
+    pub(super) fn new(stamp: Stamp, token: Option<u64>) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 streams: VecDeque::new(),
                 gone: Vec::new(),
                 hurry: false,
                 closing: false,
-                vouched: true,
+                vouched: token.is_some(),
                 doubts: 0,
                 damaged: false,
             }),
@@ -194,7 +195,8 @@ impl Backlog {
         if inner.vouched || inner.damaged || inner.doubts > 0 || !inner.is_empty() {
             return;
         }
-        match self.stamp.set(self.token) {
+        let Some(token) = self.token else { return };
+        match self.stamp.set(token) {
             Ok(()) => inner.vouched = true,
             Err(error) => tracing::warn!(%error, "the lock file could not be written"),
         }

@@ -95,18 +95,7 @@ impl Held {
         prefix: &str,
         limit: usize,
     ) -> Vec<Arc<Stream>> {
-        let start = LogStreamName {
-            group: group.clone(),
-            stream: start.to_owned(),
-        };
-        let inner = self.inner.read();
-        inner
-            .by_name
-            .range::<LogStreamName, _>((Bound::Included(&start), Bound::Unbounded))
-            .take_while(|(name, _)| name.group == *group && name.stream.starts_with(prefix))
-            .take(limit)
-            .map(|(_, stream)| stream.clone())
-            .collect()
+        self.inner.read().from(group, start, prefix, limit)
     }
 
     /// The streams of a group.
@@ -121,10 +110,11 @@ impl Held {
 
     /// Takes streams of a group out by their numbers.
     pub(super) fn take(&self, group: &LogGroupName, numbers: &HashSet<u64>) -> Vec<Arc<Stream>> {
-        let mut found = self.of_group(group);
-        found.retain(|stream| numbers.contains(&stream.number()));
+        // In one go: whoever read a row of one before is to look again, and not to admit it between.
         let mut inner = self.inner.write();
         inner.departures += 1;
+        let mut found = inner.from(group, "", "", usize::MAX);
+        found.retain(|stream| numbers.contains(&stream.number()));
         for stream in &found {
             inner.leave(stream, &self.left);
         }
@@ -138,6 +128,25 @@ impl Held {
 }
 
 impl Inner {
+    fn from(
+        &self,
+        group: &LogGroupName,
+        start: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<Arc<Stream>> {
+        let start = LogStreamName {
+            group: group.clone(),
+            stream: start.to_owned(),
+        };
+        self.by_name
+            .range::<LogStreamName, _>((Bound::Included(&start), Bound::Unbounded))
+            .take_while(|(name, _)| name.group == *group && name.stream.starts_with(prefix))
+            .take(limit)
+            .map(|(_, stream)| stream.clone())
+            .collect()
+    }
+
     fn enter(&mut self, stream: Arc<Stream>) {
         let bytes = stream.bytes_held();
         self.cached_bytes += bytes;

@@ -18,7 +18,10 @@ use freehold_domain::{
 };
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, ffi};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The shape of the tables; another one is made again from the files.
 pub(super) const VERSION: i64 = 1;
@@ -104,28 +107,39 @@ impl ByEnd {
 /// See the module.
 pub(super) struct Index {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Arc<Mutex<Connection>>,
     /// The data path's own: a start waits for no listing.
-    lookups: Mutex<Connection>,
-    lists: Vec<Mutex<Connection>>,
+    lookups: Arc<Mutex<Connection>>,
+    lists: Vec<Arc<Mutex<Connection>>>,
 }
 
 impl Index {
     /// The index that `writer` has open, for as many threads that list.
     pub(super) fn new(path: &Path, writer: Connection, lists: usize) -> rusqlite::Result<Self> {
-        let reader = || -> rusqlite::Result<Mutex<Connection>> {
+        let reader = || -> rusqlite::Result<Arc<Mutex<Connection>>> {
             let conn = sql::open_reader(path)?;
             conn.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
-            Ok(Mutex::new(conn))
+            Ok(Arc::new(Mutex::new(conn)))
         };
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(writer),
+            writer: Arc::new(Mutex::new(writer)),
             lookups: reader()?,
             lists: (0..lists.max(1))
                 .map(|_| reader())
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The index in memory that everybody takes turns at, instead of the one at `path`.
+    pub(super) fn in_memory(path: &Path, conn: Connection) -> Self {
+        let conn = Arc::new(Mutex::new(conn));
+        Self {
+            path: path.to_owned(),
+            writer: conn.clone(),
+            lookups: conn.clone(),
+            lists: vec![conn],
+        }
     }
 
     pub(super) fn read_failed(&self, error: &rusqlite::Error) -> ReadError {

@@ -3,7 +3,7 @@
 //!
 //! It is believed when the lock file vouches for its token ([`Stamp`]): no release that keeps no
 //! index had the folder since, no crash fell between a line and a row that it contradicts, and it
-//! is no copy of another day. What it contains is not read for that; damage inside is met later,
+//! is no copy of another day. One that can neither be read nor made is kept in memory. What it contains is not read for that; damage inside is met later,
 //! and leads here at the next start.
 
 use super::{
@@ -30,7 +30,8 @@ pub(super) struct Recovered {
     pub(super) index: Index,
     /// No file has this number or a higher one.
     pub(super) next: u64,
-    pub(super) token: u64,
+    /// `None` for one in memory, which nobody vouches for.
+    pub(super) token: Option<u64>,
 }
 
 /// Why an index is not used.
@@ -79,9 +80,30 @@ pub(super) fn open(
         Err(Fault::Unusable(reason)) => make(dir, path, stamp, &reason),
         believed => believed,
     };
-    let (conn, next, token) = opened.map_err(|fault| fault.into_open_error(path))?;
-    let index = Index::new(path, conn, lists).map_err(database(path))?;
-    Ok(Recovered { index, next, token })
+    let fault = match opened {
+        Ok((conn, next, token)) => {
+            let index = Index::new(path, conn, lists).map_err(database(path))?;
+            let token = Some(token);
+            return Ok(Recovered { index, next, token });
+        }
+        Err(fault) => fault.into_open_error(path),
+    };
+    // What is derived keeps nobody from starting, on a disk, say, that the logs themselves have filled.
+    tracing::error!(
+        error = &fault as &dyn std::error::Error,
+        "the index of the log streams cannot be used; it is kept in memory until the next start"
+    );
+    if let Err(error) = stamp.clear() {
+        tracing::warn!(%error, "the lock file could not be written");
+    }
+    let in_memory = Path::new(":memory:");
+    let conn = open_database(in_memory).map_err(database(in_memory))?;
+    let next = complete(dir, &conn, 0).map_err(|fault| fault.into_open_error(in_memory))?;
+    Ok(Recovered {
+        index: Index::in_memory(path, conn),
+        next,
+        token: None,
+    })
 }
 
 type Opened = (Connection, u64, u64);
