@@ -130,12 +130,17 @@ class Load:
         words, shares = list(VICTIMS), list(VICTIMS.values())
         while time.monotonic() < end:
             time.sleep(chosen.uniform(0.2, 3))
-            word = chosen.choices(words, shares)[0]
-            if word == "fh-dumper":
-                killed = kill_next(self.server, word, 10)
-            else:
-                found = victims(self.server, word)
-                killed = found and kill(self.server, chosen.choice(found))
+            word, began = chosen.choices(words, shares)[0], time.monotonic()
+            try:
+                if word == "fh-dumper":
+                    killed = kill_next(self.server, word, 10)
+                else:
+                    found = victims(self.server, word)
+                    killed = found and kill(self.server, chosen.choice(found))
+            except Exception as error:
+                # The kills go on, and the run is red all the same.
+                self.note_failure(began, f"kill {word}: {error!r}")
+                continue
             if killed:
                 self.kills[word] += 1
 

@@ -21,7 +21,10 @@ def main(first, name, seconds):
             if now - known.setdefault(pid, now) > 0.05 or resources.name_of(pid) != name:
                 continue
             if resources.parent_of(pid) in ours:
-                os.kill(int(pid), signal.SIGKILL)
+                try:
+                    os.kill(int(pid), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue  # It was done. The next one, then.
                 print(pid)
                 return
 
