@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{Gate, MemoryBook, Peopled, Snapshots, stock::Stock},
+    pool::{Gate, MemoryBook, Peopled, Snapshots, Tenants, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
 };
@@ -52,6 +52,7 @@ pub(crate) struct Node {
     pub(crate) memory: MemoryBook,
     /// The revisions that have instances.
     pub(crate) peopled: Peopled,
+    pub(crate) tenants: Tenants,
     pub(crate) snapshots: Snapshots,
     /// Booted instances that are nobody's yet.
     pub(crate) stock: Stock,
@@ -76,6 +77,7 @@ impl Node {
             admission: Admission::new(parts.limits.account_concurrency),
             memory: MemoryBook::new(),
             peopled: Peopled::default(),
+            tenants: Tenants::default(),
             snapshots: Snapshots::new(),
             stock: Stock::default(),
             gates: (0..parts.cores.max(1))

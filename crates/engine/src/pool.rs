@@ -27,6 +27,8 @@ mod peopled;
 mod snapshots;
 mod starter;
 pub(crate) mod stock;
+mod tenants;
+mod weights;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
@@ -38,6 +40,7 @@ pub(crate) use memory::{Booking, MemoryBook};
 pub(crate) use peopled::Peopled;
 pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
+pub(crate) use tenants::Tenants;
 
 use crate::{keep::Keep, node::Node, route::Revision};
 use crowd::Crowd;
@@ -55,6 +58,7 @@ use std::{
     },
     time::Duration,
 };
+use tenants::{Place, Tenant};
 use tokio::sync::{Notify, oneshot};
 
 /// What an event takes beside what its instance has come up with, as long as nobody knows.
@@ -71,8 +75,10 @@ pub(crate) struct Pool {
     minimum: AtomicU32,
     /// Instances that are to be there while memory is at hand.
     ready: AtomicU32,
-    /// How often the weight of each instance is halved, as `State::crowd` has it.
+    /// How often the function's weight is halved for each instance, as `State::crowd` has it.
     halvings: AtomicU8,
+    /// Whose it is.
+    tenant: Arc<Tenant>,
     /// Wakes the keeper.
     tending: Arc<Notify>,
     /// Starts of this pool that wait for machine memory.
@@ -93,6 +99,8 @@ struct State {
     in_use: usize,
     /// What they weigh, as many as they are.
     crowd: Crowd,
+    /// Among the functions of the tenant.
+    place: Place,
     /// When which of them are needed.
     keep: Keep,
     /// Whether there is a keeper.
@@ -153,6 +161,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.revision.pool.state.lock();
         state.waiters.retain(|waiter| waiter.id != self.id);
+        state.leave_if_unneeded();
     }
 }
 
@@ -168,7 +177,13 @@ pub(crate) enum Found {
 }
 
 impl Pool {
-    pub(crate) fn new(cores: u16, slots: u16, expected_bytes: u64, keep: Keep) -> Self {
+    pub(crate) fn new(
+        cores: u16,
+        slots: u16,
+        expected_bytes: u64,
+        keep: Keep,
+        tenant: Arc<Tenant>,
+    ) -> Self {
         Self {
             state: Mutex::new(State {
                 retired: false,
@@ -180,6 +195,7 @@ impl Pool {
                 starting: 0,
                 in_use: 0,
                 crowd: Crowd::default(),
+                place: Place::new(tenant.clone()),
                 keep,
                 is_tended: false,
                 ahead_after: Mono(0),
@@ -192,6 +208,7 @@ impl Pool {
             minimum: AtomicU32::new(0),
             ready: AtomicU32::new(0),
             halvings: AtomicU8::new(0),
+            tenant,
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
         }
@@ -322,7 +339,15 @@ impl State {
         let seat = self.seats.remove(&id)?;
         self.in_use -= usize::from(seat.busy > 0);
         self.free[core_index(seat.cell.core)].retain(|free| *free != id);
+        self.leave_if_unneeded();
         Some(seat.cell)
+    }
+
+    /// To be called where fewer may be needed than before.
+    fn leave_if_unneeded(&mut self) {
+        if self.needed() == 0 {
+            self.place.leave();
+        }
     }
 
     /// Takes a free slot: of this core's instances first, then of the core with most.
@@ -412,6 +437,7 @@ impl Revision {
             if calls {
                 self.tend(node, here);
             }
+            self.pool.tenant.tell(node, here);
             self.weigh_all(node, others.unwrap_or_default());
             self.weigh_one(node, &cell);
             if cell.was_made_ahead() && cell.invocations.load(Ordering::Relaxed) == 0 {
@@ -441,6 +467,7 @@ impl Revision {
         if calls {
             self.tend(node, here);
         }
+        self.pool.tenant.tell(node, here);
         self.weigh_all(node, others.unwrap_or_default());
         for _ in 0..wanted {
             starter::start(node, self, here);
@@ -450,40 +477,6 @@ impl Revision {
             id,
             grant: hears,
         })
-    }
-
-    /// Notes how many are needed now; where that changes what each weighs, those that are busy. An
-    /// idle one is told when it is used, one that starts when it is.
-    fn weighed(&self, state: &mut State, now: Mono) -> Option<Vec<Arc<Cell>>> {
-        if !state.crowd.note(state.needed(), crowd::second(now)) {
-            return None;
-        }
-        let halvings = state.crowd.halvings();
-        self.pool.halvings.store(halvings, Ordering::Relaxed);
-        let busy = state.seats.values().filter(|seat| seat.busy > 0);
-        Some(busy.map(|seat| seat.cell.clone()).collect())
-    }
-
-    fn weigh_all(&self, node: &Node, cells: Vec<Arc<Cell>>) {
-        for cell in cells {
-            self.weigh_one(node, &cell);
-        }
-    }
-
-    /// Tells an instance what it weighs, unless it knows.
-    fn weigh_one(&self, node: &Node, cell: &Cell) {
-        let halvings = self.pool.halvings.load(Ordering::Relaxed);
-        if cell.halvings.load(Ordering::Relaxed) != halvings
-            && cell.halvings.swap(halvings, Ordering::Relaxed) != halvings
-        {
-            let whole = node.parts.config.cpu.share(self.spec.memory).weight;
-            cell.instance.weigh(weight_of(whole, halvings));
-        }
-    }
-
-    /// How often the weight of an instance is halved that starts now.
-    pub(crate) fn halvings(&self) -> u8 {
-        self.pool.halvings.load(Ordering::Relaxed)
     }
 
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.
@@ -542,6 +535,7 @@ impl Revision {
             seat.idle_since = now;
             state.in_use -= 1;
             state.note(node.seconds(now));
+            state.leave_if_unneeded();
             if state.retired || cell.is_worn(now) {
                 let ended = state.remove(cell.id);
                 drop(guard);

@@ -1,4 +1,5 @@
-//! What instances weigh against each other: a function's, together, about as much as one.
+//! What instances weigh against each other: a function's, together, about as much as one, and so
+//! do the functions of a tenant.
 
 use crate::support::*;
 
@@ -110,5 +111,71 @@ async fn who_was_starting_while_the_crowd_grew_weighs_as_the_crowd() {
     for call in others.into_iter().chain([first]) {
         call.await.unwrap().unwrap();
     }
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_functions_weigh_as_much_as_one_and_one_of_them_alone_again() {
+    let sim = Sim::new().await;
+    let names = ["f", "g", "h", "k"];
+    for name in names.into_iter().chain(["222222222222/other"]) {
+        sim.deploy(name, |_| {}).await;
+    }
+    sim.call("222222222222/other", "still").await.unwrap();
+    let whole = weights(&sim, "still")[0];
+
+    let mut busy: Vec<_> = names
+        .map(|name| {
+            (
+                name,
+                if name == "f" {
+                    "sleep 2500"
+                } else {
+                    "sleep 2600"
+                },
+            )
+        })
+        .map(|(name, event)| sim.spawn(0, sim.event(name, event)))
+        .into();
+    // Of one function more than one: those weigh as a crowd of their own as well.
+    busy.extend((0..3).map(|_| sim.spawn(1, sim.event("f", "sleep 2500"))));
+    sim.sleep(500).await;
+    assert_eq!(weights(&sim, "sleep 2500"), vec![whole / 16; 4]);
+    assert_eq!(weights(&sim, "sleep 2600"), vec![whole / 4; 3]);
+    sim.call("222222222222/other", "beside").await.unwrap();
+    assert_eq!(weights(&sim, "beside"), [whole], "and nobody else's");
+    for call in busy {
+        call.await.unwrap().unwrap();
+    }
+    sim.call("g", "soon").await.unwrap();
+    assert_eq!(weights(&sim, "soon"), [whole / 4]);
+    sim.sleep(3000).await;
+    sim.call("g", "later").await.unwrap();
+    assert_eq!(weights(&sim, "later"), [whole]);
+    sim.ends_clean().await;
+}
+
+/// Calls that have ended or given up are not needed any more; no further call says so.
+#[tokio::test(start_paused = true)]
+async fn who_runs_on_gets_back_what_the_tenants_others_had() {
+    let sim = Sim::new().await;
+    for name in ["f", "g", "h", "k"] {
+        sim.deploy(name, |record| record.head.timeout_s = 60).await;
+    }
+    let lasts = sim.spawn(0, sim.event("f", "sleep 20000"));
+    sim.sleep(500).await;
+    let whole = weights(&sim, "sleep 20000")[0];
+    let ends = sim.spawn(1, sim.event("g", "sleep 700"));
+    let given_up = sim.spawn(1, sim.event("h", "sleep 10000"));
+    let dies = sim.spawn(0, sim.event("k", "exit 1"));
+    sim.sleep(5).await;
+    assert_eq!(weights(&sim, "sleep 20000"), [whole / 4]);
+    sim.sleep(500).await;
+    given_up.abort();
+    ends.await.unwrap().unwrap();
+    dies.await.unwrap().unwrap();
+    sim.sleep(3100).await;
+    assert_eq!(weights(&sim, "sleep 20000"), [whole]);
+    lasts.await.unwrap().unwrap();
     sim.ends_clean().await;
 }

@@ -6,7 +6,7 @@
 //! it is halved with every doubling of the instances that it needs at once, and given back when they
 //! have been fewer for a while: with the next call, or by the keeper. What it refuses: to count time.
 //! Nobody is held back while there is a core to spare; weights matter between those who want the
-//! same one.
+//! same one. What a function weighs is its tenant's in turn, by the same rule: `tenants`.
 //!
 //! Powers of two keep the writing rare: an instance is told about as often as the crowd doubles.
 
@@ -35,6 +35,11 @@ impl Crowd {
     /// How often the weight of each is halved.
     pub(crate) fn halvings(self) -> u8 {
         self.halvings
+    }
+
+    /// The most that were needed at once in the second that was seen last.
+    pub(crate) fn most(self) -> usize {
+        self.most
     }
 
     /// When to count again, as long as it weighs less than one alone: it may have shrunk by then.

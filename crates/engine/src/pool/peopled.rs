@@ -5,7 +5,10 @@
 //! leaves it when somebody looks and finds none: to enter and to leave costs an invocation nothing.
 
 use crate::route::Revision;
-use freehold_domain::{ids::InstanceId, time::Mono};
+use freehold_domain::{
+    ids::{InstanceId, TenantId},
+    time::Mono,
+};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
@@ -37,6 +40,14 @@ impl Peopled {
             }
         }
         list.push(Arc::downgrade(revision));
+    }
+
+    /// Those of a tenant.
+    pub(super) fn of(&self, tenant: &TenantId) -> Vec<Arc<Revision>> {
+        let list = self.list.lock();
+        let all = list.iter().filter_map(Weak::upgrade);
+        all.filter(|revision| revision.function.tenant == *tenant)
+            .collect()
     }
 
     /// The instance that has idled longest, of whichever function; none of a minimum.

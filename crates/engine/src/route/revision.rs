@@ -87,7 +87,8 @@ impl Revision {
         };
         let expected = expected.min(spec.memory.bytes());
         let keep = Keep::new(parts.config.keep);
-        let pool = Pool::new(parts.cores, slots, expected, keep);
+        let tenant = node.tenants.of(&function.tenant);
+        let pool = Pool::new(parts.cores, slots, expected, keep, tenant);
         Ok(Self {
             function: function.clone(),
             executed,

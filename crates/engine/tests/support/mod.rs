@@ -49,9 +49,14 @@ pub fn tenant() -> TenantId {
 pub fn region() -> Region {
     "us-east-1".parse().unwrap()
 }
+/// A function of `tenant()`, or of another one: `222222222222/name`.
 pub fn function(name: &str) -> FunctionRef {
+    let (tenant, name) = match name.split_once('/') {
+        Some((other, name)) => (other.parse().unwrap(), name),
+        None => (tenant(), name),
+    };
     FunctionRef {
-        tenant: tenant(),
+        tenant,
         region: region(),
         name: name.parse().unwrap(),
     }
