@@ -1,8 +1,10 @@
 """Each isolation step left out in turn: the escape list must notice, or nothing may start.
 
-Runs the custom probe in sandboxes of the crate itself, and the one in Python in instances thawed from
-an image of it, built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount namespaces, since a sandbox without its
-own would work on the machine's.
+Runs the custom probe in sandboxes of the crate itself, which are parked before it is executed there,
+and the one in Python in instances that are thawed from an image of it, and in those that were booted
+before they had a package. All walls stand before the first instruction of either: a function's init is
+behind the same ones as its events, which `escape_test.py` shows from inside. Built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount
+namespaces, since a sandbox without its own would work on the machine's.
 """
 
 import json
@@ -53,7 +55,15 @@ UNSEEN = {
     "not_dumpable": "exec undoes it: it guards the parked process, which runs no tenant code",
 }
 
-KINDS = pytest.mark.parametrize("kind", ["executed", "thawed"])
+# The probe of each kind, and what the Python that runs it does first.
+PROBES = {"executed": ("custom", None), "thawed": ("python", ["/var/task/probe.py", "--thawed"]),
+          "booted": ("python", ["-c", """
+import os, runpy
+os.write(3, b"waits")
+os.read(3, 1)
+runpy.run_path("/var/task/probe.py", run_name="__main__")
+"""])}
+KINDS = pytest.mark.parametrize("kind", PROBES)
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes of this test need root")
 
 
@@ -75,7 +85,7 @@ def listed():
     with hostile_host() as host:
         yield {(kind, is_whole): EscapeList(probe, **host, host_name=HOST_NAME,
                                             only=(lambda _: True) if is_whole else takes_no_time)
-               for kind, probe in (("executed", "custom"), ("thawed", "python"))
+               for kind, (probe, _) in PROBES.items()
                for is_whole in (True, False)}
 
 
@@ -102,13 +112,13 @@ def run(program, listed, probe):
             pytest.skip("start images need x86-64")
         if (kind, step) not in found:
             lines = listed[kind, step == "join_cgroups"]
-            found[kind, step] = _run(program, lines, probe if kind == "executed" else None, step)
+            found[kind, step] = _run(program, lines, kind, probe, step)
         return found[kind, step]
 
     return once
 
 
-def _run(program, listed, probe, step):
+def _run(program, listed, kind, probe, step):
     with tempfile.TemporaryDirectory(prefix="freehold-escape-", dir="/var/tmp") as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
@@ -116,9 +126,11 @@ def _run(program, listed, probe, step):
             (folder / "tree" / inside).mkdir(parents=True)
         (folder / "tree/etc/passwd").write_text("root:x:0:0::/:/\n")
         (folder / "package").mkdir()
-        if probe is None:
+        _, arguments = PROBES[kind]
+        if arguments:
             shutil.copy(FOLDER / "probe.py", folder / "package")
-            (folder / "thawed.json").write_text(json.dumps(_python_in(folder / "tree")))
+            command = _python_in(folder / "tree", arguments)
+            (folder / f"{kind}.json").write_text(json.dumps(command))
         else:
             shutil.copy(probe, folder / "package" / "bootstrap")
         (folder / "package/lines.tsv").write_text(listed.rendered())
@@ -135,7 +147,7 @@ def _run(program, listed, probe, step):
         return listed.failures(seen) + renamed
 
 
-def _python_in(tree):
+def _python_in(tree, arguments):
     """The command of a probe that waits to be thawed, and the mounts that the machine's Python needs."""
     mounts = [["/usr", "/usr"]]
     for name in ("bin", "lib", "lib64"):
@@ -147,7 +159,7 @@ def _python_in(tree):
             mounts.append([str(folder), f"/{name}"])
     if not pathlib.Path("/usr/bin/python3").exists():
         pytest.skip("no Python of the machine's own: another's folder would be seen inside")
-    return [["/usr/bin/python3", "-E", "-S", "/var/task/probe.py", "--thawed"], mounts]
+    return [["/usr/bin/python3", "-E", "-S", *arguments], mounts]
 
 
 def test_every_step_is_accounted_for(program):

@@ -6,13 +6,15 @@
 //! `FOLDER` belongs to root and holds `tree` (an empty root) and `package` (`bootstrap` and
 //! `lines.tsv`). With `thawed.json`, a command and the mounts of its tree, that is executed instead, an
 //! image is taken of it once it has said a word through its line, and both sandboxes are thawed from
-//! that; they go on when they are told. The probe's lines come out on standard output, as they are.
+//! that; they go on when they are told. With `booted.json` such a command is executed twice before it
+//! has a package: once it has said its word it becomes a function's, and is told to go on. The probe's
+//! lines come out on standard output, as they are.
 //! Leaving a step out needs the feature `mutation`, which the shipped binary never has.
 
 use freehold_domain::{
     BoxFuture,
     ids::{CoreId, Digest, InstanceId, Mebibytes},
-    ports::{Clock, CpuShare, Instance, InstanceSpec, SandboxDriver, StartImage},
+    ports::{Clock, CpuShare, Instance, InstanceSpec, SandboxDriver, Specialisation, StartImage},
     runtime::{RuntimeFamily, RuntimeRow},
     time::{Mono, Wall},
 };
@@ -39,6 +41,14 @@ const INSTANCES: [&str; 2] = [
 ];
 const O_PATH: i32 = 0o10000000;
 
+/// How the probe comes up, always in a sandbox that was parked before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Executed,
+    Thawed,
+    Booted,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("escape FOLDER [STEP]")?);
@@ -52,12 +62,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(step) = arguments.next() {
         leave_out(&step)?;
     }
-    let (family, argv, mounts) = match std::fs::read(folder.join("thawed.json")) {
-        Ok(text) => {
-            let (argv, mounts) = serde_json::from_slice(&text)?;
-            (RuntimeFamily::Python, argv, mounts)
+    let waits = [("thawed.json", Way::Thawed), ("booted.json", Way::Booted)];
+    let waits = waits.map(|(name, way)| (std::fs::read(folder.join(name)), way));
+    let found = waits.into_iter().find(|(text, _)| text.is_ok());
+    let (way, family, argv, mounts) = match found {
+        Some((text, way)) => {
+            let (argv, mounts) = serde_json::from_slice(&text?)?;
+            (way, RuntimeFamily::Python, argv, mounts)
         }
-        Err(_) => (
+        None => (
+            Way::Executed,
             RuntimeFamily::Provided,
             vec!["/var/task/bootstrap".to_owned()],
             Vec::new(),
@@ -86,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let seen = runtime.block_on(probe(handle, &folder.join("package"), family))?;
+    let seen = runtime.block_on(probe(handle, &folder.join("package"), way))?;
     print!("{seen}");
     Ok(())
 }
@@ -109,7 +123,7 @@ fn leave_out(_: &str) -> Result<(), Box<dyn Error>> {
 async fn probe(
     handle: SupervisorHandle,
     package: &Path,
-    family: RuntimeFamily,
+    way: Way,
 ) -> Result<String, Box<dyn Error>> {
     let clock = Arc::new(MonotonicClock(Instant::now()));
     let pool = SandboxPool::connect(handle, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -118,12 +132,12 @@ async fn probe(
         .read(true)
         .custom_flags(O_PATH)
         .open(package)?;
-    let package = Arc::new(package.into());
+    let package: Arc<OwnedFd> = Arc::new(package.into());
     let mut spec = InstanceSpec {
         instance: serde_json::from_str::<InstanceId>(INSTANCES[0])?,
         core: CoreId(0),
         runtime: 1,
-        package: Some(package),
+        package: (way != Way::Booted).then(|| Arc::clone(&package)),
         image: None,
         args: Vec::new(),
         env: Vec::new(),
@@ -136,14 +150,18 @@ async fn probe(
             quota_us: None,
         },
     };
-    if family == RuntimeFamily::Python {
+    if way == Way::Thawed {
         spec.image = Some(image(&pool, &*clock, spec.clone()).await?);
     }
     let mut seen = Ok(String::new());
     for instance in INSTANCES {
         spec.instance = serde_json::from_str::<InstanceId>(instance)?;
         seen = match pool.start(spec.clone(), clock.now() + PATIENCE).await {
-            Ok(instance) => tokio::time::timeout(PATIENCE, output(instance)).await?,
+            Ok(instance) => {
+                let until = clock.now() + PATIENCE;
+                let to = (way == Way::Booted).then(|| becoming(&spec, Arc::clone(&package)));
+                tokio::time::timeout(PATIENCE, output(instance, to, until)).await?
+            }
             Err(refused) => Err(refused.into()),
         };
         if seen.is_err() {
@@ -187,13 +205,33 @@ fn line_of(frames: Option<OwnedFd>) -> Result<UnixStream, Box<dyn Error>> {
     Ok(UnixStream::from_std(line)?)
 }
 
-async fn output(instance: Arc<dyn Instance>) -> Result<String, Box<dyn Error>> {
+/// What a booted one becomes.
+fn becoming(spec: &InstanceSpec, package: Arc<OwnedFd>) -> Specialisation {
+    Specialisation {
+        package,
+        memory: spec.memory,
+        tmp: spec.tmp,
+        pids: spec.pids,
+        cpu: spec.cpu,
+    }
+}
+
+async fn output(
+    instance: Arc<dyn Instance>,
+    becomes: Option<Specialisation>,
+    until: Mono,
+) -> Result<String, Box<dyn Error>> {
     let io = instance
         .take_io()
         .ok_or("an instance has its descriptors")?;
     // Whoever waits for it goes on; whoever does not, does not look.
     if io.frames.is_some() {
-        line_of(io.frames)?.write_all(b"!").await?;
+        let mut line = line_of(io.frames)?;
+        if let Some(to) = becomes {
+            line.read_exact(&mut [0]).await?;
+            instance.specialise(to, until).await?;
+        }
+        line.write_all(b"!").await?;
     }
     let mut stdout = tokio::net::unix::pipe::Receiver::from_owned_fd(io.stdout)?;
     let mut stderr = tokio::net::unix::pipe::Receiver::from_owned_fd(io.stderr)?;
