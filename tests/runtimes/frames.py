@@ -9,9 +9,11 @@ import socket
 import struct
 import threading
 
-GREET, BEGIN, EVENT, REHEARSE, PREPARE, RESUME = range(1, 7)
+GREET, BEGIN, EVENT, REHEARSE, PREPARE, RESUME, TRY = range(1, 8)
 HELLO, READY, INIT_ERROR, ANSWER, ERROR, PIECE, END, REHEARSED, PREPARED, UNFIT = range(1, 11)
 LAST, MORE = 1, 2
+# Of a ready.
+LIBRARIES, TRIES = 1, 2
 
 
 class Frames(object):
@@ -85,19 +87,8 @@ class Frames(object):
             headers, body = item
             self.answered.wait()
             self.answered.clear()
-            arn = headers["Lambda-Runtime-Invoked-Function-Arn"].encode()
-            trace = headers["Lambda-Runtime-Trace-Id"].encode()
-            context = headers.get("Lambda-Runtime-Client-Context", "").encode()
-            fixed = struct.pack(
-                "<36sQHHI",
-                headers["Lambda-Runtime-Aws-Request-Id"].encode(),
-                int(headers["Lambda-Runtime-Deadline-Ms"]),
-                len(arn),
-                len(trace),
-                len(context),
-            )
             try:
-                self.say(EVENT, fixed + arn + trace + context + body)
+                self.say(EVENT, event(headers, body))
             except OSError:
                 return
 
@@ -164,3 +155,19 @@ class Frames(object):
 def error_answer(path, error_type, body):
     headers = {"Lambda-Runtime-Function-Error-Type": error_type.decode()}
     return {"path": path, "headers": headers, "body": body, "trailers": {}}
+
+
+def event(headers, body):
+    """What follows the head of an event."""
+    arn = headers["Lambda-Runtime-Invoked-Function-Arn"].encode()
+    trace = headers["Lambda-Runtime-Trace-Id"].encode()
+    context = headers.get("Lambda-Runtime-Client-Context", "").encode()
+    fixed = struct.pack(
+        "<36sQHHI",
+        headers["Lambda-Runtime-Aws-Request-Id"].encode(),
+        int(headers["Lambda-Runtime-Deadline-Ms"]),
+        len(arn),
+        len(trace),
+        len(context),
+    )
+    return fixed + arn + trace + context + body

@@ -118,6 +118,52 @@ def test_a_rehearsal_leaves_nothing_that_a_function_sees(python):
         assert rehearsed[:1] + rehearsed[2:3] + rehearsed[4:] == plain[:1] + plain[2:3] + plain[4:]
 
 
+OURS = {
+    "Lambda-Runtime-Aws-Request-Id": "00000000-0000-4000-8000-000000000000",
+    "Lambda-Runtime-Deadline-Ms": "0",
+    "Lambda-Runtime-Invoked-Function-Arn": "arn",
+    "Lambda-Runtime-Trace-Id": "Root=ours",
+}
+
+
+def test_an_event_of_the_platforms_is_answered_and_the_function_does_not_hear_of_it(python):
+    app = (
+        "import logging, os, sys\n"
+        "CALLS, ASKED = [], []\n"
+        "class Finder(object):\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        ASKED.append(name)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "def handler(e, c):\n"
+        "    CALLS.append(c.aws_request_id)\n"
+        "    return [CALLS, ASKED, sorted(os.environ), sorted(sys.modules),\n"
+        "            'ours' in os.popen('env').read() or 'ours' in os.environ['_X_AMZN_TRACE_ID']]\n"
+    )
+    seen = []
+    for is_ahead in (True, False):
+        for times in (0, 1, 3):
+            with Booted(python, environ=None if is_ahead else {"_HANDLER": "app.handler"}, stdout=subprocess.PIPE) as b:
+                if is_ahead:
+                    assert b.ask(frames.GREET) == HELLO
+                b.package(app=app)
+                assert b.tell(frames.BEGIN) == READY
+                assert b.flags == frames.TRIES
+                for _ in range(times):
+                    b.line.say(frames.TRY, frames.event(OURS, b'{"a": [1, 2.5, null, "\\u00e9"]}'))
+                    kind, text, rest = b.heard()
+                    assert (kind, b.flags, rest[:36].decode()) == (frames.ANSWER, 0, OURS["Lambda-Runtime-Aws-Request-Id"])
+                    assert json.loads(rest[36 + text :].decode()) == {"a": [1, 2.5, None, "\u00e9"]}
+                answer = b.call(7)
+                assert answer[0] == ["00000000-0000-4000-8000-000000000007"]
+                assert answer[4] is False
+                seen.append((is_ahead, answer))
+                b.process.kill()
+                assert b.process.stdout.read() == b""
+    for is_ahead, answer in seen:
+        assert answer == next(first for ahead, first in seen if ahead == is_ahead)
+
+
 def test_what_is_made_after_an_image_was_prepared_lies_side_by_side(python):
     # Sizes for which an interpreter that has just imported its modules has holes.
     app = (
@@ -204,13 +250,13 @@ def test_who_imports_the_runtimes_libraries_says_so(python, ahead, tmp_path):
             b.package(app=("import searches\n" if "searches.py" in files else "") + USES)
             write(b.folder.name, files)
             assert b.tell(frames.BEGIN, X="told") == READY
-            assert b.flags == uses, files
+            assert b.flags == frames.TRIES | uses, files
             assert b.call(1)[0] == ("mine" if "botocore/__init__.py" in files else "sdk")
         with Booted(python, environ) as b:
             b.package(app="def handler(e, c): pass")
             assert b.tell(frames.BEGIN) == READY
             # One that was booted with them cannot tell that it would not have imported them.
-            assert b.flags == (1 if ahead == "libraries" else 0)
+            assert b.flags == frames.TRIES | (1 if ahead == "libraries" else 0)
 
 
 def test_libraries_imported_ahead_are_those_that_a_plain_start_would_have(python, tmp_path):
@@ -227,7 +273,7 @@ def test_libraries_imported_ahead_are_those_that_a_plain_start_would_have(python
             b.package(app=USES)
             write(b.folder.name, files)
             assert b.tell(frames.BEGIN, X="told") == READY
-            assert b.flags == uses, files
+            assert b.flags == frames.TRIES | uses, files
             assert b.call(1) == answer
 
 

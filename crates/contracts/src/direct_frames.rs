@@ -8,6 +8,7 @@
 //!       ▼
 //!   ready | init error ─▶ ends
 //!       │ event ─▶ answer | error    one at a time; the next event may lie in the socket already
+//!       │ try ─▶ answer              an event of ours, in an instance that waits for its first
 //!       │ prepare ─▶ prepared | unfit | init error
 //!       ▼
 //!   (start image) ──resume─▶ ready | init error
@@ -26,7 +27,7 @@ mod line;
 pub use codec::FrameLimits;
 
 use crate::lambda_runtime::{LambdaRuntime, RuntimeLimits};
-use codec::{Frame, Word};
+use codec::{Frame, To, Word};
 use freehold_domain::{
     BoxFuture,
     body::Body,
@@ -132,6 +133,7 @@ fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
     Ok(FramesLine {
         line,
         uses_libraries: AtomicBool::new(false),
+        tries: AtomicBool::new(false),
     })
 }
 
@@ -169,6 +171,7 @@ fn init_failed(error_type: Option<String>, body: bytes::Bytes) -> OpenError {
 struct FramesLine {
     line: Line,
     uses_libraries: AtomicBool,
+    tries: AtomicBool,
 }
 
 impl FramesLine {
@@ -179,8 +182,10 @@ impl FramesLine {
             Ok(Frame::Ready {
                 version,
                 uses_libraries,
+                tries,
             }) => {
                 self.uses_libraries.store(uses_libraries, Ordering::Relaxed);
+                self.tries.store(tries, Ordering::Relaxed);
                 check_version(version)
             }
             Ok(Frame::InitError { error_type, body }) => Err(init_failed(error_type, body)),
@@ -202,6 +207,24 @@ impl FramesLine {
     ) -> Result<Arc<dyn Link>, OpenError> {
         self.tell(opening, again).await?;
         Ok(Arc::new(*self) as Arc<dyn Link>)
+    }
+
+    /// Hands an event over, and waits for what is answered.
+    async fn exchange(&self, to: To, mut call: GuestCall) -> Result<Answered, LinkError> {
+        let id = codec::id_of(call.id);
+        let body = std::mem::replace(&mut call.body, Body::empty());
+        // The pipeline has checked the size; a runtime is given an event as a whole.
+        let (body, _) = body
+            .collect(u64::MAX)
+            .await
+            .map_err(|error| LinkError::Broken {
+                reason: format!("the event could not be read: {error}"),
+            })?;
+        let head = codec::event(to, &id, &call, body.len()).ok_or_else(|| LinkError::Broken {
+            reason: "the event does not fit into a frame".to_owned(),
+        })?;
+        let waiting: Waiting<'_> = self.line.offer(id, head, body)?;
+        poll_fn(|cx| waiting.poll_answer(cx)).await
     }
 
     /// Asks for what an image needs. Nobody may be waiting for an answer.
@@ -266,6 +289,23 @@ impl Link for FramesLine {
             .then(|| Box::pin(poll_fn(|cx| self.line.poll_takes_events(cx))) as BoxFuture<'_, ()>)
     }
 
+    fn rehearse(&self, call: GuestCall) -> Option<BoxFuture<'_, Result<(), LinkError>>> {
+        if !self.tries.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(Box::pin(async move {
+            match self.exchange(To::Runtime, call).await? {
+                Answered::Response { .. } => Ok(()),
+                Answered::Error { error_type, .. } => {
+                    let error_type = error_type.unwrap_or_default();
+                    Err(LinkError::Broken {
+                        reason: format!("an event of ours ended in an error {error_type}"),
+                    })
+                }
+            }
+        }))
+    }
+
     fn prepare_image(&self) -> BoxFuture<'_, Result<(), OpenError>> {
         Box::pin(self.prepare())
     }
@@ -276,21 +316,7 @@ impl Link for FramesLine {
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
-            let id = codec::id_of(call.id);
-            let mut call = call;
-            let body = std::mem::replace(&mut call.body, Body::empty());
-            // The pipeline has checked the size; a runtime is given an event as a whole.
-            let (body, _) = body
-                .collect(u64::MAX)
-                .await
-                .map_err(|error| LinkError::Broken {
-                    reason: format!("the event could not be read: {error}"),
-                })?;
-            let head = codec::event(&id, &call, body.len()).ok_or_else(|| LinkError::Broken {
-                reason: "the event does not fit into a frame".to_owned(),
-            })?;
-            let waiting: Waiting<'_> = self.line.offer(id, head, body)?;
-            match poll_fn(|cx| waiting.poll_answer(cx)).await? {
+            match self.exchange(To::Function, call).await? {
                 Answered::Response { content_type, body } => Ok(GuestAnswer::Response {
                     content_type,
                     body: Body::full(body),

@@ -9,11 +9,11 @@ from _struct import Struct
 
 VERSION = 1
 
-GREET, BEGIN, EVENT, REHEARSE, PREPARE, RESUME = 1, 2, 3, 4, 5, 6
+GREET, BEGIN, EVENT, REHEARSE, PREPARE, RESUME, TRY = 1, 2, 3, 4, 5, 6, 7
 _HELLO, _READY, _INIT_ERROR, _ANSWER, _ERROR = 1, 2, 3, 4, 5
 _REHEARSED, _PREPARED, _UNFIT = 8, 9, 10
-# Of a ready: init has imported the libraries that the runtime brings.
-_LIBRARIES = 1
+# Of a ready: init has imported the libraries that the runtime brings; a try is answered.
+_LIBRARIES, _TRIES = 1, 2
 
 _HEAD = Struct("<IBBH")
 _EVENT = Struct("<36sQHHI")
@@ -117,7 +117,8 @@ class Line(object):
         self._send(_HEAD.pack(0, _HELLO, 0, VERSION))
 
     def ready(self, uses_libraries=False):
-        self._send(_HEAD.pack(0, _READY, _LIBRARIES if uses_libraries else 0, VERSION))
+        flags = _TRIES | _LIBRARIES if uses_libraries else _TRIES
+        self._send(_HEAD.pack(0, _READY, flags, VERSION))
 
     def rehearsed(self):
         self._send(_HEAD.pack(0, _REHEARSED, 0, 0))

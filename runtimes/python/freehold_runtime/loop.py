@@ -4,6 +4,7 @@
     greet ─▶ hello   (booted ahead only)
     begin ─▶ load handler ─▶ ready             load handler ─▶ GET next
                   └fault──▶ init error, exit 1       └fault──▶ POST init/error, exit 1
+    try ─▶ answer     (made ahead only)
     event ─▶ handler ─▶ answer | error         handler ─▶ POST response | error ─▶ GET next
 
 `SystemExit` and other non-`Exception`s are let through: the process ends and the platform reports
@@ -105,8 +106,10 @@ def rehearse_for_image():
 
 
 def between_events(frames, line, kind, data):
-    """What is asked of a process around a start image, and of one that is booted ahead."""
-    if kind == frames.GREET:
+    """What is asked of a process around a start image, and of one that was started ahead."""
+    if kind == frames.TRY:
+        try_out(line, data)
+    elif kind == frames.GREET:
         line.hello()
     elif kind == frames.REHEARSE:
         from . import rehearsal
@@ -139,6 +142,19 @@ def between_events(frames, line, kind, data):
         line.ready()
     else:
         raise frames.LineGone("the host sent a frame of kind %d" % kind)
+
+
+def try_out(line, data):
+    """An event of the platform's, in an instance that waits for its first: all of the way but the
+    function, so that the pages that it takes are this process's own by then. Imports nothing: a
+    function may have put finders of its own in the way of an import."""
+    serve(line, answer_back, *line.event(data))
+    logs.set_request(None, None)
+    set_trace_header(None)
+
+
+def answer_back(event, _context):
+    return event
 
 
 def run_hooks(line, run, error_type, exit_code):

@@ -14,13 +14,14 @@
 //! 4 rehearse                                  6 piece      more of a streamed answer
 //! 5 prepare                                   7 end        of a streamed answer
 //! 6 resume   as begin                         8 rehearsed
-//!                                             9 prepared
+//! 7 try      as event                         9 prepared
 //!                                            10 unfit      why no image can be taken
 //! ```
 //!
 //! Flags of an answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow. Of a
-//! ready: 1, init has imported the libraries that the runtime brings. Of a rehearse: 1, briefly; of a
-//! rehearsed: 1, it was no more than that.
+//! ready: 1, init has imported the libraries that the runtime brings; 2, it answers a try by itself, as
+//! if a function had, and the function does not hear of it. Of a rehearse: 1, briefly; of a rehearsed: 1,
+//! it was no more than that.
 
 use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context, text};
 use bytes::{Buf, Bytes, BytesMut};
@@ -52,6 +53,7 @@ const EVENT: u8 = 3;
 const REHEARSE: u8 = 4;
 const PREPARE: u8 = 5;
 const RESUME: u8 = 6;
+const TRY: u8 = 7;
 
 const HELLO: u8 = 1;
 const READY: u8 = 2;
@@ -67,6 +69,7 @@ const UNFIT: u8 = 10;
 const LAST: u8 = 1;
 const MORE: u8 = 2;
 const LIBRARIES: u8 = 1;
+const TRIES: u8 = 2;
 const BRIEFLY: u8 = 1;
 
 /// A frame without a body of its own, as the host sends it.
@@ -124,11 +127,23 @@ pub(super) fn id_of(id: InvocationId) -> Id {
     bytes
 }
 
+/// Whose an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    Function,
+    /// The runtime alone, which answers it.
+    Runtime,
+}
+
 /// Everything of an event before its body; nothing when a frame cannot hold that many bytes.
-pub(super) fn event(id: &Id, call: &GuestCall, body_bytes: usize) -> Option<Bytes> {
+pub(super) fn event(to: To, id: &Id, call: &GuestCall, body_bytes: usize) -> Option<Bytes> {
     const FIXED: usize = ID + 8 + 2 + 2 + 4;
     let mut frame = Vec::with_capacity(256);
-    frame.extend_from_slice(&head(0, EVENT));
+    let kind = match to {
+        To::Function => EVENT,
+        To::Runtime => TRY,
+    };
+    frame.extend_from_slice(&head(0, kind));
     frame.extend_from_slice(id);
     frame.extend_from_slice(&call.deadline.millis().to_le_bytes());
     frame.extend_from_slice(&[0; 8]);
@@ -172,6 +187,7 @@ pub(super) enum Frame {
     Ready {
         version: u16,
         uses_libraries: bool,
+        tries: bool,
     },
     InitError {
         error_type: Option<String>,
@@ -252,7 +268,7 @@ impl Head {
         let text = usize::from(self.text);
         let (fixed, limit, flags) = match self.kind {
             HELLO => (0, 0, 0),
-            READY => (0, 0, LIBRARIES),
+            READY => (0, 0, LIBRARIES | TRIES),
             INIT_ERROR => (text, limits.error_bytes, 0),
             ANSWER => (ID + text, limits.answer_bytes, LAST | MORE),
             ERROR => (ID + text, limits.error_bytes, LAST),
@@ -384,6 +400,7 @@ fn whole(head: Head, mut rest: Bytes, fixed: usize) -> Frame {
         READY => Frame::Ready {
             version: head.text,
             uses_libraries: head.flags & LIBRARIES != 0,
+            tries: head.flags & TRIES != 0,
         },
         INIT_ERROR => Frame::InitError {
             error_type: text(&front),
@@ -479,7 +496,7 @@ mod tests {
     fn frames_are_read_however_they_are_cut() {
         let bytes = [
             frame(HELLO, 0, 1, &[]),
-            frame(READY, LIBRARIES, 1, &[]),
+            frame(READY, TRIES | LIBRARIES, 1, &[]),
             frame(INIT_ERROR, 0, 4, &[b"Oops", b"{}"]),
             frame(ANSWER, MORE, 1, &[&ID_A, b"t", b"answer"]),
             frame(PIECE, 0, 0, &[b"more"]),
@@ -494,7 +511,8 @@ mod tests {
             whole[1],
             Frame::Ready {
                 version: 1,
-                uses_libraries: true
+                uses_libraries: true,
+                tries: true
             }
         );
         assert_eq!(
@@ -562,7 +580,7 @@ mod tests {
         check(&frame(11, 0, 0, &[]), "no frame has kind 11");
         check(&frame(HELLO, 0, 1, &[b"x"]), "announced 1 bytes");
         check(&frame(END, MORE, 0, &[]), "no flags 0x2");
-        check(&frame(READY, 2, 1, &[]), "no flags 0x2");
+        check(&frame(READY, 4, 1, &[]), "no flags 0x4");
         check(&frame(PIECE, 0, 3, &[b"xyz"]), "has no text");
         check(&frame(ANSWER, 0, 0, &[&ID_A[..35]]), "ends inside");
         check(&frame(ANSWER, 0, 2, &[&ID_A, b"x"]), "ends inside");

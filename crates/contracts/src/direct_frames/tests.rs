@@ -467,3 +467,63 @@ async fn a_wrapped_runtime_is_spoken_to_over_the_public_api() {
     assert!(link.until_ready().is_none());
     drop((dialing.await.unwrap(), guest));
 }
+
+/// A line whose runtime is ready and said so with these flags, and its guest.
+async fn opened_with(flags: u8) -> (Arc<dyn Link>, Guest) {
+    let (mut guest, wires) = wires();
+    guest.say(READY, flags, 1, &[]).await;
+    let link = contract().open(wires, opening(&[])).await.unwrap();
+    assert_eq!(guest.read().await.0, 2);
+    (link, guest)
+}
+
+#[tokio::test]
+async fn an_event_of_ours_is_told_from_the_functions_and_leaves_the_line_as_it_was() {
+    let (link, mut guest) = opened_with(2).await;
+    let rehearsing = {
+        let link = link.clone();
+        tokio::spawn(async move { link.rehearse(call(1, b"{}")).unwrap().await })
+    };
+    let (kind, ours) = guest.read().await;
+    assert_eq!(kind, 7);
+    guest.answers(1, b"{}").await;
+    assert_eq!(rehearsing.await.unwrap(), Ok(()));
+    assert!(link.until_ready().is_none());
+
+    let running = handle(&link, call(1, b"{}"));
+    let (kind, event) = guest.read().await;
+    assert_eq!(kind, 3);
+    assert_eq!(ours, event, "but for its kind it is an event");
+    guest.answers(1, b"1").await;
+    assert_eq!(body(running.await.unwrap()).await.1, "1");
+}
+
+#[tokio::test]
+async fn who_cannot_tell_an_event_of_ours_gets_none() {
+    for flags in [0, 1] {
+        let (link, _guest) = opened_with(flags).await;
+        assert!(link.rehearse(call(1, b"{}")).is_none(), "{flags}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_ours_that_ends_in_an_error_or_in_nothing_failed() {
+    let (link, mut guest) = opened_with(2).await;
+    let rehearsal = link.rehearse(call(1, b"{}")).unwrap();
+    let says = async {
+        guest.read().await;
+        guest
+            .say(ERROR, 0, 4, &[id(1).as_bytes(), b"Oops", b"{}"])
+            .await;
+    };
+    let (went, ()) = tokio::join!(rehearsal, says);
+    assert!(matches!(went, Err(LinkError::Broken { reason }) if reason.contains("Oops")));
+
+    let (link, mut guest) = opened_with(2).await;
+    let rehearsal = link.rehearse(call(2, b"{}")).unwrap();
+    let leaves = async move {
+        guest.read().await;
+    };
+    let (went, ()) = tokio::join!(rehearsal, leaves);
+    assert_eq!(went, Err(LinkError::Closed));
+}

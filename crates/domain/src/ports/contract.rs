@@ -147,6 +147,16 @@ pub trait Link: Send + Sync {
         false
     }
 
+    /// Runs an event of ours through the runtime of an instance that waits for its first: all of the
+    /// way that an event takes but the function, so that what it touches is touched before it is
+    /// needed. The function does not hear of it. `None` where the runtime cannot tell one of ours, or
+    /// has nothing to gain: it went through the same in this process before it was anybody's.
+    ///
+    /// The caller keeps the deadline, and uses no instance that fails this.
+    fn rehearse(&self, _call: GuestCall) -> Option<BoxFuture<'_, Result<(), LinkError>>> {
+        None
+    }
+
     /// Makes an initialised instance fit for a start image: the function's hooks before a
     /// snapshot, then as [`Booted::prepare_image`].
     ///
