@@ -21,7 +21,7 @@ pub fn run(smoke: bool, seed: u64) -> Result<(), Failure> {
         "{days} days of arrivals, seed {seed}; memory in hours that an instance was held idle"
     );
     println!(
-        "{:<9} {:>9} {:>5} | {:>8} {:>9} | {:>8} {:>9} {:>8} | {:>7} {:>7} {:>7}",
+        "{:<9} {:>9} {:>5} | {:>8} {:>9} | {:>8} {:>9} {:>8} | {:>7} {:>7} {:>7} | {:>7}",
         "arrivals",
         "functions",
         "calls",
@@ -32,7 +32,8 @@ pub fn run(smoke: bool, seed: u64) -> Result<(), Failure> {
         "starts",
         "cold",
         "memory",
-        "front"
+        "front",
+        "frozen"
     );
     let mut failed = Vec::new();
     for kind in KINDS {
@@ -42,7 +43,7 @@ pub fn run(smoke: bool, seed: u64) -> Result<(), Failure> {
         let front = FRONT.map(|stays| together(&traces, Policy::Fixed(stays)));
         let behind = behind_front(ours, &front);
         println!(
-            "{:<9} {:>9} {:>5} | {:>7.3}% {:>8.1}h | {:>7.3}% {:>8.1}h {:>8} | {:>6.2}x {:>6.2}x {:>6.3}x",
+            "{:<9} {:>9} {:>5} | {:>7.3}% {:>8.1}h | {:>7.3}% {:>8.1}h {:>8} | {:>6.2}x {:>6.2}x {:>6.3}x | {:>6.2}%",
             kind.name(),
             traces.len(),
             short(ours.calls),
@@ -54,6 +55,7 @@ pub fn run(smoke: bool, seed: u64) -> Result<(), Failure> {
             ours.cold_rate() / fixed.cold_rate(),
             ours.idle_seconds / fixed.idle_seconds,
             behind,
+            100.0 * ours.thaw_rate(),
         );
         let holds = match kind {
             Kind::Poisson | Kind::Rare => behind <= 1.05,
@@ -67,6 +69,7 @@ pub fn run(smoke: bool, seed: u64) -> Result<(), Failure> {
         "front: the factor by which some fixed time-out, or a mixture of two, must be worse on"
     );
     println!("both counts to be no better; 1 means that none is better on both");
+    println!("frozen: calls, of those that found an instance, which found it frozen");
     if failed.is_empty() {
         Ok(())
     } else {

@@ -1,7 +1,7 @@
 //! Spares: the first request on an instance that was made ahead of it.
 //!
 //! Every function has one instance ready from its deployment on (`[instances] ready`): started,
-//! initialised, frozen since. Each is called once. A sample is a call that the server itself counts as
+//! initialised, and rehearsed where its runtime can; awake since. Each is called once. A sample is a call that the server itself counts as
 //! the first one of such an instance (`freehold_starts_ahead_used_total`); any other is a failure.
 
 use crate::{
@@ -32,7 +32,7 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let names: Vec<_> = (0..functions).map(|at| format!("ready-{at}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let callees = functions::deploy_as(&server, Language::Python, &names)?;
-    server.until("freehold_instances_frozen", functions).await?;
+    server.until("freehold_rehearsals_total", functions).await?;
     tokio::time::sleep(settled).await;
     let (mut spares, mut echoes) = (Figures::default(), Figures::default());
     for callee in &callees {

@@ -17,6 +17,10 @@
 //! both is followed; without such a one, the fixed time-out is. So a function without a pattern is
 //! kept exactly as long as before, and a wrong guess costs its own bill before it costs anybody.
 //!
+//! What is held waits *awake* or frozen ([`Keep::awake`]): awake around the idle times that were seen
+//! before, whichever plan is followed, and after a use for as long as its level usually idles when it
+//! idles shortly. Memory is not at stake there, so nothing has to be beaten.
+//!
 //! See `docs/decisions/0013-keeping-warm.md`; [`replay`] measures it.
 
 mod day;
@@ -174,8 +178,21 @@ impl Keep {
                 in_use
             };
             target.until = earlier(target.until, until);
+            if held != Held::No {
+                target.until = earlier(target.until, level.awake(now, self.policy).1);
+            }
         }
         target
+    }
+
+    /// Whether an idle instance is to wait awake that is used once so many are needed at once, and
+    /// when that changes, should nothing happen until then. It may as well be frozen where nobody is
+    /// expected, or nobody knows.
+    ///
+    /// Says nothing of memory: short of it nobody is awake.
+    pub fn awake(&self, now: Seconds, level: u32) -> (bool, Option<Seconds>) {
+        let level = self.levels.get(group_of(level.max(1)));
+        level.map_or((false, None), |level| level.awake(now, self.policy))
     }
 
     /// What [`Keep::demand`] said last.

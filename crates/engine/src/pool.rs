@@ -4,7 +4,7 @@
 //!            start                 lease                    idle timeout, eviction,
 //!   (none) ─────────▶ idle ◀──────────────▶ busy            replaced, exited
 //!                      │ ▲  (slots in use)                ─────────▶ (destroyed)
-//!          freeze_after▼ │thaw
+//!          freeze_after▼ │thaw, expected
 //!                     frozen
 //! ```
 //!
@@ -24,6 +24,8 @@ mod launch;
 mod lease;
 mod memory;
 mod peopled;
+mod rehearse;
+mod rest;
 mod snapshots;
 mod starter;
 pub(crate) mod stock;
@@ -42,7 +44,11 @@ pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot
 pub(crate) use starter::FailedInit;
 pub(crate) use tenants::Tenants;
 
-use crate::{keep::Keep, node::Node, route::Revision};
+use crate::{
+    keep::{Keep, Seconds},
+    node::Node,
+    route::Revision,
+};
 use crowd::Crowd;
 use freehold_domain::{
     ids::{CoreId, InstanceId},
@@ -107,6 +113,10 @@ struct State {
     is_tended: bool,
     /// Nothing is made ahead before.
     ahead_after: Mono,
+    /// Nor rehearsed.
+    rehearse_after: Mono,
+    /// Instances, those in use included, of which none is to be frozen: the operator wants them ready.
+    awake: u32,
     /// Slots of an instance, as far as known.
     slots: u16,
     failures: u32,
@@ -120,6 +130,8 @@ struct Seat {
     /// Grows with every use, so that the caretaker sees one that it slept through.
     uses: u64,
     idle_since: Mono,
+    /// The uses after which it was seen to go on by itself: it waits frozen until the next one.
+    restless: Option<u64>,
 }
 
 struct Waiter {
@@ -176,6 +188,18 @@ pub(crate) enum Found {
     },
 }
 
+/// The instance of a pool that would go first; of several pools the least does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OldestIdle {
+    /// Whether it is needed any moment, by its function's history: it waits awake, while there is
+    /// memory.
+    pub(crate) is_expected: bool,
+    pub(crate) since: Mono,
+    pub(crate) id: InstanceId,
+    /// As counted when it was seen; another number says that it was used since.
+    pub(crate) uses: u64,
+}
+
 impl Pool {
     pub(crate) fn new(
         cores: u16,
@@ -199,6 +223,8 @@ impl Pool {
                 keep,
                 is_tended: false,
                 ahead_after: Mono(0),
+                rehearse_after: Mono(0),
+                awake: 0,
                 slots: slots.max(1),
                 failures: 0,
                 backoff_until: Mono(0),
@@ -310,14 +336,23 @@ impl Pool {
         (seat.busy == 0 && seat.uses == uses_seen).then(|| state.remove(id))?
     }
 
-    /// The instance that has been idle longest: since when, and which. None of the minimum.
-    pub(crate) fn oldest_idle(&self) -> Option<(Mono, InstanceId, u64)> {
+    /// The instance that has been idle longest at `now`. None of the minimum.
+    pub(crate) fn oldest_idle(&self, now: Seconds) -> Option<OldestIdle> {
         let state = self.state.lock();
         if state.seats.len() <= self.minimum() as usize {
             return None;
         }
-        let idle = state.seats.iter().filter(|(_, seat)| seat.busy == 0);
-        idle.map(|(id, seat)| (seat.idle_since, *id, seat.uses))
+        let idle = || state.seats.iter().filter(|(_, seat)| seat.busy == 0);
+        // All others are used before it.
+        let level = u32::try_from(state.in_use + idle().count()).unwrap_or(u32::MAX);
+        let (is_expected, _) = state.keep.awake(now, level);
+        idle()
+            .map(|(id, seat)| OldestIdle {
+                is_expected,
+                since: seat.idle_since,
+                id: *id,
+                uses: seat.uses,
+            })
             .min()
     }
 
@@ -532,6 +567,9 @@ impl Revision {
         seat.uses += 1;
         let is_idle = seat.busy == 0;
         if is_idle {
+            if cell.rests.load(Ordering::Relaxed) && cell.rests.swap(false, Ordering::AcqRel) {
+                cell.stirred.notify_one();
+            }
             seat.idle_since = now;
             state.in_use -= 1;
             state.note(node.seconds(now));

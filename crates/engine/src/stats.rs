@@ -28,6 +28,10 @@ pub struct Stats {
     pub starts_ahead: u64,
     /// Of those, instances that an event has found ready.
     pub starts_ahead_used: u64,
+    /// Of those started ahead, instances that ran an event of ours before any of the function's.
+    pub rehearsals: u64,
+    /// Instances that did not come back from it, and were ended.
+    pub rehearsals_failed: u64,
     /// First inits that failed.
     pub init_failures: u64,
     /// Runtimes that broke their contract.
@@ -180,6 +184,8 @@ pub(crate) struct Counters {
     starts: [AtomicU64; KINDS.len()],
     starts_ahead: AtomicU64,
     starts_ahead_used: AtomicU64,
+    rehearsals: AtomicU64,
+    rehearsals_failed: AtomicU64,
     init_failures: AtomicU64,
     contract_breaches: AtomicU64,
     evictions: AtomicU64,
@@ -229,6 +235,12 @@ impl Counters {
     pub(crate) fn ahead_used(&self) {
         add(&self.starts_ahead_used, 1);
     }
+    pub(crate) fn rehearsed(&self) {
+        add(&self.rehearsals, 1);
+    }
+    pub(crate) fn rehearsal_failed(&self) {
+        add(&self.rehearsals_failed, 1);
+    }
     pub(crate) fn init_failed(&self) {
         add(&self.init_failures, 1);
     }
@@ -262,6 +274,8 @@ impl Counters {
             starts: KINDS.into_iter().zip(self.starts.iter().map(get)).collect(),
             starts_ahead: get(&self.starts_ahead),
             starts_ahead_used: get(&self.starts_ahead_used),
+            rehearsals: get(&self.rehearsals),
+            rehearsals_failed: get(&self.rehearsals_failed),
             init_failures: get(&self.init_failures),
             contract_breaches: get(&self.contract_breaches),
             evictions: get(&self.evictions),

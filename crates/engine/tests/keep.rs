@@ -45,3 +45,25 @@ fn without_one_no_worse_than_any_fixed_time_out() {
         }
     }
 }
+
+#[test]
+fn who_is_expected_is_found_awake() {
+    for (kind, found_frozen) in [
+        (Kind::Periodic, 0.1),
+        (Kind::Bursts, 0.1),
+        (Kind::Daily, 0.5),
+    ] {
+        for seed in SEEDS {
+            let traces = kind.traces(seed, DAYS);
+            let ours = together(&traces, Policy::Adaptive);
+            println!("{} {seed}: {}", kind.name(), ours.thaw_rate());
+            assert!(
+                ours.thaw_rate() <= found_frozen,
+                "{} seed {seed}: {ours:?}",
+                kind.name()
+            );
+            let fixed = together(&traces, Policy::Fixed(FIXED));
+            assert!(fixed.thaw_rate() > ours.thaw_rate(), "{fixed:?}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod keep;
 mod keeping;
 mod logs;
 mod outcomes;
+mod rests;
 mod simulator;
 mod snapshots;
 mod starts;

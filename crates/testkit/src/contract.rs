@@ -298,6 +298,27 @@ impl Link for FakeLink {
         })
     }
 
+    fn rehearse(&self, _: GuestCall) -> Option<BoxFuture<'_, Result<(), LinkError>>> {
+        let rehearsal = self.world.next_event_of_ours()?;
+        Some(Box::pin(async move {
+            let Some(instance) = self.instance.upgrade() else {
+                return Err(LinkError::Closed);
+            };
+            instance.enter(self.slots);
+            let _inside = Inside(&instance);
+            self.world.ran_ours(instance.spec.instance);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            match rehearsal {
+                Init::Fine => return Ok(()),
+                Init::Fails(reason) => return Err(LinkError::Broken { reason }),
+                Init::Exits(status) => drop(instance.end(ExitCause::Exited(status))),
+                Init::Dies(signal) => drop(instance.end(ExitCause::Signaled(signal))),
+                Init::Hangs => {}
+            }
+            std::future::pending().await
+        }))
+    }
+
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
             let Some(instance) = self.instance.upgrade() else {

@@ -91,7 +91,7 @@ impl FakeInstance {
         let usage = InstanceUsage {
             memory_bytes,
             memory_peak_bytes: memory_bytes,
-            pids: 1,
+            pids: world.tasks(),
             ..InstanceUsage::default()
         };
         let (package, weight) = (spec.package.clone(), spec.cpu.weight);
@@ -135,6 +135,19 @@ impl FakeInstance {
     /// What it weighs against other instances.
     pub fn weight(&self) -> u32 {
         self.state.lock().weight
+    }
+
+    /// Whether it is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.state.lock().frozen
+    }
+
+    /// It works on by itself for so long; not while it is frozen.
+    pub fn burn(&self, cpu_us: u64) {
+        let mut state = self.state.lock();
+        if !state.frozen {
+            state.usage.cpu_us += cpu_us;
+        }
     }
 
     /// Whether it has ended.

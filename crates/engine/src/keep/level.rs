@@ -1,6 +1,6 @@
 //! One level of a function's stack of instances: when it was used, and which plan it follows.
 
-use super::{Day, FIXED, Gaps, Means, Policy, STAYS, Seconds, day::Hours, gaps::Windows};
+use super::{Day, FIXED, Gaps, Means, Policy, STAYS, Seconds, day::Hours, earlier, gaps::Windows};
 
 /// Plans beside the fixed time-out.
 const PLANS: usize = 6;
@@ -11,6 +11,12 @@ const HALF_LIFE: Seconds = 4.0 * 86_400.0;
 const FADES: f32 = 1.0 - 1.0 / 256.0;
 /// A plan may miss so much more than the fixed time-out, of all idle times.
 const TOLERANCE: f32 = 0.005;
+
+/// After a use an instance is expected back for so many times as long as its level idles when it idles
+/// shortly: one in twenty of memoryless arrivals comes later.
+const SHORTLY: f32 = 3.0;
+/// The weight of the last short idle time in their mean.
+const LAST: f32 = 0.2;
 
 /// How a level stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub(super) struct Level {
     /// Instances of the group that this use takes, and that uses are expected to take.
     taken: u32,
     expected: f32,
+    /// The mean of its idle times below [`STAYS`]; nothing before the first.
+    short: Option<f32>,
     gaps: Gaps,
     windows: [Windows; 2],
     /// From the second long idle time on: most levels of most functions never see one.
@@ -62,6 +70,7 @@ impl Level {
             ended: None,
             taken: 0,
             expected: 1.0,
+            short: None,
             gaps: Gaps::default(),
             windows: Default::default(),
             day: None,
@@ -87,6 +96,9 @@ impl Level {
         let (from, gap) = (self.since, now - self.since);
         (self.is_used, self.since) = (true, now);
         if gap < STAYS {
+            let gap = gap as f32;
+            let mean = self.short.get_or_insert(gap);
+            *mean += LAST * (gap - *mean);
             return false;
         }
         if policy == Policy::Adaptive {
@@ -147,6 +159,34 @@ impl Level {
             (Held::No, _) => (Held::No, until),
             stays => stays,
         }
+    }
+
+    /// Whether an idle instance is expected to be used any moment, and when that changes should
+    /// nothing happen.
+    pub(super) fn awake(&self, now: Seconds, policy: Policy) -> (bool, Option<Seconds>) {
+        if policy != Policy::Adaptive {
+            return (false, None);
+        }
+        let shortly = f64::from(SHORTLY * self.short.unwrap_or(0.0)).min(STAYS);
+        if self.is_used {
+            // Of a group of levels that share an answer some are idle.
+            return (shortly > 0.0, None);
+        }
+        for (until, is_awake) in [(self.since + shortly, true), (self.since + STAYS, false)] {
+            if now < until {
+                return (is_awake, Some(until));
+            }
+        }
+        let hours = self.plan.map(usize::from);
+        let hours = hours.filter(|plan| *plan >= self.windows.len());
+        let mut changes = None;
+        for plan in (0..self.windows.len()).chain(hours) {
+            match self.planned(plan, now) {
+                (true, until) => return (true, until),
+                (false, until) => changes = earlier(changes, until),
+            }
+        }
+        (false, changes)
     }
 
     /// A plan's answer, `early` seconds before its windows open.

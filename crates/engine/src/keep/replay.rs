@@ -10,6 +10,9 @@ use std::{cmp::Ordering, collections::BinaryHeap};
 /// How long an instance takes to come up here.
 pub const COMES_UP: Seconds = 1.0;
 
+/// An instance that idles is frozen no earlier.
+const FREEZES: Seconds = 0.05;
+
 /// What a policy cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bill {
@@ -21,12 +24,19 @@ pub struct Bill {
     pub starts: u64,
     /// Seconds that instances were held idle, or came up ahead of a call.
     pub idle_seconds: f64,
+    /// Calls that found an instance frozen.
+    pub thaws: u64,
 }
 
 impl Bill {
     /// Share of calls that were cold.
     pub fn cold_rate(&self) -> f64 {
         self.cold as f64 / (self.calls as f64).max(1.0)
+    }
+
+    /// Share of the calls that found an instance which found it frozen.
+    pub fn thaw_rate(&self) -> f64 {
+        self.thaws as f64 / ((self.calls - self.cold) as f64).max(1.0)
     }
 
     /// Both bills together.
@@ -36,6 +46,7 @@ impl Bill {
             cold: self.cold + other.cold,
             starts: self.starts + other.starts,
             idle_seconds: self.idle_seconds + other.idle_seconds,
+            thaws: self.thaws + other.thaws,
         }
     }
 }
@@ -127,6 +138,8 @@ impl World {
         let mut ends = now + takes;
         if let Some(since) = self.idle.pop() {
             self.bill.idle_seconds += now - since;
+            let is_awake = now - since < FREEZES || self.keep.awake(now, self.busy).0;
+            self.bill.thaws += u64::from(!is_awake);
         } else {
             self.bill.cold += 1;
             ends += COMES_UP;

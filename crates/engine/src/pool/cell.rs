@@ -57,8 +57,10 @@ pub(crate) struct Cell {
     pub(crate) node: Weak<Node>,
     /// Invocations so far.
     pub(crate) invocations: AtomicU64,
-    /// The caretaker sleeps on this while the instance is frozen.
-    pub(crate) thawed: Notify,
+    /// The caretaker sleeps on this while the instance waits, frozen or awake.
+    pub(crate) stirred: Notify,
+    /// Whether it does so while the instance is awake: whoever has used it says so.
+    pub(super) rests: AtomicBool,
     /// What the first invocation has to say about how the instance came up.
     pub(super) coming_up: Mutex<Option<ComingUp>>,
     /// How often its weight is halved, as it was last told.
@@ -114,7 +116,7 @@ impl Cell {
         if self.is_frozen() {
             self.instance.thaw().await?;
             self.set_frozen(false);
-            self.thawed.notify_one();
+            self.stirred.notify_one();
         }
         Ok(())
     }

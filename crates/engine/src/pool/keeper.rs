@@ -1,9 +1,10 @@
 //! Keeps as many instances of one revision as [`Keep`](crate::keep::Keep) and its minimum ask for.
 //!
 //! One task for each revision that has instances or expects to need some: it ends what has idled
-//! for too long, starts ahead what will be needed, replaces what died below the minimum, and gives
-//! the weight of a crowd back to those of it that run on. It sleeps until the answer changes by
-//! itself or a call changes it; a revision of which nothing is held or expected has no keeper.
+//! for too long, starts ahead what will be needed, wakes what will be needed and is frozen, replaces
+//! what died below the minimum, and gives the weight of a crowd back to those of it that run on. It
+//! sleeps until the answer changes by itself or a call changes it; a revision of which nothing is held
+//! or expected has no keeper.
 //!
 //! It never takes memory from anybody: what is made ahead has to fit as things are, and waits for
 //! better times after a failure. Only the minimum waits in line for memory as calls do.
@@ -38,6 +39,8 @@ struct Work {
     ahead: Vec<CoreId>,
     /// Of those, starts that the minimum asks for.
     for_minimum: usize,
+    /// Idle instances that are to wait in another way: awake and not frozen, or frozen.
+    stirred: Vec<Arc<Cell>>,
     /// Busy instances that weigh something else from now on.
     weighed: Vec<Arc<Cell>>,
     /// When to look again; never when there is nothing to look after.
@@ -126,6 +129,8 @@ impl Revision {
         } else if have < wanted {
             work.until = Some(soonest(work.until, state.backoff_until.max(now + PAUSE)));
         }
+        state.awake = minimum.max(at_hand);
+        work.stirred = state.to_stir(node, now, means.squeeze < 1.0);
         if at_hand < ready && have < ready as usize {
             // Memory that comes back says nothing.
             work.until = Some(soonest(work.until, now + LOOK_AGAIN));
@@ -201,6 +206,9 @@ async fn keep(node: Weak<Node>, revision: Weak<Revision>) {
             cell.end_soon(&strong);
         }
         held.weigh_all(&strong, work.weighed);
+        for cell in work.stirred {
+            cell.stirred.notify_one();
+        }
         for (at, core) in work.ahead.into_iter().enumerate() {
             starter::start_ahead(&strong, &held, core, at < work.for_minimum);
         }

@@ -1,7 +1,9 @@
 //! The machine's memory, booked by what instances are expected to use, not by their limits.
 //!
-//! When a start does not fit, idle instances go first, the oldest of all functions first; then
-//! starts wait in line, newcomers behind those that wait already. Waiters keep their own deadlines and leave when those pass.
+//! When a start does not fit, the stock goes first, then idle instances, the oldest of all functions
+//! first and those last that their functions' histories expect to be needed now, then start images;
+//! then starts wait in line, newcomers behind those that wait already. Waiters keep their own deadlines
+//! and leave when those pass.
 
 use crate::node::Node;
 use std::{
@@ -202,13 +204,14 @@ async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
 /// Ends the instance that has been idle longest, of whichever function, else drops a start image;
 /// `false` when there is neither.
 async fn evict_oldest(node: &Arc<Node>) -> bool {
-    let Some(idle) = node.peopled.oldest_idle() else {
+    let now = node.seconds(node.parts.clock.now());
+    let Some((idle, revision)) = node.peopled.oldest_idle(now) else {
         let again_after = node.parts.config.snapshots.again_after;
         return node
             .snapshots
             .drop_one(node.parts.clock.now() + again_after);
     };
-    if let Some(cell) = idle.revision.pool.take_idle(idle.id, idle.uses) {
+    if let Some(cell) = revision.pool.take_idle(idle.id, idle.uses) {
         cell.end().await;
         node.counters.evicted();
     }

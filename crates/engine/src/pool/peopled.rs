@@ -4,11 +4,9 @@
 //! functions; those with instances are few. A revision enters the list with its first instance and
 //! leaves it when somebody looks and finds none: to enter and to leave costs an invocation nothing.
 
-use crate::route::Revision;
-use freehold_domain::{
-    ids::{InstanceId, TenantId},
-    time::Mono,
-};
+use super::OldestIdle;
+use crate::{keep::Seconds, route::Revision};
+use freehold_domain::ids::TenantId;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
@@ -17,14 +15,6 @@ use std::sync::{Arc, Weak};
 pub(crate) struct Peopled {
     /// Locked before the state of any pool, never after it.
     list: Mutex<Vec<Weak<Revision>>>,
-}
-
-/// An instance that idles, and who it belongs to.
-pub(crate) struct Idle {
-    pub(crate) revision: Arc<Revision>,
-    pub(crate) id: InstanceId,
-    /// As counted when it was seen; another number says that it was used since.
-    pub(crate) uses: u64,
 }
 
 impl Peopled {
@@ -50,9 +40,10 @@ impl Peopled {
             .collect()
     }
 
-    /// The instance that has idled longest, of whichever function; none of a minimum.
-    pub(super) fn oldest_idle(&self) -> Option<Idle> {
-        let mut oldest: Option<(Mono, Idle)> = None;
+    /// The instance that has idled longest, of whichever function: one that is not expected to be
+    /// needed now, where there is such a one; none of a minimum.
+    pub(super) fn oldest_idle(&self, now: Seconds) -> Option<(OldestIdle, Arc<Revision>)> {
+        let mut oldest: Option<(OldestIdle, Arc<Revision>)> = None;
         self.list.lock().retain(|known| {
             let Some(revision) = known.upgrade() else {
                 return false;
@@ -60,16 +51,13 @@ impl Peopled {
             if !revision.pool.stays_listed() {
                 return false;
             }
-            if let Some((since, id, uses)) = revision.pool.oldest_idle() {
-                let is_older = oldest
-                    .as_ref()
-                    .is_none_or(|(than, idle)| (since, id) < (*than, idle.id));
-                if is_older {
-                    oldest = Some((since, Idle { revision, id, uses }));
-                }
+            if let Some(idle) = revision.pool.oldest_idle(now)
+                && oldest.as_ref().is_none_or(|(than, _)| idle < *than)
+            {
+                oldest = Some((idle, revision));
             }
             true
         });
-        oldest.map(|(_, idle)| idle)
+        oldest
     }
 }

@@ -9,6 +9,7 @@ use super::{
     caretaker::look_after,
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
+    rehearse::rehearse,
     stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
@@ -138,7 +139,15 @@ async fn bring(
     };
     let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
-        Ok(cell) => revision.started(node, cell, is_ahead),
+        Ok(cell) => {
+            if is_ahead && let Err(reason) = rehearse(node, revision, &cell).await {
+                let function = &revision.function.name;
+                tracing::warn!(%function, reason, "an instance failed its rehearsal");
+                revision.start_over(node, core, |_, _| {});
+                return revision.tend(node, core);
+            }
+            revision.started(node, cell, is_ahead);
+        }
         Err(LaunchFailed::Init(_, attempt)) => {
             // Its report is in the log; the caller hears of the second try.
             revision.pause_ahead(node);
@@ -247,6 +256,7 @@ impl Revision {
                 busy: cell.slots.max(1),
                 uses: 0,
                 idle_since: now,
+                restless: None,
             };
             state.in_use += 1;
             state.seats.insert(cell.id, seat);

@@ -308,6 +308,16 @@ impl MetricsSource for Numbers {
                     stats.starts_ahead_used as f64,
                 ),
                 counter(
+                    "freehold_rehearsals",
+                    "Instances started ahead that ran an event of the platform's",
+                    stats.rehearsals as f64,
+                ),
+                counter(
+                    "freehold_rehearsals_failed",
+                    "Instances ended because they did not come back from it",
+                    stats.rehearsals_failed as f64,
+                ),
+                counter(
                     "freehold_init_failures",
                     "Inits that failed",
                     stats.init_failures as f64,

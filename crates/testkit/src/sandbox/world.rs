@@ -95,6 +95,10 @@ struct State {
     boot_failures: VecDeque<String>,
     specialise_failures: VecDeque<StartError>,
     restores: VecDeque<Init>,
+    /// How events of ours go; runtimes take none while there is nothing.
+    ours: Option<VecDeque<Init>>,
+    ran_ours: Vec<InstanceId>,
+    tasks: u32,
     prepares: VecDeque<Unprepared>,
     hooks: Vec<(InstanceId, &'static str)>,
     /// Rehearsals, in order.
@@ -135,6 +139,9 @@ impl FakeWorld {
                 boot_failures: VecDeque::new(),
                 specialise_failures: VecDeque::new(),
                 restores: VecDeque::new(),
+                ours: None,
+                ran_ours: Vec::new(),
+                tasks: 2,
                 prepares: VecDeque::new(),
                 hooks: Vec::new(),
                 rehearsals: Vec::new(),
@@ -208,6 +215,18 @@ impl FakeWorld {
     /// Images ever.
     pub fn images_taken(&self) -> usize {
         self.state.lock().images_taken.len()
+    }
+    /// Runtimes take events of ours from now on. The next ones go so, and those after them well.
+    pub fn take_ours(&self, next: impl IntoIterator<Item = Init>) {
+        self.state.lock().ours = Some(next.into_iter().collect());
+    }
+    /// Which instances ran an event of ours, in order.
+    pub fn ran_ours_on(&self) -> Vec<InstanceId> {
+        self.state.lock().ran_ours.clone()
+    }
+    /// Tasks of every instance that is made from now on, its sandbox's first process included.
+    pub fn set_tasks(&self, tasks: u32) {
+        self.state.lock().tasks = tasks;
     }
     /// Which hooks ran where: `before` a snapshot, `after` a restore.
     pub fn hooks(&self) -> Vec<(InstanceId, &'static str)> {
@@ -378,6 +397,17 @@ impl FakeWorld {
         let mut state = self.state.lock();
         let restore = state.restores.pop_front().unwrap_or(Init::Fine);
         (Duration::from_millis(1), restore)
+    }
+    pub(crate) fn next_event_of_ours(&self) -> Option<Init> {
+        let mut state = self.state.lock();
+        let next = state.ours.as_mut()?.pop_front();
+        Some(next.unwrap_or(Init::Fine))
+    }
+    pub(crate) fn ran_ours(&self, instance: InstanceId) {
+        self.state.lock().ran_ours.push(instance);
+    }
+    pub(super) fn tasks(&self) -> u32 {
+        self.state.lock().tasks
     }
     pub(crate) fn next_prepare(&self) -> Option<Unprepared> {
         self.state.lock().prepares.pop_front()
