@@ -233,6 +233,12 @@ pub enum ControlError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
+    /// Not at this time; the same will be possible in a while.
+    #[error("not at this time: {reason}")]
+    Unavailable {
+        /// Text for the operator.
+        reason: String,
+    },
     /// The platform failed; text for the operator in the sources.
     #[error("while {doing}")]
     Internal {
@@ -277,6 +283,7 @@ impl From<ReadError> for ControlError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Denied { tenant, .. } => Self::Denied { tenant },
+            ReadError::Unavailable { reason } => Self::Unavailable { reason },
             failed => Self::internal("reading a record", failed),
         }
     }
@@ -287,6 +294,7 @@ impl From<CommitError> for ControlError {
         match error {
             CommitError::Denied { tenant, .. } => Self::Denied { tenant },
             CommitError::DiskFull => Self::DiskFull,
+            CommitError::Unavailable { reason } => Self::Unavailable { reason },
             CommitError::Conflict { key, .. } => Self::Contended {
                 name: key.to_string(),
             },

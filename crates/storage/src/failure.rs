@@ -41,20 +41,25 @@ fn lost_a_sync(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// A failed write, as its caller sees it. The index of the log grows by `ftruncate`, whose "no
-/// space" SQLite calls an IO error of its own.
+/// Whether SQLite found no room. The shared memory of a database grows by `ftruncate` and writes,
+/// whose "no space" it calls an IO error of its own.
+pub(crate) fn is_full_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::SqliteFailure(cause, _)
+            if cause.code == ErrorCode::DiskFull
+                || cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    )
+}
+
+/// A failed write, as its caller sees it.
 pub(crate) fn write_failed(health: &Health, error: &rusqlite::Error) -> CommitError {
     if lost_a_sync(error) {
         health.poison(format!("fsync failed: {error}"));
     }
-    match error {
-        rusqlite::Error::SqliteFailure(cause, _)
-            if cause.code == ErrorCode::DiskFull
-                || cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE =>
-        {
-            CommitError::DiskFull
-        }
-        _ => CommitError::Failed {
+    match is_full_disk(error) {
+        true => CommitError::DiskFull,
+        false => CommitError::Failed {
             reason: error.to_string(),
         },
     }

@@ -36,6 +36,7 @@ mod frame;
 mod ledger;
 mod logs;
 mod meta;
+mod open;
 mod pool;
 mod queue;
 mod sequence;
@@ -47,4 +48,6 @@ mod watch;
 mod writer;
 
 pub use folder::{FORMAT, FolderError};
-pub use storage::{OpenError, OpenOptions, SqliteStorage};
+pub use logs::LogIndexStats;
+pub use open::{OpenError, OpenOptions};
+pub use storage::SqliteStorage;

@@ -1,12 +1,13 @@
-//! The one object behind every storage trait, and how it is opened.
+//! The one object behind every storage trait.
 
 use crate::{
     blobs::BlobFiles,
     failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
-    folder::{FORMAT, Folder, FolderError, STEPS},
+    folder::{FORMAT, Folder, STEPS},
     ledger::LedgerFiles,
-    logs::{LogFiles, LogOptions},
+    logs::{LogFiles, LogIndexStats, LogOptions},
     meta,
+    open::{OpenError, OpenOptions, database, files},
     pool::Pool,
     queue,
     sequence::Sequence,
@@ -22,62 +23,7 @@ use freehold_domain::{
     record::{ClaimedEvent, Key, KeyPrefix, Kind},
 };
 use rusqlite::Connection;
-use std::{io, path::PathBuf, sync::Arc};
-
-/// How a store is opened.
-#[derive(Clone)]
-pub struct OpenOptions {
-    /// The data folder; made where it is missing.
-    pub dir: PathBuf,
-    /// Stamps log lines and makes abandoned claims due.
-    pub clock: Arc<dyn Clock>,
-    /// Threads that read, each with its own connections.
-    pub readers: usize,
-    /// Log files that stay open between lines.
-    pub log_files_open: usize,
-    /// Size at which a lane of the ledger goes on in its next segment; `None` for 64 MiB.
-    pub segment_bytes: Option<u64>,
-}
-
-impl OpenOptions {
-    /// The defaults for `dir`.
-    pub fn new(dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            dir: dir.into(),
-            clock,
-            readers: 2,
-            log_files_open: 256,
-            segment_bytes: None,
-        }
-    }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder is held, too new, or not ours.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// A database does not open.
-    #[error("could not open the database {}", path.display())]
-    Database {
-        /// Which.
-        path: PathBuf,
-        /// What SQLite says.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A folder of files does not open.
-    #[error("could not open {}", path.display())]
-    Files {
-        /// Which.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A thread could not be started.
-    #[error("could not start the store's threads")]
-    Threads(#[source] io::Error),
-}
+use std::sync::Arc;
 
 /// The store of one machine. Fields are dropped in order: writers finish, threads end, and the
 /// folder's lock is given up last.
@@ -172,26 +118,17 @@ impl SqliteStorage {
         }))
     }
 
+    /// The index of the log streams in numbers; asks no disk.
+    pub fn log_index_stats(&self) -> LogIndexStats {
+        self.logs.index_stats()
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connections) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         self.readers.run(|connections| job(connections)).await?
     }
-}
-
-/// A database that does not open.
-pub(crate) fn database(path: &std::path::Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
-    let path = path.to_owned();
-    move |source| OpenError::Database {
-        path,
-        source: Box::new(source),
-    }
-}
-
-/// Files that do not open.
-pub(crate) fn files(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
-    move |source| OpenError::Files { path, source }
 }
 
 fn refused<T: Send + 'static, E: Send + 'static>(error: E) -> BoxFuture<'static, Result<T, E>> {

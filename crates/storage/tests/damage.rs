@@ -10,7 +10,7 @@ use freehold_domain::{
     },
     record::Key,
 };
-use freehold_storage::{OpenOptions, SqliteStorage};
+use freehold_storage::{OpenError, OpenOptions, SqliteStorage};
 use freehold_testkit::storage::suite::StillClock;
 use std::{
     fs::{self, File},
@@ -201,6 +201,44 @@ async fn a_full_disk_acknowledges_nothing_reads_on_and_recovers_by_itself() {
         "nothing torn between"
     );
     assert_eq!(lines(&store).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_store_that_a_full_disk_keeps_closed_says_which_disk_and_what_is_missing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::new(dir.path()) else {
+        eprintln!("skipped: needs root to mount a small tmpfs; a full disk was not tried");
+        return;
+    };
+    let data = dir.path().join("data");
+    let store = open(&data);
+    put(&store, 0, 100).await.expect("stored");
+    log(&store, 10).expect("appended");
+    drop(store);
+    let filler = disk.fill();
+    let options = || OpenOptions::new(&data, Arc::new(StillClock::default()));
+    let refused = {
+        let _alone = alone();
+        SqliteStorage::open(options()).err().expect("refused")
+    };
+    let text = refused.to_string();
+    assert!(
+        matches!(refused, OpenError::DiskFull { free_bytes: 0, .. }),
+        "{text}"
+    );
+    assert!(text.contains("data/meta.db: 0 bytes of its disk"), "{text}");
+    // What it says is enough is enough.
+    let filled = File::options().write(true).open(&filler).expect("opens");
+    let len = filled.metadata().expect("read").len();
+    filled.set_len(len - (512 << 10)).expect("cut");
+    let store = open(&data);
+    assert!(
+        Records::get(&*store, &who(), &key(0))
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    assert_eq!(lines(&store).await, Ok(1));
 }
 
 /// What is derived from the logs must not keep a server from starting.

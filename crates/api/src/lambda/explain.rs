@@ -8,6 +8,9 @@ use freehold_wire::{
     lambda::{self, error},
 };
 
+/// What a caller hears of [`ControlError::Unavailable`].
+const NOT_NOW: &str = "What was asked for cannot be answered at this time; try again.";
+
 /// Names that AWS takes no more; one whose interpreter the machine has is served all the same.
 /// Source: Lambda developer guide, "Deprecated runtimes".
 const DEPRECATED: [&str; 26] = [
@@ -158,6 +161,10 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         }
         ControlError::DiskFull => {
             common::service_unavailable("The disk of this node is full; nothing was changed.")
+        }
+        ControlError::Unavailable { reason } => {
+            tracing::warn!(reason, "a request was answered with \"try again\"");
+            common::service_unavailable(NOT_NOW).with_retry_after_s(1)
         }
         ControlError::Internal { doing, source } => {
             tracing::error!(doing, error = %chain(&*source), "the control plane failed");

@@ -142,6 +142,12 @@ pub enum CommitError {
     /// The disk is full, or close to it.
     #[error("the disk is full")]
     DiskFull,
+    /// Not at this time; the same will be possible in a while.
+    #[error("the store cannot do this at this time: {reason}")]
+    Unavailable {
+        /// Text for the operator.
+        reason: String,
+    },
     /// The store failed.
     #[error("the store failed: {reason}")]
     Failed {
@@ -160,6 +166,12 @@ pub enum ReadError {
         who: String,
         /// Whose it was.
         tenant: TenantId,
+    },
+    /// Not at this time; the same will be answered in a while.
+    #[error("the store cannot answer at this time: {reason}")]
+    Unavailable {
+        /// Text for the operator.
+        reason: String,
     },
     /// The store failed.
     #[error("the store failed: {reason}")]
@@ -405,6 +417,9 @@ pub trait LogStore: Send + Sync {
     /// Tells that a stream gets no more lines, so that its file can be closed.
     fn close(&self, stream: &LogStreamName);
     /// The streams of a group whose names begin with `prefix`, by name, after `after`.
+    ///
+    /// Errors: [`ReadError::Unavailable`] while not all of them are known, which passes; what is
+    /// returned never lacks one. The same holds for all that follow.
     fn streams(
         &self,
         who: &Principal,

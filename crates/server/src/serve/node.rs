@@ -33,7 +33,7 @@ use freehold_engine::{CpuPolicy, Engine, EngineConfig, EngineParts, keep::Policy
 use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
-use freehold_storage::{OpenOptions, SqliteStorage};
+use freehold_storage::{OpenError, OpenOptions, SqliteStorage};
 use freehold_wasm::{HostParts, Subprocess, WasmHost};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -232,10 +232,11 @@ async fn wire(
     let sealer: Arc<dyn Sealer> = Arc::new(NodeSealer::new(sealing_keys));
     let storage =
         SqliteStorage::open(OpenOptions::new(folder.store(), clock.clone())).map_err(|error| {
-            failure(
-                chain(&error),
-                "stop the other server, or choose another --data",
-            )
+            let remedy = match &error {
+                OpenError::DiskFull { .. } => "make room on that disk, or choose another --data",
+                _ => "stop the other server, or choose another --data",
+            };
+            failure(chain(&error), remedy)
         })?;
     let store: Arc<dyn Storage> = storage.clone();
     let started = Keys::new(store.clone(), sealer.clone(), clock.clone())

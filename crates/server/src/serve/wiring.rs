@@ -253,6 +253,7 @@ impl MetricsSource for Numbers {
     fn families(&self) -> BoxFuture<'_, Vec<Family>> {
         Box::pin(async move {
             let stats = self.engine.stats();
+            let logs = self.store.log_index_stats();
             let seconds = |us: u64| us as f64 / 1e6;
             let counter = |name, help, value: f64| Family::single(name, help, true, value);
             let gauge = |name, help, value: f64| Family::single(name, help, false, value);
@@ -376,6 +377,26 @@ impl MetricsSource for Numbers {
                     "freehold_log_lines_lost",
                     "Lines of functions that were not stored: over the rate, or a failed write",
                     stats.log_lines_lost as f64,
+                ),
+                counter(
+                    "freehold_log_index_writes_failed",
+                    "Writes to the index of the log streams that failed; they are made again",
+                    logs.writes_failed as f64,
+                ),
+                counter(
+                    "freehold_log_index_rebuilds",
+                    "Times that the index of the log streams was made again in use",
+                    logs.rebuilds as f64,
+                ),
+                gauge(
+                    "freehold_log_streams",
+                    "Log streams that the index has",
+                    logs.indexed as f64,
+                ),
+                gauge(
+                    "freehold_log_streams_in_memory",
+                    "Log streams in memory: open, waiting for their row, lately read",
+                    logs.held as f64,
                 ),
                 gauge(
                     "freehold_invocations_in_flight",

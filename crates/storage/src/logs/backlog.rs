@@ -5,6 +5,9 @@
 //! It must never say what its file contradicts: before a stream that has ended gets a line again,
 //! the word in the lock file is taken back, and it is given again once all is written. A crash in
 //! between costs a start that reads all files, and no line.
+//!
+//! Nothing is taken out of it while the index is made again ([`Backlog::suspend`]): what came
+//! meanwhile is written to the new one.
 
 use super::stream::Stream;
 use crate::stamp::Stamp;
@@ -27,8 +30,6 @@ pub(super) struct Backlog {
     inner: Mutex<Inner>,
     wake: Condvar,
     stamp: Stamp,
-    /// `None` for an index that does not outlive the process.
-    token: Option<u64>,
 }
 
 struct Inner {
@@ -38,16 +39,43 @@ struct Inner {
     /// What is written next cannot wait.
     hurry: bool,
     closing: bool,
+    /// Of the index; `None` for one that does not outlive the process.
+    token: Option<u64>,
     vouched: bool,
     /// Who says that the index is not to be vouched for.
     doubts: usize,
-    damaged: bool,
+    /// The index is to be made again, and is not written any more.
+    suspended: bool,
+    /// Not before this time.
+    mend_at: Option<Instant>,
 }
 
 impl Inner {
     fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.gone.is_empty()
     }
+}
+
+/// What there is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Rows wait.
+    Write,
+    /// The index is to be made again.
+    Mend,
+    /// Nothing until the time that was given.
+    Nothing,
+    /// The store is being closed.
+    End,
+}
+
+/// What is to be written together.
+pub(super) struct Batch {
+    pub(super) streams: Vec<Arc<Stream>>,
+    /// Rows that have no file any more.
+    pub(super) gone: Vec<u64>,
+    /// The lowest number that still waits.
+    pub(super) rest: Option<u64>,
 }
 
 /// As long as it is there, the index is not vouched for.
@@ -68,13 +96,14 @@ impl Backlog {
                 gone: Vec::new(),
                 hurry: false,
                 closing: false,
+                token,
                 vouched: token.is_some(),
                 doubts: 0,
-                damaged: false,
+                suspended: false,
+                mend_at: None,
             }),
             wake: Condvar::new(),
             stamp,
-            token,
         }
     }
 
@@ -114,16 +143,39 @@ impl Backlog {
         Doubt(self)
     }
 
-    /// The index is not what was written: it is made again at the next start.
-    pub(super) fn damaged(&self, error: &rusqlite::Error) {
+    /// The index is to be made again, not before `at`, unless that was said before; whether it was
+    /// not. One that is damaged is `suspended`: nothing more is written to it.
+    pub(super) fn mend(&self, at: Instant, suspended: bool) -> bool {
         let mut inner = self.inner.lock();
         self.take_back(&mut inner);
-        if !std::mem::replace(&mut inner.damaged, true) {
-            tracing::error!(
-                %error,
-                "the index of the log streams is damaged; it is made again at the next start"
-            );
-        }
+        inner.suspended |= suspended;
+        self.wake.notify_all();
+        let is_new = inner.mend_at.is_none();
+        inner.mend_at.get_or_insert(at);
+        is_new
+    }
+
+    /// The index begins to be made again.
+    pub(super) fn suspend(&self) {
+        let mut inner = self.inner.lock();
+        self.take_back(&mut inner);
+        inner.suspended = true;
+        inner.mend_at = None;
+    }
+
+    /// Whether the index is not to be written.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.inner.lock().suspended
+    }
+
+    /// The index is a new one, with this token; it is vouched for once everything is written.
+    pub(super) fn resume(&self, token: Option<u64>) {
+        let mut inner = self.inner.lock();
+        inner.token = token;
+        inner.suspended = false;
+        // What was said of the one before is not true of it.
+        inner.mend_at = None;
+        self.wake.notify_all();
     }
 
     fn take_back(&self, inner: &mut Inner) {
@@ -135,11 +187,25 @@ impl Backlog {
         }
     }
 
-    /// Waits for something to write; false once the store is being closed.
-    pub(super) fn wait(&self) -> bool {
+    /// Waits for something to do, at most until `until`.
+    pub(super) fn wait(&self, until: Instant) -> Work {
         let mut inner = self.inner.lock();
-        while (inner.is_empty() || inner.damaged) && !inner.closing {
-            self.wake.wait(&mut inner);
+        loop {
+            let now = Instant::now();
+            if inner.closing {
+                return Work::End;
+            }
+            if inner.mend_at.is_some_and(|at| at <= now) {
+                return Work::Mend;
+            }
+            if !inner.is_empty() && !inner.suspended {
+                break;
+            }
+            if until <= now {
+                return Work::Nothing;
+            }
+            let until = inner.mend_at.map_or(until, |at| at.min(until));
+            self.wake.wait_until(&mut inner, until);
         }
         let until = Instant::now() + GATHER;
         while !inner.closing && !inner.hurry && inner.streams.len() < BATCH {
@@ -148,7 +214,10 @@ impl Backlog {
             }
         }
         inner.hurry = false;
-        !inner.closing
+        match inner.closing {
+            true => Work::End,
+            false => Work::Write,
+        }
     }
 
     /// Waits before something is tried again.
@@ -169,15 +238,24 @@ impl Backlog {
         self.wake.notify_all();
     }
 
-    /// The next to write, longest waiting first; none of a damaged index.
-    pub(super) fn take(&self) -> (Vec<Arc<Stream>>, Vec<u64>) {
+    /// The next to write, longest waiting first; `None` where nothing is, or may be, written.
+    pub(super) fn take(&self) -> Option<Batch> {
         let mut inner = self.inner.lock();
-        if inner.damaged {
-            return (Vec::new(), Vec::new());
+        if inner.suspended || inner.is_empty() {
+            return None;
         }
         let some = inner.streams.len().min(BATCH);
         let streams = inner.streams.drain(..some).collect();
-        (streams, std::mem::take(&mut inner.gone))
+        Some(Batch {
+            streams,
+            gone: std::mem::take(&mut inner.gone),
+            rest: inner.streams.iter().map(|stream| stream.number()).min(),
+        })
+    }
+
+    /// All that waits, for whoever sees what of it goes back.
+    pub(super) fn take_rest(&self) -> VecDeque<Arc<Stream>> {
+        std::mem::take(&mut self.inner.lock().streams)
     }
 
     /// Puts back what could not be written, in front of what came since.
@@ -192,13 +270,22 @@ impl Backlog {
     /// What was taken is written: with nothing else to write, the index is vouched for again.
     pub(super) fn written(&self) {
         let mut inner = self.inner.lock();
-        if inner.vouched || inner.damaged || inner.doubts > 0 || !inner.is_empty() {
+        if inner.vouched || inner.suspended || inner.doubts > 0 || !inner.is_empty() {
             return;
         }
-        let Some(token) = self.token else { return };
+        let Some(token) = inner.token else { return };
         match self.stamp.set(token) {
             Ok(()) => inner.vouched = true,
             Err(error) => tracing::warn!(%error, "the lock file could not be written"),
         }
+    }
+}
+
+#[cfg(test)]
+impl Backlog {
+    /// The index is to be made again at once, whatever was said of its turn.
+    pub(super) fn mend_now(&self) {
+        self.inner.lock().mend_at = Some(Instant::now());
+        self.wake.notify_all();
     }
 }

@@ -9,7 +9,7 @@ use freehold_domain::logs::{LogGroupName, LogStreamName};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    ops::Bound,
+    ops::{Bound, Range},
     sync::Arc,
 };
 
@@ -54,24 +54,25 @@ impl Held {
         inner.by_name.get(name).cloned().ok_or(inner.departures)
     }
 
-    /// Adds what `make` makes, unless the name has come meanwhile; `None` when a stream has left
-    /// since the index was looked at, so that it has to be looked at again.
-    pub(super) fn admit<E>(
-        &self,
-        name: &LogStreamName,
-        departures: Departures,
-        make: impl FnOnce() -> Result<Arc<Stream>, E>,
-    ) -> Result<Option<Arc<Stream>>, E> {
+    /// Adds a stream that was found in the index, unless the name has come meanwhile; `None` when a
+    /// stream has left since the index was looked at, so that it has to be looked at again.
+    pub(super) fn admit(&self, stream: Arc<Stream>, departures: Departures) -> Option<Arc<Stream>> {
         let mut inner = self.inner.write();
-        if let Some(found) = inner.by_name.get(name) {
-            return Ok(Some(found.clone()));
+        if let Some(found) = inner.by_name.get(stream.name()) {
+            return Some(found.clone());
         }
         if inner.departures != departures {
-            return Ok(None);
+            return None;
         }
-        let stream = make()?;
         inner.by_name.insert(stream.name().clone(), stream.clone());
-        Ok(Some(stream))
+        Some(stream)
+    }
+
+    /// Adds a stream that was made, unless its name was found in the index meanwhile: then that one.
+    pub(super) fn admit_new(&self, stream: Arc<Stream>) -> Arc<Stream> {
+        let mut inner = self.inner.write();
+        let name = stream.name().clone();
+        inner.by_name.entry(name).or_insert(stream).clone()
     }
 
     /// Lets a stream leave when its turn comes, and others now where they are too many.
@@ -121,9 +122,17 @@ impl Held {
         found
     }
 
-    /// Waits until nobody is making a stream.
-    pub(super) fn settle(&self) {
-        drop(self.inner.read());
+    /// The numbers within `range` of the streams that are held.
+    pub(super) fn numbers(&self, range: &Range<u64>) -> HashSet<u64> {
+        let inner = self.inner.read();
+        let numbers = inner.by_name.values().map(|stream| stream.number());
+        numbers.filter(|number| range.contains(number)).collect()
+    }
+
+    /// How many streams are held, and what those that may leave take.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let inner = self.inner.read();
+        (inner.by_name.len(), inner.cached_bytes)
     }
 }
 
@@ -184,14 +193,5 @@ impl Inner {
         if known.is_some_and(|known| Arc::ptr_eq(known, stream)) {
             self.by_name.remove(stream.name());
         }
-    }
-}
-
-#[cfg(test)]
-impl Held {
-    /// How many streams are held, and what those that may leave take.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let inner = self.inner.read();
-        (inner.by_name.len(), inner.cached_bytes)
     }
 }

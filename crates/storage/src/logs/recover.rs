@@ -3,17 +3,18 @@
 //!
 //! It is believed when the lock file vouches for its token ([`Stamp`]): no release that keeps no
 //! index had the folder since, no crash fell between a line and a row that it contradicts, and it
-//! is no copy of another day. One that can neither be read nor made is kept in memory. What it contains is not read for that; damage inside is met later,
-//! and leads here at the next start.
+//! is no copy of another day. What it contains is not read for that; damage inside is met later, and
+//! mended then ([`mend`](super::mend)). One that can neither be read nor made is kept in memory, and
+//! tried again from time to time.
 
 use super::{
-    header,
-    index::{self, INDEXED, Index, NewRow, SCHEMA, TOKEN, Told, VERSION},
+    index::{self, Databases, INDEXED, SCHEMA, TOKEN, VERSION},
+    scan::{Files, complete},
 };
 use crate::{
+    open::{OpenError, database, files as files_failed},
     sql,
     stamp::Stamp,
-    storage::{OpenError, database, files},
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension};
@@ -22,23 +23,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rows of one transaction.
-const BATCH: usize = 10_000;
-
 /// The index, ready for use.
 pub(super) struct Recovered {
-    pub(super) index: Index,
-    /// No file has this number or a higher one.
+    pub(super) databases: Databases,
+    /// No file that it knows has this number or a higher one.
     pub(super) next: u64,
     /// `None` for one in memory, which nobody vouches for.
     pub(super) token: Option<u64>,
 }
 
 /// Why an index is not used.
-enum Fault {
+pub(super) enum Fault {
     /// It is made again.
     Unusable(String),
+    /// Nobody wants it any more.
+    Stopped,
+    /// SQLite failed.
     Sql(rusqlite::Error),
+    /// A file does not read.
     Files(PathBuf, io::Error),
 }
 
@@ -52,19 +54,22 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
-    fn into_open_error(self, index: &Path) -> OpenError {
+    /// As whoever opens the store is told.
+    pub(super) fn into_open_error(self, index: &Path) -> OpenError {
+        let unusable = |reason: String| OpenError::Database {
+            path: index.to_owned(),
+            source: reason.into(),
+        };
         match self {
-            Self::Unusable(reason) => OpenError::Database {
-                path: index.to_owned(),
-                source: reason.into(),
-            },
+            Self::Unusable(reason) => unusable(reason),
+            Self::Stopped => unusable("the store is being closed".to_owned()),
             Self::Sql(error) => database(index)(error),
-            Self::Files(path, error) => files(path)(error),
+            Self::Files(path, error) => files_failed(path)(error),
         }
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Fault {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Fault {
     let path = path.to_owned();
     move |error| Fault::Files(path, error)
 }
@@ -76,40 +81,60 @@ pub(super) fn open(
     stamp: &Stamp,
     lists: usize,
 ) -> Result<Recovered, OpenError> {
-    let opened = match believe(dir, path, stamp) {
-        Err(Fault::Unusable(reason)) => make(dir, path, stamp, &reason),
+    let files = Files {
+        dir,
+        lists,
+        is_known: &|_| true,
+        floor: None,
+        goes_on: &|| true,
+    };
+    let opened = match believe(&files, path, stamp) {
+        Err(Fault::Unusable(reason)) => {
+            let made = stamp.clear().map_err(at(dir));
+            let made = made.and_then(|()| make(&files, path));
+            made.and_then(|made| vouch(made, stamp, &reason).map_err(at(dir)))
+        }
         believed => believed,
     };
     let fault = match opened {
-        Ok((conn, next, token)) => {
-            let index = Index::new(path, conn, lists).map_err(database(path))?;
-            let token = Some(token);
-            return Ok(Recovered { index, next, token });
-        }
+        Ok(recovered) => return Ok(recovered),
         Err(fault) => fault.into_open_error(path),
     };
-    // What is derived keeps nobody from starting, on a disk, say, that the logs themselves have filled.
-    tracing::error!(
-        error = &fault as &dyn std::error::Error,
-        "the index of the log streams cannot be used; it is kept in memory until the next start"
-    );
+    // What is derived keeps nobody from starting, on a disk, say, that the logs themselves have
+    // filled.
+    say_kept_in_memory(&fault);
     if let Err(error) = stamp.clear() {
         tracing::warn!(%error, "the lock file could not be written");
     }
-    let in_memory = Path::new(":memory:");
-    let conn = open_database(in_memory).map_err(database(in_memory))?;
-    let next = complete(dir, &conn, 0).map_err(|fault| fault.into_open_error(in_memory))?;
-    Ok(Recovered {
-        index: Index::in_memory(path, conn),
-        next,
-        token: None,
-    })
+    make_in_memory(&files).map_err(|fault| fault.into_open_error(Path::new(IN_MEMORY)))
 }
 
-type Opened = (Connection, u64, u64);
+const IN_MEMORY: &str = ":memory:";
+
+/// Says that an index could not be made where it belongs.
+pub(super) fn say_kept_in_memory(fault: &OpenError) {
+    tracing::error!(
+        error = fault as &dyn std::error::Error,
+        "the index of the log streams cannot be used; it is kept in memory until it can be made"
+    );
+}
+
+fn vouch(made: Recovered, stamp: &Stamp, reason: &str) -> io::Result<Recovered> {
+    if let Some(token) = made.token {
+        stamp.set(token)?;
+    }
+    if made.next > 1 {
+        tracing::info!(
+            reason,
+            streams = made.next - 1,
+            "the index of the log streams was made again from their files"
+        );
+    }
+    Ok(made)
+}
 
 /// Uses the index that is there.
-fn believe(dir: &Path, path: &Path, stamp: &Stamp) -> Result<Opened, Fault> {
+fn believe(files: &Files<'_>, path: &Path, stamp: &Stamp) -> Result<Recovered, Fault> {
     let unusable = |reason: &str| Err(Fault::Unusable(reason.to_owned()));
     if !path.exists() {
         return unusable("there is none");
@@ -133,13 +158,16 @@ fn believe(dir: &Path, path: &Path, stamp: &Stamp) -> Result<Opened, Fault> {
         return unusable("the folder was used without it");
     }
     let indexed = counter(&conn, INDEXED)?.unwrap_or(0);
-    let next = complete(dir, &conn, indexed)?;
-    Ok((conn, next, vouched))
+    let next = complete(files, &conn, indexed)?;
+    Ok(Recovered {
+        databases: Databases::at(path, conn, files.lists)?,
+        next,
+        token: Some(vouched),
+    })
 }
 
-/// Makes the index from the files.
-fn make(dir: &Path, path: &Path, stamp: &Stamp, reason: &str) -> Result<Opened, Fault> {
-    stamp.clear().map_err(at(dir))?;
+/// Makes the index from the files, over whatever is at `path`. The caller vouches for it.
+pub(super) fn make(files: &Files<'_>, path: &Path) -> Result<Recovered, Fault> {
     for end in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
@@ -151,11 +179,11 @@ fn make(dir: &Path, path: &Path, stamp: &Stamp, reason: &str) -> Result<Opened, 
         }
     }
     let conn = open_database(path)?;
-    let next = complete(dir, &conn, 0)?;
+    let next = complete(files, &conn, 0)?;
     let mut token = [0; 8];
     SystemRandom::new()
         .fill(&mut token)
-        .map_err(|_| at(dir)(io::Error::other("the system gives no random bytes")))?;
+        .map_err(|_| at(path)(io::Error::other("the system gives no random bytes")))?;
     let token = u64::from_le_bytes(token);
     conn.pragma_update(None, "user_version", VERSION)?;
     conn.execute(
@@ -163,15 +191,22 @@ fn make(dir: &Path, path: &Path, stamp: &Stamp, reason: &str) -> Result<Opened, 
         (TOKEN, token as i64),
     )?;
     index::fold(&conn)?;
-    stamp.set(token).map_err(at(dir))?;
-    if next > 1 {
-        tracing::info!(
-            reason,
-            streams = next - 1,
-            "the index of the log streams was made again from their files"
-        );
-    }
-    Ok((conn, next, token))
+    Ok(Recovered {
+        databases: Databases::at(path, conn, files.lists)?,
+        next,
+        token: Some(token),
+    })
+}
+
+/// Makes one that does not outlive the process.
+pub(super) fn make_in_memory(files: &Files<'_>) -> Result<Recovered, Fault> {
+    let conn = open_database(Path::new(IN_MEMORY))?;
+    let next = complete(files, &conn, 0)?;
+    Ok(Recovered {
+        databases: Databases::in_memory(conn),
+        next,
+        token: None,
+    })
 }
 
 fn open_database(path: &Path) -> rusqlite::Result<Connection> {
@@ -188,105 +223,4 @@ fn counter(conn: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
         |row| Ok(row.get::<_, i64>(0)? as u64),
     )
     .optional()
-}
-
-/// Carries out the removals that were cut short, adds the files from number `indexed` on, and
-/// looks how long those are that were open. The first number that is free.
-fn complete(dir: &Path, conn: &Connection, indexed: u64) -> Result<u64, Fault> {
-    let mut removing = conn.prepare("SELECT number FROM removing")?;
-    let removing = removing.query_map([], |row| Ok(row.get::<_, i64>(0)? as u64))?;
-    for number in removing {
-        let path = super::path(dir, number?);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
-            _ => {}
-        }
-    }
-    conn.execute("DELETE FROM removing", [])?;
-    let mut next = indexed.max(1);
-    let mut batch = Vec::new();
-    for folder in fs::read_dir(dir).map_err(at(dir))? {
-        let folder = folder.map_err(at(dir))?.path();
-        let known = super::folder_number(&folder)
-            .is_some_and(|number| number < indexed / super::FILES_PER_FOLDER);
-        if known {
-            continue;
-        }
-        for file in fs::read_dir(&folder).map_err(at(&folder))? {
-            let path = file.map_err(at(&folder))?.path();
-            let number = super::file_number(&path).filter(|n| super::path(dir, *n) == path);
-            let Some(number) = number else {
-                tracing::warn!(file = %path.display(), "not a log stream; left alone");
-                continue;
-            };
-            next = next.max(number + 1);
-            if number < indexed {
-                continue;
-            }
-            match header::read(&path).map_err(at(&path))? {
-                Some(head) => batch.push((number, head)),
-                // Killed within the very write that made it: it never held a line.
-                None => tracing::warn!(file = %path.display(), "not a log stream; left alone"),
-            }
-            if batch.len() >= BATCH {
-                add(conn, &mut batch)?;
-            }
-        }
-    }
-    add(conn, &mut batch)?;
-    index::raise(conn, next)?;
-    measure(dir, conn)?;
-    Ok(next)
-}
-
-/// Adds rows for streams that nobody has read.
-fn add(conn: &Connection, batch: &mut Vec<(u64, header::Head)>) -> rusqlite::Result<()> {
-    let on = conn.unchecked_transaction()?;
-    for (number, head) in batch.drain(..) {
-        if let Some(other) = index::number_of(&on, &head.name)?.filter(|other| *other > number) {
-            tracing::warn!(
-                number,
-                other,
-                "two files of one log stream; the newer one counts"
-            );
-            continue;
-        }
-        index::put(
-            &on,
-            &NewRow {
-                number,
-                name: &head.name,
-                created: head.created,
-                head: head.len,
-                told: Told::Size(head.file_len.saturating_sub(head.len)),
-            },
-        )?;
-    }
-    on.commit()
-}
-
-/// Notes the length of files that were open when their process ended.
-fn measure(dir: &Path, conn: &Connection) -> Result<(), Fault> {
-    let mut open = conn.prepare("SELECT number, head FROM streams WHERE size IS NULL")?;
-    let open = open
-        .query_map([], |row| {
-            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let on = conn.unchecked_transaction()?;
-    for (number, head) in open {
-        let path = super::path(dir, number);
-        let done = match fs::metadata(&path) {
-            Ok(file) => on.execute(
-                "UPDATE streams SET size = ?2 WHERE number = ?1",
-                (number as i64, file.len().saturating_sub(head) as i64),
-            ),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                on.execute("DELETE FROM streams WHERE number = ?1", [number as i64])
-            }
-            Err(error) => return Err(at(&path)(error)),
-        };
-        done?;
-    }
-    Ok(on.commit()?)
 }

@@ -10,19 +10,21 @@
 //!              removed
 //! ```
 
+mod append;
+mod row;
+
 use super::{
     backlog::Backlog,
     extent::{Extent, Marks},
     header,
-    index::{NewRow, Row, Told},
-    line,
+    index::{Row, Told},
     read::{self, Walk},
 };
-use crate::failure::{file_read_failed, file_write_failed};
+use crate::failure::file_read_failed;
 use freehold_domain::{
     Wall,
-    logs::{LogLine, LogStreamName},
-    ports::{CommitError, LogPage, LogQuery, LogStreamInfo, ReadError},
+    logs::LogStreamName,
+    ports::{LogPage, LogQuery, LogStreamInfo, ReadError},
 };
 use parking_lot::Mutex;
 use std::{
@@ -98,10 +100,10 @@ impl Stream {
     pub(super) fn create(
         number: u64,
         path: PathBuf,
-        name: &LogStreamName,
+        name: Arc<LogStreamName>,
         created: Wall,
     ) -> io::Result<Self> {
-        let bytes = header::encode(name, created)?;
+        let bytes = header::encode(&name, created)?;
         let mut options = OpenOptions::new();
         let mut file = options.append(true).create_new(true).open(&path)?;
         if let Err(error) = file.write_all(&bytes) {
@@ -111,7 +113,7 @@ impl Stream {
         let head = bytes.len() as u64;
         Ok(Self {
             number,
-            name: Arc::new(name.clone()),
+            name,
             path,
             created,
             head,
@@ -224,81 +226,6 @@ impl Stream {
         )
     }
 
-    /// Appends lines with one `write`; whether a descriptor was taken for it, `None` once the
-    /// stream is removed or has left memory.
-    pub(super) fn append(
-        self: &Arc<Self>,
-        lines: &[LogLine],
-        stored: Wall,
-        backlog: &Backlog,
-    ) -> Result<Option<bool>, CommitError> {
-        let failed = |error: io::Error| file_write_failed(&self.path, &error);
-        let mut inner = self.inner.lock();
-        if inner.gone {
-            return Ok(None);
-        }
-        self.walk(&mut inner, backlog).map_err(failed)?;
-        let mut extent = inner.extent;
-        if inner.damaged {
-            return Err(CommitError::Failed {
-                reason: self.damaged(&extent),
-            });
-        }
-        let opened = inner.file.is_none();
-        if opened {
-            let file = OpenOptions::new().append(true).open(&self.path);
-            let file = file.map_err(failed)?;
-            // Whatever stands behind the last whole line was never finished.
-            file.set_len(extent.len).map_err(failed)?;
-            inner.file = Some(file);
-        }
-        if inner.closed && inner.told != Told::Open {
-            let stands_there = std::mem::replace(&mut inner.queued, true);
-            backlog.contradict((!stands_there).then(|| self.clone()));
-        }
-        inner.closed = false;
-        let mut bytes = Vec::new();
-        let before = extent.len;
-        for line in lines {
-            line::push(&mut bytes, line, stored);
-            extent.add(line, before + bytes.len() as u64);
-            inner.marks.add(&extent);
-        }
-        let file = inner.file.as_mut().expect("opened above");
-        if let Err(error) = file.write_all(&bytes) {
-            // A full disk may have taken a part; without the cut the next open makes it.
-            let cut = file.set_len(before);
-            if cut.is_err() {
-                inner.file = None;
-            }
-            inner.marks.cut(before);
-            return Err(failed(error));
-        }
-        inner.extent = extent;
-        inner.used = true;
-        Ok(Some(opened))
-    }
-
-    pub(super) fn close(self: &Arc<Self>, backlog: &Backlog) {
-        let mut inner = self.inner.lock();
-        inner.closed = true;
-        inner.file = None;
-        if inner.known != Known::Not {
-            self.tell(&mut inner, backlog);
-        }
-    }
-
-    /// Closes the descriptor unless it was used since this was last asked; whether none is held.
-    pub(super) fn give_up_file(&self) -> bool {
-        let Some(mut inner) = self.inner.try_lock() else {
-            return false;
-        };
-        if !std::mem::take(&mut inner.used) {
-            inner.file = None;
-        }
-        inner.file.is_none()
-    }
-
     pub(super) fn describe(
         self: &Arc<Self>,
         backlog: &Backlog,
@@ -376,18 +303,6 @@ impl Stream {
             && inner.extent.last.unwrap_or(self.created) < before
     }
 
-    /// Removes the file; nothing is appended from here on.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        let mut inner = self.inner.lock();
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        inner.gone = true;
-        inner.file = None;
-        Ok(())
-    }
-
     /// Whether it is in memory and no lines are expected.
     pub(super) fn is_closed(&self) -> bool {
         let inner = self.inner.lock();
@@ -397,73 +312,6 @@ impl Stream {
     /// Whether it was removed or has left memory.
     pub(super) fn is_gone(&self) -> bool {
         self.inner.lock().gone
-    }
-
-    /// Takes it out of the backlog; what its row has to say, `None` once it is gone.
-    pub(super) fn take_row(&self) -> Option<NewRow<'_>> {
-        let mut inner = self.inner.lock();
-        inner.queued = false;
-        if inner.gone {
-            return None;
-        }
-        let told = match inner.known {
-            _ if !inner.closed => Told::Open,
-            Known::Not => inner.told,
-            Known::FromIndex | Known::Walked => Told::All(inner.extent),
-        };
-        if told != Told::Open {
-            // From now on it may stand there.
-            inner.told = told;
-        }
-        Some(NewRow {
-            number: self.number,
-            name: &self.name,
-            created: self.created,
-            head: self.head,
-            told,
-        })
-    }
-
-    /// Its row says `told`; whether it is to be kept in memory only as long as there is room.
-    pub(super) fn written(&self, told: Told) -> bool {
-        let mut inner = self.inner.lock();
-        if told == Told::Open {
-            inner.told = told;
-        }
-        inner.closed && !inner.queued && !inner.gone
-    }
-
-    /// Its row was not written.
-    pub(super) fn not_written(&self) {
-        self.inner.lock().queued = true;
-    }
-
-    /// Whether it leaves memory; nothing is appended to it from then on.
-    pub(super) fn leaves(&self) -> Leaves {
-        let Some(mut inner) = self.inner.try_lock() else {
-            return Leaves::Later;
-        };
-        if !inner.gone && (!inner.closed || inner.queued) {
-            return Leaves::NotYet;
-        }
-        if !inner.gone && self.touched.swap(false, Relaxed) {
-            return Leaves::Later;
-        }
-        inner.gone = true;
-        Leaves::Now
-    }
-
-    /// About what it takes in memory.
-    pub(super) fn bytes_held(&self) -> usize {
-        // The object, its entries in a tree and a line, two names, the path.
-        let names = self.name.stream.len() + self.name.group.group.len();
-        let marks = self.inner.try_lock().map_or(0, |inner| inner.marks.bytes());
-        size_of::<Self>() + 256 + names + self.path.as_os_str().len() + marks
-    }
-
-    /// Notes what it counts among those that may leave; what it counted before.
-    pub(super) fn cached_as(&self, bytes: usize) -> usize {
-        self.cached.swap(bytes, Relaxed)
     }
 }
 
