@@ -11,10 +11,11 @@ import six
 
 from support.functions import zip_of
 
-# Which way it came up shows before anything is imported; the rest is what a plain start would see.
-USES = """
+# Whether an image held the SDK before anything was imported: its modules are out of sight, its classes
+# are among those that theirs know.
+HELD = "any(c.__module__.startswith('botocore') for c in Exception.__subclasses__())"
+USES = f"AHEAD = {HELD}\n" + """
 import sys
-AHEAD = 'botocore' in sys.modules
 import logging, os, random, ssl, tempfile, uuid
 import boto3, botocore, multiprocessing
 from urllib3 import filepost
@@ -65,12 +66,12 @@ def empty(server):
         time.sleep(0.05)
 
 
-def starts(quick, name, until=lambda answer: True, seconds=60):
+def starts(quick, name, until=lambda answer: True, seconds=60, event=None):
     """Starts it again and again, each time on its own, until an answer is as wanted."""
     end = time.monotonic() + seconds
     while True:
         empty(quick.server)
-        answer = quick.call(name)
+        answer = quick.call(name, event)
         if until(answer) or time.monotonic() > end:
             return answer
         time.sleep(0.5)
@@ -117,7 +118,7 @@ def test_who_brings_a_part_of_it_never_does(quick):
 
 
 def test_who_searches_for_its_own_only_in_the_handler_finds_it_at_every_start(quick):
-    body = ("import sys\nAHEAD = 'boto3' in sys.modules\nimport botocore\n"
+    body = (f"import sys\nAHEAD = {HELD}\nimport botocore\n"
             "def handler(event, context):\n"
             "    sys.path.insert(0, '/var/task/vendor')\n"
             "    import boto3\n"
@@ -126,8 +127,10 @@ def test_who_searches_for_its_own_only_in_the_handler_finds_it_at_every_start(qu
     name = quick.create(zip_of(files), Timeout=60, MemorySize=256)
     first = quick.invoke(name)
     needs_sdk(first)
-    for answer in [first.payload] + [starts(quick, name) for _ in range(4)]:
-        assert answer == {"ahead": False, "mine": "mine"}
+    assert first.payload == {"ahead": False, "mine": "mine"}
+    later = starts(quick, name, lambda answer: answer["ahead"])
+    needs_images(quick)
+    assert later == {"ahead": True, "mine": "mine"}
 
 
 def test_who_brings_what_it_looks_for_gets_that(quick):
@@ -162,3 +165,48 @@ def test_siblings_draw_nothing_twice(quick):
     assert len(by_instance) >= 40
     drawn = [value for values in by_instance.values() for value in values]
     assert len(drawn) == len(set(drawn))
+
+
+# All that is there as the function begins, and once it has imported the SDK and made a client.
+LOOKS = f"HELD = {HELD}\n" + """
+import sys
+def modules():
+    return {name: sorted(vars(m)) if hasattr(m, '__dict__') else None for name, m in list(sys.modules.items())}
+SEEN = [modules()]
+try:
+    import boto3
+    SEEN.append(modules())
+    S3 = boto3.client('s3')
+except ImportError:
+    pass
+import json, logging, random
+SEEN.append(modules())
+def handler(event, context):
+    import os
+    return {'ahead': HELD, 'thawed': os.readlink('/proc/self/exe') == '/runtime', 'seen': SEEN}
+"""
+
+
+def apart(seen, executed):
+    """Modules that one of the two has, or has with something else in it, by stage."""
+    return [(stage, name, sorted(set(mine.get(name) or []) ^ set(theirs.get(name) or [])), name in mine, name in theirs)
+            for stage, (mine, theirs) in enumerate(zip(seen, executed))
+            for name in {**mine, **theirs} if mine.get(name, 0) != theirs.get(name, 0)]
+
+
+def test_a_function_finds_the_modules_of_an_executed_one(quick):
+    package, fields = zip_of({"index.py": LOOKS}), {"Timeout": 60, "MemorySize": 256}
+    # A variable of Python's own is for a process that is executed.
+    executed = quick.call(quick.create(package, Environment={"Variables": {"PYTHONSAFEPATH": ""}}, **fields))
+    assert (executed["ahead"], executed["thawed"]) == (False, False)
+    name = quick.create(package, **fields)
+    bare = starts(quick, name, lambda answer: answer["thawed"])
+    needs_images(quick)
+    assert bare["thawed"] and apart(bare["seen"], executed["seen"]) == []
+    if "boto3" not in executed["seen"][-1]:
+        pytest.skip("the runtime has no SDK")
+    ahead = starts(quick, name, lambda answer: answer["ahead"])
+    different = apart(ahead["seen"], executed["seen"])
+    assert different == [], "; ".join(map(str, different))
+    assert ahead["ahead"] is True
+    assert len(ahead["seen"]) == len(executed["seen"]) == 3

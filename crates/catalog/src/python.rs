@@ -25,6 +25,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         include_str!("../../../runtimes/python/freehold_runtime/__init__.py"),
     ),
     (
+        "freehold_runtime/ahead.py",
+        include_str!("../../../runtimes/python/freehold_runtime/ahead.py"),
+    ),
+    (
         "freehold_runtime/client.py",
         include_str!("../../../runtimes/python/freehold_runtime/client.py"),
     ),
@@ -75,6 +79,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     (
         "freehold_runtime/image.py",
         include_str!("../../../runtimes/python/freehold_runtime/image.py"),
+    ),
+    (
+        "freehold_runtime/recorder.py",
+        include_str!("../../../runtimes/python/freehold_runtime/recorder.py"),
     ),
     (
         "freehold_runtime/rehearsal.py",

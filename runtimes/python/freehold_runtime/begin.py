@@ -1,9 +1,11 @@
 """What turns a booted interpreter into one function's, and a thawed one into one instance's.
 
 Booted ahead, the process belongs to nobody: everything of ours is imported, nothing of a function
-is known. `begin` gives it the environment, the folder and random state of its own; `resume` does
-that again after a thaw, with the function's hooks. Executed for its function, only the paths are
-left to do, and nothing is imported ahead: an import costs the start more than it saves.
+is known. `begin` gives it the environment and the folder; `resume` does that again after a thaw, with
+random state of its own and the function's hooks. What was imported ahead is hidden until then, and has
+a state of its own from the moment on that the function imports it (`ahead`). Executed for its
+function, only the paths are left to do, and nothing is imported ahead: an import costs the start more
+than it saves.
 """
 import os
 import sys
@@ -21,47 +23,42 @@ _OF_LIBRARIES = (
 )
 # The modules that it consists of.
 _LIBRARY_NAMES = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six")
-# Top-level modules that were imported ahead; every module that came with the libraries; and names
-# that the libraries asked for in vain, which is what they would have got on the way of a function
-# that brings them.
-_preloaded, _with_libraries, _missed = set(), set(), set()
-# That the libraries had to be forgotten again, for something that the function brings.
-_forgotten = []
-# Where the runtime's own modules lie, where a function's do, and the search path of its start.
-_own_path, _function_path, _given_path = list(sys.path), [], []
-# Entries of a function's folders that are looked through for the names of libraries.
-_LOOKED_AT_MAX = 20000
+# The module `ahead`, once there is something to hide, and whether that holds the libraries.
+_ahead, _has_libraries = None, False
+# Where the runtime's own modules lie.
+_own_path = list(sys.path)
 # Where layers put modules.
 _LAYERS = ["/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2], "/opt/python"]
 # The variables as the platform gave them last: the frame.
 _given = [bytes(8)]
 
 
-class _MissedFinder(object):
-    """Stands last, finds nothing, and remembers for what it was asked."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        _missed.add(name.partition(".")[0])
-
-
 def preload():
-    """Imports what would be imported sooner or later, before anybody waits for it."""
+    """Imports what would be imported sooner or later, before anybody waits for it, and hides it until
+    the function does."""
+    global _ahead, _has_libraries
     more = os.environ.pop(_MORE, "")
-    before = set(sys.modules)
+    # An executed interpreter has it too, when its function begins.
+    from . import handler  # noqa: F401
+
+    visible = set(sys.modules)
+    from . import ahead
+
+    ahead.record(visible)
     _import(_AHEAD)
-    if more == _LIBRARIES:
-        bare = set(sys.modules)
-        sys.meta_path.append(_MissedFinder)
-        _import(_OF_LIBRARIES)
-        sys.meta_path.remove(_MissedFinder)
-        _with_libraries.update(set(sys.modules) - bare)
-    else:
-        _import(more.split(","))
-    from . import context, faults, fresh, handler, logs  # noqa: F401
+    _has_libraries = more == _LIBRARIES
+    _import(_OF_LIBRARIES if _has_libraries else more.split(","))
+    from . import faults, image, logs, rehearsal  # noqa: F401
 
     logs.prepare()
-    _preloaded.update(name for name in set(sys.modules) - before if "." not in name)
+    _ahead = ahead
+    hide()
+
+
+def hide():
+    """What was imported ahead, or in a rehearsal, is out of sight."""
+    if _ahead is not None:
+        _ahead.hide()
 
 
 def _import(names):
@@ -73,14 +70,12 @@ def _import(names):
 
 
 def uses_libraries():
-    """Whether init has imported the SDK that the runtime brings, and nothing of the function's
-    stands before any part of it, now or with a later event: whether a start image that holds the
-    SDK is as good as this."""
+    """Whether a start image that holds the SDK which the runtime brings is worth its memory: init has
+    imported that one, or has not said otherwise where it was at hand."""
     modules = sys.modules
-    if "botocore" not in modules or _forgotten:
-        return False
-    # Who searches elsewhere finds other modules there than those that came with an image.
-    if sys.path != _given_path:
+    if _has_libraries:
+        return "botocore" not in modules or _ahead.is_given("botocore")
+    if "botocore" not in modules:
         return False
     own = set(_own_path)
     for name in _LIBRARY_NAMES:
@@ -89,22 +84,7 @@ def uses_libraries():
         folder = os.path.dirname(origin or "")
         if origin and folder not in own and os.path.dirname(folder) not in own:
             return False
-    return not _may_bring(_LIBRARY_NAMES)
-
-
-def _may_bring(names):
-    """Whether a function has a module of one of these names at any depth: it may come to search there
-    later. An archive may hold one, and so may what is too much to look through."""
-    looked_at = 0
-    for root in _function_path:
-        for _, folders, files in os.walk(root):
-            looked_at += len(folders) + len(files)
-            if looked_at > _LOOKED_AT_MAX:
-                return True
-            for entry in folders + files:
-                if entry.partition(".")[0] in names or entry.endswith((".zip", ".whl", ".egg")):
-                    return True
-    return False
+    return True
 
 
 def environment(data, is_first):
@@ -153,48 +133,11 @@ def paths():
         os.chdir(root)
     except OSError:
         pass
-    _function_path[:], _given_path[:] = first, sys.path
-    if _preloaded:
-        _unshadow(_names_in(first))
 
 
 def _unique(items):
     seen = set()
     return [item for item in items if not (item in seen or seen.add(item))]
-
-
-def _names_in(folders):
-    """What can be imported from there, by its first name."""
-    names = set()
-    for folder in folders:
-        # Most have no layers, and an error is made of objects on twenty pages.
-        if not os.access(folder, os.F_OK):
-            continue
-        try:
-            found = os.listdir(folder)
-        except OSError:
-            continue
-        for entry in found:
-            if entry.endswith((".py", ".pyc", ".so")) or "." not in entry:
-                names.add(entry.partition(".")[0])
-    return names
-
-
-def _unshadow(names):
-    """A function that brings a module of a name that was imported ahead gets its own, as it would
-    have in a process that was executed for it. Libraries that were given another one at that name
-    are forgotten as a whole: they are imported anew, with the function's."""
-    shadowed = names & _preloaded
-    if _with_libraries and (shadowed or names & _missed):
-        for loaded in _with_libraries:
-            sys.modules.pop(loaded, None)
-        _with_libraries.clear()
-        _forgotten.append(True)
-    for name in shadowed:
-        _preloaded.discard(name)
-        for loaded in list(sys.modules):
-            if loaded == name or loaded.startswith(name + "."):
-                del sys.modules[loaded]
 
 
 def builtins():

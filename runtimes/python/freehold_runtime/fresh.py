@@ -28,30 +28,16 @@ _POOLS = (
 )
 
 
-def begin():
-    """As `reseed`, of a process that belonged to nobody until now: whatever was made as a module was
-    imported ahead is made anew."""
-    reseed()
-    modules = sys.modules
-    multiprocessing = modules.get("multiprocessing.process")
-    if multiprocessing is not None:
-        # The key by which a process and its children know each other.
-        multiprocessing.current_process().authkey = os.urandom(32)
-    logging = modules.get("logging")
-    if logging is not None and hasattr(logging, "_startTime"):
-        # What a record's `relativeCreated` counts from: nanoseconds since 3.13.
-        is_whole = isinstance(logging._startTime, int)
-        logging._startTime = time.time_ns() if is_whole else time.time()
-
-
 def reseed():
     """A state of its own for everything in the process that was seeded before."""
     modules = sys.modules
-    main = getattr(modules.get("threading"), "_main_thread", None)
-    if hasattr(main, "_native_id"):
-        # There is no other thread: the main one's id is the process's.
-        main._native_id = os.getpid()
-    random = modules.get("random")
+    for name, renew in _SEEDED.items():
+        module = modules.get(name)
+        if module is not None:
+            renew(module)
+
+
+def _random(random):
     generator = getattr(random, "_inst", None)
     if generator is not None and type(generator) is getattr(random, "Random", None):
         # `random.seed()` without its Python, which asks about types that it is not given.
@@ -60,25 +46,57 @@ def reseed():
     elif hasattr(random, "seed"):
         # Not the one that we know; without this it is the function's own, of the same name.
         random.seed()
-    numpy_random = modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    ssl = modules.get("_ssl")
-    if ssl is not None:
-        # OpenSSL notices a fork by the process id, which siblings of an image share.
-        ssl.RAND_add(os.urandom(64), 64.0)
-    tempfile = modules.get("tempfile")
-    if tempfile is not None:
-        tempfile._name_sequence = None
-    uuid = modules.get("uuid")
-    if uuid is not None:
-        # Node (with the bit that says it is no hardware's) and clock of `uuid1`; libuuid keeps its
-        # own within the C library, so not that one.
-        uuid._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
-        uuid._last_timestamp = None
-        for name in ("_generate_time_safe", "_uuid_generate_time"):
-            if hasattr(uuid, name):
-                setattr(uuid, name, None)
+
+
+def _numpy_random(random):
+    random.seed()
+
+
+def _threading(threading):
+    main = getattr(threading, "_main_thread", None)
+    if hasattr(main, "_native_id"):
+        # There is no other thread: the main one's id is the process's.
+        main._native_id = os.getpid()
+
+
+def _ssl(ssl):
+    # OpenSSL notices a fork by the process id, which siblings of an image share.
+    ssl.RAND_add(os.urandom(64), 64.0)
+
+
+def _tempfile(tempfile):
+    tempfile._name_sequence = None
+
+
+def _uuid(uuid):
+    # Node (with the bit that says it is no hardware's) and clock of `uuid1`; libuuid keeps its own
+    # within the C library, so not that one.
+    uuid._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
+    uuid._last_timestamp = None
+    for name in ("_generate_time_safe", "_uuid_generate_time"):
+        if hasattr(uuid, name):
+            setattr(uuid, name, None)
+
+
+def _multiprocessing(process):
+    # The key by which a process and its children know each other.
+    process.current_process().authkey = os.urandom(32)
+
+
+def _logging(logging):
+    if hasattr(logging, "_startTime"):
+        # What a record's `relativeCreated` counts from: nanoseconds since 3.13.
+        is_whole = isinstance(logging._startTime, int)
+        logging._startTime = time.time_ns() if is_whole else time.time()
+
+
+_SEEDED = {
+    "threading": _threading, "random": _random, "numpy.random": _numpy_random, "_ssl": _ssl,
+    "tempfile": _tempfile, "uuid": _uuid,
+}
+# By the name of a module that was imported ahead: what makes anew, as a function imports it, what its
+# execution made.
+MADE_ON_IMPORT = dict(_SEEDED, **{"multiprocessing.process": _multiprocessing, "logging": _logging})
 
 
 def remember_credentials():

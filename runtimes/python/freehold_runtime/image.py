@@ -96,7 +96,7 @@ def fill_holes():
     import gc
 
     gc.collect()
-    _filling[:] = [_fill(size) for size in range(48, 513, 16)]
+    _filling[:] = [fill(size) for size in range(48, 513, 16)]
     # A string that was in the environment is never freed before glibc 2.41; later this does nothing.
     for length in range(32, _VARIABLE_BYTES_MAX, 16):
         for number in range(_VARIABLES):
@@ -104,7 +104,7 @@ def fill_holes():
     os.unsetenv(_VARIABLE)
 
 
-def _fill(size):
+def fill(size):
     """Objects of `size` bytes until as many as fit into a pool lay side by side: that one was empty, and
     is given back. All are where that never comes."""
     filling = [None] * (_FILLING_BYTES // size)

@@ -4,7 +4,7 @@ id on every record, text or JSON lines.
 `arm()` puts this in place when the function first imports `logging`, not before: a function that
 does not log does not pay for it. Where `logging` was imported ahead, `prepare()` has done it too,
 once for all instances of a start image: what is made there is shared, what is made in an instance
-is its own memory. `arm()` is left with what the function's settings say otherwise.
+is its own memory. `imported_ahead()` is left with what the function's settings say otherwise.
 """
 import os
 import sys
@@ -22,7 +22,7 @@ def set_request(request_id, tenant_id):
     _current_request["tenant"] = tenant_id
 
 
-class _LoggingFinder(object):
+class Finder(object):
     """Finds `logging` the usual way, once, and has it configured as soon as it is executed."""
 
     @staticmethod
@@ -51,6 +51,8 @@ class _ConfiguringLoader(object):
         # From here on nobody can tell that another loader was in between.
         module.__spec__.loader = module.__loader__ = self._real
         self._real.exec_module(module)
+        if _prepared is not None and module is _prepared[0]:
+            return
         # A function may bring a module of its own under this name; that one is left alone.
         if hasattr(module, "getLogger") and hasattr(module, "Formatter"):
             configure(module)
@@ -64,21 +66,26 @@ def prepare():
         _prepared = logging, configure(logging)
 
 
+def imported_ahead():
+    """The function has imported the module that was prepared."""
+    disarm()
+    if _settings() != (False, ""):
+        logging, handler = _prepared
+        logging.getLogger().removeHandler(handler)
+        configure(logging)
+
+
 def arm():
     logging = sys.modules.get("logging")
-    if _prepared is not None and logging is _prepared[0]:
-        if _settings() != (False, ""):
-            logging.getLogger().removeHandler(_prepared[1])
-            configure(logging)
-    elif logging is not None:
+    if logging is not None:
         configure(logging)
     else:
-        sys.meta_path.insert(0, _LoggingFinder)
+        sys.meta_path.insert(0, Finder)
 
 
 def disarm():
-    if _LoggingFinder in sys.meta_path:
-        sys.meta_path.remove(_LoggingFinder)
+    if Finder in sys.meta_path:
+        sys.meta_path.remove(Finder)
 
 
 def _settings():
@@ -132,10 +139,10 @@ def configure(logging):
 
 def rehearse():
     """Formats one record and shows it to nobody."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        record = logging.LogRecord("rehearsal", 20, "", 0, "%s", ("text",), None)
-        logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s").format(record)
+    import logging
+
+    record = logging.LogRecord("rehearsal", 20, "", 0, "%s", ("text",), None)
+    logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s").format(record)
 
 
 def _json_formatter(logging):

@@ -85,27 +85,25 @@ def serve_frames(descriptor):
                 serve(line, function, request_id, deadline, arn, trace, client_context, body)
             elif kind == frames.BEGIN:
                 begin.environment(data, True)
-                if is_ahead:
-                    begin_anew()
                 function = init(line)
                 line.ready(begin.uses_libraries())
             else:
-                if kind == frames.PREPARE and is_ahead and function is None:
+                is_nobodys = is_ahead and function is None
+                if kind == frames.PREPARE and is_nobodys:
                     rehearse_for_image()
-                between_events(frames, line, kind, data)
+                between_events(frames, line, kind, data, is_nobodys)
     except (frames.LineGone, OSError) as error:
         sys.stderr.write("The line to the platform is gone: %s\n" % error)
         sys.exit(1)
 
 
 def rehearse_for_image():
-    from . import image, rehearsal
+    from . import rehearsal
 
     rehearsal.run_for_image(serve)
-    image.fill_holes()
 
 
-def between_events(frames, line, kind, data):
+def between_events(frames, line, kind, data, is_nobodys):
     """What is asked of a process around a start image, and of one that was started ahead."""
     if kind == frames.TRY:
         try_out(line, data)
@@ -115,6 +113,8 @@ def between_events(frames, line, kind, data):
         from . import rehearsal
 
         rehearsal.run(serve)
+        if is_nobodys:
+            begin.hide()
         line.rehearsed()
     elif kind == frames.PREPARE:
         from . import image
@@ -129,6 +129,11 @@ def between_events(frames, line, kind, data):
         except Exception as error:
             line.unfit("it cannot be settled: %s" % type(error).__name__)
             return
+        if is_nobodys:
+            # As late as can be: what is freed after that is a hole again.
+            begin.hide()
+            image.fill_holes()
+            begin.hide()
         line.prepared()
     elif kind == frames.RESUME:
         from . import fresh, image
@@ -167,12 +172,6 @@ def run_hooks(line, run, error_type, exit_code):
         faults.log(error)
         line.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
         sys.exit(exit_code)
-
-
-def begin_anew():
-    from . import fresh
-
-    fresh.begin()
 
 
 def reseed():

@@ -8,7 +8,7 @@ see, and refuses to know anything of a function: the module that it imports is i
 import os
 import sys
 
-from . import begin, codec, context, faults, fresh, handler, logs, trace
+from . import begin, codec, context, faults, handler, logs, trace
 
 _BODY = b'{"text": "\\u00e9", "numbers": [1, 2.5, -3e8], "nothing": null, "nested": {"is": [true]}}'
 _EVENT = ("00000000-0000-0000-0000-000000000000", 0, "arn", "Root=1", None, _BODY)
@@ -79,6 +79,7 @@ def run(serve):
     except ValueError:
         codec.encode(faults.current("")[1])
     logs.rehearse()
+    logs.disarm()
     logs.set_request(None, None)
     trace.set_header(None)
 
@@ -89,18 +90,17 @@ def run_for_image(serve):
     interpreter's and to counts of references all over its memory."""
     for _ in range(_PASSES):
         run(serve)
+        begin.hide()
 
 
 def _become():
     begin.environment(bytes(8) + _VARIABLE.encode() + b"=1", True)
     begin.forget(_VARIABLE)
-    fresh.begin()
     path, folder = list(sys.path), os.getcwd()
     begin.paths()
     sys.path[:] = path
     os.chdir(folder)
-    if "logging" in sys.modules:
-        logs.arm()
+    logs.arm()
     context.refresh()
 
 
