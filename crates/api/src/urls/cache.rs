@@ -1,4 +1,5 @@
-//! URLs and their policies in memory, filled on demand and emptied by the store's watch.
+//! URLs and their policies in memory, filled on demand and emptied by the store's watch. What a
+//! commit wrote is read again at once, so that its next caller does not wait for the store.
 //!
 //! It keeps nothing for an id that names no URL: a stranger could otherwise fill it. What cannot
 //! have been minted is not looked up at all, and what could have been costs its guesser one read.
@@ -9,7 +10,11 @@ use freehold_domain::{
     record::{Key, Kind, PolicyV1, RecordError, UrlOwnerV1, UrlV1, decode},
 };
 use futures_util::future;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+use tokio::sync::mpsc;
 
 /// A URL, resolved.
 #[derive(Debug, Clone)]
@@ -26,11 +31,15 @@ pub struct ResolvedUrl {
 
 /// URLs kept in memory.
 const URLS_CACHED_MAX: usize = 100_000;
+/// URLs that wait to be read after a commit; beyond that they are read when they are called.
+const READ_AGAIN_MAX: usize = 1024;
 
 /// The cache.
 pub struct UrlCache {
     records: Arc<dyn Records>,
     held: parking_lot::RwLock<Held>,
+    /// Ids that a commit has touched.
+    read_again: mpsc::Sender<String>,
 }
 
 #[derive(Default)]
@@ -47,12 +56,15 @@ fn is_minted(id: &str) -> bool {
 }
 
 impl UrlCache {
-    /// An empty cache and the guard of its watch.
+    /// An empty cache and the guard of its watch. What reads again runs on the caller's runtime.
     pub fn new(records: Arc<dyn Records>) -> (Arc<Self>, Box<dyn Send + Sync>) {
+        let (read_again, touched) = mpsc::channel(READ_AGAIN_MAX);
         let cache = Arc::new(Self {
             records: records.clone(),
             held: Default::default(),
+            read_again,
         });
+        tokio::spawn(read_touched(Arc::downgrade(&cache), touched));
         let guard = records.watch(cache.clone());
         (cache, guard)
     }
@@ -122,6 +134,17 @@ impl UrlCache {
     }
 }
 
+/// Reads what commits have touched, as long as there is a cache to keep it and room in it.
+async fn read_touched(cache: Weak<UrlCache>, mut touched: mpsc::Receiver<String>) {
+    while let Some(id) = touched.recv().await {
+        let Some(cache) = cache.upgrade() else { return };
+        if cache.held.read().by_id.len() < URLS_CACHED_MAX / 2 {
+            // Whoever calls it asks again, and is told what is wrong.
+            let _ = cache.resolve(&id).await;
+        }
+    }
+}
+
 impl Watcher for UrlCache {
     fn changed(&self, changes: &[(Key, Option<Stored>)]) {
         let touches = |key: &&Key| matches!(key.kind(), Kind::Url | Kind::UrlOwner | Kind::Policy);
@@ -133,22 +156,40 @@ impl Watcher for UrlCache {
         held.round += 1;
         // One pass for the whole commit: its other watchers wait meanwhile.
         held.by_id.retain(|id, found| {
-            !touched.iter().any(|key| match key.kind() {
+            let is_touched = touched.iter().any(|key| match key.kind() {
                 Kind::UrlOwner => *id == key.name()[0],
                 _ => {
                     found.function.tenant == *key.tenant()
                         && found.function.name.as_str() == key.name()[0]
                 }
-            })
+            });
+            if is_touched {
+                let _ = self.read_again.try_send(id.clone());
+            }
+            !is_touched
         });
+        drop(held);
+        let written = changes.iter().filter(|(_, stored)| stored.is_some());
+        for (key, _) in written.filter(|(key, _)| key.kind() == Kind::UrlOwner) {
+            let _ = self.read_again.try_send(key.name()[0].to_owned());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::{BoxFuture, record::KeyPrefix};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use freehold_domain::{
+        BoxFuture,
+        ports::{Commit, Expect, Fence, Op},
+        record::{KeyPrefix, encode},
+        time::Wall,
+    };
+    use freehold_testkit::{sim::SimClock, storage::MemoryStorage};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     /// A store without records that counts what it is asked.
     #[derive(Default)]
@@ -207,5 +248,70 @@ mod tests {
         ask(&"a7".repeat(16)).await;
         assert_eq!(store.0.load(Ordering::Relaxed), 1);
         assert!(cache.held.read().by_id.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_commit_wrote_is_there_before_anybody_asks() {
+        let store = MemoryStorage::new(SimClock::new(Wall(0)));
+        let (cache, _guard) = UrlCache::new(store.clone());
+        let (id, tenant) = ("a7".repeat(16), "111111111111".parse().unwrap());
+        let (region, name) = ("us-east-1".parse().unwrap(), "f".parse().unwrap());
+        let who = Principal::platform("test");
+        let commit = async |ops: Vec<Op>| {
+            store.commit(&who, ops, Fence::None).await.unwrap();
+            tokio::task::yield_now().await;
+            let until = tokio::time::Instant::now() + Duration::from_secs(10);
+            while cache.held.read().by_id.is_empty() && tokio::time::Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            cache.held.read().by_id.get(&id).cloned()
+        };
+        let put = |key, bytes| Op::Put {
+            key,
+            expect: Expect::Any,
+            bytes,
+        };
+        let owner = UrlOwnerV1 {
+            function: FunctionRef {
+                tenant,
+                region,
+                name,
+            },
+            qualifier: Qualifier::Latest,
+        };
+        let FunctionRef {
+            tenant,
+            region,
+            name,
+        } = owner.function.clone();
+        let url = UrlV1 {
+            id: id.clone(),
+            signed: true,
+            cors: None,
+            invoke_mode: "BUFFERED".to_owned(),
+            created: Wall(0),
+            modified: Wall(0),
+        };
+        let url_key = Key::url(&tenant, &region, &name, &owner.qualifier);
+        let made = vec![
+            put(Key::url_owner(&id), encode(&owner)),
+            put(url_key.clone(), encode(&url)),
+        ];
+        let held = commit(made).await.expect("it was read");
+        assert!(held.url.signed && held.policy.statements.is_empty());
+        let open = UrlV1 {
+            signed: false,
+            ..url
+        };
+        let held = commit(vec![put(url_key.clone(), encode(&open))]).await;
+        assert!(!held.expect("it was read again").url.signed);
+        let gone = [Key::url_owner(&id), url_key].map(|key| Op::Delete {
+            key,
+            expect: Expect::Any,
+        });
+        store.commit(&who, gone.into(), Fence::None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(cache.held.read().by_id.is_empty());
+        assert!(cache.resolve(&id).await.unwrap().is_none());
     }
 }
