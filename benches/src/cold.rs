@@ -14,6 +14,7 @@ use crate::{
     figures::{self, Figures},
     functions::{self, ANSWER, Language},
     libraries::Libraries,
+    requests,
     server::Server,
     versions::Version,
 };
@@ -37,6 +38,8 @@ const COPIES: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Hello(Language),
+    /// The second handler.
+    Work(Language),
     Wasm,
     Boto3,
     Boto3Version,
@@ -44,11 +47,13 @@ enum What {
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Hello(Language::Python),
         Self::Hello(Language::Node),
         Self::Hello(Language::Java),
         Self::Hello(Language::Rust),
+        Self::Work(Language::Python),
+        Self::Work(Language::Node),
         Self::Wasm,
         Self::Boto3,
         Self::Boto3Version,
@@ -58,6 +63,8 @@ impl What {
     fn name(self) -> &'static str {
         match self {
             Self::Hello(language) => language.name(),
+            Self::Work(Language::Python) => "python-20kb",
+            Self::Work(_) => "node-20kb",
             Self::Wasm => "wasm",
             Self::Boto3 => "python-boto3",
             Self::Boto3Version => "python-boto3-snapstart",
@@ -65,17 +72,26 @@ impl What {
         }
     }
 
-    /// p50 and, where there is one, p99, milliseconds.
-    fn goal_ms(self) -> (f64, Option<f64>) {
+    /// p50 and p99, milliseconds, where there are goals.
+    fn goal_ms(self) -> (Option<f64>, Option<f64>) {
         match self {
-            Self::Hello(Language::Python) => (3.0, Some(8.0)),
-            Self::Hello(Language::Node) => (4.0, None),
-            Self::Hello(Language::Java) => (6.0, None),
-            Self::Hello(Language::Rust) => (2.0, None),
-            Self::Wasm => (0.3, None),
-            Self::Boto3 => (130.0, None),
-            Self::Boto3Version => (4.0, None),
-            Self::PandasVersion => (5.0, None),
+            Self::Hello(Language::Python) => (Some(3.0), Some(8.0)),
+            Self::Hello(Language::Node) => (Some(4.0), None),
+            Self::Hello(Language::Java) => (Some(6.0), None),
+            Self::Hello(Language::Rust) => (Some(2.0), None),
+            Self::Wasm => (Some(0.3), None),
+            Self::Boto3 => (Some(130.0), None),
+            Self::Boto3Version => (Some(4.0), None),
+            Self::PandasVersion => (Some(5.0), None),
+            Self::Work(_) => (None, None),
+        }
+    }
+
+    /// What it is sent, and what of the answer.
+    fn event(self) -> (&'static [u8], Check) {
+        match self {
+            Self::Work(_) => (requests::two_kib(), functions::check_work),
+            _ => (ANSWER.as_bytes(), functions::check),
         }
     }
 
@@ -91,6 +107,7 @@ impl What {
         let absent = || format!("{} needs a folder of libraries", self.name());
         Ok(match self {
             Self::Hello(language) => Callee::Url(functions::deploy(server, language)?),
+            Self::Work(language) => Callee::Url(functions::deploy_work(server, language)?),
             Self::Wasm => Callee::Url(functions::deploy_wasm(server, "hello-wasm")?),
             Self::Boto3 => Callee::Url(functions::deploy_boto3(server, "boto3-plain")?),
             Self::Boto3Version => {
@@ -116,6 +133,7 @@ impl What {
         };
         match self {
             Self::Hello(language) => functions::deploy_as(server, language, &names),
+            Self::Work(language) => functions::deploy_work_as(server, language, &names),
             Self::Wasm => each(&|name| functions::deploy_wasm(server, name)),
             Self::Boto3 | Self::Boto3Version | Self::PandasVersion => Ok(Vec::new()),
         }
@@ -131,8 +149,8 @@ enum Callee {
 }
 
 impl Callee {
-    async fn call(&self) -> Result<Answer, Failure> {
-        let event = ANSWER.as_bytes();
+    async fn call(&self, what: What) -> Result<Answer, Failure> {
+        let (event, check) = what.event();
         let answer = match self {
             Self::Url(target) => Connection::open(target).await?.post(event).await?,
             Self::Version(version) => {
@@ -140,10 +158,13 @@ impl Callee {
                 version.invoke(&mut line, event).await?
             }
         };
-        functions::check(&answer)?;
+        check(&answer)?;
         Ok(answer)
     }
 }
+
+/// Refuses an answer that is not what was asked for.
+type Check = fn(&Answer) -> Result<(), Failure>;
 
 struct Row {
     what: What,
@@ -197,7 +218,7 @@ async fn alone(server: &Server, rows: &mut [Row], smoke: bool) -> Result<Figures
     let (samples, pause) = if smoke { (1, PAUSE / 4) } else { (40, PAUSE) };
     let echo = Echo::start()?;
     for row in &*rows {
-        row.callee.call().await?;
+        row.callee.call(row.what).await?;
     }
     if !smoke {
         tokio::time::sleep(SETTLED).await;
@@ -210,7 +231,7 @@ async fn alone(server: &Server, rows: &mut [Row], smoke: bool) -> Result<Figures
             let mut bare = Connection::open(&echo.target).await?;
             echoes.add(bare.post(ANSWER.as_bytes()).await?.first_byte);
             let before = server.metrics().await?;
-            row.figures.add(row.callee.call().await?.first_byte);
+            row.figures.add(row.callee.call(row.what).await?.first_byte);
             let after = server.metrics().await?;
             for (phase, name) in row.phases.iter_mut().zip(PHASES) {
                 let grown = |at: &std::collections::BTreeMap<String, f64>| at.get(name).copied();
@@ -236,13 +257,14 @@ fn print(rows: &[Row], echoes: &Figures) {
     for row in rows {
         let mean = |phase: usize| row.phases[phase] * 1000.0 / row.figures.len() as f64;
         let (p50, p99) = row.what.goal_ms();
+        let goal = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
         println!(
             "{:<24} {:>9.2} {:>7} {:>9.2} {:>7} {:>7.0}x {:>10.2} {:>10.2} {:>10.2}",
             row.what.name(),
             row.figures.percentile(50) / 1000.0,
-            p50,
+            goal(p50),
             row.figures.percentile(99) / 1000.0,
-            p99.map_or_else(|| "-".to_owned(), |goal| goal.to_string()),
+            goal(p99),
             row.figures.percentile(50) / echoes.percentile(50),
             mean(0),
             mean(1),
@@ -261,10 +283,10 @@ async fn paced(server: &Server, rows: &mut [Row], smoke: bool) -> Result<(), Fai
         if copies.is_empty() {
             continue;
         }
+        let (event, check) = row.what.event();
         // The first of each is none that counts.
         for copy in &copies {
-            let call = Connection::open(copy).await?.post(ANSWER.as_bytes()).await;
-            functions::check(&call?)?;
+            check(&Connection::open(copy).await?.post(event).await?)?;
         }
         server.empty().await?;
         tokio::time::sleep(PAUSE).await;
@@ -276,9 +298,9 @@ async fn paced(server: &Server, rows: &mut [Row], smoke: bool) -> Result<(), Fai
             let copy = copy.clone();
             calls.push(tokio::spawn(async move {
                 let mut line = Connection::open(&copy).await.map_err(|e| e.to_string())?;
-                let answer = line.post(ANSWER.as_bytes()).await;
+                let answer = line.post(event).await;
                 let answer = answer.map_err(|error| error.to_string())?;
-                functions::check(&answer).map_err(|error| error.to_string())?;
+                check(&answer).map_err(|error| error.to_string())?;
                 Ok::<_, String>(answer.first_byte)
             }));
         }

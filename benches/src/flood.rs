@@ -14,8 +14,8 @@ use std::path::Path;
 
 /// Instances that the account may have at once: everything beyond is throttled.
 const CONCURRENCY: usize = 50;
-/// Descriptors that are needed for each connection, on both sides, with some to spare.
-const DESCRIPTORS_EACH: u64 = 3;
+/// A server's connections may take half of its descriptors, and both sides may open as many.
+const DESCRIPTORS_EACH: u64 = 2;
 
 /// Measures and prints.
 pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {

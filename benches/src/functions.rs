@@ -12,6 +12,8 @@ use std::{
     process::Command,
 };
 
+/// What the second handler's answer has at the least.
+pub const WORK_BYTES: usize = 20_000;
 /// The answer of each of them.
 pub const ANSWER: &str = r#"{"hello":"world"}"#;
 
@@ -27,6 +29,14 @@ pub fn check(answer: &Answer) -> Result<(), Failure> {
         return Ok(());
     }
     Err(format!("{}: {:?}", answer.status, answer.body).into())
+}
+
+/// Refuses an answer that is not the second handler's.
+pub fn check_work(answer: &Answer) -> Result<(), Failure> {
+    if answer.status == 200 && answer.body.len() >= WORK_BYTES {
+        return Ok(());
+    }
+    Err(format!("{}: {} bytes", answer.status, answer.body.len()).into())
 }
 
 /// Whether a body is hello's.
@@ -129,6 +139,16 @@ pub fn deploy_wasm(server: &Server, name: &str) -> Result<Target, Failure> {
 
 /// The second handler, 2 KB in, 20 KB out and three log lines, in Python or Node.
 pub fn deploy_work(server: &Server, language: Language) -> Result<Target, Failure> {
+    let name = format!("work-{}", language.name());
+    deploy_work_as(server, language, &[&name]).map(|mut targets| targets.remove(0))
+}
+
+/// The same under several names.
+pub fn deploy_work_as(
+    server: &Server,
+    language: Language,
+    names: &[&str],
+) -> Result<Vec<Target>, Failure> {
     let folder = server.sources().join(format!("work-{}", language.name()));
     fs::create_dir_all(&folder)?;
     match language {
@@ -136,7 +156,8 @@ pub fn deploy_work(server: &Server, language: Language) -> Result<Target, Failur
         Language::Node => write(&folder, "index.js", include_str!("../functions/work.js"))?,
         other => return Err(format!("no second handler in {}", other.name()).into()),
     }
-    server.deploy(&folder, &["--memory", "128"])
+    let one = |name: &&str| server.deploy(&folder, &["--memory", "128", "--name", name]);
+    names.iter().map(one).collect()
 }
 
 /// A function that takes as many seconds as its event's `s` says.

@@ -9,6 +9,7 @@ use crate::{
     client::Target,
     cores::Cores,
     functions::{self, ANSWER, Language},
+    kept,
     load::{Lines, Until},
     registry::Registry,
     requests,
@@ -35,6 +36,7 @@ pub async fn run(
     smoke: bool,
     instances: usize,
     addresses: Option<&Path>,
+    keep: Option<&Path>,
 ) -> Result<(), Failure> {
     let (calls, sizes, instances) = if smoke {
         (3, [2, 4], 2)
@@ -44,7 +46,7 @@ pub async fn run(
     let cores = Cores::split()?;
     let server = cores.on_platform(|| Server::start(bin, CONFIG))??;
     cores.release()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut least) = (Vec::new(), Vec::new());
     let python = functions::deploy(&server, Language::Python)?;
     let rust = functions::deploy(&server, Language::Rust)?;
     let url = |target: &Target| requests::post(target, ANSWER.as_bytes());
@@ -70,6 +72,7 @@ pub async fn run(
         if let Some(folder) = addresses {
             write_addresses(&server, folder, &name, &median)?;
         }
+        least.push((name.clone(), counted[0].clone()));
         rows.push((name, median.clone()));
         Ok(median)
     };
@@ -78,7 +81,7 @@ pub async fn run(
     let work = functions::deploy_work(&server, Language::Python)?;
     measure(
         "python, URL, 2 KB in, 20 KB out, 3 lines".into(),
-        requests::post(&work, &requests::two_kib()),
+        requests::post(&work, requests::two_kib()),
     )?;
     measure("python, signed Invoke".into(), invoke()?)?;
     let mut grown = Vec::new();
@@ -114,7 +117,11 @@ pub async fn run(
     }
     print_growth(&format!("{live} instances against one"), &one, &many);
     cores.release()?;
-    server.stop()
+    server.stop()?;
+    match keep {
+        Some(file) => kept::keep(file, &least),
+        None => kept::compare(&least),
+    }
 }
 
 fn print_growth(name: &str, few: &Counted, many: &Counted) {

@@ -21,6 +21,7 @@ mod hangups;
 mod idle;
 mod instructions;
 mod keep;
+mod kept;
 mod libraries;
 mod load;
 mod neighbours;
@@ -130,6 +131,9 @@ enum What {
         /// Where to write how often each address was executed
         #[arg(long, value_name = "FOLDER")]
         addresses: Option<PathBuf>,
+        /// Writes what was counted to a file, instead of comparing it with what was kept
+        #[arg(long, value_name = "FILE")]
+        keep: Option<PathBuf>,
     },
     /// A server with 100,000 registered functions beside one with ten
     Growth {
@@ -201,7 +205,11 @@ fn main() -> ExitCode {
             What::Instructions {
                 instances,
                 addresses,
-            } => instructions::run(&args.bin, args.smoke, *instances, addresses.as_deref()).await,
+                keep,
+            } => {
+                let (addresses, keep) = (addresses.as_deref(), keep.as_deref());
+                instructions::run(&args.bin, args.smoke, *instances, addresses, keep).await
+            }
             What::Growth { functions } => growth::run(&args.bin, args.smoke, *functions).await,
             What::Burst { instances } => burst::run(&args.bin, args.smoke, *instances).await,
             What::Density { instances } => burst::density(&args.bin, args.smoke, *instances).await,

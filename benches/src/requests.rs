@@ -6,16 +6,19 @@ use freehold_identity::sigv4::{Credentials, Timestamp, sign};
 use http::request::Parts;
 use http_body_util::Full;
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The second handler's event: 2 KiB of JSON.
-pub fn two_kib() -> Vec<u8> {
-    let mut text = br#"{"text":""#.to_vec();
-    text.resize(2048 - 2, b'x');
-    text.extend_from_slice(br#""}"#);
-    text
+pub fn two_kib() -> &'static [u8] {
+    static EVENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut text = br#"{"text":""#.to_vec();
+        text.resize(2048 - 2, b'x');
+        text.extend_from_slice(br#""}"#);
+        text
+    });
+    &EVENT
 }
 
 /// A POST of JSON.

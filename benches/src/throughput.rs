@@ -176,7 +176,7 @@ fn start(
     add(
         "echo, 2 KB in, 20 out",
         &work,
-        &two_kib,
+        two_kib,
         echo.pid(),
         false,
         20_000,
@@ -186,7 +186,7 @@ fn start(
         ("node url, 2 in, 20 out", Language::Node),
     ] {
         let target = functions::deploy_work(&server, language)?;
-        add(name, &target, &two_kib, server.pid(), true, 20_000);
+        add(name, &target, two_kib, server.pid(), true, 20_000);
     }
     let mut started = Vec::new();
     for kind in peers::Kind::ALL {
@@ -237,7 +237,7 @@ impl Row {
         let request = match &self.ask {
             Ask::Plain(request) => request.clone(),
             Ask::Signed(caller, function) if self.bytes > 0 => {
-                caller.invoke(function, &requests::two_kib())?
+                caller.invoke(function, requests::two_kib())?
             }
             Ask::Signed(caller, function) => caller.invoke(function, ANSWER.as_bytes())?,
         };
