@@ -31,6 +31,8 @@ use tokio::sync::watch;
 
 /// What freezing and thawing take: long enough that somebody can come in between.
 const SWITCH: Duration = Duration::from_micros(200);
+/// And what each takes of the processor, as the kernel's freezer does.
+const SWITCH_CPU_US: u64 = 30;
 
 /// Makes instances of a world.
 #[derive(Debug)]
@@ -251,6 +253,7 @@ impl Instance for FakeInstance {
             tokio::time::sleep(SWITCH).await;
             let mut state = self.state.lock();
             state.frozen = true;
+            state.usage.cpu_us += SWITCH_CPU_US;
             if state.running > 0
                 && let Some(world) = self.world.upgrade()
             {
@@ -267,7 +270,10 @@ impl Instance for FakeInstance {
     fn thaw(&self) -> BoxFuture<'_, Result<(), InstanceGone>> {
         Box::pin(async move {
             tokio::time::sleep(SWITCH).await;
-            self.state.lock().frozen = false;
+            let mut state = self.state.lock();
+            state.frozen = false;
+            state.usage.cpu_us += SWITCH_CPU_US;
+            drop(state);
             if self.has_ended() {
                 Err(InstanceGone)
             } else {

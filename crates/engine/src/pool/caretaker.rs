@@ -7,7 +7,7 @@
 
 use super::{
     Cell, Found,
-    rest::{LOOK_AGAIN_MAX, Rest, Watch},
+    rest::{Rest, SHORT_AGAIN, Watch},
 };
 use crate::{node::Node, route::Revision};
 use std::{
@@ -32,7 +32,7 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
                 uses, frozen: true, ..
             } => match revision.pool.rest(&strong, cell.id) {
                 Rest::Frozen => None,
-                Rest::Short => Some(now + LOOK_AGAIN_MAX),
+                Rest::Short => Some(now + SHORT_AGAIN),
                 Rest::Awake(_) => {
                     wake(&revision, &cell, uses, &mut watch, freeze_after).await;
                     None
@@ -51,6 +51,7 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
                         }
                         cell.rests.store(false, Ordering::Release);
                         freeze(&revision, &cell, uses).await;
+                        watch.was_frozen();
                         continue;
                     }
                 }

@@ -21,18 +21,23 @@ use std::{sync::Arc, time::Duration};
 
 /// The first process of a sandbox and its runtime's.
 const TASKS_OF_STILL: std::ops::RangeInclusive<u32> = 1..=2;
-/// How often one that is awake, or would be if there were memory, is looked at at the least.
-pub(super) const LOOK_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// How often one that is awake is looked at at the least: whoever gets a signal of its own making then
+/// runs for no longer. One look reads one small file.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// When one that would be awake if there were memory is looked at again.
+pub(super) const SHORT_AGAIN: Duration = Duration::from_secs(30);
+/// Processor time that the way back from a freeze to where it waited may take: some 20 to 60 µs.
+const THAW_US_MAX: u64 = 1_000;
 
 /// What its caretaker knows of an instance between two of its uses.
 #[derive(Default)]
 pub(super) struct Watch {
     /// The uses that it had when it was seen to be still.
     still_at: Option<u64>,
-    /// Processor time, once it had come to rest.
-    cpu_us: Option<u64>,
-    /// It was thawed just now, and is on its way back to where it waited.
-    settles: bool,
+    /// Processor time at the last look.
+    cpu_us: u64,
+    /// It was thawed since, and goes back to where it waited.
+    was_thawed: bool,
     every: Duration,
 }
 
@@ -41,17 +46,20 @@ impl Watch {
     /// twice as long each time.
     pub(super) async fn is_still(&mut self, cell: &Cell, uses: u64, first: Duration) -> bool {
         if self.still_at != Some(uses) {
-            let is_alone = match cell.instance.usage().await {
-                Ok(usage) => TASKS_OF_STILL.contains(&usage.pids),
-                Err(_) => false,
+            // Before it is asked for its tasks: one that ends in between has spent something.
+            let spent = cell.instance.spent();
+            let usage = cell.instance.usage().await;
+            let (Ok(spent), Ok(usage)) = (spent, usage) else {
+                return false;
             };
+            let is_alone = TASKS_OF_STILL.contains(&usage.pids);
             if is_alone {
                 // What it printed after its answer: the freeze would have seen to that.
                 cell.log.flush();
                 *self = Self {
                     still_at: Some(uses),
-                    cpu_us: None,
-                    settles: false,
+                    cpu_us: spent.cpu_us,
+                    was_thawed: false,
                     every: first,
                 };
             }
@@ -61,10 +69,13 @@ impl Watch {
             return false;
         };
         self.every = (self.every * 2).min(LOOK_AGAIN_MAX);
-        if std::mem::take(&mut self.settles) {
-            return true;
-        }
-        *self.cpu_us.get_or_insert(spent.cpu_us) == spent.cpu_us
+        let most = if std::mem::take(&mut self.was_thawed) {
+            THAW_US_MAX
+        } else {
+            0
+        };
+        let before = std::mem::replace(&mut self.cpu_us, spent.cpu_us);
+        spent.cpu_us.saturating_sub(before) <= most
     }
 
     /// When to look again.
@@ -75,7 +86,12 @@ impl Watch {
 
     /// It was thawed just now: the way back to where it waited takes a moment of the processor.
     pub(super) fn was_thawed(&mut self) {
-        (self.cpu_us, self.settles) = (None, true);
+        self.was_thawed = true;
+    }
+
+    /// It is frozen, which takes processor time of its own: it is looked at anew when it is woken.
+    pub(super) fn was_frozen(&mut self) {
+        *self = Self::default();
     }
 }
 
