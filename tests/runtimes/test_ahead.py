@@ -375,3 +375,30 @@ except ImportError as error:
 def handler(e, c): return [tempfile._Random is Mine, said, sorted(sys.modules)]
 """
     assert agree(python, app, _FREEHOLD_PRELOAD="tempfile")[:2] == [True, "ModuleNotFoundError"]
+
+
+def test_the_interpreters_own_finder_and_loader_hear_of_all_once_they_are_replaced(python):
+    app = LOOK + """
+import importlib.machinery as m
+heard = []
+def listening(owner, name):
+    real = getattr(owner, name)
+    def listens(self, module):
+        heard.append(module.__name__)
+        return real(self, module)
+    setattr(owner, name, listens)
+listening(m.SourceFileLoader, 'exec_module')
+import json
+def handler(e, c): return sorted(heard), sorted(modules())
+"""
+    heard, _ = agree(python, app)
+    assert "json.decoder" in heard
+
+
+def test_its_loader_can_be_copied(python):
+    app = """
+import copy, importlib.util
+spec = importlib.util.find_spec('json')
+def handler(e, c): return copy.copy(spec.loader).path, copy.copy(spec).origin
+"""
+    assert agree(python, app)[0].endswith("__init__.py")

@@ -249,10 +249,12 @@ impl Control {
 
     /// Removes lines that are past their group's retention, for all tenants; says how many
     /// streams or lines the store removed.
+    ///
+    /// Errors: the first of a group's, once all have had their turn.
     pub async fn log_groups_expire(&self) -> Result<u64, ControlError> {
         let platform = Principal::platform("logs");
         let now = self.clock.wall();
-        let (mut after, mut removed) = (None, 0);
+        let (mut after, mut removed, mut failed) = (None, 0, None);
         loop {
             let found = self
                 .storage
@@ -271,12 +273,17 @@ impl Control {
                     region: stored.key.region().clone(),
                     group: group.name,
                 };
-                removed += self.storage.expire(&platform, &name, before).await?;
+                // One file that cannot be read is in nobody else's way.
+                match self.storage.expire(&platform, &name, before).await {
+                    Ok(count) => removed += count,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
             match found.last() {
                 Some(last) if found.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
-                _ => return Ok(removed),
+                _ => break,
             }
         }
+        failed.map_or(Ok(removed), |error| Err(error.into()))
     }
 }

@@ -195,6 +195,12 @@ impl Keep {
         level.map_or((false, None), |level| level.awake(now, self.policy))
     }
 
+    /// Whether any idle instance is to wait awake now, whichever it is.
+    pub fn is_any_awake(&self, now: Seconds) -> bool {
+        let mut levels = self.levels.iter();
+        levels.any(|level| level.awake(now, self.policy).0)
+    }
+
     /// What [`Keep::demand`] said last.
     pub fn needed(&self) -> u32 {
         self.needed

@@ -36,6 +36,14 @@ _WATCHED = {
     "ssl": ("SSLContext",),
 }
 
+# The same of the interpreter's own ways: replaced, they hear of every import.
+_FINDS_AND_LOADS = (
+    (_external.PathFinder, ("find_spec",)),
+    (_external.FileFinder, ("find_spec",)),
+    (_external.SourceLoader, ("get_code", "exec_module")),
+    (_external.SourceFileLoader, ("get_code", "exec_module")),
+)
+
 _recorder = _fresh = _fill = None
 # What an interpreter has in `sys.modules` that was executed for its function, as that begins.
 _visible = set()
@@ -145,6 +153,17 @@ def _learn():
         if name in _world:
             inside = vars(_world[name])
             _pinned.extend((name, inside, a, inside[a]) for a in attributes if a in inside)
+    for owner, attributes in _FINDS_AND_LOADS:
+        # Of a class that only inherits it, too: nothing there yet.
+        inside = vars(owner)
+        _pinned.extend(("sys", inside, a, inside.get(a)) for a in attributes)
+
+
+def reseed():
+    """What a C library keeps is the process's, whichever of its modules the function comes by: also
+    one that it executes, since somebody listens to imports."""
+    if "_ssl" in _world:
+        _fresh.MADE_ON_IMPORT["_ssl"](_world["_ssl"])
 
 
 def is_given(name):
@@ -180,6 +199,9 @@ class _Loader(object):
         self._name, self._real, self._given, self._other = name, real, None, None
 
     def __getattr__(self, name):
+        if name.startswith("__"):
+            # Who copies this asks before there is anything to ask.
+            raise AttributeError(name)
         return getattr(self._real, name)
 
     def create_module(self, spec):

@@ -61,6 +61,12 @@ def hide():
         _ahead.hide()
 
 
+def reseed():
+    """What was seeded ahead and stays, whether the function imports it or not."""
+    if _ahead is not None:
+        _ahead.reseed()
+
+
 def _import(names):
     for name in filter(None, names):
         try:

@@ -85,6 +85,7 @@ def serve_frames(descriptor):
                 serve(line, function, request_id, deadline, arn, trace, client_context, body)
             elif kind == frames.BEGIN:
                 begin.environment(data, True)
+                begin.reseed()
                 function = init(line)
                 line.ready(begin.uses_libraries())
             else:
@@ -153,9 +154,8 @@ def try_out(line, data):
     """An event of the platform's, in an instance that waits for its first: all of the way but the
     function, so that the pages that it takes are this process's own by then. Imports nothing: a
     function may have put finders of its own in the way of an import."""
-    serve(line, answer_back, *line.event(data))
-    logs.set_request(None, None)
-    set_trace_header(None)
+    request_id, deadline, arn, _, client_context, body = line.event(data)
+    serve(line, answer_back, request_id, deadline, arn, None, client_context, body, is_ours=True)
 
 
 def answer_back(event, _context):
@@ -200,8 +200,9 @@ def init(line):
 
 
 def serve(line, function, request_id, deadline, arn, trace, client_context, body,
-          identity=None, tenant_id=None, is_json=True):
-    logs.set_request(request_id, tenant_id)
+          identity=None, tenant_id=None, is_json=True, is_ours=False):
+    # A thread of the function's init may look, or log, meanwhile.
+    logs.set_request(None if is_ours else request_id, tenant_id)
     set_trace_header(trace)
     try:
         lambda_context = context.LambdaContext(

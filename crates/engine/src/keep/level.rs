@@ -172,13 +172,15 @@ impl Level {
             // Of a group of levels that share an answer some are idle.
             return (shortly > 0.0, None);
         }
-        for (until, is_awake) in [(self.since + shortly, true), (self.since + STAYS, false)] {
-            if now < until {
-                return (is_awake, Some(until));
-            }
+        if now < self.since + shortly {
+            return (true, Some(self.since + shortly));
         }
         let hours = self.plan.map(usize::from);
         let hours = hours.filter(|plan| *plan >= self.windows.len());
+        if now < self.since + STAYS {
+            let is_planned = !self.windows.is_empty() || hours.is_some();
+            return (false, is_planned.then_some(self.since + STAYS));
+        }
         let mut changes = None;
         for plan in (0..self.windows.len()).chain(hours) {
             match self.planned(plan, now) {

@@ -37,6 +37,11 @@ impl Crowd {
         self.halvings
     }
 
+    /// The second that was seen last.
+    pub(crate) fn second(self) -> u64 {
+        self.second
+    }
+
     /// The most that were needed at once in the second that was seen last.
     pub(crate) fn most(self) -> usize {
         self.most
@@ -53,7 +58,8 @@ impl Crowd {
     /// A crowd that grows weighs less at once. One that has shrunk weighs more when two seconds
     /// saw no more of it: calls come and go many times in between.
     pub(crate) fn note(&mut self, needed: usize, second: u64) -> bool {
-        if second == self.second {
+        // Another core's clock was read earlier and its note comes later: still that second.
+        if second <= self.second {
             if needed <= self.most {
                 return false;
             }
@@ -122,6 +128,10 @@ mod tests {
         check(1, 13, true, 0);
         // Nobody was there to count in between.
         check(8, 20, true, 3);
+        // A note that was late by a second.
+        check(1, 21, false, 3);
+        check(1, 20, false, 3);
+        check(1, 21, false, 3);
         check(1, 30, true, 0);
     }
 

@@ -112,7 +112,7 @@ impl Pool {
         let rest = {
             let state = self.state.lock();
             let seat = state.seats.get(&id).filter(|seat| seat.busy == 0);
-            seat.map_or(Rest::Frozen, |seat| state.rest(node, seat, now))
+            seat.map_or(Rest::Frozen, |seat| state.rest(node, (id, seat), now))
         };
         match rest {
             // Asked for last: it looks at the machine.
@@ -135,12 +135,22 @@ impl Pool {
 }
 
 impl State {
-    /// How an idle instance is to wait, by its place in the stack: those used last are used next.
-    fn rest(&self, node: &Node, seat: &Seat, now: Mono) -> Rest {
-        let place = seat.place();
-        let others = self.seats.values().filter(|other| other.busy == 0);
-        let sooner = others.filter(|other| other.place() > place).count();
-        self.rest_behind(node, seat, sooner, now)
+    /// How an idle instance is to wait, by its place in the stack: those that idle shortest are used
+    /// next.
+    fn rest(&self, node: &Node, (id, seat): (InstanceId, &Seat), now: Mono) -> Rest {
+        // Before all others are looked through: a thousand that fall idle together ask one by one.
+        if !self.expects_any(node, now) {
+            return Rest::Frozen;
+        }
+        let place = (seat.idle_since, id);
+        let others = self.seats.iter().filter(|(_, other)| other.busy == 0);
+        let sooner = others.filter(|(id, other)| (other.idle_since, **id) > place);
+        self.rest_behind(node, seat, sooner.count(), now)
+    }
+
+    /// Whether any idle instance is to wait awake, whichever it is.
+    fn expects_any(&self, node: &Node, now: Mono) -> bool {
+        self.in_use < self.awake as usize || self.keep.is_any_awake(node.seconds(now))
     }
 
     /// The same where so many idle ones are known to be used sooner.
@@ -161,21 +171,21 @@ impl State {
 
     /// Idle instances that wait in another way than they are to.
     pub(super) fn to_stir(&self, node: &Node, now: Mono, is_short: bool) -> Vec<Arc<Cell>> {
-        let idle = self.seats.values().filter(|seat| seat.busy == 0);
-        let mut idle: Vec<&Seat> = idle.collect();
-        idle.sort_unstable_by_key(|seat| std::cmp::Reverse(seat.place()));
+        let idle = self.seats.iter().filter(|(_, seat)| seat.busy == 0);
+        if is_short || !self.expects_any(node, now) {
+            let awake = idle.filter(|(_, seat)| !seat.cell.is_frozen());
+            return awake.map(|(_, seat)| seat.cell.clone()).collect();
+        }
+        let mut idle: Vec<(Mono, InstanceId, &Seat)> = idle
+            .map(|(id, seat)| (seat.idle_since, *id, seat))
+            .collect();
+        idle.sort_unstable_by_key(|(since, id, _)| std::cmp::Reverse((*since, *id)));
         let differs = |(sooner, seat): (usize, &Seat)| {
             let rest = self.rest_behind(node, seat, sooner, now);
-            let is_awake = !is_short && rest != Rest::Frozen;
+            let is_awake = rest != Rest::Frozen;
             (seat.cell.is_frozen() == is_awake).then(|| seat.cell.clone())
         };
-        idle.into_iter().enumerate().filter_map(differs).collect()
-    }
-}
-
-impl Seat {
-    /// Where an idle one stands: the one that is used next has the greatest.
-    fn place(&self) -> (Mono, InstanceId) {
-        (self.idle_since, self.cell.id)
+        let idle = idle.into_iter().map(|(_, _, seat)| seat);
+        idle.enumerate().filter_map(differs).collect()
     }
 }

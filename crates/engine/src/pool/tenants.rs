@@ -103,10 +103,11 @@ impl Tenant {
         let mut crowd = self.crowd.lock();
         let is_news = crowd.note(needed as usize, second);
         let most = u32::try_from(crowd.most()).unwrap_or(u32::MAX);
-        (self.seen).store(second << 32 | u64::from(most), Ordering::Relaxed);
+        (self.seen).store(crowd.second() << 32 | u64::from(most), Ordering::Relaxed);
         if is_news {
             self.halvings.store(crowd.halvings(), Ordering::Relaxed);
-            self.is_news.store(true, Ordering::Release);
+            // In one order with `is_told`: whoever tells sees this, or is told again.
+            self.is_news.store(true, Ordering::SeqCst);
         }
     }
 
@@ -114,10 +115,10 @@ impl Tenant {
     /// so, and gives the weight back when fewer functions are needed. An idle instance is told when
     /// it is used.
     pub(super) fn tell(self: &Arc<Self>, node: &Arc<Node>, core: CoreId) {
-        if !self.is_news.load(Ordering::Acquire) {
+        if !self.is_news.load(Ordering::SeqCst) {
             return;
         }
-        if self.is_told.swap(true, Ordering::AcqRel) {
+        if self.is_told.swap(true, Ordering::SeqCst) {
             self.news.notify_one();
         } else {
             node.spawn_on(core, tell(Arc::downgrade(node), self.clone()));
@@ -132,7 +133,7 @@ async fn tell(node: Weak<Node>, tenant: Arc<Tenant>) {
         let Some(strong) = node.upgrade() else { return };
         let clock = strong.parts.clock.clone();
         tenant.note(tenant.needed.load(Ordering::Relaxed), clock.now());
-        if tenant.is_news.swap(false, Ordering::AcqRel) {
+        if tenant.is_news.swap(false, Ordering::SeqCst) {
             let all = strong.peopled.of(&tenant.id);
             for some in all.chunks(TOLD_AT_ONCE) {
                 for revision in some {
@@ -151,10 +152,10 @@ async fn tell(node: Weak<Node>, tenant: Arc<Tenant>) {
                 }
             }
             None => {
-                tenant.is_told.store(false, Ordering::Release);
+                tenant.is_told.store(false, Ordering::SeqCst);
                 // Who noted something meanwhile counted on this task.
-                let is_news = tenant.is_news.load(Ordering::Acquire);
-                if !is_news || tenant.is_told.swap(true, Ordering::AcqRel) {
+                let is_news = tenant.is_news.load(Ordering::SeqCst);
+                if !is_news || tenant.is_told.swap(true, Ordering::SeqCst) {
                     return;
                 }
             }
