@@ -177,12 +177,16 @@ impl Level {
         }
         let hours = self.plan.map(usize::from);
         let hours = hours.filter(|plan| *plan >= self.windows.len());
+        let plans = (0..self.windows.len()).chain(hours);
         if now < self.since + STAYS {
-            let is_planned = !self.windows.is_empty() || hours.is_some();
-            return (false, is_planned.then_some(self.since + STAYS));
+            // Where no plan holds it then or later, nothing changes.
+            let from = self.since + STAYS;
+            let ever = |plan| matches!(self.planned(plan, from), (true, _) | (_, Some(_)));
+            let is_planned = plans.clone().any(ever);
+            return (false, is_planned.then_some(from));
         }
         let mut changes = None;
-        for plan in (0..self.windows.len()).chain(hours) {
+        for plan in plans {
             match self.planned(plan, now) {
                 (true, until) => return (true, until),
                 (false, until) => changes = earlier(changes, until),
