@@ -21,7 +21,7 @@ stop: ## stop what `make run` started; the data stays
 test: ## everything that a change must pass; the last line counts
 	@scripts/test.sh
 
-faults: ## the escape list, hostile archives, kills, floods and a thousand siblings, without the rest
+faults: ## the escape list, hostile archives, kills and floods, without the rest
 	@scripts/test.sh faults
 
 soak: ## long runs with hang-ups, crashes and random kills; SOAK_SECONDS=3600 for the hour

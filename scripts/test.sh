@@ -180,7 +180,6 @@ case $part in
     step "faults and hostile input"
     pytests tests/sandbox tests/packages_test.py tests/limits_test.py tests/signature_test.py \
       tests/events_test.py tests/lifecycle_test.py
-    SIBLINGS=1000 pytests --numprocesses 0 tests/siblings_test.py
     ;;
   soak)
     check "the release binary builds" build_binary

@@ -26,6 +26,9 @@ struct Unreadable {
     error: io::Error,
 }
 
+/// How often a stream is found anew that its group's removal took away before a line was in it.
+const FOUND_AGAIN_MAX: usize = 16;
+
 impl LogFiles {
     pub(super) fn read_failed(&self, error: &IndexError) -> ReadError {
         self.streams.failed(error);
@@ -159,7 +162,7 @@ impl LogFiles {
         lines: &[LogLine],
     ) -> Result<(), CommitError> {
         // Found again when it leaves between finding and writing.
-        for _ in 0..3 {
+        for _ in 0..FOUND_AGAIN_MAX {
             let stream = self.find_or_make(name)?;
             let appended = stream.append(lines, self.clock.wall(), &self.streams.backlog);
             if appended.is_err() {
