@@ -45,7 +45,7 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     println!("both sides where the scheduler puts them; work: 2 KB in, 20 KB out, 3 lines\n");
     println!("{}", figures::head("µs"));
     for (function, kind) in KINDS {
-        let [mut bares, mut inside, mut outside] = [const { Figures::new() }; 3];
+        let [mut bares, mut inside, mut outside] = std::array::from_fn(|_| Figures::default());
         for _ in 0..rounds {
             bares.extend(&from_outside(&server, &program, &bare, ["", kind], calls)?);
             outside.extend(&from_outside(

@@ -14,7 +14,6 @@ use crate::{
     figures::{self, Figures},
     functions::{self, ANSWER, Language},
     libraries::Libraries,
-    requests,
     server::Server,
     versions::Version,
 };
@@ -87,11 +86,11 @@ impl What {
         }
     }
 
-    /// What it is sent, and what of the answer.
-    fn event(self) -> (&'static [u8], Check) {
+    /// What it is sent, and what tells its answer.
+    fn event(self) -> (&'static [u8], functions::Check) {
         match self {
-            Self::Work(_) => (requests::two_kib(), functions::check_work),
-            _ => (ANSWER.as_bytes(), functions::check),
+            Self::Work(_) => functions::work(),
+            _ => functions::hello(),
         }
     }
 
@@ -162,9 +161,6 @@ impl Callee {
         Ok(answer)
     }
 }
-
-/// Refuses an answer that is not what was asked for.
-type Check = fn(&Answer) -> Result<(), Failure>;
 
 struct Row {
     what: What,

@@ -7,11 +7,6 @@ use std::time::Duration;
 pub struct Figures(Vec<f64>);
 
 impl Figures {
-    /// None yet.
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
     /// Adds one.
     pub fn add(&mut self, sample: Duration) {
         self.0.push(sample.as_secs_f64() * 1e6);

@@ -4,6 +4,7 @@ use crate::{
     Failure,
     client::{Answer, Target},
     libraries::Libraries,
+    requests,
     server::Server,
 };
 use std::{
@@ -31,8 +32,21 @@ pub fn check(answer: &Answer) -> Result<(), Failure> {
     Err(format!("{}: {:?}", answer.status, answer.body).into())
 }
 
+/// Refuses an answer that is not what was asked for.
+pub type Check = fn(&Answer) -> Result<(), Failure>;
+
+/// What hello is sent, and what tells its answer.
+pub fn hello() -> (&'static [u8], Check) {
+    (ANSWER.as_bytes(), check)
+}
+
+/// The same of the second handler.
+pub fn work() -> (&'static [u8], Check) {
+    (requests::two_kib(), check_work)
+}
+
 /// Refuses an answer that is not the second handler's.
-pub fn check_work(answer: &Answer) -> Result<(), Failure> {
+fn check_work(answer: &Answer) -> Result<(), Failure> {
     if answer.status == 200 && answer.body.len() >= WORK_BYTES {
         return Ok(());
     }

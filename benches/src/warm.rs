@@ -5,12 +5,11 @@
 
 use crate::{
     Failure,
-    client::{Answer, Connection, Target},
+    client::{Connection, Target},
     cores::Cores,
     echo::Echo,
     figures::{self, Figures},
-    functions::{self, ANSWER, Language},
-    requests,
+    functions::{self, Language},
     server::Server,
 };
 use std::path::Path;
@@ -23,7 +22,7 @@ struct Row {
     name: String,
     target: Target,
     event: &'static [u8],
-    check: fn(&Answer) -> Result<(), Failure>,
+    check: functions::Check,
     /// The row of its echo.
     echo: usize,
     figures: Figures,
@@ -35,10 +34,10 @@ struct Row {
 
 impl Row {
     fn new(name: &str, target: Target, is_work: bool, echo: usize) -> Self {
-        let (event, check): (_, fn(&Answer) -> _) = if is_work {
-            (requests::two_kib(), functions::check_work)
+        let (event, check) = if is_work {
+            functions::work()
         } else {
-            (ANSWER.as_bytes(), functions::check)
+            functions::hello()
         };
         Self {
             name: name.to_owned(),
