@@ -182,6 +182,29 @@ def test_twins_share_what_init_made_and_nothing_else(functions, client):
         assert one["now"] >= one["born"]
 
 
+def test_memory_that_init_filled_counts_once_when_it_is_changed(functions, client):
+    """150 of 256 MB in the image, all of it written to by the first event."""
+    body = """
+held = bytearray(150 << 20)
+for at in range(0, len(held), 4096):
+    held[at] = 1
+def handler(event, context):
+    for at in range(0, len(held), 4096):
+        held[at] = event
+    more = bytearray(event << 20)
+    return sum(held[::4096]) // event
+"""
+    name = functions.create(python(body), SnapStart=ON, Timeout=20, MemorySize=256)
+    version = carried(publish(client, name))
+    for event in (1, 2, 40):
+        answer = functions.invoke(name, event, Qualifier=version, LogType="Tail")
+        assert (answer.error, answer.payload) == (None, 150 * 256)
+        used = int(re.search(r"Max Memory Used: (\d+) MB", answer.log).group(1))
+        assert 150 <= used - (event > 2) * 40 <= 150 * 1.2, answer.log
+    # And what is neither its own nor given up is held to the limit.
+    assert functions.invoke(name, 200, Qualifier=version).payload["errorType"] == "Runtime.OutOfMemory"
+
+
 def test_hooks_run_once_on_every_way_up(functions, client):
     name = functions.create(python(HOOKS), SnapStart=ON)
     version = publish(client, name)

@@ -319,6 +319,9 @@ async fn run(
             cell.log.catch_up();
             lease.finish();
             let spent = match cell.instance.spent() {
+                Ok(spent) if cell.instance.is_rough(spent) => {
+                    cell.instance.usage().await.map_or(spent, Spent::from)
+                }
                 Ok(spent) => spent,
                 Err(_) => cell.instance.usage().await.unwrap_or_default().into(),
             };

@@ -9,7 +9,7 @@ use crate::start_image::{Obstacle, ObstacleKind};
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.
@@ -381,6 +381,7 @@ impl Writer {
     fn usage(self, usage: &InstanceUsage) -> Self {
         self.u64(usage.memory_bytes)
             .u64(usage.memory_peak_bytes)
+            .u64(usage.shared_bytes)
             .u64(usage.cpu_us)
             .u64(usage.oom_kills)
             .u32(usage.pids)
@@ -426,6 +427,7 @@ impl Reader<'_> {
         Ok(InstanceUsage {
             memory_bytes: self.u64()?,
             memory_peak_bytes: self.u64()?,
+            shared_bytes: self.u64()?,
             cpu_us: self.u64()?,
             oom_kills: self.u64()?,
             pids: self.u32()?,
@@ -786,6 +788,7 @@ mod tests {
         let usage = InstanceUsage {
             memory_bytes: 1,
             memory_peak_bytes: 2,
+            shared_bytes: 6,
             cpu_us: 3,
             oom_kills: 4,
             pids: 5,

@@ -21,10 +21,11 @@
 mod body;
 #[cfg(start_images)]
 mod calls;
+mod common;
 #[cfg(start_images)]
 mod dump;
 mod key;
-#[cfg(start_images)]
+#[cfg_attr(not(start_images), allow(dead_code))]
 mod look;
 mod means;
 mod obstacle;
@@ -34,6 +35,7 @@ mod refuse;
 #[cfg(start_images)]
 mod selftest;
 
+pub use common::{common_bytes, member};
 pub use key::{Fit, IMAGE_MAX, IMAGE_RULES, ImageFile, RULE_ROOM, image_of, mark_of};
 pub use means::Means;
 pub use obstacle::{Obstacle, ObstacleKind};

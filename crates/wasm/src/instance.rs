@@ -78,8 +78,7 @@ impl Seat {
             memory_bytes: self.meter.memory_bytes.load(Ordering::Relaxed),
             memory_peak_bytes: self.meter.memory_peak_bytes.load(Ordering::Relaxed),
             cpu_us: self.meter.cpu_ns.load(Ordering::Relaxed) / 1000,
-            oom_kills: 0,
-            pids: 0,
+            ..InstanceUsage::default()
         }
     }
 

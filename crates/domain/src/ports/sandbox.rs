@@ -200,9 +200,11 @@ pub struct InstanceUsage {
     pub memory_bytes: u64,
     /// Highest memory so far, bytes.
     pub memory_peak_bytes: u64,
+    /// What of either it has in common with others of its start image, bytes.
+    pub shared_bytes: u64,
     /// Processor time so far, µs.
     pub cpu_us: u64,
-    /// Times that the kernel killed in it for want of memory.
+    /// Times that something in it was killed for want of memory.
     pub oom_kills: u64,
     /// Processes and threads now.
     pub pids: u32,
@@ -341,6 +343,11 @@ pub trait Instance: Send + Sync {
     ///
     /// Errors: [`InstanceGone`] also where nothing can be read so; [`Instance::usage`] may know.
     fn spent(&self) -> Result<Spent, InstanceGone>;
+    /// Whether [`Instance::usage`] would know better: much was written since it was asked last, and
+    /// some of that may be copies of what still counts as shared.
+    fn is_rough(&self, _spent: Spent) -> bool {
+        false
+    }
     /// What of the memory it is said to use it shares with others of its start image, bytes.
     fn shared_bytes(&self) -> u64 {
         0

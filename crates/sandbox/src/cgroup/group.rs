@@ -174,6 +174,19 @@ impl Group {
         write_at(dir, file, &weight.to_string())
     }
 
+    /// The memory it uses.
+    pub fn memory_bytes(&self, guests: &Guests) -> u64 {
+        let Some((dir, version)) = guests.with(self, Role::Memory) else {
+            return 0;
+        };
+        let file = match version {
+            Version::One => "memory.usage_in_bytes",
+            Version::Two => "memory.current",
+        };
+        let text = read_at(dir, file).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
     /// What it uses and has used. A figure whose hierarchy is missing is 0.
     pub fn usage(&self, guests: &Guests) -> InstanceUsage {
         let mut usage = InstanceUsage::default();
@@ -190,15 +203,11 @@ impl Group {
                 .unwrap_or(0)
         };
         if let Some((dir, version)) = guests.with(self, Role::Memory) {
-            let (now, peak, events) = match version {
-                Version::One => (
-                    "memory.usage_in_bytes",
-                    "memory.max_usage_in_bytes",
-                    "memory.oom_control",
-                ),
-                Version::Two => ("memory.current", "memory.peak", "memory.events"),
+            let (peak, events) = match version {
+                Version::One => ("memory.max_usage_in_bytes", "memory.oom_control"),
+                Version::Two => ("memory.peak", "memory.events"),
             };
-            usage.memory_bytes = number(dir, now);
+            usage.memory_bytes = self.memory_bytes(guests);
             // memory.peak came with 5.19; without it the present use is the best bound from below.
             usage.memory_peak_bytes = number(dir, peak).max(usage.memory_bytes);
             usage.oom_kills = field(dir, events, "oom_kill");

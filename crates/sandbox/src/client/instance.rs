@@ -15,7 +15,13 @@ use freehold_domain::{
     time::Mono,
 };
 use parking_lot::Mutex;
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::watch;
 
 /// What outlives the handle: how it ended, for whoever waits for that.
@@ -87,6 +93,10 @@ impl Shared {
     }
 }
 
+/// Bytes by which what is said of an instance's memory may be too high between two counts: 3 % of
+/// the smallest.
+const ROUGH: u64 = 4 << 20;
+
 /// By which its spawner knows it.
 pub(super) struct Name {
     pub(super) lane: Arc<Lane>,
@@ -98,8 +108,10 @@ pub(super) struct Name {
 pub(super) struct LiveInstance {
     name: Name,
     runtime: u32,
-    /// What it was thawed from counts as its own.
-    image_bytes: u64,
+    /// What it has in common with others of its image, which counts as its own.
+    common_bytes: AtomicU64,
+    /// Its own highest memory when that was counted; 0 before it was asked for the first time.
+    counted_at: AtomicU64,
     shared: Arc<Shared>,
     io: Mutex<Option<InstanceIo>>,
     gauges: Option<Gauges>,
@@ -117,7 +129,8 @@ impl LiveInstance {
         LiveInstance {
             name,
             runtime,
-            image_bytes,
+            common_bytes: AtomicU64::new(image_bytes),
+            counted_at: AtomicU64::new(0),
             shared,
             io: Mutex::new(io),
             gauges,
@@ -255,12 +268,24 @@ impl Instance for LiveInstance {
     fn spent(&self) -> Result<Spent, InstanceGone> {
         let gauges = self.gauges.as_ref().ok_or(InstanceGone)?;
         let mut spent = gauges.read().map_err(|_| InstanceGone)?;
-        spent.memory_peak_bytes += self.image_bytes;
+        let common = self.shared_bytes();
+        if common > 0 && self.counted_at.load(Ordering::Relaxed) == 0 {
+            self.counted_at
+                .store(spent.memory_peak_bytes, Ordering::Relaxed);
+        }
+        spent.memory_peak_bytes += common;
         Ok(spent)
     }
 
+    fn is_rough(&self, spent: Spent) -> bool {
+        let common = self.shared_bytes();
+        let own = spent.memory_peak_bytes.saturating_sub(common);
+        let grown = own.saturating_sub(self.counted_at.load(Ordering::Relaxed));
+        common.min(grown) > ROUGH
+    }
+
     fn shared_bytes(&self) -> u64 {
-        self.image_bytes
+        self.common_bytes.load(Ordering::Relaxed)
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
@@ -268,6 +293,10 @@ impl Instance for LiveInstance {
         Box::pin(async move {
             match self.ask(|token| Request::Usage { token, number }).await? {
                 Answer::Used(usage) => {
+                    let own = usage.memory_peak_bytes.saturating_sub(usage.shared_bytes);
+                    self.counted_at.store(own, Ordering::Relaxed);
+                    self.common_bytes
+                        .store(usage.shared_bytes, Ordering::Relaxed);
                     *self.shared.usage.lock() = usage;
                     Ok(usage)
                 }

@@ -2,7 +2,10 @@
 
 mod images;
 mod line;
+mod shares;
 mod starts;
+
+pub use shares::Shares;
 
 use super::{
     accept::Expected,
@@ -31,6 +34,7 @@ use rustix::event::{
     Timespec,
     epoll::{self, EventData, EventFlags},
 };
+use shares::Watched;
 use starts::{Crowded, Dues, REST};
 use std::{
     collections::{HashMap, VecDeque},
@@ -148,6 +152,7 @@ struct Lane {
     /// Starts without a place, oldest first.
     crowd: VecDeque<Crowded>,
     dues: Dues,
+    watched: Watched,
     /// Images that are being taken, each under a number as sandboxes have.
     dumps: HashMap<u64, Dump>,
     demand: Demand,
@@ -230,6 +235,7 @@ impl Lane {
             ending: Vec::new(),
             crowd: VecDeque::new(),
             dues: Dues::default(),
+            watched: Watched::default(),
             dumps: HashMap::new(),
             demand: Demand::new(options.parked, Instant::now()),
             next: 1,
@@ -309,7 +315,9 @@ impl Lane {
                 }
             }
             self.finish_ended();
-            self.end_late(Instant::now());
+            let now = Instant::now();
+            self.end_late(now);
+            self.hold_to_limits(now);
             self.watch_keeper();
         }
     }

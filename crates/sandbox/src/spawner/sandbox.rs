@@ -2,6 +2,7 @@
 
 use super::{
     keeper::{Kept, Volumes},
+    lane::Shares,
     uids::Uids,
 };
 use crate::{
@@ -120,10 +121,12 @@ pub struct Sandbox {
     pub dumping: bool,
     /// Its guest's uid; pid 1 has the next.
     pub uid: u32,
-    /// The limit of its memory, its image's share included.
+    /// The limit of its memory, what it has in common with its image included.
     pub memory_bytes: u64,
     /// What it was thawed from counts as its own: see decision 0010.
-    pub image_bytes: u64,
+    pub shares: Option<Shares>,
+    /// It was ended for using more than that.
+    pub starved: bool,
     status: OwnedFd,
     volume: Option<u64>,
 }
@@ -251,7 +254,8 @@ impl Workshop {
                 dumping: false,
                 uid,
                 memory_bytes: 0,
-                image_bytes: 0,
+                shares: None,
+                starved: false,
                 status,
                 volume: None,
             }),
@@ -294,9 +298,10 @@ impl Workshop {
             return Err(("thaw_image", io::Error::from_raw_os_error(libc::EEXIST)));
         }
         sandbox.memory_bytes = Mebibytes(start.memory_mib).bytes();
-        sandbox.image_bytes = waiting.image.as_ref().map_or(0, |i| i.key.image_len);
+        let image = waiting.image.as_ref();
+        sandbox.shares = image.map(|image| Shares::all_of(image.inode, image.key.image_len));
         let limits = GroupLimits {
-            memory_bytes: sandbox.own_memory_bytes(),
+            memory_bytes: sandbox.memory_bytes,
             pids: start.pids,
             cpu_weight: start.cpu_weight,
             cpu_quota_us: (start.cpu_quota_us > 0).then_some(start.cpu_quota_us),
@@ -333,7 +338,7 @@ impl Workshop {
         sandbox.volume = Some(kept.id);
         sandbox.memory_bytes = Mebibytes(to.to.memory_mib).bytes();
         let limits = GroupLimits {
-            memory_bytes: sandbox.own_memory_bytes(),
+            memory_bytes: sandbox.memory_bytes,
             pids: to.to.pids,
             cpu_weight: to.to.cpu_weight,
             cpu_quota_us: (to.to.cpu_quota_us > 0).then_some(to.to.cpu_quota_us),
@@ -363,14 +368,6 @@ impl Workshop {
             .map_err(|error| ("package", error))?
     }
 
-    /// What a sandbox uses, its image's pages included.
-    pub fn usage(&self, sandbox: &Sandbox) -> InstanceUsage {
-        let mut usage = sandbox.group.usage(&self.guests);
-        usage.memory_bytes += sandbox.image_bytes;
-        usage.memory_peak_bytes += sandbox.image_bytes;
-        usage
-    }
-
     /// A detached, read-only copy of the package's mount.
     pub fn package_mount(&self, package: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         // A descriptor's mount can be cloned only from the namespace it is of: the server's.
@@ -391,7 +388,7 @@ impl Workshop {
     /// After pid 1 was reaped: the last figures, and everything given back. `Err` while a group
     /// still has a member, to be tried again.
     pub fn finish(&mut self, sandbox: &mut Sandbox) -> io::Result<(Cause, i32, InstanceUsage)> {
-        let usage = self.usage(sandbox);
+        let usage = self.last_usage(sandbox);
         let end = sandbox.end(&usage);
         sandbox.group.remove(&self.guests)?;
         if let Some(volume) = sandbox.volume.take() {
@@ -412,11 +409,6 @@ pub fn guest_pid(number: u64) -> i32 {
 }
 
 impl Sandbox {
-    /// Its limit less what of it the image stands for.
-    fn own_memory_bytes(&self) -> u64 {
-        self.memory_bytes.saturating_sub(self.image_bytes)
-    }
-
     /// What ended it, from the status that pid 1 left.
     fn end(&self, usage: &InstanceUsage) -> (Cause, i32) {
         let mut bytes = [0u8; 4];

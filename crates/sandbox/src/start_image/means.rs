@@ -5,7 +5,11 @@ use crate::{
     isolate::{Privilege, Runtimes},
     seccomp::Program,
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 /// A spawner's means.
 #[derive(Debug)]
@@ -13,6 +17,7 @@ pub struct Means {
     restorer: OwnedFd,
     own: OwnedFd,
     host: OwnedFd,
+    processes: OwnedFd,
     fit: Fit,
 }
 
@@ -45,10 +50,16 @@ impl Means {
             .on_host(|| Fit::of_this_machine(steps))
             .and_then(|fit| fit)
             .map_err(|error| failed(format!("look at the machine: {error}")))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let processes = runtimes
+            .on_host(|| open("/proc", flags, Mode::empty()).map_err(io::Error::from))
+            .and_then(|opened| opened)
+            .map_err(|error| failed(format!("open /proc: {error}")))?;
         let means = Means {
             restorer: copy(restorer)?,
             own: copy(runtimes.own_descriptors())?,
             host: copy(runtimes.host())?,
+            processes,
             fit,
         };
         #[cfg(start_images)]
@@ -79,6 +90,11 @@ impl Means {
     /// A mount namespace with the host's `/proc`.
     pub fn host(&self) -> BorrowedFd<'_> {
         self.host.as_fd()
+    }
+
+    /// The host's `/proc`.
+    pub fn processes(&self) -> BorrowedFd<'_> {
+        self.processes.as_fd()
     }
 
     /// What images must fit.

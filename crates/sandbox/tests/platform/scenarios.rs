@@ -81,6 +81,7 @@ pub const ALL: &[Scenario] = &[
     ("who_is_booted_becomes_a_revisions", images::specialised),
     ("the_walls_stand_in_a_thawed_instance", images::walls),
     ("memory_of_an_image_counts", images::memory),
+    ("copies_of_an_image_count_once", images::copies),
     (
         "hostile_processes_are_dumped_or_refused_in_time",
         images::hostile,

@@ -19,7 +19,7 @@ use crate::{
     spawner::{
         accept::examine_one,
         keeper::{Arrived, Kept},
-        sandbox::{Failed, Specialising},
+        sandbox::{Failed, Sandbox, Specialising},
     },
     start_image::{ImageFile, Obstacle, ObstacleKind, RULE_ROOM, image_of, mark_of},
     sys::processes,
@@ -86,7 +86,11 @@ impl Lane {
         }
         let package = examine_one(descriptors, &self.expected)?;
         let package = self.mounted(&package)?;
-        let room = self.sandboxes.get(&to.number).map_or(0, |s| s.image_bytes) + ROOM_MIN;
+        let room = self
+            .sandboxes
+            .get(&to.number)
+            .map_or(0, Sandbox::shared_bytes)
+            + ROOM_MIN;
         if Mebibytes(to.memory_mib).bytes() < room {
             return Err((Refusal::Image, RULE_ROOM, 0));
         }

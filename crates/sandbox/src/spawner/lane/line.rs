@@ -119,7 +119,8 @@ impl Lane {
             Request::Freeze { token, number } => self.freeze(token, number, true),
             Request::Thaw { token, number } => self.freeze(token, number, false),
             Request::Usage { token, number } => {
-                let reply = match self.running(number) {
+                let sandbox = self.sandboxes.get_mut(&number);
+                let reply = match sandbox.filter(|s| matches!(s.state, State::Running)) {
                     Some(sandbox) => Reply::Used {
                         token,
                         usage: self.workshop.usage(sandbox),
@@ -180,6 +181,11 @@ impl Lane {
                     .set_frozen(&self.workshop.guests, frozen)
                     .is_ok()
             });
+        if done && frozen {
+            self.watched.end(number);
+        } else if done {
+            self.watch_shares(number);
+        }
         let reply = if done {
             Reply::Done { token }
         } else {

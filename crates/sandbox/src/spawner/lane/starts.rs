@@ -184,7 +184,8 @@ impl Lane {
         let crowd = self.crowd.front().map(|first| first.due);
         let due = self.dues.0.front().map(|(at, _)| *at);
         let dump = self.next_dump_due();
-        crowd.into_iter().chain(due).chain(dump).min()
+        let look = self.watched.next();
+        crowd.into_iter().chain(due).chain(dump).chain(look).min()
     }
 
     /// Ends those that are late.
@@ -357,6 +358,7 @@ impl Lane {
                     sandbox.due = None;
                     let io = std::mem::take(&mut sandbox.io);
                     self.reply(Reply::Started { token, number }, io);
+                    self.watch_shares(number);
                 }
                 // Only an exec may close it: whoever closes it earlier is dead, and no start
                 // should be tried on it.

@@ -674,6 +674,64 @@ pub fn memory() {
     });
 }
 
+/// What is written to and what is given up is no longer in common with the image: it counts once.
+pub fn copies() {
+    with_images(async |pool, began| {
+        let write = "
+for at in range(0, len(held), 4096):
+    held[at] = 1
+out = 1";
+        let (plain, talk, _io) = begin(&pool, python(None, true)).await;
+        talk.ask("held = bytearray(os.urandom(1 << 20)) * 140")
+            .await;
+        talk.ask(write).await;
+        let executed = plain.usage().await.expect("usage").memory_peak_bytes;
+        let image = plain.take_image(soon(began)).await.expect("an image");
+        // 140 of 256 MiB, copied while the rest of the limit would not do for that.
+        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        let before = thawed.spent().expect("spent");
+        assert_eq!(talk.ask(write).await, "1");
+        let after = thawed.spent().expect("spent");
+        assert!(!thawed.is_rough(before) && thawed.is_rough(after));
+        let usage = thawed.usage().await.expect("usage");
+        let counted = usage.memory_peak_bytes;
+        let apart = counted.abs_diff(executed) * 100 / executed;
+        println!(
+            "       all written: executed {} KiB, thawed {} KiB, {} of them in common",
+            executed >> 10,
+            counted >> 10,
+            usage.shared_bytes >> 10
+        );
+        assert!(apart <= 5, "executed {executed}, thawed {counted}");
+        let spent = thawed.spent().expect("spent");
+        assert_eq!(spent.memory_peak_bytes, counted);
+        assert!(!thawed.is_rough(spent));
+        assert_eq!(
+            talk.ask("more = bytearray(1 << 20) * 60; out = 1").await,
+            "1"
+        );
+        talk.send("most = bytearray(1 << 20) * 60; out = 1");
+        assert_eq!(talk.answer().await, None);
+        assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
+        // What is given up makes room.
+        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        let freed = "del held; more = bytearray(1 << 20) * 200; out = 1";
+        assert_eq!(talk.ask(freed).await, "1");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(talk.ask("out = len(more) >> 20").await, "200");
+        let usage = thawed.usage().await.expect("usage");
+        assert!(usage.shared_bytes < 20 << 20, "{usage:?}");
+        // What is neither is held against it, though its own pages alone would fit: in the middle
+        // of whatever it does.
+        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        talk.send("more = bytearray(os.urandom(1 << 20)) * 130; import time; time.sleep(30)");
+        assert_eq!(talk.answer().await, None);
+        let report = thawed.exited().await;
+        assert_eq!(report.cause, ExitCause::OutOfMemory);
+        assert!(report.usage.oom_kills > 0, "{:?}", report.usage);
+    });
+}
+
 /// Not a test of time: prints what a start from an image costs, beside an executed one.
 pub fn latency() {
     with_images(async |pool, began| {
