@@ -156,9 +156,10 @@ impl Stepper {
 impl Drop for Stepper {
     fn drop(&mut self) {
         // Without the flag of the last step, which would be a signal to a thread that nobody traces.
-        if ptrace::cont(self.thread, None).is_ok() {
-            let _ = self.halt();
-        }
+        // One that was given up runs still: it cannot be let go before it has stopped, and who is not
+        // let go cannot be waited for by whoever ends its process.
+        let _ = ptrace::cont(self.thread, None);
+        let _ = self.halt();
         let _ = ptrace::detach(self.thread, None);
     }
 }
