@@ -91,17 +91,40 @@ everything() {
   cargo build --quiet --locked --release --workspace --bins --tests --keep-going
 }
 
+# half NAME ARGUMENTS…: a part of the crates' tests. Each test has its line in the log, for the counts;
+# on the screen only what is not plain success. The same targets as were built. Documentation has no
+# examples to run: rustdoc would compile every crate again to find that out.
+half() {
+  local name=$1
+  shift
+  cargo test --locked --release --workspace --no-fail-fast "$@" 2>&1 | tee "$work/rust-$name.log" |
+    grep -vE '^( +(Compiling|Downloaded|Downloading|Finished|Running|Blocking) |running [0-9]+ tests?$|test .* \.\.\. (ok|ignored.*)$|test result: ok\.|$)'
+  return "${PIPESTATUS[0]}"
+}
+
+# The test programs of the crates but one, as cargo's arguments.
+programs_but() {
+  cargo metadata --locked --no-deps --format-version 1 | "$CACHE/venv/bin/python" -c '
+import json, sys
+targets = [t for package in json.load(sys.stdin)["packages"] for t in package["targets"]]
+for name in sorted({t["name"] for t in targets if "test" in t["kind"]} - {sys.argv[1]}):
+    print("--test", name)' "$1"
+}
+
+# The sandboxes' tests, which mostly wait for processes to end, side by side with all others.
 rust_tests() {
   step "tests of the crates"
-  local log=$work/rust.log begun=$SECONDS
-  # Each test has its line in the log, for the counts; on the screen only what is not plain success.
-  # The same targets as were built. Documentation has no examples to run: rustdoc would compile every
-  # crate again to find that out.
-  cargo test --locked --release --workspace --tests --no-fail-fast 2>&1 | tee "$log" |
-    grep -vE '^( +(Compiling|Downloaded|Downloading|Finished|Running) |running [0-9]+ tests?$|test .* \.\.\. (ok|ignored.*)$|test result: ok\.|$)'
-  local status=${PIPESTATUS[0]}
+  local begun=$SECONDS status sandboxes others
+  others=$(programs_but platform)
+  half platform --test platform >"$work/platform.out" &
+  sandboxes=$!
+  # shellcheck disable=SC2086
+  half others --lib --bins $others
+  status=$?
+  wait "$sandboxes" || status=$?
+  cat "$work/platform.out"
   local sums
-  sums=$(awk '/^test result: /{p+=$4; f+=$6; s+=$8} END{print p+0, f+0, s+0}' "$log")
+  sums=$(cat "$work"/rust-*.log | awk '/^test result: /{p+=$4; f+=$6; s+=$8} END{print p+0, f+0, s+0}')
   # shellcheck disable=SC2086
   count $sums
   if [ "$status" != 0 ]; then
@@ -109,12 +132,12 @@ rust_tests() {
     [ "$(cut -d' ' -f2 <<<"$sums")" != 0 ] || count 0 1 0
     failures+=("tests of the crates (exit $status)")
   fi
-  grep -E '^test .* \.\.\. ignored' "$log" | sed 's/^test /SKIPPED /'
+  cat "$work"/rust-*.log | grep -E '^test .* \.\.\. ignored' | sed 's/^test /SKIPPED /'
   note "$sums (passed, failed, skipped) in $((SECONDS - begun)) s"
 }
 
-# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Two files run
-# side by side: a test is a client and a server in turn, and leaves about one core idle.
+# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Three files run
+# side by side: a test is a client and a server in turn, and both wait for most of it.
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
@@ -123,7 +146,7 @@ pytests() {
     FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
     --quiet -rsfE --durations=20 --durations-min=2 \
-    --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
+    --numprocesses 3 --dist loadfile --junitxml="$report" "$@"
   status=$?
   local sums
   sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'
@@ -178,8 +201,8 @@ case $part in
   faults)
     check "the release binary builds" build_binary
     step "faults and hostile input"
-    pytests tests/sandbox tests/packages_test.py tests/limits_test.py tests/signature_test.py \
-      tests/events_test.py tests/lifecycle_test.py
+    SIBLINGS=1000 pytests tests/sandbox tests/siblings_test.py tests/packages_test.py \
+      tests/limits_test.py tests/signature_test.py tests/events_test.py tests/lifecycle_test.py
     ;;
   soak)
     check "the release binary builds" build_binary
