@@ -33,7 +33,7 @@ mod blobs;
 mod failure;
 mod folder;
 mod frame;
-mod ledger;
+mod lanes;
 mod logs;
 mod meta;
 mod open;

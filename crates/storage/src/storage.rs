@@ -4,7 +4,7 @@ use crate::{
     blobs::BlobFiles,
     failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
     folder::{FORMAT, Folder, STEPS},
-    ledger::LedgerFiles,
+    lanes::Lanes,
     logs::{LogFiles, LogIndexStats, LogOptions},
     meta,
     open::{OpenError, OpenOptions, database, files},
@@ -34,7 +34,7 @@ pub struct SqliteStorage {
     files: Pool<()>,
     log_reads: Pool<()>,
     blobs: Arc<BlobFiles>,
-    ledger: Arc<LedgerFiles>,
+    ledger: Arc<Lanes>,
     logs: Arc<LogFiles>,
     watchers: Watchers,
     sequence: Arc<Sequence>,
@@ -87,7 +87,7 @@ impl SqliteStorage {
         }
         let at = |name: &str| dir.join(name);
         let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
-        let ledger = LedgerFiles::open(at("ledger"), options.segment_bytes, health.clone())
+        let ledger = Lanes::open(at("ledger"), options.segment_bytes, health.clone())
             .map_err(files(at("ledger")))?;
         let logs = LogFiles::open(LogOptions {
             dir: at("logs"),

@@ -1,4 +1,5 @@
-//! The ledger: one folder of numbered segments per lane, one `write` per frame.
+//! Append-only frames in lanes: one folder of numbered segments per lane, one `write` per frame.
+//! The ledger is one such folder, the audit trail another.
 //!
 //! A position is `segment << 32 | offset`; 0 stands before the first frame. A thread syncs what was
 //! written, at least once a second; it sleeps for good while nothing is written.
@@ -28,7 +29,7 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const READ_BYTES_MAX: usize = 8 << 20;
 
 /// All lanes.
-pub(crate) struct LedgerFiles {
+pub(crate) struct Lanes {
     dir: PathBuf,
     segment_bytes: u64,
     lanes: RwLock<BTreeMap<u16, Arc<Mutex<Segment>>>>,
@@ -36,7 +37,7 @@ pub(crate) struct LedgerFiles {
     health: Arc<Health>,
 }
 
-impl LedgerFiles {
+impl Lanes {
     /// Opens the lanes below `dir`; torn tails are cut off.
     pub(crate) fn open(
         dir: PathBuf,
@@ -82,7 +83,7 @@ impl LedgerFiles {
         self.health.check()?;
         if frame.len() > FRAME_BYTES_MAX {
             return Err(CommitError::Failed {
-                reason: format!("a ledger frame is larger than {FRAME_BYTES_MAX} bytes"),
+                reason: format!("a frame is larger than {FRAME_BYTES_MAX} bytes"),
             });
         }
         let segment = self.lane(lane)?;

@@ -55,7 +55,7 @@ impl Segment {
         if !bytes.starts_with(MAGIC) || end == Found::Damaged {
             tracing::error!(
                 file = %path.display(), offset = len,
-                "a ledger segment is damaged; the lane goes on in a new one"
+                "a segment is damaged; its lane goes on in a new one"
             );
             return Self::create(folder, number + 1);
         }
