@@ -74,8 +74,9 @@ fn page(root: &Path) -> Result<String, String> {
     page.push_str(
         "\n## Function URLs\n\nBy host and by path, payload format 2.0, binary bodies, cookies, CORS, \
          `AuthType` NONE and AWS_IAM. Answers are buffered.\n\n## Freehold's own\n\n\
-         `POST /_freehold/api/ListInstances` and `/_freehold/api/GetUsage`: JSON, signed for service \
-         `freehold`. `freehold ps` and `freehold usage` ask them.\n",
+         `POST /_freehold/api/ListInstances`, `/_freehold/api/GetUsage` and `/_freehold/api/GetAudit`: \
+         JSON, signed for service `freehold`. `freehold ps`, `freehold usage` and `freehold audit` ask \
+         them.\n",
     );
     Ok(page)
 }

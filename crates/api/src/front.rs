@@ -3,6 +3,7 @@
 
 use crate::{
     Api,
+    audit::{Source, Watched},
     body::{ReadBodyError, read_body},
     gate::{Admitted, SignedApi, admit},
     in_flight::{ANSWER_FREE_BYTES, HeldBytes, Share},
@@ -89,9 +90,12 @@ impl Front {
         }
         let admitted = match admit(&self.api, &self.audience, &parts, target, id).await {
             Ok(admitted) => admitted,
-            Err(response) => return self.let_go(body, &parts, response),
+            Err(response) => {
+                let response = self.api.trail.refused(response, id, self.source(peer));
+                return self.let_go(body, &parts, response);
+            }
         };
-        let (body, held) = match self.read(&mut body, &parts, &admitted).await {
+        let (body, held) = match self.read(&mut body, &admitted).await {
             Ok(read) => read,
             Err(error) => {
                 let response = refuse_body(&error, &admitted, &parts, &id.to_string());
@@ -130,33 +134,42 @@ impl Front {
     async fn read(
         &self,
         body: &mut Incoming,
-        parts: &Parts,
         admitted: &Admitted,
     ) -> Result<(Bytes, HeldBytes), ReadBodyError> {
         let mut held = admitted.book(&self.api, &self.audience);
         // It may bring nothing, whatever its head says, and ask for much.
-        if admitted.runs_a_function(parts) && !held.has_room() {
+        if admitted.runs_a_function() && !held.has_room() {
             return Err(ReadBodyError::Busy);
         }
         if body.is_end_stream() {
             return Ok((Bytes::new(), HeldBytes::nothing()));
         }
-        let limit = admitted.body_limit(&self.api, &self.audience, parts);
+        let limit = admitted.body_limit(&self.api, &self.audience);
         let read = read_body(body, limit, &mut held).await?;
         Ok((read, held))
     }
 
     async fn dispatch(&self, request: Request, admitted: &Admitted) -> Response<Bytes> {
         let (api, invoker) = (&self.api, self.invoker.clone());
+        let (id, source) = (request.id, self.source(request.peer));
         let head = match admitted {
-            Admitted::Url(call) => return crate::urls::serve(api, invoker, request, call).await,
+            Admitted::Url(call) => {
+                let response = crate::urls::serve(api, invoker, request, call).await;
+                return api.trail.refused(response, id, source);
+            }
             Admitted::Signed(head) => head,
         };
         let signer = match head.verify(api, &request, &self.audience) {
             Ok(signer) => signer,
-            Err(error) => return error.encode(head.api.service(), &request.id.to_string()),
+            Err(error) => {
+                let mut response = error.encode(head.api.service(), &id.to_string());
+                let forged = crate::audit::forged(head, &request);
+                response.extensions_mut().insert(forged);
+                return api.trail.refused(response, id, source);
+            }
         };
-        match &head.api {
+        let watched = Watched::proven(&api.trail, head, &request, source);
+        let response = match &head.api {
             SignedApi::Lambda => crate::lambda::serve(api, invoker, request, signer).await,
             // Boxed, as all that runs no function is: the room for the largest of them would be
             // carried, and copied, with every call.
@@ -165,6 +178,15 @@ impl Front {
             SignedApi::Own(operation) => {
                 Box::pin(crate::own::serve(api, &request, &signer, operation)).await
             }
+        };
+        watched.ends(response)
+    }
+
+    /// Where a request came from, for the audit trail.
+    fn source(&self, peer: IpAddr) -> Source {
+        match self.audience {
+            Audience::Everybody => Some(peer),
+            Audience::Instance { .. } => None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::{
     Api,
+    audit::Refused,
     auth::{self, Signer},
     body::package_limit_bytes,
     front::Audience,
@@ -62,8 +63,11 @@ impl SignedApi {
 /// A signed request's head, in order.
 pub(crate) struct SignedHead {
     pub(crate) api: SignedApi,
-    presented: Presented,
-    claim: Claim,
+    pub(crate) presented: Presented,
+    /// Who the request says signed it.
+    pub(crate) claim: Claim,
+    /// Whether it runs a function.
+    pub(crate) invokes: bool,
 }
 
 impl SignedHead {
@@ -110,9 +114,19 @@ pub(crate) async fn admit(
         Target::Own(operation) => SignedApi::Own(operation),
     };
     let service = signed.service();
-    match admit_signed(api, audience, parts, signed) {
-        Ok(head) => Ok(Admitted::Signed(head)),
-        Err(error) => Err(error.encode(service, &id.to_string())),
+    match admit_signed(api, audience, parts, &signed) {
+        Ok((presented, claim)) => Ok(Admitted::Signed(SignedHead {
+            invokes: signed == SignedApi::Lambda && crate::lambda::is_invoke(parts),
+            api: signed,
+            presented,
+            claim,
+        })),
+        Err(error) => {
+            let mut response = error.encode(service, &id.to_string());
+            let refused = Refused::at_head(&signed, parts);
+            response.extensions_mut().insert(refused);
+            Err(response)
+        }
     }
 }
 
@@ -120,8 +134,8 @@ fn admit_signed(
     api: &Api,
     audience: &Audience,
     parts: &Parts,
-    signed: SignedApi,
-) -> Result<SignedHead, ApiError> {
+    signed: &SignedApi,
+) -> Result<(Presented, Claim), ApiError> {
     let service = signed.signing_name();
     let (presented, claim) = auth::check_head(&api.verifier, parts, service)
         .map_err(|error| auth::explain(error, service))?;
@@ -131,11 +145,7 @@ fn admit_signed(
             "The principal belongs to no account.",
         ));
     }
-    Ok(SignedHead {
-        api: signed,
-        presented,
-        claim,
-    })
+    Ok((presented, claim))
 }
 
 /// Whether a request may come through this listener: an instance's serves its own calls only.
@@ -157,13 +167,13 @@ fn check_audience(who: &Principal, audience: &Audience) -> Result<(), ApiError> 
 impl Admitted {
     /// The largest body that is taken. Packages arrive as base64 within JSON; no instance may
     /// deploy, so none sends any.
-    pub(crate) fn body_limit(&self, api: &Api, audience: &Audience, parts: &Parts) -> u64 {
+    pub(crate) fn body_limit(&self, api: &Api, audience: &Audience) -> u64 {
         let limits = &api.limits;
         let (payload, package) = (limits.sync_payload_bytes, package_limit_bytes(limits));
         match self {
             Self::Url(_) => payload,
             Self::Signed(head) => match (&head.api, audience) {
-                (SignedApi::Lambda, _) if crate::lambda::is_invoke(parts) => payload,
+                _ if head.invokes => payload,
                 (SignedApi::Lambda, Audience::Everybody) => package,
                 (SignedApi::Lambda, Audience::Instance { .. }) => payload.min(package),
                 _ => 1 << 20,
@@ -172,10 +182,10 @@ impl Admitted {
     }
 
     /// Whether the answer is a function's, as large as that likes.
-    pub(crate) fn runs_a_function(&self, parts: &Parts) -> bool {
+    pub(crate) fn runs_a_function(&self) -> bool {
         match self {
             Self::Url(_) => true,
-            Self::Signed(head) => head.api == SignedApi::Lambda && crate::lambda::is_invoke(parts),
+            Self::Signed(head) => head.invokes,
         }
     }
 

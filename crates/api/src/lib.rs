@@ -13,6 +13,7 @@
 //! ```
 
 pub mod arn;
+mod audit;
 mod auth;
 pub mod body;
 pub mod front;
@@ -32,16 +33,17 @@ mod unread;
 mod urls;
 
 pub use front::{Audience, Front};
-pub use own::InstanceRow;
+pub use own::{AuditRow, InstanceRow};
 pub use platform::InstanceEndpoint;
 
 use freehold_control::Control;
 use freehold_domain::{
+    TenantId,
     limits::Limits,
-    ports::{Clock, Ids, Sink, Storage},
+    ports::{Clock, CommitError, Ids, Sink, Storage},
 };
 use freehold_identity::Verifier;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 /// What the front ends are made of.
@@ -64,6 +66,8 @@ pub struct ApiParts {
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
     pub engine: Arc<dyn own::EngineView>,
+    /// The tenant whose keys read everybody's audit trail.
+    pub operator: TenantId,
 }
 
 /// The front ends, shared by all cores.
@@ -85,6 +89,9 @@ pub struct Api {
     pub(crate) running: TaskTracker,
     closing: tokio_util::sync::CancellationToken,
     pub(crate) code_links: lambda::CodeLinks,
+    pub(crate) trail: audit::Trail,
+    pub(crate) operator: TenantId,
+    pub(crate) tokens: own::Tokens,
     pub(crate) url_cache: Arc<urls::UrlCache>,
     _url_watch: Box<dyn Send + Sync>,
 }
@@ -96,7 +103,11 @@ impl Api {
     pub fn new(parts: ApiParts) -> Arc<Self> {
         let records: Arc<dyn freehold_domain::ports::Records> = parts.storage.clone();
         let (url_cache, watch) = urls::UrlCache::new(records);
+        let trail = audit::Trail::new(parts.storage.clone(), parts.clock.clone());
         Arc::new(Self {
+            trail,
+            operator: parts.operator,
+            tokens: own::Tokens::new(),
             in_flight: in_flight::BytesInFlight::new(&parts.limits),
             control: parts.control,
             events: parts.events,
@@ -127,6 +138,16 @@ impl Api {
     pub async fn drained(&self) {
         self.running.close();
         self.running.wait().await;
+        self.trail.tell_counts(true);
+    }
+
+    /// Keeps the audit trail within its time and its room, and writes the counts of denied calls
+    /// that became no line. To be called now and then.
+    ///
+    /// Errors: the store's.
+    pub async fn audit_keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
+        self.trail.tell_counts(false);
+        self.trail.keep(kept, bytes).await
     }
 
     /// Tells the threads of the cores that their runtimes may end: nothing of theirs is needed any

@@ -4,7 +4,13 @@
 //! | operation | asks | answers |
 //! |---|---|---|
 //! | `ListInstances` | `{}` | `{"Instances": [InstanceRow]}` of the caller's tenant |
+//! | `GetAudit` | `{"Since", "Until": ms, "TenantId", "Action", "Denied", "Token", "Limit"}`, all optional | `{"Lines": [AuditRow], "Token", "More", "Gaps"}`: the caller's tenant's, the operator's key reads all |
 //! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
+
+mod audit;
+
+pub use audit::AuditRow;
+pub(crate) use audit::Tokens;
 
 use crate::{Api, auth::Signer, request::Request};
 use bytes::Bytes;
@@ -94,6 +100,7 @@ async fn answer(
     let action: Action = match operation {
         "ListInstances" => Action("freehold:ListInstances"),
         "GetUsage" => Action("freehold:GetUsage"),
+        "GetAudit" => Action("freehold:GetAudit"),
         other => {
             let text = format!(
                 "Freehold has no operation {:?}",
@@ -116,6 +123,7 @@ async fn answer(
             let rows = api.engine.instances(&tenant, &signer.region).await;
             Ok(write(&serde_json::json!({ "Instances": rows })))
         }
+        "GetAudit" => audit::lines(api, who, &tenant, read(&request.body)?).await,
         _ => usage(api, who, &tenant, &signer.region, read(&request.body)?).await,
     }
 }

@@ -14,7 +14,9 @@ mod event;
 pub use cache::{ResolvedUrl, UrlCache};
 
 use crate::{
-    Api, auth,
+    Api,
+    audit::Refused,
+    auth,
     invoke::{Call, invoke_detached},
     request::Request,
     route::UrlTarget,
@@ -76,7 +78,10 @@ pub(crate) async fn admit(
     {
         return Err(cors::preflight(cors, parts, id));
     }
-    let refusal = || dress(forbidden(id), target.path_form, &resolved, origin(parts));
+    let refusal = |who: &Principal| {
+        let response = forbidden(id, who, false, &resolved);
+        dress(response, target.path_form, &resolved, origin(parts))
+    };
     let signed = resolved.url.signed;
     let shown = signed.then(|| auth::check_head(&api.verifier, parts, "lambda"));
     let (presented, claim) = match shown {
@@ -85,14 +90,14 @@ pub(crate) async fn admit(
         Some(Ok((presented, claim))) => (Some(presented), Some(claim)),
         Some(Err(error)) => {
             tracing::debug!(%error, "a signed URL call was refused");
-            return Err(refusal());
+            return Err(refusal(&Principal::Anonymous));
         }
     };
     let who = claim
         .as_ref()
         .map_or(&Principal::Anonymous, Claim::principal);
     if !may_call(who, &resolved) {
-        return Err(refusal());
+        return Err(refusal(who));
     }
     if !METHODS.contains(&parts.method) {
         return Err(plain(
@@ -184,10 +189,10 @@ async fn answer(
         None => Principal::Anonymous,
         Some(presented) => match auth::verify(&api.verifier, &request, presented, "lambda") {
             Ok(signer) if may_call(&signer.principal, resolved) => signer.principal,
-            Ok(_) => return forbidden(request.id),
+            Ok(signer) => return forbidden(request.id, &signer.principal, true, resolved),
             Err(error) => {
                 tracing::debug!(%error, "a signed URL call was refused");
-                return forbidden(request.id);
+                return forbidden(request.id, &Principal::Anonymous, false, resolved);
             }
         },
     };
@@ -222,8 +227,16 @@ async fn answer(
     with_request_id(response, &id.to_string())
 }
 
-fn forbidden(id: InvocationId) -> Response<Bytes> {
+/// The answer to somebody who may not, with what the audit trail tells of it.
+fn forbidden(
+    id: InvocationId,
+    who: &Principal,
+    proven: bool,
+    resolved: &ResolvedUrl,
+) -> Response<Bytes> {
     let mut response = plain(StatusCode::FORBIDDEN, FORBIDDEN, id);
+    let refused = Refused::at_url(who, proven, &resolved.function);
+    response.extensions_mut().insert(refused);
     let kind = HeaderValue::from_static("AccessDeniedException");
     response.headers_mut().insert("x-amzn-errortype", kind);
     response

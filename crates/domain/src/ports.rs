@@ -3,6 +3,7 @@
 //! Every trait is dyn-safe, `Send + Sync`, and returns boxed futures; `testkit` has one suite per
 //! seam that every implementation passes, fakes included.
 
+mod audit;
 mod clock;
 mod contract;
 mod credentials;
@@ -15,6 +16,7 @@ mod seal;
 mod sink;
 mod storage;
 
+pub use audit::*;
 pub use clock::*;
 pub use contract::*;
 pub use credentials::*;

@@ -5,6 +5,7 @@
 //! whole JSON; progress, hints and errors go to stderr. Colours and progress need a terminal and
 //! no `NO_COLOR`.
 
+mod audit;
 mod deploy;
 mod describe;
 mod failure;
@@ -82,6 +83,8 @@ pub enum ClientCommand {
     Logs(logs::LogsArgs),
     /// List running instances
     Ps(ps::PsArgs),
+    /// Show who changed what, and who was denied
+    Audit(audit::AuditArgs),
     /// Show what was used, by function and day
     Usage(usage::UsageArgs),
     /// Remove functions
@@ -108,6 +111,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Describe(args) => describe::run(args).await,
             ClientCommand::Logs(args) => logs::run(args).await,
             ClientCommand::Ps(args) => ps::run(args).await,
+            ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
             ClientCommand::Rm(args) => rm::run(args).await,
         }

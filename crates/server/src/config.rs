@@ -31,6 +31,8 @@ pub struct Config {
     pub snapstart: SnapStartConfig,
     /// Asynchronous events.
     pub events: EventsConfig,
+    /// The audit trail.
+    pub audit: AuditConfig,
 }
 
 /// `[server]`
@@ -114,6 +116,59 @@ pub struct EventsConfig {
     /// How long it is known of one that was given up; two weeks unless given.
     pub keep_dead: Option<Span>,
 }
+
+/// `[audit]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// How long lines are kept; 90 days unless given.
+    pub keep: Option<Span>,
+    /// What all of them may take; a GiB unless given.
+    pub size: Option<Size>,
+    /// Size at which a file of lines is followed by the next.
+    pub file_size: Option<Size>,
+}
+
+impl AuditConfig {
+    /// How long lines are kept.
+    pub fn kept(&self) -> Duration {
+        self.keep
+            .map_or(Duration::from_secs(90 * 86_400), |span| span.0)
+    }
+    /// What all lines may take, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.size.map_or(1 << 30, |size| size.0)
+    }
+    /// The size of a file, bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_size.map_or(16 << 20, |size| size.0)
+    }
+
+    /// Whole files go: of few large ones too much would go at once, and more would stay than may.
+    fn within_the_platform(&self) -> Result<(), String> {
+        let (file, all) = (self.file_bytes(), self.bytes());
+        if !(AUDIT_FILE_MIN..=AUDIT_FILE_MAX).contains(&file) {
+            return Err(format!(
+                "audit.file_size is {file} bytes; a file of the audit trail has between {AUDIT_FILE_MIN} and {AUDIT_FILE_MAX}"
+            ));
+        }
+        if all < 4 * file {
+            return Err(format!(
+                "audit.size is {all} bytes; it has to be four times audit.file_size, {file}, at the least"
+            ));
+        }
+        if self.kept() < AUDIT_KEEP_MIN {
+            return Err("audit.keep is less than an hour".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Least and most bytes of a file of the audit trail.
+const AUDIT_FILE_MIN: u64 = 64 << 10;
+const AUDIT_FILE_MAX: u64 = 1 << 30;
+/// Who keeps less keeps nothing.
+const AUDIT_KEEP_MIN: Duration = Duration::from_secs(3600);
 
 /// How long idle instances stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,6 +400,7 @@ const READY_MAX: u32 = 100;
 impl Config {
     /// What reads well and could never run: better refused here than at every start.
     fn within_the_platform(&self) -> Result<(), String> {
+        self.audit.within_the_platform()?;
         if let Some(ready) = self.instances.ready.filter(|ready| *ready > READY_MAX) {
             return Err(format!(
                 "instances.ready is {ready}; every function may have at most {READY_MAX} instances ready"
@@ -415,6 +471,30 @@ mod tests {
         for wrong in ["101", "-1", "\"two\""] {
             let error = load(wrong).unwrap_err();
             assert!(error.contains("ready"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_audit_trail_that_cannot_be_kept_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let load = |lines: &str| {
+            let text = format!("[audit]\n{lines}\n");
+            std::fs::write(data.path().join("freehold.toml"), text).unwrap();
+            load(None, data.path()).map_err(|error| error.to_string())
+        };
+        let audit = load("").unwrap().audit;
+        assert_eq!((audit.bytes(), audit.file_bytes()), (1 << 30, 16 << 20));
+        let audit = load("keep = \"1h\"\nsize = \"256KiB\"\nfile_size = \"64KiB\"").unwrap();
+        assert_eq!(audit.audit.kept(), Duration::from_secs(3600));
+        for (wrong, names) in [
+            ("keep = \"59m\"", "audit.keep"),
+            ("size = \"63MiB\"", "audit.size"),
+            ("file_size = \"63KiB\"", "audit.file_size"),
+            ("file_size = \"2GiB\"", "audit.file_size"),
+            ("keeps = \"1d\"", "keeps"),
+        ] {
+            let error = load(wrong).unwrap_err();
+            assert!(error.contains(names), "{error}");
         }
     }
 

@@ -12,7 +12,10 @@ use crate::{
     frame::FRAME_BYTES_MAX,
 };
 use bytes::Bytes;
-use freehold_domain::ports::{CommitError, ReadError};
+use freehold_domain::{
+    Wall,
+    ports::{CommitError, ReadError},
+};
 use parking_lot::{Mutex, RwLock};
 use segment::Segment;
 use std::{
@@ -20,6 +23,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 use syncer::Syncer;
 
@@ -102,13 +106,13 @@ impl Lanes {
         self.lanes.read().keys().copied().collect()
     }
 
-    /// Frames from `position` on.
+    /// Frames from `position` on, each with the position behind it, and the one to go on from.
     pub(crate) fn read(
         &self,
         lane: u16,
         position: u64,
         limit: usize,
-    ) -> Result<(Vec<Bytes>, u64), ReadError> {
+    ) -> Result<(Vec<(u64, Bytes)>, u64), ReadError> {
         let folder = self.dir.join(lane.to_string());
         let (wanted, mut offset) = (position >> 32, position & u64::from(u32::MAX));
         let segments = match numbers(&folder, ".seg") {
@@ -129,15 +133,78 @@ impl Lanes {
                 limit - frames.len(),
                 READ_BYTES_MAX.saturating_sub(bytes),
                 number == newest,
-            )?;
-            bytes += page.frames.iter().map(Bytes::len).sum::<usize>();
-            frames.extend(page.frames);
+            );
+            let page = match page {
+                // What is whole in front of the damage is returned first, as within a segment.
+                Err(_) if !frames.is_empty() => return Ok((frames, number << 32)),
+                read => read?,
+            };
+            bytes += page.frames.iter().map(|(_, one)| one.len()).sum::<usize>();
+            let with_positions = page.frames.into_iter();
+            frames.extend(with_positions.map(|(after, one)| (number << 32 | after, one)));
             at = number << 32 | page.after;
             if page.more || frames.len() >= limit {
                 break;
             }
         }
         Ok((frames, at))
+    }
+}
+
+/// What a lane whose old frames may go has beside the others.
+impl Lanes {
+    /// What opening the lane found wrong with its newest segment; said once.
+    pub(crate) fn take_repaired(&self, lane: u16) -> Option<String> {
+        self.lanes.read().get(&lane)?.lock().take_repaired()
+    }
+
+    /// The lane's segments, oldest first, each with its length.
+    pub(crate) fn segments(&self, lane: u16) -> io::Result<Vec<(u64, u64)>> {
+        let folder = self.dir.join(lane.to_string());
+        let found = match numbers(&folder, ".seg") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found?,
+        };
+        let sized = found.into_iter().map(|number| {
+            let path = folder.join(format!("{number}.seg"));
+            Ok((number, fs::metadata(path)?.len()))
+        });
+        sized.collect()
+    }
+
+    /// The first frame of one segment; `None` where none reads.
+    pub(crate) fn first(&self, lane: u16, number: u64) -> Option<Bytes> {
+        let path = self.dir.join(format!("{lane}/{number}.seg"));
+        let page = segment::read(&path, 0, 1, 1, true).ok()?;
+        page.frames.into_iter().next().map(|(_, frame)| frame)
+    }
+
+    /// When one segment was last written, as its file says.
+    pub(crate) fn written(&self, lane: u16, number: u64) -> Option<Wall> {
+        let path = self.dir.join(format!("{lane}/{number}.seg"));
+        let at = fs::metadata(path).ok()?.modified().ok()?;
+        let since = at.duration_since(UNIX_EPOCH).ok()?;
+        Some(Wall(0) + since)
+    }
+
+    /// Lets the lane go on in its next segment, unless this one is empty.
+    pub(crate) fn roll(&self, lane: u16) -> Result<(), CommitError> {
+        let segment = self.lane(lane)?;
+        let mut segment = segment.lock();
+        if segment.is_fresh() {
+            return Ok(());
+        }
+        self.syncer.written(segment.file(), segment.path());
+        segment.roll()
+    }
+
+    /// Removes one segment, unless the lane writes to it.
+    pub(crate) fn remove(&self, lane: u16, number: u64) -> Result<(), CommitError> {
+        if self.lane(lane)?.lock().number() == number {
+            return Ok(());
+        }
+        let path = self.dir.join(format!("{lane}/{number}.seg"));
+        fs::remove_file(&path).map_err(|error| crate::failure::file_write_failed(&path, &error))
     }
 }
 

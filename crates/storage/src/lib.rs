@@ -14,6 +14,7 @@
 //! blobs/<tenant>/<2 hex>/<64 hex>   content, named by its SHA-256
 //! blobs/temporary/<n>     uploads that have not been named yet; emptied at start
 //! ledger/<lane>/<n>.seg   append-only frames
+//! audit/0/<n>.seg         the same: the audit trail, old segments removed
 //! logs/<n / 1000>/<n>.log one stream each; its names stand inside
 //! logs.db   (+ -wal -shm) their index; made again from them whenever it cannot be believed
 //! before-format-<n>/      the copy made before a migration away from format n
@@ -24,11 +25,12 @@
 //! # What is durable when
 //!
 //! A commit returns after `fsync` (WAL, `synchronous=FULL`); commits that arrive together share
-//! one. A ledger frame survives the process when `append` returns and a power cut within a second.
+//! one. A ledger frame or a line of the audit trail survives the process when `append` returns and a power cut within a second.
 //! A log line survives the process when `append` returns. When the disk is full nothing is
 //! acknowledged and reads go on; it recovers by itself. After a failed `fsync` nothing is
 //! acknowledged until a restart, since the kernel may have dropped what it could not write.
 
+mod audit;
 mod blobs;
 mod failure;
 mod folder;

@@ -22,6 +22,8 @@ pub struct OpenOptions {
     pub log_files_open: usize,
     /// Size at which a lane of the ledger goes on in its next segment; `None` for 64 MiB.
     pub segment_bytes: Option<u64>,
+    /// The same for the audit trail; `None` for 16 MiB.
+    pub audit_segment_bytes: Option<u64>,
 }
 
 impl OpenOptions {
@@ -33,6 +35,7 @@ impl OpenOptions {
             readers: 2,
             log_files_open: 256,
             segment_bytes: None,
+            audit_segment_bytes: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The one object behind every storage trait.
 
 use crate::{
+    audit::AuditFiles,
     blobs::BlobFiles,
     failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
     folder::{FORMAT, Folder, STEPS},
@@ -18,6 +19,7 @@ use crate::{
 use bytes::Bytes;
 use freehold_domain::{
     BoxFuture, Digest, InvocationId, Principal, TenantId, Wall,
+    audit::AuditLine,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::*,
     record::{ClaimedEvent, Key, KeyPrefix, Kind},
@@ -35,6 +37,7 @@ pub struct SqliteStorage {
     log_reads: Pool<()>,
     blobs: Arc<BlobFiles>,
     ledger: Arc<Lanes>,
+    audit: Arc<AuditFiles>,
     logs: Arc<LogFiles>,
     watchers: Watchers,
     sequence: Arc<Sequence>,
@@ -89,6 +92,13 @@ impl SqliteStorage {
         let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
         let ledger = Lanes::open(at("ledger"), options.segment_bytes, health.clone())
             .map_err(files(at("ledger")))?;
+        let audit = AuditFiles::open(
+            at("audit"),
+            options.audit_segment_bytes,
+            &health,
+            clock.wall(),
+        )
+        .map_err(files(at("audit")))?;
         let logs = LogFiles::open(LogOptions {
             dir: at("logs"),
             index: at("logs.db"),
@@ -109,6 +119,7 @@ impl SqliteStorage {
                 .map_err(OpenError::Threads)?,
             blobs: Arc::new(blobs),
             ledger: Arc::new(ledger),
+            audit: Arc::new(audit),
             logs: Arc::new(logs),
             watchers: Watchers::default(),
             sequence,
@@ -357,8 +368,46 @@ impl Ledger for SqliteStorage {
         limit: usize,
     ) -> BoxFuture<'_, Result<(Vec<Bytes>, u64), ReadError>> {
         let ledger = self.ledger.clone();
-        let job = move |_: &mut ()| ledger.read(lane, position, limit);
+        let job = move |_: &mut ()| {
+            let (frames, after) = ledger.read(lane, position, limit)?;
+            Ok((frames.into_iter().map(|(_, one)| one).collect(), after))
+        };
         Box::pin(async move { self.files.run(job).await? })
+    }
+}
+
+impl Audit for SqliteStorage {
+    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError> {
+        self.audit.append(line)
+    }
+
+    fn audit_lines(
+        &self,
+        who: &Principal,
+        query: AuditQuery,
+    ) -> BoxFuture<'_, Result<AuditPage, ReadError>> {
+        let may = match &query.tenant {
+            Some(tenant) => may_read(who, tenant),
+            None => platform_only(who),
+        };
+        if let Err(error) = may {
+            return refused(error);
+        }
+        let audit = self.audit.clone();
+        // With the readers of logs: a long trail is read for long.
+        Box::pin(async move { self.log_reads.run(move |()| audit.lines(&query)).await? })
+    }
+
+    fn audit_trim(
+        &self,
+        who: &Principal,
+        retention: AuditRetention,
+    ) -> BoxFuture<'_, Result<AuditTrimmed, CommitError>> {
+        if let Err(error) = platform_writes(who) {
+            return refused(error);
+        }
+        let audit = self.audit.clone();
+        Box::pin(async move { self.log_reads.run(move |()| audit.trim(retention)).await? })
     }
 }
 

@@ -23,8 +23,9 @@ impl Maker {
         let number = self.made.replace(self.made.get() + 1);
         let dir = self.dir.path().join(number.to_string());
         let mut options = OpenOptions::new(dir, Arc::new(StillClock::default()));
-        // Small enough that the suites cross both.
+        // Small enough that the suites cross all of them.
         options.segment_bytes = Some(4 << 10);
+        options.audit_segment_bytes = Some(4 << 10);
         options.log_files_open = 2;
         SqliteStorage::open(options).expect("opens")
     }
@@ -58,6 +59,12 @@ async fn ledger() {
 async fn logs() {
     let maker = Maker::new();
     suite::logs_suite(|| maker.make()).await;
+}
+
+#[tokio::test]
+async fn audit() {
+    let maker = Maker::new();
+    suite::audit_suite(|| maker.make()).await;
 }
 
 #[tokio::test]

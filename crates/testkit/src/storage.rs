@@ -3,6 +3,7 @@
 //! [`MemoryStorage`] keeps everything in memory and obeys every rule of the seam but durability;
 //! the suites say those rules once, for it and for every real backend.
 
+mod audit;
 mod events;
 mod logs;
 mod memory;
@@ -35,6 +36,7 @@ mod tests {
         run(suite::blobs_suite(make));
         run(suite::ledger_suite(make));
         run(suite::logs_suite(make));
+        run(suite::audit_suite(make));
     }
 
     #[test]

@@ -33,6 +33,23 @@ pub struct ApiError {
     pub retry_after_s: Option<u32>,
 }
 
+/// What an error answer says of itself, in the extensions of its response: for whoever has the
+/// response alone and must not take a function's word for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorTold {
+    /// The error's type.
+    pub code: Cow<'static, str>,
+    /// Its status in the REST protocols.
+    pub status: u16,
+}
+
+impl ErrorTold {
+    /// Whether the caller may not, or could not prove who it is.
+    pub fn is_denial(&self) -> bool {
+        self.status == 403 || self.code == "IncompleteSignatureException"
+    }
+}
+
 impl ApiError {
     /// An error without `Type`, its text under `message`.
     pub fn new(
@@ -114,6 +131,10 @@ impl ApiError {
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() =
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.extensions_mut().insert(ErrorTold {
+            code: self.code.clone(),
+            status: self.status,
+        });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert("x-amzn-requestid", header_value(request_id));

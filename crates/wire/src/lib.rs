@@ -32,7 +32,7 @@ mod service;
 pub mod sts;
 mod xml;
 
-pub use error::ApiError;
+pub use error::{ApiError, ErrorTold};
 pub use fault::WireFault;
 pub use route::{Labels, RouteMatch};
 pub use service::{Call, Protocol, Service};

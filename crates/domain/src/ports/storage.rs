@@ -4,6 +4,7 @@
 //! a fence; no closure and no connection crosses. Every method takes the principal on whose behalf
 //! it is called and refuses one that does not reach the key's tenant.
 
+use super::Audit;
 use crate::{
     BoxFuture,
     ids::{Digest, FunctionRef, InvocationId, TenantId},
@@ -392,7 +393,7 @@ pub trait Blobs: Send + Sync {
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 }
 
-/// Append-only frames, one lane per writing core: the ledger and, later, audit.
+/// Append-only frames, one lane per writing core: the ledger.
 pub trait Ledger: Send + Sync {
     /// Appends one frame with one `write()`; survives a kill of the process when it returns, a
     /// power cut within a second. Never waits for a sync.
@@ -509,5 +510,5 @@ pub struct LogPage {
 }
 
 /// Everything that the store offers, for wiring.
-pub trait Storage: Records + Commit + EventQueue + Blobs + Ledger + LogStore {}
-impl<T: Records + Commit + EventQueue + Blobs + Ledger + LogStore> Storage for T {}
+pub trait Storage: Records + Commit + EventQueue + Blobs + Ledger + LogStore + Audit {}
+impl<T: Records + Commit + EventQueue + Blobs + Ledger + LogStore + Audit> Storage for T {}

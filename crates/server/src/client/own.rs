@@ -1,7 +1,7 @@
 //! Freehold's own operations.
 
 use super::{Call, Client, ClientError};
-use freehold_api::InstanceRow;
+use freehold_api::{AuditRow, InstanceRow};
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -40,6 +40,45 @@ pub struct UsageRow {
     pub bytes_out: u64,
 }
 
+/// Which lines of the audit trail are asked for; times are ms since the epoch.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AuditFilter {
+    /// The earliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+    /// The latest, excluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// Of this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// With this action; with a `*` at its end, with those that begin so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Only what was denied.
+    pub denied: bool,
+    /// Where an earlier page ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Lines at the most.
+    pub limit: u32,
+}
+
+/// Some lines of the audit trail.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AuditPage {
+    /// The lines.
+    pub lines: Vec<AuditRow>,
+    /// Where the next page begins.
+    pub token: String,
+    /// Whether there is more at this moment.
+    pub more: bool,
+    /// What of the trail did not read; told to the operator's key alone.
+    pub gaps: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Instances {
@@ -57,6 +96,11 @@ impl Client {
     pub async fn instances(&self) -> Result<Vec<InstanceRow>, ClientError> {
         let call = own("ListInstances", json!({}));
         Ok(self.json::<Instances>(call).await?.instances)
+    }
+
+    /// One page of the audit trail.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
+        self.json(own("GetAudit", json!(filter))).await
     }
 
     /// Usage by function and day, both days included.

@@ -11,7 +11,7 @@ use super::{
     runtimes::Check,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
-use crate::config::{Cpu, IdleTimeout, Size};
+use crate::config::{AuditConfig, Cpu, IdleTimeout, Size};
 use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
 use freehold_catalog::Catalog;
 use freehold_contracts::{DirectFrames, LambdaRuntime, RuntimeLimits};
@@ -162,7 +162,12 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     ));
     let events = node.events.clone();
     let queue = tokio::spawn(async move { events.run().await });
-    let housekeeping = tokio::spawn(housekeep(node.control.clone(), node.events.clone()));
+    let housekeeping = tokio::spawn(housekeep(
+        node.control.clone(),
+        node.events.clone(),
+        node.api.clone(),
+        settings.config.audit.clone(),
+    ));
     endpoint::announce(
         &folder,
         listeners.address,
@@ -230,14 +235,15 @@ async fn wire(
     let ids: Arc<dyn Ids> = Arc::new(SystemIds);
     let limits = settings.config.limits.over_defaults();
     let sealer: Arc<dyn Sealer> = Arc::new(NodeSealer::new(sealing_keys));
-    let storage =
-        SqliteStorage::open(OpenOptions::new(folder.store(), clock.clone())).map_err(|error| {
-            let remedy = match &error {
-                OpenError::DiskFull { .. } => "make room on that disk, or choose another --data",
-                _ => "stop the other server, or choose another --data",
-            };
-            failure(chain(&error), remedy)
-        })?;
+    let mut options = OpenOptions::new(folder.store(), clock.clone());
+    options.audit_segment_bytes = Some(settings.config.audit.file_bytes());
+    let storage = SqliteStorage::open(options).map_err(|error| {
+        let remedy = match &error {
+            OpenError::DiskFull { .. } => "make room on that disk, or choose another --data",
+            _ => "stop the other server, or choose another --data",
+        };
+        failure(chain(&error), remedy)
+    })?;
     let store: Arc<dyn Storage> = storage.clone();
     let started = Keys::new(store.clone(), sealer.clone(), clock.clone())
         .start(settings.account.as_ref(), &settings.regions[0])
@@ -316,6 +322,7 @@ async fn wire(
             .clone()
             .unwrap_or_else(|| "localhost".into()),
         engine: late.clone(),
+        operator: started.tenant.id.clone(),
     });
     let guests = InstanceEndpoint::new(api.clone());
     let logs = KnownGroups::new(
@@ -507,9 +514,14 @@ async fn start_cores(
     Ok(threads)
 }
 
-/// Rolls up usage, removes expired logs, packages that nothing refers to, and what became of events
-/// that ended long ago.
-async fn housekeep(control: Arc<Control>, events: Arc<EventQueueWorker>) {
+/// Rolls up usage, removes expired logs, packages that nothing refers to, what became of events that
+/// ended long ago, and old lines of the audit trail.
+async fn housekeep(
+    control: Arc<Control>,
+    events: Arc<EventQueueWorker>,
+    api: Arc<Api>,
+    audit: AuditConfig,
+) {
     loop {
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
         if let Err(error) = control.usage_roll_up().await {
@@ -526,6 +538,12 @@ async fn housekeep(control: Arc<Control>, events: Arc<EventQueueWorker>) {
         }
         if let Err(error) = events.forget_ended().await {
             tracing::error!(error = chain(&error), "ended events could not be forgotten");
+        }
+        if let Err(error) = api.audit_keep(audit.kept(), audit.bytes()).await {
+            tracing::error!(
+                error = chain(&error),
+                "the audit trail could not be trimmed"
+            );
         }
     }
 }

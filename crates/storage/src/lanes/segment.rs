@@ -28,6 +28,8 @@ pub(super) struct Segment {
     path: PathBuf,
     file: Arc<File>,
     len: u64,
+    /// What opening it found wrong, and did about it.
+    repaired: Option<String>,
     /// Set when bytes stand behind `len` that could not be cut off: nothing may follow them.
     spoilt: bool,
 }
@@ -57,14 +59,25 @@ impl Segment {
                 file = %path.display(), offset = len,
                 "a segment is damaged; its lane goes on in a new one"
             );
-            return Self::create(folder, number + 1);
+            let file = path.display();
+            let mut next = Self::create(folder, number + 1)?;
+            next.repaired = Some(format!(
+                "{file} is damaged at offset {len}; what follows stands in {}.seg",
+                number + 1
+            ));
+            return Ok(next);
         }
+        let mut repaired = None;
         let file = OpenOptions::new().append(true).open(&path)?;
         if len < bytes.len() {
             tracing::warn!(
                 file = %path.display(), bytes = bytes.len() - len,
                 "cut off a frame that was not finished"
             );
+            let (name, cut) = (path.display(), bytes.len() - len);
+            repaired = Some(format!(
+                "{cut} bytes of an unfinished line were cut off {name}"
+            ));
             file.set_len(len as u64)?;
             file.sync_all()?;
         }
@@ -74,6 +87,7 @@ impl Segment {
             path,
             file: Arc::new(file),
             len: len as u64,
+            repaired,
             spoilt: false,
         })
     }
@@ -95,6 +109,7 @@ impl Segment {
             path,
             file: Arc::new(file),
             len: MAGIC_LEN,
+            repaired: None,
             spoilt: false,
         })
     }
@@ -107,6 +122,17 @@ impl Segment {
     }
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+    /// Whether it holds no frame yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.len == MAGIC_LEN && !self.spoilt
+    }
+    /// What opening it found wrong; said once.
+    pub(super) fn take_repaired(&mut self) -> Option<String> {
+        self.repaired.take()
     }
 
     /// Goes on in the next segment.
@@ -136,7 +162,8 @@ impl Segment {
 
 /// What a read found.
 pub(super) struct Page {
-    pub(super) frames: Vec<Bytes>,
+    /// Each with the offset behind it.
+    pub(super) frames: Vec<(u64, Bytes)>,
     /// The offset behind them.
     pub(super) after: u64,
     /// Whether the segment holds more.
@@ -200,7 +227,7 @@ pub(super) fn read(
             match frame::at(&window, at) {
                 Found::Frame(found, next) => {
                     bytes += found.len();
-                    page.frames.push(found);
+                    page.frames.push((page.after + next as u64, found));
                     at = next;
                 }
                 end => break end,

@@ -1,9 +1,10 @@
 //! A store in memory: every rule of the seam but durability. For tests alone.
 
-use super::{events::Events, logs::Logs};
+use super::{audit::Trail, events::Events, logs::Logs};
 use bytes::Bytes;
 use freehold_domain::{
     BoxFuture, Digest, InvocationId, Principal, TenantId, Wall,
+    audit::AuditLine,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::*,
     record::{ClaimedEvent, Key, KeyPrefix, Kind},
@@ -20,6 +21,7 @@ pub struct MemoryStorage {
     state: Mutex<State>,
     ledger: Mutex<BTreeMap<u16, Vec<Bytes>>>,
     logs: Mutex<Logs>,
+    audit: Mutex<Trail>,
     /// Held over a commit and the calls of its watchers, which keeps them in commit order.
     watchers: Arc<Mutex<Watchers>>,
 }
@@ -83,6 +85,7 @@ impl MemoryStorage {
             state: Mutex::default(),
             ledger: Mutex::default(),
             logs: Mutex::default(),
+            audit: Mutex::default(),
             watchers: Arc::default(),
         })
     }
@@ -488,6 +491,43 @@ impl LogStore for MemoryStorage {
         ready(match commit_denied(who, &group.tenant) {
             Some(error) => Err(error),
             None => Ok(self.logs.lock().expire(group, before)),
+        })
+    }
+}
+
+impl Audit for MemoryStorage {
+    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError> {
+        self.failure()?;
+        self.audit.lock().append(line);
+        Ok(())
+    }
+
+    fn audit_lines(
+        &self,
+        who: &Principal,
+        query: AuditQuery,
+    ) -> BoxFuture<'_, Result<AuditPage, ReadError>> {
+        let refused = match &query.tenant {
+            Some(tenant) => denied(who, tenant),
+            None => platform_only(who),
+        };
+        ready(match refused {
+            Some(error) => Err(error),
+            None => Ok(self.audit.lock().lines(&query)),
+        })
+    }
+
+    fn audit_trim(
+        &self,
+        who: &Principal,
+        retention: AuditRetention,
+    ) -> BoxFuture<'_, Result<AuditTrimmed, CommitError>> {
+        ready(match platform_only(who) {
+            Some(_) => Err(CommitError::Denied {
+                who: format!("{who:?}"),
+                tenant: TenantId::platform(),
+            }),
+            None => Ok(self.audit.lock().trim(retention)),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of the storage seam, said once. Each suite takes a maker of empty stores and panics
 //! with the rule that was broken.
 
+mod audit;
 mod blobs;
 mod events;
 mod ledger;
@@ -8,6 +9,7 @@ mod logs;
 mod model;
 mod records;
 
+pub use audit::audit_suite;
 pub use blobs::blobs_suite;
 pub use events::events_suite;
 pub use ledger::ledger_suite;

@@ -1,0 +1,291 @@
+//! The audit trail at the edge: every call that changes something, or tries to, and every call that
+//! is denied leaves one line before its answer leaves.
+//!
+//! What makes a line is known here and nowhere else: who asked is in the head, what was asked in
+//! request line, target or body, and what came of it in the answer ([`ErrorTold`]). So a new
+//! operation is on the trail without knowing of it. Every operation counts as one that changes
+//! something unless its name says that it reads or invokes.
+//!
+//! A call whose caller hangs up leaves its line too, since what it asked for may still be done.
+
+mod asked;
+mod denials;
+
+use asked::Asked;
+pub(crate) use asked::Refused;
+
+use crate::gate::SignedHead;
+use bytes::Bytes;
+use denials::{Counted, Denials, Share};
+use freehold_domain::{
+    InvocationId, Principal, Wall,
+    audit::{Asker, AuditLine, AuditResult, AuditText},
+    ports::{AuditRetention, Clock, CommitError, Storage},
+};
+use freehold_wire::{ApiError, ErrorTold, Service};
+use http::{Response, uri::PathAndQuery};
+use parking_lot::Mutex;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// The type that a denial has whose answer is not one of an API.
+const DENIED: &str = "AccessDeniedException";
+
+/// A file of the trail takes lines for so long, that old ones can go.
+const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Writes the trail.
+pub(crate) struct Trail {
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    denials: Mutex<Denials>,
+}
+
+/// Where a call came from: an address, or the listener inside an instance.
+pub(crate) type Source = Option<IpAddr>;
+
+impl Trail {
+    pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            storage,
+            clock,
+            denials: Mutex::default(),
+        }
+    }
+
+    /// Writes a line, or counts it where it is one denial of too many.
+    fn write(&self, line: &AuditLine) -> Result<(), CommitError> {
+        if line.result == AuditResult::Denied {
+            let share = Share {
+                tenant: line.tenant.clone(),
+                proven: line.proven,
+            };
+            let now = self.clock.now();
+            let is_line = self.denials.lock().take(share, now);
+            self.tell_counts(false);
+            if !is_line {
+                return Ok(());
+            }
+        }
+        self.storage.audit_append(line)
+    }
+
+    /// Writes the counts of denied calls that became no line: those that are due, or all.
+    pub(crate) fn tell_counts(&self, all: bool) {
+        let counted = self.denials.lock().counted(self.clock.now(), all);
+        for one in counted {
+            let line = self.count_line(&one);
+            if let Err(error) = self.storage.audit_append(&line) {
+                let calls = one.calls;
+                tracing::error!(%error, calls, "a count of denied calls is not on the audit trail");
+            }
+        }
+    }
+
+    fn count_line(&self, counted: &Counted) -> AuditLine {
+        let every = || AuditText::new("*");
+        AuditLine {
+            at: self.clock.wall(),
+            request: None,
+            tenant: counted.share.tenant.clone(),
+            who: Asker::Several,
+            proven: counted.share.proven,
+            source: every(),
+            action: every(),
+            resource: every(),
+            result: AuditResult::Denied,
+            error: None,
+            count: counted.calls,
+        }
+    }
+
+    /// Writes down a call that was refused before its signature was proven, or at a function's URL:
+    /// whoever refused it says in the answer who asked for what.
+    pub(crate) fn refused(
+        &self,
+        mut response: Response<Bytes>,
+        id: InvocationId,
+        source: Source,
+    ) -> Response<Bytes> {
+        let Some(refused) = response.extensions_mut().remove::<Refused>() else {
+            return response;
+        };
+        let told = response.extensions().get::<ErrorTold>();
+        let error = told.map_or(DENIED, |told| &told.code);
+        let line = AuditLine {
+            at: self.clock.wall(),
+            request: Some(id),
+            tenant: refused.tenant,
+            who: refused.who,
+            proven: refused.proven,
+            source: source_text(source),
+            action: refused.action,
+            resource: refused.resource,
+            result: AuditResult::Denied,
+            error: Some(AuditText::new(error)),
+            count: 1,
+        };
+        if let Err(error) = self.write(&line) {
+            tracing::error!(%error, request = %id, "a denied call is not on the audit trail");
+        }
+        response
+    }
+
+    /// Removes what is older than `kept`, and the oldest of what takes more room than `bytes`.
+    ///
+    /// Errors: the store's.
+    pub(crate) async fn keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
+        let now = self.clock.wall();
+        let before = |span: Duration| {
+            Wall(
+                now.0
+                    .saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+            )
+        };
+        let retention = AuditRetention {
+            from: before(kept),
+            fresh: before((kept / 8).min(FILE_AGE_MAX)),
+            bytes,
+        };
+        let who = Principal::platform("audit");
+        let trimmed = self.storage.audit_trim(&who, retention).await?;
+        if trimmed.early_bytes > 0 {
+            tracing::warn!(
+                bytes = trimmed.early_bytes,
+                "lines of the audit trail went before their time: it is as large as it may be"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A signed call between its signature and its answer.
+pub(crate) struct Watched<'a> {
+    trail: &'a Trail,
+    head: &'a SignedHead,
+    id: InvocationId,
+    source: Source,
+    asks: Asks,
+    is_over: bool,
+}
+
+/// What a call asks: plain invokes, of which there are many, leave a line only when they are denied.
+enum Asks {
+    Invoke(Option<PathAndQuery>),
+    Other(Box<Asked>),
+}
+
+impl<'a> Watched<'a> {
+    /// A call whose signature has been proven.
+    pub(crate) fn proven(
+        trail: &'a Trail,
+        head: &'a SignedHead,
+        request: &crate::request::Request,
+        source: Source,
+    ) -> Self {
+        let asks = match head.invokes {
+            true => Asks::Invoke(request.parts.uri.path_and_query().cloned()),
+            false => {
+                let asked = Asked::of(head, &request.parts, &request.body);
+                Asks::Other(Box::new(asked))
+            }
+        };
+        Self {
+            trail,
+            head,
+            id: request.id,
+            source,
+            asks,
+            is_over: false,
+        }
+    }
+
+    /// Writes down what came of the call, where that makes a line, and gives the answer back: what
+    /// was done and cannot be written down is not answered as done.
+    pub(crate) fn ends(mut self, response: Response<Bytes>) -> Response<Bytes> {
+        self.is_over = true;
+        let told = response.extensions().get::<ErrorTold>();
+        let result = match told {
+            None => AuditResult::Ok,
+            Some(told) if told.is_denial() => AuditResult::Denied,
+            Some(_) => AuditResult::Failed,
+        };
+        let changes = match &self.asks {
+            Asks::Invoke(_) => false,
+            // Nobody has an operation of that name, so nothing was tried.
+            Asks::Other(asked) => {
+                asked.changes && told.is_none_or(|told| told.code != "UnknownOperationException")
+            }
+        };
+        if !changes && result != AuditResult::Denied {
+            return response;
+        }
+        let error = told.map(|told| AuditText::new(&told.code));
+        let Err(error) = self.trail.write(&self.line(result, error)) else {
+            return response;
+        };
+        tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+        match result {
+            AuditResult::Ok => not_recorded(self.head.api.service(), self.id),
+            _ => response,
+        }
+    }
+
+    fn line(&self, result: AuditResult, error: Option<AuditText>) -> AuditLine {
+        let who = self.head.claim.principal();
+        let (action, resource) = match &self.asks {
+            Asks::Invoke(path) => asked::invoke(self.head, path.as_ref()),
+            Asks::Other(asked) => (asked.action.clone(), asked.resource.clone()),
+        };
+        AuditLine {
+            at: self.trail.clock.wall(),
+            request: Some(self.id),
+            tenant: who.tenant().cloned(),
+            who: Asker::of(who),
+            proven: true,
+            source: source_text(self.source),
+            action,
+            resource,
+            result,
+            error,
+            count: 1,
+        }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let changes = matches!(&self.asks, Asks::Other(asked) if asked.changes);
+        if self.is_over || !changes {
+            return;
+        }
+        let line = self.line(AuditResult::Unheard, None);
+        if let Err(error) = self.trail.write(&line) {
+            tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+        }
+    }
+}
+
+/// A forged or damaged request of a known key: who it says it is, which nothing proves.
+pub(crate) fn forged(head: &SignedHead, request: &crate::request::Request) -> Refused {
+    let who = head.claim.principal();
+    let asked = Asked::unproven(head, &request.parts, &request.body);
+    Refused {
+        who: Asker::of(who),
+        proven: false,
+        tenant: who.tenant().cloned(),
+        action: asked.action,
+        resource: asked.resource,
+    }
+}
+
+fn source_text(source: Source) -> AuditText {
+    match source {
+        Some(address) => AuditText::new(&address.to_string()),
+        None => AuditText::new("instance"),
+    }
+}
+
+fn not_recorded(service: Service, id: InvocationId) -> Response<Bytes> {
+    let text = "The call was carried out and could not be written to the audit trail";
+    ApiError::new("ServiceException", 500, text).encode(service, &id.to_string())
+}

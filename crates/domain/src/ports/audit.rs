@@ -1,0 +1,97 @@
+//! The audit trail: lines appended before answers leave, read back by whose they are.
+
+use super::{CommitError, ReadError};
+use crate::{BoxFuture, audit::AuditLine, ids::TenantId, principal::Principal, time::Wall};
+
+/// Keeps the trail.
+pub trait Audit: Send + Sync {
+    /// Appends one line with one `write()`; it survives a kill of the process when this returns, a
+    /// power cut within a second. Never waits for a sync.
+    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError>;
+
+    /// Lines in the order in which they were appended.
+    ///
+    /// Errors: [`ReadError::Denied`] when `who` does not reach the tenant that is asked for; every
+    /// tenant's lines are the platform's alone.
+    fn audit_lines(
+        &self,
+        who: &Principal,
+        query: AuditQuery,
+    ) -> BoxFuture<'_, Result<AuditPage, ReadError>>;
+
+    /// Removes the oldest lines, many at a time: those older than `retention` says, and more while
+    /// the trail takes more room than it says. The newest always stay. For the platform alone.
+    fn audit_trim(
+        &self,
+        who: &Principal,
+        retention: AuditRetention,
+    ) -> BoxFuture<'_, Result<AuditTrimmed, CommitError>>;
+}
+
+/// Which lines are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditQuery {
+    /// Lines of this tenant; of all without one.
+    pub tenant: Option<TenantId>,
+    /// Earliest time, included.
+    pub since: Option<Wall>,
+    /// Latest time, excluded.
+    pub until: Option<Wall>,
+    /// This action; with a `*` at its end, every action that begins so.
+    pub action: Option<String>,
+    /// Only what was denied.
+    pub denied: bool,
+    /// Where to go on: the position of an earlier page, 0 for the first line.
+    pub position: u64,
+    /// Lines at the most.
+    pub limit: usize,
+}
+
+impl AuditQuery {
+    /// Whether a line is one that is asked for.
+    pub fn wants(&self, line: &AuditLine) -> bool {
+        let action = |asked: &String| match asked.strip_suffix('*') {
+            Some(begin) => line.action.as_str().starts_with(begin),
+            None => line.action.as_str() == asked,
+        };
+        let tenant = |asked: &TenantId| line.tenant.as_ref() == Some(asked);
+        self.tenant.as_ref().is_none_or(tenant)
+            && self.since.is_none_or(|since| line.at >= since)
+            && self.until.is_none_or(|until| line.at < until)
+            && self.action.as_ref().is_none_or(action)
+            && (!self.denied || line.result == crate::audit::AuditResult::Denied)
+    }
+}
+
+/// Some lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditPage {
+    /// The lines. There may be none on a page that others follow: a page reads so much and no more.
+    pub lines: Vec<AuditLine>,
+    /// Where the next page begins, also once there is no more: lines that come later stand there.
+    pub position: u64,
+    /// Whether there was more to read.
+    pub more: bool,
+    /// What of the trail did not read, for the operator.
+    pub gaps: Vec<String>,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditRetention {
+    /// Lines from then on.
+    pub from: Wall,
+    /// Lines from then on begin a new file, so that old ones can go.
+    pub fresh: Wall,
+    /// Bytes that the trail may take.
+    pub bytes: u64,
+}
+
+/// What a trim removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AuditTrimmed {
+    /// Bytes of lines that were old enough.
+    pub old_bytes: u64,
+    /// Bytes of lines that were not, and had to go for want of room.
+    pub early_bytes: u64,
+}

@@ -1,0 +1,226 @@
+//! The audit trail's files: a torn tail, a damaged segment, a full disk.
+
+use freehold_domain::{
+    Principal, Wall,
+    audit::{Asker, AuditLine, AuditResult, AuditText},
+    ports::{Audit, AuditPage, AuditQuery, AuditRetention, CommitError},
+};
+use freehold_storage::{OpenOptions, SqliteStorage};
+use freehold_testkit::storage::suite::StillClock;
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A new process has the locks of this one until it executes its program: nobody opens a folder
+/// again meanwhile.
+static STARTS_PROCESSES: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    STARTS_PROCESSES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(dir: &Path) -> Arc<SqliteStorage> {
+    let _alone = alone();
+    let mut options = OpenOptions::new(dir, Arc::new(StillClock::at(Wall(5))));
+    options.audit_segment_bytes = Some(4 << 10);
+    SqliteStorage::open(options).expect("opens")
+}
+
+fn line(n: usize) -> AuditLine {
+    AuditLine {
+        at: Wall(n as i64),
+        request: None,
+        tenant: None,
+        who: Asker::Nobody,
+        proven: false,
+        source: AuditText::new("192.0.2.1"),
+        action: AuditText::new("test:Thing"),
+        resource: AuditText::new(&format!("{n} {}", "x".repeat(300))),
+        result: AuditResult::Ok,
+        error: None,
+        count: 1,
+    }
+}
+
+fn append(store: &SqliteStorage, lines: std::ops::Range<usize>) -> Vec<AuditLine> {
+    let lines: Vec<_> = lines.map(line).collect();
+    for line in &lines {
+        store.audit_append(line).expect("appended");
+    }
+    lines
+}
+
+async fn read(store: &SqliteStorage) -> AuditPage {
+    let query = AuditQuery {
+        limit: 1000,
+        ..AuditQuery::default()
+    };
+    let page = store.audit_lines(&Principal::platform("test"), query).await;
+    page.expect("reads")
+}
+
+fn segment(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("audit/0/{number}.seg"))
+}
+
+#[tokio::test]
+async fn an_unfinished_line_is_cut_off_and_the_trail_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let lines = append(&store, 0..3);
+    drop(store);
+    // What a kill in the middle of a write leaves: the beginning of a frame.
+    let path = segment(dir.path(), 0);
+    let whole = fs::read(&path).expect("reads");
+    let torn = &whole[8..8 + 200];
+    let mut file = File::options().append(true).open(&path).expect("opens");
+    file.write_all(torn).expect("written");
+    let store = open(dir.path());
+    let more = append(&store, 3..5);
+    let page = read(&store).await;
+    assert_eq!(page.gaps, Vec::<String>::new());
+    assert_eq!(page.lines[..3], lines);
+    assert_eq!(page.lines[4..], more);
+    let said = &page.lines[3];
+    assert_eq!(said.action.as_str(), "freehold:RepairAudit");
+    let text = said.resource.as_str();
+    assert!(text.starts_with("200 bytes of an unfinished"), "{text}");
+    drop(store);
+    // Said once.
+    assert_eq!(read(&open(dir.path())).await.lines.len(), 6);
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_a_gap_with_a_name_and_what_follows_reads() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let lines = append(&store, 0..40);
+    let first = fs::metadata(segment(dir.path(), 0)).expect("there").len();
+    let path = segment(dir.path(), 1);
+    let mut bytes = fs::read(&path).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    let page = read(&store).await;
+    assert_eq!(page.gaps.len(), 1, "{:?}", page.gaps);
+    assert!(page.gaps[0].contains("1.seg is damaged"), "{:?}", page.gaps);
+    assert!(first > 4096 && page.lines.len() > 25 && page.lines.len() < 40);
+    assert_eq!(page.lines.first(), lines.first());
+    assert_eq!(page.lines.last(), lines.last());
+    assert!(page.lines.is_sorted_by_key(|line| line.at));
+    // A tail that is damaged is kept as it is; the trail goes on behind it and says so.
+    let newest = (0..)
+        .take_while(|n| segment(dir.path(), *n).exists())
+        .last();
+    let newest = newest.expect("segments");
+    drop(store);
+    let path = segment(dir.path(), newest);
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[30] ^= 1;
+    fs::write(&path, &bytes).expect("written");
+    let store = open(dir.path());
+    let more = append(&store, 40..42);
+    let page = read(&store).await;
+    assert_eq!(fs::read(&path).expect("reads"), bytes);
+    let [said, rest @ ..] = &page.lines[page.lines.len() - 3..] else {
+        panic!("three lines");
+    };
+    assert_eq!(rest, more);
+    assert!(said.resource.as_str().contains("is damaged at offset"));
+    assert_eq!(page.gaps.len(), 2, "{:?}", page.gaps);
+    // Of the first segment all is there, of the others all but what stands behind the damage.
+    assert_eq!(page.lines[..10], lines[..10]);
+    let second = fs::read(segment(dir.path(), 2)).expect("reads");
+    let kept = lines.iter().filter(|line| {
+        let name = line.resource.as_str().as_bytes();
+        second.windows(name.len()).any(|found| found == name)
+    });
+    assert!(kept.clone().count() > 5);
+    assert!(kept.clone().all(|line| page.lines.contains(line)));
+}
+
+#[tokio::test]
+async fn quiet_trails_grow_old_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    append(&store, 0..3);
+    let keep = |from| AuditRetention {
+        from,
+        fresh: Wall(100),
+        bytes: u64::MAX,
+    };
+    let trim = async |from| {
+        let trimmed = store.audit_trim(&Principal::platform("test"), keep(from));
+        trimmed.await.expect("trimmed").old_bytes
+    };
+    assert_eq!(trim(Wall(0)).await, 0, "the file is followed by another");
+    assert!(segment(dir.path(), 1).exists());
+    assert_eq!(read(&store).await.lines.len(), 3);
+    // No line follows, so the file's own time tells: it was written now.
+    assert_eq!(trim(Wall(1_000_000)).await, 0);
+    assert!(trim(Wall(i64::MAX)).await > 0);
+    assert_eq!(read(&store).await.lines, []);
+    let more = append(&store, 3..4);
+    assert_eq!(read(&store).await.lines, more);
+}
+
+/// A small disk of its own, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(dir: &Path) -> Option<Self> {
+        let _alone = alone();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "freehold-test"])
+            .arg(dir)
+            .output();
+        let done = done.is_ok_and(|output| output.status.success());
+        done.then(|| Self(dir.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _alone = alone();
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_no_half_lines_and_the_trail_goes_on_behind_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(_disk) = SmallDisk::new(dir.path()) else {
+        eprintln!("skipped: needs root to mount a small tmpfs; a full disk was not tried");
+        return;
+    };
+    let data = dir.path().join("data");
+    let store = open(&data);
+    let mut lines = append(&store, 0..20);
+    let filler = dir.path().join("filler");
+    let mut file = File::create(&filler).expect("made");
+    for size in [64 << 10, 4 << 10, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+    let mut refused = 0;
+    for n in 20..60 {
+        match store.audit_append(&line(n)) {
+            Ok(()) => lines.push(line(n)),
+            Err(CommitError::DiskFull) => refused += 1,
+            Err(error) => panic!("a full disk is said to be one: {error}"),
+        }
+    }
+    assert!(refused > 20, "{refused}");
+    assert_eq!(read(&store).await.lines, lines);
+    drop(file);
+    fs::remove_file(filler).expect("removed");
+    lines.extend(append(&store, 60..80));
+    drop(store);
+    let page = read(&open(&data)).await;
+    assert_eq!((page.lines, page.gaps), (lines, vec![]));
+}

@@ -1,0 +1,353 @@
+"""The audit trail: who changed what and who was denied, by real clients and `freehold audit`."""
+
+import itertools
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from support import server as servers
+from support.functions import Functions, python
+
+
+def audit(server, *arguments, env=None):
+    done = server.cli("audit", "--json", *arguments, env=env)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def of(rows, **wanted):
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def about(rows, name):
+    """The lines whose resource is the thing of this name."""
+    return [row for row in rows if re.search(re.escape(name) + r"(?![\w-])", row["Resource"])]
+
+
+def stranger(server, service="lambda", key="AKIASTRANGER00000000", secret="x" * 40):
+    return boto3.client(service, endpoint_url=server.url, region_name="us-east-1",
+                        aws_access_key_id=key, aws_secret_access_key=secret,
+                        config=Config(retries={"total_max_attempts": 1}))
+
+
+def test_every_change_is_one_line_and_reads_are_none(functions, client, server):
+    name = functions.create()
+    client.get_function(FunctionName=name)
+    client.list_functions()
+    functions.invoke(name, 1)
+    tagged = client.tag_resource(
+        Resource=client.get_function(FunctionName=name)["Configuration"]["FunctionArn"],
+        Tags={"secret-tag": "secret-value"})
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {"PASSWORD": "secret-value"}})
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    logs = server.client("logs")
+    logs.put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=7)
+    client.delete_function(FunctionName=name)
+    arn = f"arn:aws:lambda:us-east-1:{server.account}:function:{name}"
+    rows = about(audit(server), name)
+    assert [(row["Action"], row["Result"], row["Resource"]) for row in rows] == [
+        ("lambda:CreateFunction", "ok", arn),
+        ("lambda:TagResource", "ok", arn),
+        ("lambda:UpdateFunctionConfiguration", "ok", arn),
+        ("logs:PutRetentionPolicy", "ok", f"arn:aws:logs:us-east-1:{server.account}:log-group:/aws/lambda/{name}"),
+        ("lambda:DeleteFunction", "ok", arn)]
+    for row in rows:
+        assert row["Who"] == server.keys()["AWS_ACCESS_KEY_ID"] and row["Proven"]
+        assert (row["Kind"], row["TenantId"], row["Source"]) == ("key", server.account, "127.0.0.1")
+        assert row["Count"] == 1 and row["Error"] is None
+    assert [row["RequestId"] for row in rows][1] == tagged["ResponseMetadata"]["RequestId"]
+    assert [row["Time"] for row in rows] == sorted(row["Time"] for row in rows)
+    assert "secret" not in json.dumps(rows)
+    assert server.keys()["AWS_SECRET_ACCESS_KEY"] not in server.cli("audit").stdout
+
+
+def test_a_change_that_failed_says_how(client, server, refuses):
+    with refuses("ResourceNotFoundException"):
+        client.delete_function(FunctionName="never-was")
+    with refuses("NotImplementedException"):
+        client.create_alias(FunctionName="never-was", Name="live", FunctionVersion="1")
+    rows = about(audit(server), "never-was")
+    assert [(row["Action"], row["Result"]) for row in rows] == [
+        ("lambda:DeleteFunction", "failed"), ("lambda:CreateAlias", "failed")]
+    assert rows[0]["Error"] == "ResourceNotFoundException"
+
+
+def test_whoever_proves_nothing_is_denied_and_told_apart(client, server, functions):
+    name = functions.create()
+    with pytest.raises(ClientError):
+        stranger(server).delete_function(FunctionName=name)
+    forger = stranger(server, key=server.keys()["AWS_ACCESS_KEY_ID"])
+    for call in (lambda: forger.get_function(FunctionName=name), lambda: forger.invoke(FunctionName=name)):
+        with pytest.raises(ClientError):
+            call()
+    with pytest.raises(ClientError):
+        stranger(server, "sts").get_caller_identity()
+    request = urllib.request.Request(f"{server.url}/2015-03-31/functions/{name}")
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request)
+    rows = of(audit(server, "--denied"), Proven=False)
+    seen = [(row["Kind"], row["Action"], row["Error"], row["TenantId"]) for row in rows]
+    assert ("unproven-key", "lambda:DeleteFunction", "UnrecognizedClientException", None) in seen
+    me = server.account
+    assert ("key", "lambda:GetFunction", "InvalidSignatureException", me) in seen
+    assert ("key", "lambda:InvokeFunction", "InvalidSignatureException", me) in seen
+    assert ("nobody", "lambda:GetFunction", "MissingAuthenticationTokenException", None) in seen
+    assert any(row[0] == "unproven-key" and row[1].startswith("sts:") for row in seen)
+    assert all(row["Result"] == "denied" for row in rows)
+    # Nothing of it happened, and the table marks what is not proven.
+    assert client.get_function(FunctionName=name)
+    assert "AKIASTRANGER00000000?" in server.cli("audit", "--denied").stdout
+
+
+def test_a_url_that_refuses_names_its_function(functions, client, server):
+    name = functions.create()
+    url = client.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")["FunctionUrl"]
+    host = url.removeprefix("http://").rstrip("/")
+    request = urllib.request.Request(server.url + "/path", headers={"Host": host})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 403
+    [row] = about(audit(server, "--action", "lambda:InvokeFunctionUrl"), name)
+    assert (row["Kind"], row["Result"], row["TenantId"]) == ("nobody", "denied", server.account)
+    assert row["RequestId"] == refused.value.headers["x-amzn-requestid"]
+
+
+def test_what_an_instance_may_not_do_is_denied_by_its_name(functions, server):
+    name = functions.create(python("""
+import boto3
+def handler(event, context):
+    try:
+        boto3.client("lambda").delete_function(FunctionName="other")
+    except Exception as error:
+        return str(error)
+"""), Timeout=30)
+    answer = functions.call(name, 1)
+    assert "AccessDenied" in str(answer), answer
+    [row] = of(audit(server, "--denied"), Action="lambda:DeleteFunction", Kind="instance")
+    assert row["Who"].startswith(f"{name}/") and row["Source"] == "instance" and row["Proven"]
+    assert row["Resource"].endswith(":function:other") and row["Error"] == "AccessDeniedException"
+
+
+def test_odd_texts_are_bounded_and_move_no_cursor(server):
+    path = "/_freehold/api/" + "%1b[2J" + "x" * 3000
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        raw.sendall(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\nauthorization: AWS4-HMAC-SHA256 "
+                    "Credential=\tAKIA\x85ODD/20261121/us-east-1/freehold/aws4_request, SignedHeaders=host, "
+                    "Signature=00\r\n\r\n".encode("latin-1"))
+        raw.recv(1000)
+    rows = [row for row in audit(server, "--denied") if "xxxx" in row["Action"]]
+    assert len(rows) == 1 and len(rows[0]["Action"].encode()) <= 512
+    assert "\x1b" not in server.cli("audit", "--denied").stdout
+
+
+def test_a_flood_of_denied_calls_is_counted(start_server):
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    calls = 600
+
+    def flood(n):
+        with socket.create_connection((host, int(port))) as raw:
+            for _ in range(n):
+                raw.sendall(b"GET /2015-03-31/functions/x HTTP/1.1\r\nhost: h\r\n\r\n")
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    answer += raw.recv(65536)
+                assert b" 403 " in answer.split(b"\r\n", 1)[0]
+                length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                body = answer.split(b"\r\n\r\n", 1)[1]
+                while len(body) < length:
+                    body += raw.recv(65536)
+
+    threads = [threading.Thread(target=flood, args=(calls // 4,)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    # Somebody who proves who it is has lines of its own all the same.
+    Functions(server).create()
+    # The end of the server writes what is not counted in a line yet.
+    server.restart()
+    rows = audit(server)
+    assert len(of(rows, Action="lambda:CreateFunction", Result="ok")) == 1
+    denied = of(rows, Result="denied", TenantId=None)
+    counts = of(denied, Kind="several")
+    assert sum(row["Count"] for row in denied) == calls
+    # A minute has thirty; the flood may straddle two of them.
+    assert 30 <= len(denied) - len(counts) <= 60
+    assert 1 <= len(counts) <= 4
+
+
+def test_a_kill_loses_no_line_whose_answer_was_sent(start_server):
+    server = start_server()
+    client = Functions(server).client
+    answered, lock = [], threading.Lock()
+    names = [Functions(server).create() for _ in range(3)]
+
+    def change(name):
+        for n in itertools.count():
+            try:
+                done = client.put_function_concurrency(
+                    FunctionName=name, ReservedConcurrentExecutions=n % 50)
+            except Exception:
+                return
+            with lock:
+                answered.append(done["ResponseMetadata"]["RequestId"])
+
+    threads = [threading.Thread(target=change, args=(name,)) for name in names]
+    [thread.start() for thread in threads]
+    while len(answered) < 60:
+        time.sleep(0.01)
+    server.kill()
+    [thread.join() for thread in threads]
+    server.start()
+    rows = of(audit(server), Action="lambda:PutFunctionConcurrency")
+    ids = [row["RequestId"] for row in rows]
+    assert len(ids) == len(set(ids))
+    assert set(answered) <= set(ids)
+
+
+def test_a_caller_that_hangs_up_leaves_its_line(server, functions, client):
+    """No change is made without its line, although nobody hears of it. What the server had not
+    begun when the connection ended is neither made nor told."""
+    name = functions.create()
+    arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    keys = server.keys()
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    host, port = server.url.removeprefix("http://").split(":")
+    for n in range(20):
+        path, body = f"/2017-03-31/tags/{arn}", json.dumps({"Tags": {f"tag-{n}": "x"}})
+        signed = AWSRequest("POST", server.url + path, data=body)
+        SigV4Auth(credentials, "lambda", "us-east-1").add_auth(signed)
+        head = "".join(f"{key}: {value}\r\n" for key, value in signed.headers.items())
+        head += f"host: {host}:{port}\r\ncontent-length: {len(body)}\r\n"
+        with socket.create_connection((host, int(port))) as raw:
+            raw.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n{body}".encode())
+            time.sleep(n * 0.0003)
+    # An ordinary change behind them, so that they are over.
+    time.sleep(1)
+    client.tag_resource(Resource=arn, Tags={"last": "x"})
+    made = client.list_tags(Resource=arn)["Tags"]
+    rows = about(of(audit(server), Action="lambda:TagResource"), name)
+    assert len(made) > 1 and len(made) <= len(rows) <= 21
+    assert {row["Result"] for row in rows} <= {"ok", "unheard"}
+
+
+def test_lines_are_chosen_by_time_action_and_tenant(server, functions, client):
+    name = functions.create()
+    client.delete_function(FunctionName=name)
+    mine = about(audit(server), name)
+    assert len(mine) == 2
+    moment = mine[1]["Time"]
+    later = about(audit(server, "--since", moment), name)
+    assert mine[1] in later
+    assert of(audit(server, "--until", "2026-01-01", "--since", "2025-01-01"), Count=1) == []
+    deleted = audit(server, "--action", "lambda:Delete*")
+    assert deleted and {row["Action"].split(":")[1][:6] for row in deleted} == {"Delete"}
+    assert audit(server, "--tenant", server.account)
+    assert audit(server, "--tenant", "999999999999") == []
+    assert "no such line" in server.cli("audit", "--tenant", "999999999999").stderr
+    for wrong in (["--since", "yesterday"], ["--since", "1h", "--until", "2h"]):
+        assert server.cli("audit", *wrong, check=False).returncode == 2
+    done = server.cli("audit", "--tenant", "12", check=False)
+    assert done.returncode == 4 and "TenantId" in done.stderr
+
+
+def test_following_shows_what_comes(server, functions, client):
+    follow = subprocess.Popen([str(servers.binary()), "audit", "--json", "-f", "--since", "1s"],
+                              stdout=subprocess.PIPE, text=True, env=server.environment())
+    try:
+        name = functions.create()
+        seen = []
+        for line in follow.stdout:
+            seen.append(json.loads(line))
+            if about(seen[-1:], name):
+                break
+        assert seen[-1]["Action"] == "lambda:CreateFunction"
+        client.delete_function(FunctionName=name)
+        for line in follow.stdout:
+            seen.append(json.loads(line))
+            if about(of(seen[-1:], Action="lambda:DeleteFunction"), name):
+                break
+        ids = [row["RequestId"] for row in seen if row["RequestId"]]
+        assert len(ids) == len(set(ids)), "each line once"
+    finally:
+        follow.kill()
+        follow.wait()
+
+
+def test_the_trail_is_read_over_many_pages_by_signed_http(server, functions, client):
+    name = functions.create()
+    for n in range(12):
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=n)
+    found, token = [], None
+    while True:
+        asked = {"Limit": 5, "Action": "lambda:PutFunctionConcurrency", **({"Token": token} if token else {})}
+        page = own(server, "GetAudit", asked)
+        assert len(page["Lines"]) <= 5
+        found += about(page["Lines"], name)
+        token = page["Token"]
+        if not page["More"]:
+            break
+    assert len(found) == 12
+    for wrong in ({"Token": "00" * 36}, {"TenantId": "x"}, {"Nonsense": 1}, {"Limit": -1}):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            own(server, "GetAudit", wrong)
+        assert refused.value.code == 400
+
+
+def own(server, operation, asked):
+    """An operation of Freehold's own, signed as an SDK would."""
+    keys = server.keys()
+    url, body = f"{server.url}/_freehold/api/{operation}", json.dumps(asked)
+    signed = AWSRequest("POST", url, data=body)
+    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    SigV4Auth(credentials, "freehold", "us-east-1").add_auth(signed)
+    request = urllib.request.Request(url, body.encode(), dict(signed.headers), method="POST")
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def test_the_oldest_goes_when_the_trail_is_as_large_as_it_may_be(start_server):
+    server = start_server('[audit]\nsize = "256KiB"\nfile_size = "64KiB"\nkeep = "1h"\n')
+    client = Functions(server).client
+    name = Functions(server).create()
+    first = audit(server)[0]
+    folder = server.data / "store" / "audit" / "0"
+
+    def size():
+        return sum(path.stat().st_size for path in folder.iterdir())
+
+    def change():
+        for n in range(400):
+            client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=n % 100)
+
+    while size() < 400 << 10:
+        threads = [threading.Thread(target=change) for _ in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    # Once a minute.
+    end = time.monotonic() + 90
+    while size() > 256 << 10:
+        assert time.monotonic() < end, size()
+        time.sleep(0.5)
+    rows = audit(server)
+    assert first not in rows and len(rows) > 100
+    assert "went before their time" in server.output()
+
+
+def test_a_configuration_that_keeps_nothing_is_refused(start_server):
+    with pytest.raises(servers.NotReady) as refused:
+        start_server('[audit]\nsize = "1MiB"\n')
+    assert "audit.size" in str(refused.value)
