@@ -136,8 +136,8 @@ rust_tests() {
   note "$sums (passed, failed, skipped) in $((SECONDS - begun)) s"
 }
 
-# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Three files run
-# side by side: a test is a client and a server in turn, and both wait for most of it.
+# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Two files run
+# side by side: a third takes as long as it saves.
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
@@ -146,7 +146,7 @@ pytests() {
     FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
     --quiet -rsfE --durations=20 --durations-min=2 \
-    --numprocesses 3 --dist loadfile --junitxml="$report" "$@"
+    --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
   status=$?
   local sums
   sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'

@@ -1,6 +1,5 @@
 """Functions that import the AWS SDK which the runtime brings: the start image that holds it, and for whom it is none."""
 
-import concurrent.futures
 import pathlib
 import re
 import time
@@ -16,11 +15,9 @@ from support.functions import zip_of
 HELD = "any(c.__module__.startswith('botocore') for c in Exception.__subclasses__())"
 USES = f"AHEAD = {HELD}\n" + """
 import sys
-import logging, os, random, ssl, tempfile, uuid
-import boto3, botocore, multiprocessing
-from urllib3 import filepost
+import logging, os
+import boto3, botocore
 S3 = boto3.client('s3')
-random_of_init = random.random()
 def handler(event, context):
     if event:
         import time
@@ -34,10 +31,6 @@ def handler(event, context):
         'handlers': [type(h).__name__ for h in logging.getLogger().handlers],
         'preload': os.environ.get('_FREEHOLD_PRELOAD'),
         'stream': context.log_stream_name,
-        'drawn': [random_of_init, random.random(), uuid.uuid4().hex, uuid.uuid1().hex[16:],
-                  ssl.RAND_bytes(16).hex(), next(tempfile._get_candidate_names()),
-                  bytes(multiprocessing.current_process().authkey).hex(), filepost.choose_boundary(),
-                  os.urandom(16).hex()],
     }
 """
 
@@ -144,27 +137,6 @@ def test_who_brings_what_it_looks_for_gets_that(quick):
         answer = starts(quick, name)
         assert answer["certificates"] == "/var/task/certificates"
         fits(answer)
-
-
-def test_siblings_draw_nothing_twice(quick):
-    name = quick.create(zip_of({"index.py": USES}), Timeout=60, MemorySize=256)
-    first = quick.invoke(name)
-    needs_sdk(first)
-    starts(quick, name, lambda answer: answer["ahead"])
-    needs_images(quick)
-    by_instance = {}
-    end = time.monotonic() + 240
-    with concurrent.futures.ThreadPoolExecutor(10) as callers:
-        while len(by_instance) < 60 and time.monotonic() < end:
-            for answer in callers.map(lambda _: quick.call(name, 0.05), range(10)):
-                # An init that is not done in its ten seconds, here on a machine that has none to
-                # spare, is tried again within the call, and whatever failed is tried again plainly.
-                if answer["ahead"]:
-                    by_instance.setdefault(answer["stream"], answer["drawn"])
-            empty(quick.server)
-    assert len(by_instance) >= 40
-    drawn = [value for values in by_instance.values() for value in values]
-    assert len(drawn) == len(set(drawn))
 
 
 # All that is there as the function begins, and once it has imported the SDK and made a client.

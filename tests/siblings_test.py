@@ -19,10 +19,10 @@ from support import http
 from support import server as servers
 from support.functions import Functions, python, zip_of
 
-SIBLINGS = int(os.environ.get("SIBLINGS", "40"))
+SIBLINGS = int(os.environ.get("SIBLINGS", "24"))
 # At once, each in an instance of its own that is gone before the next ones come.
 WAVE = 100
-TAKES_S = 3
+TAKES_S = 3 if SIBLINGS >= WAVE else 1
 CONFIG = '[instances]\nidle_timeout = "300ms"\n'
 # Imported in init, and so in the image of a version; drawn in the handler.
 DRAWS = """
@@ -75,10 +75,12 @@ def handler(event, context):
 BARE = DRAWS.replace("TOLD", "None") + "MORE = dict\n"
 SDK = f"told = {HELD}\nimport boto3, multiprocessing\nfrom urllib3 import filepost\n" + DRAWS.replace("TOLD", "told") + """
 S3 = boto3.client('s3', region_name='us-east-1')
+# Each instance runs this init itself.
+DRAWN = f"{random.random()} {uuid.uuid4()} {next(tempfile._get_candidate_names())}"
 def MORE():
     keys = S3._request_signer._credentials
     assert keys.access_key == os.environ['AWS_ACCESS_KEY_ID']
-    return {'authkey': bytes(multiprocessing.current_process().authkey).hex(), 'boundary': filepost.choose_boundary()}
+    return {'drawn': DRAWN, 'authkey': bytes(multiprocessing.current_process().authkey).hex(), 'boundary': filepost.choose_boundary()}
 """
 NUMPY = "import numpy\n" + DRAWS.replace("TOLD", "numpy.random.default_rng(7).random()") + """
 def MORE():

@@ -25,7 +25,9 @@ use freehold_domain::{
     ids::{InstanceId, InvocationId, Qualifier},
     ledger::Ending,
     outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
-    ports::{ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError, Spent},
+    ports::{
+        ExitCause, ExitReport, GuestAnswer, GuestCall, InstanceUsage, LinkError, Recount, Spent,
+    },
     time::Mono,
 };
 use futures_util::FutureExt;
@@ -318,16 +320,10 @@ async fn run(
             // What it printed before it answered stands before END.
             cell.log.catch_up();
             lease.finish();
-            let spent = match cell.instance.spent() {
-                Ok(spent) if cell.instance.is_rough(spent) => {
-                    cell.instance.usage().await.map_or(spent, Spent::from)
-                }
-                Ok(spent) => spent,
-                Err(_) => cell.instance.usage().await.unwrap_or_default().into(),
-            };
+            let spent = spent_by(node, &cell).await;
             // Inside the server a guest's memory ends with its event, and is counted there.
             if revision.contract().is_some() {
-                let own_bytes = cell.own_bytes(spent);
+                let own_bytes = spent.own_peak_bytes;
                 revision.pool.learn_peak(own_bytes);
                 cell.adjust_booking(own_bytes);
             }
@@ -344,6 +340,25 @@ async fn run(
                 ..
             } = failure;
             finished.with(None, spent, ending, status, answer)
+        }
+    }
+}
+
+/// What an instance has spent, counted anew where what is known may be far off.
+async fn spent_by(node: &Node, cell: &Cell) -> Spent {
+    let Ok(spent) = cell.instance.spent() else {
+        return cell.instance.usage().await.unwrap_or_default().into();
+    };
+    match cell.instance.recount(spent) {
+        Recount::No => spent,
+        Recount::Now => cell.instance.usage().await.map_or(spent, Spent::from),
+        Recount::Soon => {
+            let instance = Arc::clone(&cell.instance);
+            node.spawn_on(cell.core, async move {
+                // It is known then; how it went is nobody's business.
+                let _ = instance.usage().await;
+            });
+            spent
         }
     }
 }

@@ -35,7 +35,7 @@ mod refuse;
 #[cfg(start_images)]
 mod selftest;
 
-pub use common::{common_bytes, member};
+pub use common::mapped_bytes;
 pub use key::{Fit, IMAGE_MAX, IMAGE_RULES, ImageFile, RULE_ROOM, image_of, mark_of};
 pub use means::Means;
 pub use obstacle::{Obstacle, ObstacleKind};

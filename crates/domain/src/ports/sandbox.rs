@@ -200,7 +200,7 @@ pub struct InstanceUsage {
     pub memory_bytes: u64,
     /// Highest memory so far, bytes.
     pub memory_peak_bytes: u64,
-    /// What of either it has in common with others of its start image, bytes.
+    /// What of the memory now it has in common with others of its start image, bytes.
     pub shared_bytes: u64,
     /// Processor time so far, µs.
     pub cpu_us: u64,
@@ -215,14 +215,29 @@ pub struct InstanceUsage {
 pub struct Spent {
     /// Highest memory so far, bytes.
     pub memory_peak_bytes: u64,
+    /// The highest of what it has in common with nobody, bytes.
+    pub own_peak_bytes: u64,
     /// Processor time so far, µs.
     pub cpu_us: u64,
+}
+
+/// Whether what is known of an instance's memory has to be counted again: what it has in common with
+/// its start image changes unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recount {
+    /// It is as good as it gets.
+    No,
+    /// It is a while ago; nobody has to wait for it.
+    Soon,
+    /// What is known may be far off.
+    Now,
 }
 
 impl From<InstanceUsage> for Spent {
     fn from(usage: InstanceUsage) -> Self {
         Self {
             memory_peak_bytes: usage.memory_peak_bytes,
+            own_peak_bytes: usage.memory_peak_bytes.saturating_sub(usage.shared_bytes),
             cpu_us: usage.cpu_us,
         }
     }
@@ -343,14 +358,9 @@ pub trait Instance: Send + Sync {
     ///
     /// Errors: [`InstanceGone`] also where nothing can be read so; [`Instance::usage`] may know.
     fn spent(&self) -> Result<Spent, InstanceGone>;
-    /// Whether [`Instance::usage`] would know better: much was written since it was asked last, and
-    /// some of that may be copies of what still counts as shared.
-    fn is_rough(&self, _spent: Spent) -> bool {
-        false
-    }
-    /// What of the memory it is said to use it shares with others of its start image, bytes.
-    fn shared_bytes(&self) -> u64 {
-        0
+    /// Whether [`Instance::usage`] is to be asked after [`Instance::spent`].
+    fn recount(&self, _spent: Spent) -> Recount {
+        Recount::No
     }
     /// What it uses, by asking whoever made it.
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>>;

@@ -422,7 +422,8 @@ fn millis(us: u128) -> serde_json::Value {
     json!(f64::from(us) / 1000.0)
 }
 
-/// Whole MiB, rounded up, never over the limit: the kernel's peak may exceed it by a page or two.
+/// Whole MiB, rounded up, never over the limit: the kernel's peak may exceed it by a page or two, the
+/// sum with a start image's pages for the moment until somebody looks.
 fn peak_mib(usage: &Usage, memory: Mebibytes) -> u64 {
     usage
         .memory_peak_bytes

@@ -143,8 +143,8 @@ impl Cell {
     }
 
     /// The process has ended by itself: one that was thawed and died of a signal counts against its
-    /// start image. One that ran out of memory ends it: what an instance changes of its image is
-    /// counted twice, and an executed one may fit. Starts are plain until the image would have been
+    /// start image. One that ran out of memory ends it: an executed one has taken less, by pages
+    /// beside those that it touches, and may fit. Starts are plain until the image would have been
     /// made anew for its age.
     pub(crate) fn note_crash(&self, revision: &Revision, cause: &ExitCause) {
         if matches!(cause, ExitCause::OutOfMemory) {
@@ -187,13 +187,6 @@ impl Cell {
             cpu_us: spent.cpu_us.saturating_sub(seen_us),
             ..spent
         }
-    }
-
-    /// What of the machine's memory it has taken at most: a start image's pages, which count as
-    /// its own to whoever pays, are there once and booked by whoever holds the image.
-    pub(crate) fn own_bytes(&self, spent: Spent) -> u64 {
-        let shared = self.instance.shared_bytes();
-        spent.memory_peak_bytes.saturating_sub(shared)
     }
 
     /// Learns what the instance uses.

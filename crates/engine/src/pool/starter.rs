@@ -214,7 +214,7 @@ impl Revision {
         let core = cell.core;
         cell.set_made_ahead(is_ahead);
         if let Ok(spent) = cell.instance.spent() {
-            let own_bytes = cell.own_bytes(spent);
+            let own_bytes = spent.own_peak_bytes;
             let booked = self.pool.learn_ready(own_bytes);
             cell.adjust_booking(booked.max(own_bytes));
         }

@@ -65,6 +65,7 @@ impl Gauges {
         let cpu = first_line(self.cpu.as_fd(), cpu_us)?;
         Ok(Spent {
             memory_peak_bytes: peak,
+            own_peak_bytes: peak,
             cpu_us: cpu,
         })
     }

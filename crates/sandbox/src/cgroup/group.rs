@@ -187,6 +187,20 @@ impl Group {
         text.trim().parse().unwrap_or(0)
     }
 
+    /// Pages of files that the kernel can take back, and of memory files of its own, bytes.
+    pub fn files_bytes(&self, guests: &Guests) -> (u64, u64) {
+        let Some((dir, _)) = guests.with(self, Role::Memory) else {
+            return (0, 0);
+        };
+        let text = read_at(dir, "memory.stat").unwrap_or_default();
+        // The same names in both versions.
+        let field = |name| keyed(&text, name).unwrap_or(0);
+        (
+            field("active_file") + field("inactive_file"),
+            field("shmem"),
+        )
+    }
+
     /// What it uses and has used. A figure whose hierarchy is missing is 0.
     pub fn usage(&self, guests: &Guests) -> InstanceUsage {
         let mut usage = InstanceUsage::default();

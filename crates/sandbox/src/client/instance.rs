@@ -9,19 +9,13 @@ use crate::{
 use freehold_domain::{
     BoxFuture,
     ports::{
-        ExitReport, ImageError, Instance, InstanceGone, InstanceIo, InstanceUsage, Specialisation,
-        Spent, StartError, StartImage,
+        ExitReport, ImageError, Instance, InstanceGone, InstanceIo, InstanceUsage, Recount,
+        Specialisation, Spent, StartError, StartImage,
     },
     time::Mono,
 };
 use parking_lot::Mutex;
-use std::{
-    os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{os::fd::AsFd, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// What outlives the handle: how it ended, for whoever waits for that.
@@ -93,9 +87,26 @@ impl Shared {
     }
 }
 
-/// Bytes by which what is said of an instance's memory may be too high between two counts: 3 % of
-/// the smallest.
+/// Bytes by which what is said of an instance's memory may be too high after it grew: 3 % of the
+/// smallest.
 const ROUGH: u64 = 4 << 20;
+/// An image that counts whole until there is time to look.
+const SMALL_IMAGE: u64 = 16 << 20;
+/// How often it is counted what an instance has in common with its image, beside its events.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is known of an instance's memory beside its gauges.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    /// When; of what was never asked for all of the image is taken to be in use.
+    at: Option<Mono>,
+    /// What it has in common with others of its image.
+    common_bytes: u64,
+    /// The highest of its own then.
+    own_bytes: u64,
+    /// The highest sum that was known then.
+    highest_bytes: u64,
+}
 
 /// By which its spawner knows it.
 pub(super) struct Name {
@@ -108,10 +119,9 @@ pub(super) struct Name {
 pub(super) struct LiveInstance {
     name: Name,
     runtime: u32,
-    /// What it has in common with others of its image, which counts as its own.
-    common_bytes: AtomicU64,
-    /// Its own highest memory when that was counted; 0 before it was asked for the first time.
-    counted_at: AtomicU64,
+    /// What it was thawed from.
+    image_bytes: u64,
+    counted: Mutex<Counted>,
     shared: Arc<Shared>,
     io: Mutex<Option<InstanceIo>>,
     gauges: Option<Gauges>,
@@ -129,8 +139,13 @@ impl LiveInstance {
         LiveInstance {
             name,
             runtime,
-            common_bytes: AtomicU64::new(image_bytes),
-            counted_at: AtomicU64::new(0),
+            image_bytes,
+            counted: Mutex::new(Counted {
+                at: None,
+                common_bytes: image_bytes,
+                own_bytes: 0,
+                highest_bytes: 0,
+            }),
             shared,
             io: Mutex::new(io),
             gauges,
@@ -268,24 +283,37 @@ impl Instance for LiveInstance {
     fn spent(&self) -> Result<Spent, InstanceGone> {
         let gauges = self.gauges.as_ref().ok_or(InstanceGone)?;
         let mut spent = gauges.read().map_err(|_| InstanceGone)?;
-        let common = self.shared_bytes();
-        if common > 0 && self.counted_at.load(Ordering::Relaxed) == 0 {
-            self.counted_at
-                .store(spent.memory_peak_bytes, Ordering::Relaxed);
-        }
-        spent.memory_peak_bytes += common;
+        let counted = *self.counted.lock();
+        let sum = spent.own_peak_bytes + counted.common_bytes;
+        spent.memory_peak_bytes = counted.highest_bytes.max(sum);
         Ok(spent)
     }
 
-    fn is_rough(&self, spent: Spent) -> bool {
-        let common = self.shared_bytes();
-        let own = spent.memory_peak_bytes.saturating_sub(common);
-        let grown = own.saturating_sub(self.counted_at.load(Ordering::Relaxed));
-        common.min(grown) > ROUGH
-    }
-
-    fn shared_bytes(&self) -> u64 {
-        self.common_bytes.load(Ordering::Relaxed)
+    fn recount(&self, spent: Spent) -> Recount {
+        if self.image_bytes == 0 {
+            return Recount::No;
+        }
+        let now = self.name.lane.clock.now();
+        let mut counted = self.counted.lock();
+        let Some(at) = counted.at else {
+            // Of a small one nothing is far off.
+            counted.at = Some(now);
+            return match self.image_bytes > SMALL_IMAGE {
+                true => Recount::Now,
+                false => Recount::Soon,
+            };
+        };
+        let grown = spent.own_peak_bytes.saturating_sub(counted.own_bytes);
+        if counted.common_bytes.min(grown) > ROUGH {
+            return Recount::Now;
+        }
+        match now.since(at) >= COUNT_EVERY {
+            true => {
+                counted.at = Some(now);
+                Recount::Soon
+            }
+            false => Recount::No,
+        }
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
@@ -293,10 +321,13 @@ impl Instance for LiveInstance {
         Box::pin(async move {
             match self.ask(|token| Request::Usage { token, number }).await? {
                 Answer::Used(usage) => {
-                    let own = usage.memory_peak_bytes.saturating_sub(usage.shared_bytes);
-                    self.counted_at.store(own, Ordering::Relaxed);
-                    self.common_bytes
-                        .store(usage.shared_bytes, Ordering::Relaxed);
+                    let own = self.gauges.as_ref().and_then(|gauges| gauges.read().ok());
+                    *self.counted.lock() = Counted {
+                        at: Some(self.name.lane.clock.now()),
+                        common_bytes: usage.shared_bytes,
+                        own_bytes: own.map_or(0, |spent| spent.own_peak_bytes),
+                        highest_bytes: usage.memory_peak_bytes,
+                    };
                     *self.shared.usage.lock() = usage;
                     Ok(usage)
                 }

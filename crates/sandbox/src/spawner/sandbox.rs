@@ -299,9 +299,9 @@ impl Workshop {
         }
         sandbox.memory_bytes = Mebibytes(start.memory_mib).bytes();
         let image = waiting.image.as_ref();
-        sandbox.shares = image.map(|image| Shares::all_of(image.inode, image.key.image_len));
+        sandbox.shares = image.map(|image| Shares::all_of(image.key.image_len));
         let limits = GroupLimits {
-            memory_bytes: sandbox.memory_bytes,
+            memory_bytes: sandbox.own_memory_bytes(),
             pids: start.pids,
             cpu_weight: start.cpu_weight,
             cpu_quota_us: (start.cpu_quota_us > 0).then_some(start.cpu_quota_us),
@@ -338,7 +338,7 @@ impl Workshop {
         sandbox.volume = Some(kept.id);
         sandbox.memory_bytes = Mebibytes(to.to.memory_mib).bytes();
         let limits = GroupLimits {
-            memory_bytes: sandbox.memory_bytes,
+            memory_bytes: sandbox.own_memory_bytes(),
             pids: to.to.pids,
             cpu_weight: to.to.cpu_weight,
             cpu_quota_us: (to.to.cpu_quota_us > 0).then_some(to.to.cpu_quota_us),

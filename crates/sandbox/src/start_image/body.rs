@@ -6,7 +6,7 @@
 
 use super::{
     Obstacle, ObstacleKind, RESTORER_PATH,
-    look::{CHUNK, MAPPINGS_MAX, Mapping, is_own_page},
+    look::{MAPPINGS_MAX, Mapping},
 };
 use crate::sys::{
     bytes_of,
@@ -29,6 +29,8 @@ use std::{
 /// Pages that are not a process's own but lie between two that are, and are carried with them:
 /// one mapping less is worth more.
 const GAP_MAX: u64 = 8;
+/// Entries of the page map read at once.
+const CHUNK: u64 = 32 << 10;
 /// Pages whose entries are looked at in all, present or not: 256 GiB.
 const LOOKED_AT_MAX: u64 = 64 << 20;
 /// As far as a stack may grow, which after a thaw is all there.
@@ -293,7 +295,9 @@ impl<'a> Body<'a> {
             let at = (mapping.start / PAGE + first) * 8;
             self.page_map.read_exact_at(chunk, at)?;
             for (place, entry) in chunk.as_chunks::<8>().0.iter().enumerate() {
-                if !is_own_page(*entry) {
+                let entry = u64::from_le_bytes(*entry);
+                let (there, of_a_file) = (entry >> 62 != 0, entry >> 61 & 1 == 1);
+                if !there || of_a_file {
                     continue;
                 }
                 let page = first + place as u64;

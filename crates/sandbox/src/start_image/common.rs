@@ -1,136 +1,87 @@
-//! What an instance still has in common with others of its start image, by the kernel's own word.
+//! What instances have in common with their start image, by the kernel's own count.
 //!
-//! A page of an image is charged to the platform until an instance writes to it: then there is a copy,
-//! which the instance's group pays for. So who counts the image beside the group's memory counts each
-//! copy twice, unless it knows which pages were copied, given up or replaced. `/proc/PID/maps` has
-//! what is mapped of the image's file, and the page map what of that are copies.
+//! A page of an image is charged to the platform until an instance writes to it; then there is a copy,
+//! which the instance's group pays for. What the instance uses beside its group's memory are the pages
+//! that it has touched and not copied: those that its processes map of a memory file. The kernel
+//! counts them as it maps them (`RssShmem`), so asking takes no lock of the process's and no
+//! look into its memory, however large or busy it is.
 //!
-//! Costs some 100 µs for an image of 10 MiB, so nobody asks while somebody waits. Refuses to read more
-//! mappings than an image may have; what it cannot tell is left as it was known before.
+//! Refuses to ask more processes than [`PROCESSES_MAX`].
 
-use super::look::{CHUNK, LINE_MAX, MAPPINGS_MAX, first_line, inner_pid, is_own_page, open, text};
-use super::{Obstacle, ObstacleKind};
-use crate::sys::restorer::PAGE;
+use super::look::{field, text};
 use rustix::fs::{Mode, OFlags, openat};
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
-};
+use std::os::fd::{AsFd, BorrowedFd};
 
-/// The folder of one of the processes `pids`, the one that sees itself as `inner`; its pid.
+/// Processes of one instance that are asked. The one that was thawed is among the first.
+const PROCESSES_MAX: usize = 64;
+
+/// Bytes of memory files that the processes `pids` map, each counted by itself.
 ///
-/// `processes`: a `/proc` that has them.
-pub fn member(processes: BorrowedFd<'_>, pids: &[i32], inner: i32) -> Option<(i32, OwnedFd)> {
-    let inner = u64::try_from(inner).ok()?;
-    pids.iter().find_map(|pid| {
+/// `processes`: a `/proc` that has them. One that has ended maps nothing.
+pub fn mapped_bytes(processes: BorrowedFd<'_>, pids: &[i32]) -> u64 {
+    let pids = pids.iter().take(PROCESSES_MAX);
+    pids.filter_map(|pid| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let process = openat(processes, pid.to_string(), flags, Mode::empty()).ok()?;
-        let status = text(process.as_fd(), "status").unwrap_or_default();
-        (inner_pid(&status) == Some(inner)).then_some((*pid, process))
+        of_status(&text(process.as_fd(), "status").ok()?)
     })
+    .sum()
 }
 
-/// Bytes of the image with this inode that `process` maps and has no copies of.
-///
-/// Errors: of `/proc`, as of a process that has ended; one with more mappings than an image has.
-pub fn common_bytes(process: BorrowedFd<'_>, inode: u64) -> Result<u64, Obstacle> {
-    let mapped = mapped_of(File::from(open(process, "maps")?), inode)?;
-    let page_map = File::from(open(process, "pagemap")?);
-    let mut buffer = Vec::new();
-    let mut common = 0;
-    for (start, end) in mapped {
-        let (mut at, last) = (start / PAGE, end / PAGE);
-        while at < last {
-            let count = CHUNK.min(last - at);
-            buffer.resize((count * 8) as usize, 0);
-            page_map.read_exact_at(&mut buffer, at * 8)?;
-            let entries = buffer.as_chunks::<8>().0.iter();
-            common += entries.filter(|entry| !is_own_page(**entry)).count() as u64;
-            at += count;
-        }
-    }
-    Ok(common * PAGE)
-}
-
-/// Where a memory file is mapped.
-fn mapped_of(maps: impl Read, inode: u64) -> Result<Vec<(u64, u64)>, Obstacle> {
-    let mut lines = BufReader::with_capacity(64 << 10, maps);
-    let (mut found, mut line) = (Vec::new(), Vec::new());
-    for _ in 0..=MAPPINGS_MAX {
-        line.clear();
-        if lines.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok(found);
-        }
-        let mapping = first_line(String::from_utf8_lossy(&line).trim_end());
-        let mapping = mapping.ok_or(ObstacleKind::Names)?;
-        if mapping.inode == inode && mapping.name.starts_with("/memfd:") {
-            found.push((mapping.start, mapping.end));
-        }
-    }
-    Err(ObstacleKind::Mappings.of(MAPPINGS_MAX as u64))
+/// Bytes of memory files that a process maps, of its `status`; none of one that has no memory.
+fn of_status(status: &str) -> Option<u64> {
+    let (number, unit) = field(status, "RssShmem")?.split_once(' ')?;
+    let number: u64 = number.parse().ok()?;
+    (unit == "kB").then_some(number << 10)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        fs::File,
+        io::Read,
+        os::fd::AsRawFd,
+        process::{Command, Stdio},
+    };
 
     #[test]
-    fn only_a_memory_file_of_that_inode_counts() {
-        let maps = "\
-00400000-00402000 r--p 00000000 00:01 7    /memfd:memory (deleted)\n\
-00402000-00403000 rw-p 00002000 00:01 7    /memfd:memory (deleted)\n\
-00500000-00501000 rw-p 00000000 00:01 8    /memfd:memory (deleted)\n\
-00600000-00601000 rw-p 00000000 fe:00 7    /tmp/memfd:memory\n\
-7ffc0000-7ffd0000 rw-p 00000000 00:00 0 \n";
-        let found = mapped_of(maps.as_bytes(), 7);
-        assert_eq!(
-            found,
-            Ok(vec![(0x40_0000, 0x40_2000), (0x40_2000, 0x40_3000)])
-        );
-        assert_eq!(mapped_of("".as_bytes(), 7), Ok(Vec::new()));
-        assert_eq!(
-            mapped_of("odd\n".as_bytes(), 7),
-            Err(ObstacleKind::Names.into())
-        );
+    fn only_kilobytes_of_memory_files_count() {
+        let status = "Name:\tx\nRssAnon:\t    96 kB\nRssFile:\t  10 kB\nRssShmem:\t     8 kB\n";
+        assert_eq!(of_status(status), Some(8 << 10));
+        // A zombie has no such line.
+        assert_eq!(of_status("Name:\tx\nState:\tZ (zombie)\n"), None);
+        assert_eq!(of_status("RssShmem:\t8 MB\n"), None);
     }
 
     #[test]
-    fn more_mappings_than_an_image_has_are_not_read() {
-        let line = "00400000-00402000 rw-p 00000000 00:00 0 \n";
-        assert_eq!(
-            mapped_of(line.repeat(MAPPINGS_MAX).as_bytes(), 7),
-            Ok(Vec::new())
-        );
-        assert_eq!(
-            mapped_of(line.repeat(MAPPINGS_MAX + 1).as_bytes(), 7),
-            Err(ObstacleKind::Mappings.of(MAPPINGS_MAX as u64))
-        );
-    }
-
-    #[test]
-    fn a_page_that_was_written_is_a_copy() {
-        use std::os::fd::AsRawFd;
-        let file = crate::sys::processes::private_file("memory").expect("a memory file");
-        let file = File::from(file);
-        file.set_len(8 * PAGE).expect("a length");
-        let inode = rustix::fs::fstat(&file).expect("its facts").st_ino;
+    fn what_is_copied_or_untouched_is_not_in_common() {
+        const PAGES: usize = 1 << 10;
+        let file = File::from(crate::sys::processes::private_file("memory").expect("a file"));
+        file.set_len(4096 * PAGES as u64).expect("a length");
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("kept");
+        // All is read, half of it written.
         let code = format!(
-            "import mmap, os, sys\n\
+            "import mmap, sys\n\
              m = mmap.mmap({}, {}, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)\n\
-             m[0] = 1; m[4096 * 5] = 1; m[4096 * 6]\n\
+             sum(m[::4096])\n\
+             for page in range({PAGES} // 2): m[page * 4096] = 1\n\
              sys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()",
             file.as_raw_fd(),
-            8 * PAGE
+            4096 * PAGES
         );
-        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("kept");
-        let mut child = std::process::Command::new("python3")
+        // Read through the file first: holes are not mapped.
+        rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            4096 * PAGES as u64,
+        )
+        .expect("pages");
+        let mut child = Command::new("python3")
             .args(["-c", &code])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("python3");
         let mut said = [0u8];
@@ -138,11 +89,11 @@ mod tests {
         out.read_exact(&mut said).expect("a word");
         let processes = File::open("/proc").expect("/proc");
         let pid = child.id().cast_signed();
-        let (found, process) = member(processes.as_fd(), &[1, pid], pid).expect("the child");
-        assert_eq!(found, pid);
-        assert_eq!(common_bytes(process.as_fd(), inode), Ok(6 * PAGE));
+        let common = mapped_bytes(processes.as_fd(), &[pid]);
+        assert_eq!(common, 4096 * PAGES as u64 / 2);
+        assert_eq!(mapped_bytes(processes.as_fd(), &[pid, pid]), common * 2);
         drop(child.stdin.take());
         child.wait().expect("its end");
-        assert!(common_bytes(process.as_fd(), inode).is_err());
+        assert_eq!(mapped_bytes(processes.as_fd(), &[pid]), 0);
     }
 }

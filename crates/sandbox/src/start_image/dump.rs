@@ -13,8 +13,7 @@ use super::{
     Obstacle, ObstacleKind,
     body::{Body, root_of},
     calls::Calls,
-    common::member,
-    look::{self, field, inner_pid, stat_fields, text},
+    look::{self, field, stat_fields, text},
     refuse::refuse,
 };
 use crate::seccomp::Embedded;
@@ -202,20 +201,29 @@ fn prepare(subject: &Subject, answer: i32) -> Result<Found, Obstacle> {
     Ok(Found { pid, process, ipc })
 }
 
-fn find(subject: &Subject) -> Result<(i32, OwnedFd), Obstacle> {
+fn folder_of_process(pid: i32) -> Result<OwnedFd, Obstacle> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(open(format!("/proc/{pid}"), flags, Mode::empty())?)
+}
+
+fn find(subject: &Subject) -> Result<(i32, OwnedFd), Obstacle> {
     let (members, inner) = match &subject.whom {
-        Whom::Pid(pid) => {
-            let process = open(format!("/proc/{pid}"), flags, Mode::empty())?;
-            return Ok((*pid, process));
-        }
+        Whom::Pid(pid) => return Ok((*pid, folder_of_process(*pid)?)),
         Whom::Member { members, inner } => (pids(members.as_fd())?, inner),
     };
     if members.len() > MEMBERS_MAX {
         return Err(ObstacleKind::Children.of(members.len() as u64 - 2));
     }
-    let processes = open("/proc", flags, Mode::empty())?;
-    member(processes.as_fd(), &members, *inner).ok_or(ObstacleKind::Ended.into())
+    for pid in members {
+        let Ok(process) = folder_of_process(pid) else {
+            continue;
+        };
+        let status = text(process.as_fd(), "status").unwrap_or_default();
+        if inner_pid(&status) == u64::try_from(*inner).ok() {
+            return Ok((pid, process));
+        }
+    }
+    Err(ObstacleKind::Ended.into())
 }
 
 /// The pids in a group's list, from its beginning.
@@ -228,6 +236,15 @@ pub(super) fn pids(members: BorrowedFd<'_>) -> Result<Vec<i32>, Obstacle> {
         .read_to_string(&mut list)
         .map_err(Obstacle::of_group)?;
     Ok(list.lines().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// Its pid as it sees it.
+fn inner_pid(status: &str) -> Option<u64> {
+    field(status, "NSpid")?
+        .split_whitespace()
+        .last()?
+        .parse()
+        .ok()
 }
 
 impl Subject {

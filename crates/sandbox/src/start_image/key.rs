@@ -54,8 +54,6 @@ pub struct ImageFile {
     pub file: OwnedFd,
     /// Its key.
     pub key: Key,
-    /// The file's inode, by which it is known where it is mapped.
-    pub inode: u64,
 }
 
 fn hash(of: impl Hash) -> u64 {
@@ -159,6 +157,5 @@ pub fn image_of(
         return Err((4, 0));
     }
     fit.check(&key, runtime).map_err(|rule| (rule, 0))?;
-    let inode = facts.st_ino;
-    Ok(ImageFile { file, key, inode })
+    Ok(ImageFile { file, key })
 }

@@ -12,11 +12,9 @@ use std::{
 };
 
 /// The longest line of a map: a path of 4096 bytes, each perhaps written as four.
-pub(super) const LINE_MAX: u64 = 20_000;
+const LINE_MAX: u64 = 20_000;
 /// The longest short file.
 const TEXT_MAX: u64 = 64 << 10;
-/// Entries of a page map read at once.
-pub(super) const CHUNK: u64 = 32 << 10;
 /// The most mappings.
 pub(super) const MAPPINGS_MAX: usize = 8192;
 
@@ -86,22 +84,6 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Its pid as it sees it, of its `status`.
-pub(super) fn inner_pid(status: &str) -> Option<u64> {
-    field(status, "NSpid")?
-        .split_whitespace()
-        .last()?
-        .parse()
-        .ok()
-}
-
-/// Whether an entry of a page map is a page of the process's own: in memory or in swap, of no file.
-pub(super) fn is_own_page(entry: [u8; 8]) -> bool {
-    let entry = u64::from_le_bytes(entry);
-    let (there, of_a_file) = (entry >> 62 != 0, entry >> 61 & 1 == 1);
-    there && !of_a_file
-}
-
 /// The numbers of `/proc/PID/stat` from field 4 on: the name before them may hold anything.
 pub(super) fn stat_fields(stat: &str) -> Option<Vec<u64>> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -151,7 +133,7 @@ pub(super) fn mappings(smaps: impl Read) -> Result<Vec<Mapping>, Obstacle> {
 
 /// `00400000-00401000 r-xp 00000000 fe:00 1234    /bin/x`; a name that is not UTF-8 does not come
 /// back as it was, and is found missing later.
-pub(super) fn first_line(line: &str) -> Option<Mapping> {
+fn first_line(line: &str) -> Option<Mapping> {
     let mut words = line.splitn(6, ' ');
     let (start, end) = words.next()?.split_once('-')?;
     let start = u64::from_str_radix(start, 16).ok()?;

@@ -236,7 +236,7 @@ pub(super) async fn raise(
 
 async fn own_bytes(instance: &dyn Instance) -> u64 {
     let usage = instance.usage().await.unwrap_or_default();
-    let own = usage.memory_bytes.saturating_sub(instance.shared_bytes());
+    let own = usage.memory_bytes.saturating_sub(usage.shared_bytes);
     own.max(1 << 20)
 }
 

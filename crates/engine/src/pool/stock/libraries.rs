@@ -82,8 +82,7 @@ impl Seen {
         }
     }
 
-    /// An instance ran out of memory. What one changes of its image is counted twice, so one that
-    /// begins with less, or is executed, may fit.
+    /// An instance ran out of memory. One that begins with less, or is executed, may fit.
     pub(crate) fn ran_out_of_memory(&self) {
         let _ = self
             .uses

@@ -89,7 +89,7 @@ impl Lane {
         let room = self
             .sandboxes
             .get(&to.number)
-            .map_or(0, Sandbox::shared_bytes)
+            .map_or(0, Sandbox::image_bytes)
             + ROOM_MIN;
         if Mebibytes(to.memory_mib).bytes() < room {
             return Err((Refusal::Image, RULE_ROOM, 0));
@@ -116,7 +116,12 @@ impl Lane {
         };
         sandbox.due = None;
         match self.workshop.specialise(sandbox, &specialising, kept) {
-            Ok(()) => self.reply(Reply::Done { token }, Vec::new()),
+            Ok(()) => {
+                self.reply(Reply::Done { token }, Vec::new());
+                // Its limit is another one.
+                self.watched.end(number);
+                self.watch_shares(number);
+            }
             Err(failed) => self.fail_booted(token, number, failed),
         }
     }

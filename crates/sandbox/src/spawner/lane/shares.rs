@@ -1,58 +1,49 @@
 //! The memory limit of what was thawed: its own pages and what it has in common with its image.
 //!
-//! The kernel holds an instance's own pages to the limit, and knows nothing of the image's, which
-//! nobody's group pays for. So the two are added up here: as long as they can be above the limit,
-//! every 50 ms of running, less often while nothing changes. Before an instance is ended for that, the
-//! copies it has made of image pages are counted anew: what was copied is its own and no longer in
-//! common. Refuses to keep starts waiting for looks of its own: one in twenty times as long as it took.
+//! The kernel holds an instance's own pages to a limit, and knows nothing of the image's, which nobody's
+//! group pays for. An image of at most a tenth of the limit counts as the half of itself, whatever of it
+//! is touched: no more than 5 % off. With a larger one the two are added up here, every 50 ms of
+//! running, every 200 while nothing changes, and who is above its limit is ended. Refuses to count
+//! what the kernel would take back by itself before it ended anybody: pages of files.
 
 use super::Lane;
 use crate::{
     spawner::sandbox::{Sandbox, Workshop},
-    start_image::{common_bytes, member},
+    start_image::mapped_bytes,
 };
 use freehold_domain::ports::InstanceUsage;
 use std::{
     collections::HashMap,
-    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
 /// How soon after it began to run an instance is looked at.
 const FIRST: Duration = Duration::from_millis(50);
 /// How seldom one that does not change.
-const LAST: Duration = Duration::from_millis(800);
+const LAST: Duration = Duration::from_millis(200);
 /// What counts as no change: bytes of its own.
 const SAME: u64 = 256 << 10;
-/// A share of the limit that may be exceeded: what is in common counts within so much.
-const TOLERATED: u64 = 20;
-/// Between two looks into its memory, times as long as the last one took.
-const PAUSE: u32 = 20;
-/// Processes of a sandbox among which the one that was thawed is looked for: it is of the first.
-const MEMBERS_MAX: usize = 64;
+/// An image of so small a part of the limit is not watched.
+const SMALL: u64 = 10;
 
 /// What an instance has in common with its image.
 #[derive(Debug)]
 pub struct Shares {
-    /// The image's file.
-    inode: u64,
-    /// Bytes in common at the last look.
-    pub bytes: u64,
-    /// Bytes of its own then.
-    seen_own: u64,
-    /// Not looked at again before, unless its highest memory has grown: that happens so often and no
-    /// oftener.
-    pause_until: Option<Instant>,
+    /// The whole image.
+    image_bytes: u64,
+    /// What of it was touched and not copied, when that was last counted; all of it before.
+    bytes: u64,
+    /// The highest sum that was seen.
+    highest_bytes: u64,
 }
 
 impl Shares {
     /// All of an image.
-    pub fn all_of(inode: u64, bytes: u64) -> Self {
+    pub fn all_of(image_bytes: u64) -> Self {
         Self {
-            inode,
-            bytes,
-            seen_own: 0,
-            pause_until: None,
+            image_bytes,
+            bytes: image_bytes,
+            highest_bytes: 0,
         }
     }
 }
@@ -73,13 +64,14 @@ struct Next {
 
 impl Watched {
     fn begin(&mut self, number: u64, now: Instant) {
+        let at = now + FIRST;
         let next = Next {
-            at: now + FIRST,
+            at,
             every: FIRST,
             own: 0,
         };
         self.all.insert(number, next);
-        self.tick.get_or_insert(now + FIRST);
+        self.tick = Some(self.tick.map_or(at, |tick| tick.min(at)));
     }
 
     pub(super) fn end(&mut self, number: u64) {
@@ -90,12 +82,11 @@ impl Watched {
         self.tick
     }
 
-    /// Those whose look is due; the next tick is set.
+    /// Those whose look is due.
     fn due(&mut self, now: Instant) -> Vec<u64> {
         if self.tick.is_none_or(|tick| now < tick) {
             return Vec::new();
         }
-        self.tick = (!self.all.is_empty()).then(|| now + FIRST);
         let due = self.all.iter().filter(|(_, next)| next.at <= now);
         due.map(|(number, _)| *number).collect()
     }
@@ -108,78 +99,89 @@ impl Watched {
             (next.own, next.at) = (own, now + next.every);
         }
     }
+
+    /// All that were due have been looked at.
+    fn set_tick(&mut self, now: Instant) {
+        let next = self.all.values().map(|next| next.at).min();
+        // Together, where they are close.
+        self.tick = next.map(|at| at.max(now + FIRST / 5));
+    }
 }
 
 impl Sandbox {
-    pub(super) fn shared_bytes(&self) -> u64 {
-        self.shares.as_ref().map_or(0, |shares| shares.bytes)
+    /// The whole image that it was thawed from.
+    pub(super) fn image_bytes(&self) -> u64 {
+        self.shares.as_ref().map_or(0, |shares| shares.image_bytes)
     }
 
-    /// What is in common only becomes less, so that at its highest moment the two were no less together
-    /// than the highest of the one and the last of the other.
-    fn add_shares(&self, usage: &mut InstanceUsage) {
-        usage.shared_bytes = self.shared_bytes();
-        usage.memory_bytes += usage.shared_bytes;
-        usage.memory_peak_bytes += usage.shared_bytes;
+    /// What the kernel holds its own pages to.
+    pub fn own_memory_bytes(&self) -> u64 {
+        match self.is_to_be_watched() {
+            true => self.memory_bytes,
+            false => self.memory_bytes - self.image_bytes() / 2,
+        }
     }
 
-    /// Whether what it has in common is more than may be left out.
     fn is_to_be_watched(&self) -> bool {
-        self.shared_bytes() > self.memory_bytes / TOLERATED
+        self.image_bytes() > self.memory_bytes / SMALL
+    }
+
+    /// What is in common changes, so that the highest sum is at least the highest that was seen, and at
+    /// least the highest of its own with the least that is in common.
+    fn add_shares(&mut self, usage: &mut InstanceUsage) {
+        let Some(shares) = &mut self.shares else {
+            return;
+        };
+        usage.shared_bytes = shares.bytes;
+        usage.memory_bytes += shares.bytes;
+        usage.memory_peak_bytes += shares.bytes;
+        let highest = shares.highest_bytes.max(usage.memory_peak_bytes);
+        (usage.memory_peak_bytes, shares.highest_bytes) = (highest, highest);
     }
 }
 
 impl Workshop {
-    /// What a sandbox uses, what it has in common with its image included; looked at anew where its own
-    /// memory has changed.
+    /// What a sandbox uses, what it has in common with its image included, as of now.
     pub fn usage(&self, sandbox: &mut Sandbox) -> InstanceUsage {
+        self.count(sandbox);
         let mut usage = sandbox.group.usage(&self.guests);
-        let seen = sandbox.shares.as_ref().map(|shares| shares.seen_own);
-        if seen.is_some_and(|seen| seen.abs_diff(usage.memory_peak_bytes) >= SAME) {
-            self.look(sandbox, usage.memory_peak_bytes);
-        }
         sandbox.add_shares(&mut usage);
         usage
     }
 
-    /// The same of one that has ended: there is nothing to look into.
-    pub fn last_usage(&self, sandbox: &Sandbox) -> InstanceUsage {
+    /// The same of one that has ended.
+    pub fn last_usage(&self, sandbox: &mut Sandbox) -> InstanceUsage {
         let mut usage = sandbox.group.usage(&self.guests);
         sandbox.add_shares(&mut usage);
         usage.oom_kills += u64::from(sandbox.starved);
         usage
     }
 
-    /// Counts what a sandbox still has in common with its image.
-    fn look(&self, sandbox: &mut Sandbox, own: u64) {
+    /// Counts what a sandbox has in common with its image: what its processes map of memory files, but for
+    /// files of its own, which its group pays for.
+    fn count(&self, sandbox: &mut Sandbox) {
         let (Ok(images), Some(shares)) = (&self.images, &mut sandbox.shares) else {
             return;
         };
-        let began = Instant::now();
-        let members = sandbox.group.members();
-        let members = &members[..members.len().min(MEMBERS_MAX)];
-        if let Some((_, process)) = member(images.processes(), members, sandbox.pid)
-            && let Ok(bytes) = common_bytes(process.as_fd(), shares.inode)
-        {
-            shares.bytes = bytes.min(shares.bytes);
-            shares.seen_own = own;
-        }
-        shares.pause_until = Some(Instant::now() + began.elapsed() * PAUSE);
+        let mapped = mapped_bytes(images.processes(), &sandbox.group.members());
+        let (_, own) = sandbox.group.files_bytes(&self.guests);
+        shares.bytes = mapped.saturating_sub(own).min(shares.image_bytes);
     }
 
-    /// Whether it uses more than it may, as of now; what it has of its own.
+    /// Whether it uses more than it may; what it has of its own.
     fn is_over(&self, sandbox: &mut Sandbox) -> (bool, u64) {
         let own = sandbox.group.memory_bytes(&self.guests);
-        let over = |sandbox: &Sandbox| own + sandbox.shared_bytes() > sandbox.memory_bytes;
-        let pause = sandbox
-            .shares
-            .as_ref()
-            .and_then(|shares| shares.pause_until);
-        if !over(sandbox) || pause.is_some_and(|until| Instant::now() < until) {
+        if own + sandbox.image_bytes() <= sandbox.memory_bytes {
             return (false, own);
         }
-        self.look(sandbox, own);
-        (over(sandbox), own)
+        self.count(sandbox);
+        let Some(shares) = &mut sandbox.shares else {
+            return (false, own);
+        };
+        let (cached, _) = sandbox.group.files_bytes(&self.guests);
+        let sum = own.saturating_sub(cached) + shares.bytes;
+        shares.highest_bytes = shares.highest_bytes.max(sum);
+        (sum > sandbox.memory_bytes, own)
     }
 }
 
@@ -194,7 +196,11 @@ impl Lane {
 
     /// Ends those that use more than they may.
     pub(super) fn hold_to_limits(&mut self, now: Instant) {
-        for number in self.watched.due(now) {
+        let due = self.watched.due(now);
+        if due.is_empty() && self.watched.next().is_none_or(|tick| now < tick) {
+            return;
+        }
+        for number in due {
             let Some(sandbox) = self.sandboxes.get_mut(&number) else {
                 self.watched.end(number);
                 continue;
@@ -203,12 +209,11 @@ impl Lane {
             if is_over && !sandbox.dumping {
                 sandbox.starved = true;
                 self.workshop.kill(sandbox);
-            }
-            if sandbox.starved || !sandbox.is_to_be_watched() {
                 self.watched.end(number);
             } else {
                 self.watched.again(number, own, now);
             }
         }
+        self.watched.set_tick(now);
     }
 }
