@@ -33,7 +33,7 @@ mod unread;
 mod urls;
 
 pub use front::{Audience, Front};
-pub use own::{AuditRow, InstanceRow};
+pub use own::{AuditRow, InstanceRow, KeyRow, LimitsRow, NewKey, TenantRow};
 pub use platform::InstanceEndpoint;
 
 use freehold_control::Control;

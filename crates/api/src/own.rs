@@ -6,11 +6,26 @@
 //! | `ListInstances` | `{}` | `{"Instances": [InstanceRow]}` of the caller's tenant |
 //! | `GetAudit` | `{"Since", "Until": ms, "TenantId", "Action", "Denied", "Token", "Limit"}`, all optional | `{"Lines": [AuditRow], "Token", "More", "Gaps"}`: the caller's tenant's, the operator's key reads all |
 //! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
+//!
+//! With the root key of the node's operator alone:
+//!
+//! | operation | asks | answers |
+//! |---|---|---|
+//! | `CreateTenant` | `{"TenantId", "Name"}`, both optional | `{"Tenant": TenantRow, "Key": NewKey}`, the secret this once |
+//! | `ListTenants` | `{"Marker", "MaxItems"}`, both optional | `{"Tenants": [TenantRow], "NextMarker"}` |
+//! | `SetTenantLimits` | `{"TenantId", "Concurrency", "CodeStorageBytes", "Functions"}`; what is left out stays, `null` is the node's | `{"Tenant": TenantRow}` |
+//! | `DisableTenant`, `EnableTenant` | `{"TenantId"}` | `{"Tenant": TenantRow}` |
+//! | `CreateKey` | `{"TenantId"}` | `{"Key": NewKey}`, the secret this once |
+//! | `ListKeys` | `{"TenantId"}`, optional | `{"Keys": [KeyRow]}` |
+//! | `RotateKey` | `{"AccessKeyId", "OverlapSeconds"}`; without an overlap the old one signs until it is disabled | `{"Key": NewKey}`, the secret this once |
+//! | `DisableKey`, `EnableKey` | `{"AccessKeyId"}` | `{"Key": KeyRow}` |
 
 mod audit;
+mod tenants;
 
 pub use audit::AuditRow;
 pub(crate) use audit::Tokens;
+pub use tenants::{KeyRow, LimitsRow, NewKey, TenantRow};
 
 use crate::{Api, auth::Signer, request::Request};
 use bytes::Bytes;
@@ -97,11 +112,13 @@ async fn answer(
         Some(tenant) => tenant.clone(),
         None => return Err(common::access_denied("only a tenant's key may ask")),
     };
-    let action: Action = match operation {
-        "ListInstances" => Action("freehold:ListInstances"),
-        "GetUsage" => Action("freehold:GetUsage"),
-        "GetAudit" => Action("freehold:GetAudit"),
-        other => {
+    let managing = tenants::action(operation);
+    let action: Action = match (operation, managing) {
+        ("ListInstances", _) => Action("freehold:ListInstances"),
+        ("GetUsage", _) => Action("freehold:GetUsage"),
+        ("GetAudit", _) => Action("freehold:GetAudit"),
+        (_, Some(managing)) => managing,
+        (other, None) => {
             let text = format!(
                 "Freehold has no operation {:?}",
                 other.chars().take(64).collect::<String>()
@@ -116,6 +133,9 @@ async fn answer(
     }
     if decide(who, &tenant, action, &[], &ResourceContext::default()) == Decision::Deny {
         return Err(crate::arn::denied(who, action.0, "*"));
+    }
+    if managing.is_some() {
+        return tenants::answer(api, who, operation, &request.body).await;
     }
     match operation {
         "ListInstances" => {

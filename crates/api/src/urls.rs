@@ -71,6 +71,13 @@ pub(crate) async fn admit(
             return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text, id));
         }
     };
+    let refusal = |who: &Principal| {
+        let response = forbidden(id, who, false, &resolved);
+        dress(response, target.path_form, &resolved, origin(parts))
+    };
+    if api.verifier.bars(&resolved.function.tenant) {
+        return Err(refusal(&Principal::Anonymous));
+    }
     if let Some(cors) = &resolved.url.cors
         && !target.path_form
         && parts.method == Method::OPTIONS
@@ -78,10 +85,6 @@ pub(crate) async fn admit(
     {
         return Err(cors::preflight(cors, parts, id));
     }
-    let refusal = |who: &Principal| {
-        let response = forbidden(id, who, false, &resolved);
-        dress(response, target.path_form, &resolved, origin(parts))
-    };
     let signed = resolved.url.signed;
     let shown = signed.then(|| auth::check_head(&api.verifier, parts, "lambda"));
     let (presented, claim) = match shown {
@@ -251,6 +254,7 @@ fn from_error(error: &InvokeError) -> Response<Bytes> {
                 crate::invoke::throttle_reason(*reason)
             ),
         ),
+        InvokeError::TenantDisabled => (StatusCode::FORBIDDEN, FORBIDDEN.to_owned()),
         InvokeError::NotFound { .. } => (StatusCode::NOT_FOUND, "{\"Message\":null}".to_owned()),
         InvokeError::EventTooLarge { .. } => (
             StatusCode::PAYLOAD_TOO_LARGE,

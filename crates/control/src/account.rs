@@ -43,13 +43,14 @@ impl Control {
     ) -> Result<AccountSettings, ControlError> {
         let usage = self.account_usage(who, place).await?;
         let limits = &self.limits;
+        let own = self.ceilings_of(who, &place.tenant).await?;
         let reserved = u32::try_from(usage.reserved_concurrency).unwrap_or(u32::MAX);
         Ok(AccountSettings {
-            code_storage_bytes: limits.code_storage_bytes,
+            code_storage_bytes: own.code_storage_bytes,
             package_unpacked_bytes: limits.package_unpacked_bytes,
             package_zip_bytes: limits.package_zip_bytes,
-            concurrency: limits.account_concurrency,
-            unreserved_concurrency: limits.account_concurrency.saturating_sub(reserved),
+            concurrency: own.concurrency,
+            unreserved_concurrency: own.concurrency.saturating_sub(reserved),
             usage,
         })
     }

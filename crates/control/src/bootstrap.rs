@@ -1,13 +1,13 @@
-//! The first start: a tenant and its root key; later, keys looked up.
+//! The first start: the operator's tenant and its root key; later, that key found again.
 //!
 //! The secret is sealed before it is stored. It can be opened again on the node that has the
 //! sealing key, so a crash between the commit and the writing of the key's file loses nothing.
 
 use crate::{ControlError, Resource, store};
 use freehold_domain::{
-    Principal, Region, TenantId,
-    ports::{Clock, Expect, Fence, Records, Sealer, Storage},
-    record::{self, AccessKeyV1, Key, KeyPrefix, Kind, TenantV1},
+    Principal, Region, TenantId, Wall,
+    ports::{Clock, Expect, Fence, RecordVersion, Records, Sealer, Storage},
+    record::{self, AccessKeyV2, Key, KeyPrefix, Kind, TenantV2},
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl std::fmt::Debug for PlainKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// The tenant.
-    pub tenant: TenantV1,
+    pub tenant: TenantV2,
     /// Its root key.
     pub key: PlainKey,
     /// Whether this start made them.
@@ -59,12 +59,12 @@ impl Keys {
         }
     }
 
-    /// Finds the platform's tenant and root key, or makes them; adds `region` to the tenant's.
+    /// Finds the operator's tenant and root key, or makes them; adds `region` to the tenant's.
     ///
-    /// `account` names the tenant to find or make; without it, the one that is there, else a new
-    /// random id.
+    /// `account` names the tenant that is the operator or is made so; without it, the one that is
+    /// there, else a new random id.
     ///
-    /// Errors: [`ControlError::NotFound`] when other tenants are there, but not `account`.
+    /// Errors: [`ControlError::NotFound`] when the operator is there and is not `account`.
     pub async fn start(
         &self,
         account: Option<&TenantId>,
@@ -72,25 +72,21 @@ impl Keys {
     ) -> Result<Started, ControlError> {
         let platform = Principal::platform("bootstrap");
         for _ in 0..store::CHANGE_ATTEMPTS {
-            let tenants = self
-                .storage
-                .list_all(&platform, Kind::Tenant, None, store::LIST_CHUNK)
-                .await?;
-            let wanted = |key: &Key| account.is_none_or(|id| key.tenant() == id);
-            let Some(stored) = tenants.iter().find(|stored| wanted(&stored.key)) else {
-                if let (Some(account), false) = (account, tenants.is_empty()) {
-                    return Err(ControlError::not_found(Resource::Tenant, account));
-                }
+            let Some((mut tenant, version)) = self.operator(&platform).await? else {
                 match self.make(&platform, account, region).await? {
                     Some(started) => return Ok(started),
                     None => continue,
                 }
             };
-            let mut tenant: TenantV1 = record::decode(&stored.bytes)?;
+            if let Some(account) = account
+                && *account != tenant.id
+            {
+                return Err(ControlError::not_found(Resource::Tenant, account));
+            }
             if !tenant.regions.contains(region) {
                 tenant.regions.push(region.clone());
-                let expect = Expect::Version(stored.version);
-                let op = store::put(stored.key.clone(), expect, &tenant);
+                let expect = Expect::Version(version);
+                let op = store::put(Key::tenant_record(&tenant.id), expect, &tenant);
                 self.storage
                     .commit(&platform, vec![op], Fence::None)
                     .await?;
@@ -107,6 +103,30 @@ impl Keys {
         })
     }
 
+    /// The tenant that manages the others. Nearly always the first that is looked at.
+    async fn operator(
+        &self,
+        platform: &Principal,
+    ) -> Result<Option<(TenantV2, RecordVersion)>, ControlError> {
+        let mut after: Option<Key> = None;
+        loop {
+            let page =
+                self.storage
+                    .list_all(platform, Kind::Tenant, after.as_ref(), store::LIST_CHUNK);
+            let page = page.await?;
+            for stored in &page {
+                let tenant: TenantV2 = record::decode(&stored.bytes)?;
+                if tenant.is_operator {
+                    return Ok(Some((tenant, stored.version)));
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
+                _ => return Ok(None),
+            }
+        }
+    }
+
     async fn make(
         &self,
         platform: &Principal,
@@ -115,33 +135,14 @@ impl Keys {
     ) -> Result<Option<Started>, ControlError> {
         let id = match account {
             Some(id) => id.clone(),
-            // The first digit is not 0: some tools read account ids as numbers.
-            None => format!("{}{}", draw(1, b"123456789")?, draw(11, b"0123456789")?)
-                .parse()
-                .map_err(|error| ControlError::internal("naming a tenant", error))?,
+            None => draw_tenant_id()?,
         };
         let created = self.clock.wall();
-        let tenant = TenantV1 {
-            id,
-            regions: vec![region.clone()],
-            created,
+        let tenant = TenantV2 {
+            is_operator: true,
+            ..TenantV2::new(id, vec![region.clone()], created)
         };
-        let key = PlainKey {
-            id: format!("AKIA{}", draw(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?),
-            secret: draw(
-                40,
-                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-            )?,
-            tenant: tenant.id.clone(),
-            enabled: true,
-        };
-        let sealed = AccessKeyV1 {
-            id: key.id.clone(),
-            tenant: tenant.id.clone(),
-            secret: self.sealer.seal(key.secret.as_bytes(), &key.id),
-            enabled: true,
-            created,
-        };
+        let (key, sealed) = draw_key(&tenant.id, created, &*self.sealer)?;
         let ops = vec![
             store::put(Key::tenant_record(&tenant.id), Expect::Absent, &tenant),
             store::put(Key::access_key(&key.id), Expect::Absent, &sealed),
@@ -157,28 +158,27 @@ impl Keys {
         }
     }
 
+    /// The key of the operator that is to be written down now.
+    ///
+    /// Errors: [`ControlError::NotFound`] when none of it signs.
+    pub async fn current(&self, operator: &TenantId) -> Result<PlainKey, ControlError> {
+        let platform = Principal::platform("bootstrap");
+        self.root_key(&platform, operator).await
+    }
+
+    /// The operator's key that is written down for the operator: of those that sign, one without an
+    /// end before one with, then the oldest, so that a further key does not take its place.
     async fn root_key(
         &self,
         platform: &Principal,
         tenant: &TenantId,
     ) -> Result<PlainKey, ControlError> {
-        let keys = KeyPrefix::global(&TenantId::platform(), Kind::AccessKey);
-        let mut after = None;
-        loop {
-            let found = self
-                .storage
-                .list(platform, &keys, after.as_ref(), store::LIST_CHUNK)
-                .await?;
-            for stored in &found {
-                let key: AccessKeyV1 = record::decode(&stored.bytes)?;
-                if &key.tenant == tenant && key.enabled {
-                    return self.open(key);
-                }
-            }
-            match found.last() {
-                Some(last) if found.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
-                _ => return Err(ControlError::not_found(Resource::Tenant, tenant)),
-            }
+        let now = self.clock.wall();
+        let keys = keys_of(&*self.storage, platform, Some(tenant)).await?;
+        let signing = keys.into_iter().filter(|key| key.signs_at(now));
+        match signing.min_by_key(|key| (key.ends.is_some(), key.created, key.id.clone())) {
+            Some(key) => self.open(key),
+            None => Err(ControlError::not_found(Resource::Tenant, tenant)),
         }
     }
 
@@ -193,7 +193,7 @@ impl Keys {
             .transpose()
     }
 
-    fn open(&self, key: AccessKeyV1) -> Result<PlainKey, ControlError> {
+    fn open(&self, key: AccessKeyV2) -> Result<PlainKey, ControlError> {
         let opening = "opening an access key";
         let secret = self
             .sealer
@@ -207,6 +207,64 @@ impl Keys {
             enabled: key.enabled,
         })
     }
+}
+
+/// The keys of a tenant, or of all, by id. Keys live in one place, since a key id is all that an
+/// unverified request shows; so all of them are read.
+pub(crate) async fn keys_of(
+    storage: &dyn Storage,
+    platform: &Principal,
+    tenant: Option<&TenantId>,
+) -> Result<Vec<AccessKeyV2>, ControlError> {
+    let prefix = KeyPrefix::global(&TenantId::platform(), Kind::AccessKey);
+    let (mut found, mut after) = (Vec::new(), None::<Key>);
+    loop {
+        let page = storage.list(platform, &prefix, after.as_ref(), store::LIST_CHUNK);
+        let page = page.await?;
+        for stored in &page {
+            let key: AccessKeyV2 = record::decode(&stored.bytes)?;
+            if tenant.is_none_or(|tenant| key.tenant == *tenant) {
+                found.push(key);
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// A new key of `tenant`: in the clear, to be told once, and sealed, to be stored.
+pub(crate) fn draw_key(
+    tenant: &TenantId,
+    created: Wall,
+    sealer: &dyn Sealer,
+) -> Result<(PlainKey, AccessKeyV2), ControlError> {
+    let key = PlainKey {
+        id: format!("AKIA{}", draw(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?),
+        secret: draw(
+            40,
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        )?,
+        tenant: tenant.clone(),
+        enabled: true,
+    };
+    let sealed = AccessKeyV2 {
+        id: key.id.clone(),
+        tenant: tenant.clone(),
+        secret: sealer.seal(key.secret.as_bytes(), &key.id),
+        enabled: true,
+        created,
+        ends: None,
+    };
+    Ok((key, sealed))
+}
+
+/// A random tenant id. The first digit is not 0: some tools read account ids as numbers.
+pub(crate) fn draw_tenant_id() -> Result<TenantId, ControlError> {
+    format!("{}{}", draw(1, b"123456789")?, draw(11, b"0123456789")?)
+        .parse()
+        .map_err(|error| ControlError::internal("naming a tenant", error))
 }
 
 /// `length` characters of `alphabet`, each as likely as the other.

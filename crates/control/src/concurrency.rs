@@ -1,13 +1,11 @@
 //! Reserved concurrency of functions, held against the account's.
 
 use crate::{
-    Control, ControlError, Limit, Place, Resource,
+    Control, ControlError, Limit, Place,
     store::{self, CHANGE_ATTEMPTS, function_key},
+    tenants::put_back,
 };
-use freehold_domain::{
-    FunctionRef, Principal,
-    record::{Key, TenantV1},
-};
+use freehold_domain::{FunctionRef, Principal};
 
 impl Control {
     /// Reserves `amount` for a function; 0 throttles it whole.
@@ -48,14 +46,10 @@ impl Control {
         amount: Option<u32>,
     ) -> Result<(), ControlError> {
         let place = Place::of(of);
-        let tenant_key = Key::tenant_record(&of.tenant);
         for _ in 0..CHANGE_ATTEMPTS {
             // Two functions that reserve at once would each see room for itself: both write the
             // tenant's record too, so that the second has to look again.
-            let tenant = self
-                .read::<TenantV1>(who, &tenant_key)
-                .await?
-                .ok_or_else(|| ControlError::not_found(Resource::Tenant, &of.tenant))?;
+            let tenant = self.tenant(who, &of.tenant).await?;
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;
@@ -67,7 +61,7 @@ impl Control {
                     .filter(|other| other.name != of.name)
                     .map(|other| u64::from(other.reserved_concurrency.unwrap_or(0)))
                     .sum();
-                let account = u64::from(self.limits.account_concurrency);
+                let account = u64::from(self.ceilings(&tenant.record).concurrency);
                 let min = u64::from(self.limits.unreserved_concurrency_min);
                 if others + u64::from(amount) + min > account {
                     return Err(ControlError::LimitExceeded {
@@ -79,7 +73,7 @@ impl Control {
             function.reserved_concurrency = amount;
             let ops = vec![
                 store::put(function_key(of), expect, &function),
-                store::put(tenant_key.clone(), tenant.expect(), &tenant.record),
+                put_back(&tenant),
             ];
             if self.try_commit(who, ops).await? {
                 return Ok(());

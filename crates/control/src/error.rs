@@ -29,6 +29,8 @@ pub enum Resource {
     LogGroup,
     /// A tenant.
     Tenant,
+    /// An access key.
+    AccessKey,
     /// A package's archive.
     Package,
 }
@@ -77,6 +79,12 @@ pub enum Field {
     TenancyConfig,
     CapacityProvider,
     DryRun,
+    TenantId,
+    TenantName,
+    TenantConcurrency,
+    TenantCodeStorage,
+    TenantFunctions,
+    KeyOverlap,
 }
 
 /// A ceiling that was met.
@@ -90,6 +98,12 @@ pub enum Limit {
     Tags,
     /// One resource policy, bytes.
     PolicyBytes,
+    /// Functions of a tenant.
+    Functions,
+    /// Tenants of a node.
+    Tenants,
+    /// Access keys of a tenant that sign.
+    AccessKeys,
 }
 
 /// Why the control plane did not do what it was asked. Nothing was changed.
@@ -229,6 +243,17 @@ pub enum ControlError {
     Denied {
         /// Whose they are.
         tenant: TenantId,
+    },
+    /// The principal is not the operator, who alone manages tenants and keys.
+    #[error("only the operator's root key may manage tenants and keys")]
+    NotOperator,
+    /// What the node cannot be managed without: its operator, or the operator's last key.
+    #[error("{what:?} {name:?} is what the node is managed with")]
+    Needed {
+        /// What was to be disabled.
+        what: Resource,
+        /// Its name.
+        name: String,
     },
     /// The disk is full.
     #[error("the disk is full")]

@@ -135,6 +135,7 @@ impl Control {
         if Records::get(&*self.storage, who, &key).await?.is_some() {
             return Err(exists());
         }
+        self.function_room(who, place).await?;
         self.code_storage_has_room(who, place, new.zip.len() as u64, 0)
             .await?;
         let admitted = self.packages.admit(who, &place.tenant, new.zip).await?;
@@ -154,12 +155,20 @@ impl Control {
             tags: new.tags,
         };
         let published = new.publish.then(|| self.next_revision(&mut function, None));
-        let mut ops = vec![store::put(key, Expect::Absent, &function)];
-        ops.extend(self.revision_put(&of, published.as_ref()));
-        if !self.try_commit(who, ops).await? {
-            return Err(exists());
+        for _ in 0..CHANGE_ATTEMPTS {
+            let mut ops = vec![store::put(key.clone(), Expect::Absent, &function)];
+            ops.extend(self.revision_put(&of, published.as_ref()));
+            ops.extend(self.function_room(who, place).await?);
+            if self.try_commit(who, ops).await? {
+                return Ok(self.described_after(&of, function, published));
+            }
+            if Records::get(&*self.storage, who, &key).await?.is_some() {
+                return Err(exists());
+            }
         }
-        Ok(self.described_after(&of, function, published))
+        Err(ControlError::Contended {
+            name: of.name.to_string(),
+        })
     }
 
     /// One function's head (no qualifier, or [`Qualifier::Latest`]) or one of its revisions.
@@ -610,7 +619,8 @@ impl Control {
         replaced_bytes: u64,
     ) -> Result<(), ControlError> {
         self.packages.may_be_admitted(zip_bytes)?;
-        let max = self.limits.code_storage_bytes;
+        let max = self.ceilings_of(who, &place.tenant).await?;
+        let max = max.code_storage_bytes;
         let used = self.account_usage(who, place).await?.code_bytes;
         if used
             .saturating_sub(replaced_bytes)

@@ -1,4 +1,5 @@
-//! The control plane: functions, revisions, URLs, permissions, tags, packages, accounts.
+//! The control plane: functions, revisions, URLs, permissions, tags, packages, accounts, tenants and
+//! their keys.
 //!
 //! What it does: checks what a caller asks for, writes the desired part of records by
 //! compare-and-set, keeps archives and their unpacked trees, rolls up the ledger. What it refuses
@@ -16,6 +17,7 @@ pub mod concurrency;
 mod error;
 pub mod functions;
 mod holdings;
+pub mod keys;
 pub mod log_groups;
 pub mod packages;
 pub mod permissions;
@@ -23,6 +25,7 @@ pub mod revisions;
 mod rules;
 mod store;
 pub mod tags;
+pub mod tenants;
 pub mod urls;
 pub mod usage;
 

@@ -123,6 +123,9 @@ pub enum InvokeError {
         /// Text for the caller.
         reason: String,
     },
+    /// The function's tenant is disabled: nothing of it runs, and what ran has been ended.
+    #[error("the account of the function is disabled")]
+    TenantDisabled,
     /// A limit; try later.
     #[error("throttled: {reason:?}")]
     Throttled {

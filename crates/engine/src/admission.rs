@@ -1,6 +1,7 @@
 //! Who may run now: reserved concurrency of the function, else what the account has unreserved.
 //!
-//! Never waits. A permit is a count that its drop gives back.
+//! Never waits. A permit is a count that its drop gives back. A tenant may have a limit of its own,
+//! or be disabled; both are told by the store's watch (`tenancy.rs`).
 
 use crate::{
     node::{Node, Running},
@@ -13,10 +14,13 @@ use freehold_domain::{
     outcome::{InvokeError, ThrottleReason},
     time::{Mono, Wall},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// An invocation that may run.
@@ -47,6 +51,17 @@ impl Drop for Permit {
 pub(crate) struct Admission {
     account_concurrency: u32,
     accounts: Mutex<HashMap<(TenantId, Region), Arc<Account>>>,
+    /// Tenants that have something of their own in force.
+    standings: RwLock<HashMap<TenantId, Standing>>,
+    /// How many those are: mostly none, and every call asks.
+    standing_count: AtomicUsize,
+}
+
+/// What is in force for one tenant in place of the node's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    pub(crate) is_disabled: bool,
+    pub(crate) concurrency: Option<u32>,
 }
 
 #[derive(Default)]
@@ -62,6 +77,8 @@ struct Counts {
     unreserved: u32,
     /// Sum of all reservations.
     reserved: u32,
+    /// Invocations in flight of all functions.
+    in_flight: u32,
     /// Functions that have a reservation or run.
     functions: HashMap<FunctionName, FunctionCounts>,
 }
@@ -91,6 +108,10 @@ impl Counts {
         function: &FunctionName,
         account_concurrency: u32,
     ) -> Result<(), ThrottleReason> {
+        // A limit that was lowered below what is reserved binds reservations too.
+        if self.reserved > account_concurrency && self.in_flight >= account_concurrency {
+            return Err(ThrottleReason::AccountConcurrency);
+        }
         if let Some(counts) = self.functions.get_mut(function)
             && let Some(reserved) = counts.reserved
         {
@@ -98,6 +119,7 @@ impl Counts {
                 return Err(ThrottleReason::ReservedConcurrency);
             }
             counts.in_flight += 1;
+            self.in_flight += 1;
             return Ok(());
         }
         if self.unreserved >= account_concurrency.saturating_sub(self.reserved) {
@@ -115,6 +137,7 @@ impl Counts {
         if let Some(counts) = self.functions.get_mut(function) {
             counts.in_flight += 1;
             self.unreserved += u32::from(counts.reserved.is_none());
+            self.in_flight += 1;
         }
     }
 
@@ -123,6 +146,7 @@ impl Counts {
             return;
         };
         counts.in_flight -= 1;
+        self.in_flight -= 1;
         self.unreserved -= u32::from(counts.reserved.is_none());
         if counts.is_empty() {
             self.functions.remove(function);
@@ -141,7 +165,35 @@ impl Admission {
         Self {
             account_concurrency,
             accounts: Mutex::default(),
+            standings: RwLock::default(),
+            standing_count: AtomicUsize::new(0),
         }
+    }
+
+    /// What is in force for a tenant from now on; what was before.
+    pub(crate) fn set_standing(&self, tenant: &TenantId, standing: Standing) -> Standing {
+        let mut standings = self.standings.write();
+        let before = if standing == Standing::default() {
+            standings.remove(tenant)
+        } else {
+            standings.insert(tenant.clone(), standing)
+        };
+        self.standing_count
+            .store(standings.len(), Ordering::Release);
+        before.unwrap_or_default()
+    }
+
+    fn standing(&self, tenant: &TenantId) -> Standing {
+        if self.standing_count.load(Ordering::Acquire) == 0 {
+            return Standing::default();
+        }
+        let standings = self.standings.read();
+        standings.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing of a tenant may run.
+    pub(crate) fn is_disabled(&self, tenant: &TenantId) -> bool {
+        self.standing(tenant).is_disabled
     }
 
     fn account(&self, function: &FunctionRef) -> Arc<Account> {
@@ -170,7 +222,8 @@ impl Admission {
     /// both a share that others cannot use and a ceiling; the others share what is left.
     fn take(&self, function: &FunctionRef) -> Result<Permit, ThrottleReason> {
         let account = self.account(function);
-        let limit = self.account_concurrency;
+        let own = self.standing(&function.tenant).concurrency;
+        let limit = own.unwrap_or(self.account_concurrency);
         account.counts.lock().take(&function.name, limit)?;
         Ok(Permit {
             account,
@@ -202,8 +255,8 @@ impl Admission {
 
 /// Lets an invocation in, or says which limit turns it away.
 ///
-/// Errors: [`InvokeError::Throttled`] with the reason, [`InvokeError::Draining`] once shutdown
-/// began.
+/// Errors: [`InvokeError::Throttled`] with the reason, [`InvokeError::TenantDisabled`],
+/// [`InvokeError::Draining`] once shutdown began.
 pub(crate) fn admit(
     node: &Node,
     routed: Routed,
@@ -211,6 +264,12 @@ pub(crate) fn admit(
 ) -> Result<Admitted, InvokeError> {
     if node.draining.load(Ordering::Acquire) {
         return Err(InvokeError::Draining);
+    }
+    if node
+        .admission
+        .is_disabled(&routed.invocation.function.tenant)
+    {
+        return Err(InvokeError::TenantDisabled);
     }
     let permit = node
         .admission
@@ -305,6 +364,49 @@ mod tests {
         assert_eq!(admission.take(&function("b")).err(), reason);
         drop((held, more));
         assert!(admission.take(&function("b")).is_ok());
+    }
+
+    #[test]
+    fn a_tenants_own_limit_stands_in_the_nodes_place_and_binds_reservations() {
+        let admission = Admission::new(4);
+        let other = FunctionRef {
+            tenant: "222222222222".parse().unwrap(),
+            ..function("a")
+        };
+        let set = |concurrency| {
+            let standing = Standing {
+                concurrency,
+                ..Standing::default()
+            };
+            admission.set_standing(&function("a").tenant, standing);
+        };
+        let most = |of: &FunctionRef| {
+            let held: Vec<_> = std::iter::from_fn(|| admission.take(of).ok()).collect();
+            held.len()
+        };
+        let all = || (most(&function("a")), most(&other));
+        assert_eq!(all(), (4, 4));
+        set(Some(6));
+        assert_eq!(all(), (6, 4));
+        set(Some(0));
+        assert_eq!(all(), (0, 4));
+        // Three are reserved for a function: a limit of two binds it all the same.
+        admission.reserve(&function("r"), Some(3));
+        set(Some(2));
+        let held = [0, 1].map(|_| admission.take(&function("r")).ok().unwrap());
+        let reason = Some(ThrottleReason::AccountConcurrency);
+        assert_eq!(admission.take(&function("r")).err(), reason);
+        assert_eq!(admission.take(&function("a")).err(), reason);
+        drop(held);
+        // A limit with room for the reservation leaves it whole.
+        set(Some(4));
+        let held = admission.take(&function("a")).ok().unwrap();
+        assert_eq!(most(&function("r")), 3);
+        drop(held);
+        set(None);
+        assert_eq!(admission.in_flight(), 0);
+        assert_eq!((most(&function("a")), most(&other)), (1, 4));
+        assert_eq!(admission.standing_count.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use freehold_domain::{
     BoxFuture,
     ids::{CoreId, FunctionRef, InvocationId, Qualifier, Region, TenantId},
     invocation::Invocation,
-    outcome::{InvokeError, Outcome},
+    outcome::{InvokeError, Outcome, OutcomeKind},
     ports::Invoke,
     record::Key,
     time::Mono,
@@ -266,6 +266,19 @@ struct Invoker {
 
 impl Invoke for Invoker {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
-        Box::pin(pipeline::run(&self.node, self.core, invocation))
+        let tenant = invocation.function.tenant.clone();
+        Box::pin(async move {
+            let ran = pipeline::run(&self.node, self.core, invocation).await;
+            // What failed meanwhile was taken away with all that its tenant ran, however its end
+            // was noticed: a lost instance, a line that broke, a process that was killed.
+            let is_cut_short = match &ran {
+                Err(error) => matches!(error, InvokeError::InstanceLost { .. }),
+                Ok(outcome) => matches!(outcome.head.kind, OutcomeKind::FunctionError(_)),
+            };
+            match is_cut_short && self.node.admission.is_disabled(&tenant) {
+                true => Err(InvokeError::TenantDisabled),
+                false => ran,
+            }
+        })
     }
 }

@@ -20,6 +20,7 @@ mod reconcile;
 mod route;
 mod settle;
 mod stats;
+mod tenancy;
 
 pub use engine::Engine;
 pub use parts::{CpuPolicy, EngineConfig, EngineParts, SnapshotConfig};

@@ -76,6 +76,13 @@ pub(crate) async fn place(
                 }
             }
         };
+        // A start that was under way when its tenant was disabled ends here, without the event.
+        if node
+            .admission
+            .is_disabled(&admitted.invocation.function.tenant)
+        {
+            return Err(PlaceError::Refused(InvokeError::TenantDisabled));
+        }
         let place = match grant {
             Grant::Lease(lease) => match take_up(node, lease).await {
                 Some((lease, exited)) => Place::Lease(lease, exited),

@@ -7,7 +7,7 @@
 
 mod publish;
 
-use crate::{node::Node, pool::stock, route};
+use crate::{node::Node, pool::stock, route, tenancy};
 use freehold_domain::{
     ids::{FunctionName, FunctionRef, Qualifier, TenantId},
     ports::{CodeError, CommitError, Expect, Fence, GuestCode, Op, PackageError, Stored},
@@ -50,7 +50,8 @@ enum Unready {
 /// Why a record was left as it was; it is looked after again.
 struct Unfinished(String);
 
-/// Reads every function once: reservations are taken over, what is unfinished is queued.
+/// Reads every tenant and function once: limits and reservations are taken over, what is unfinished
+/// is queued.
 ///
 /// Errors: the store's text.
 pub(crate) async fn scan(
@@ -58,7 +59,7 @@ pub(crate) async fn scan(
     queue: &mpsc::UnboundedSender<Key>,
 ) -> Result<(), String> {
     let who = Principal::platform("reconciler");
-    for kind in [Kind::Function, Kind::Revision] {
+    for kind in [Kind::Tenant, Kind::Function, Kind::Revision] {
         let mut after: Option<Key> = None;
         loop {
             let page = node
@@ -83,8 +84,12 @@ pub(crate) async fn scan(
 
 /// Takes a stored record's reservation over; whether something is left to do for it. Of a hundred
 /// thousand records none or few are unfinished, and a record is read once here, not twice.
-fn look_at(node: &Node, kind: Kind, stored: &Stored) -> bool {
+fn look_at(node: &Arc<Node>, kind: Kind, stored: &Stored) -> bool {
     match kind {
+        Kind::Tenant => {
+            tenancy::note(node, stored.key.tenant(), Some(stored));
+            false
+        }
         Kind::Function => {
             let Ok(record) = decode::<FunctionV1>(&stored.bytes) else {
                 return true;

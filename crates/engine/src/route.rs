@@ -8,11 +8,11 @@ mod revision;
 
 pub(crate) use revision::{Revision, Runs};
 
-use crate::{admission::Admitted, node::Node, pool::SnapshotOf};
+use crate::{admission::Admitted, node::Node, pool::SnapshotOf, tenancy};
 use bytes::Bytes;
 use freehold_domain::{
     body::BodyError,
-    ids::{FunctionRef, Qualifier},
+    ids::{FunctionRef, Qualifier, TenantId},
     invocation::{HOPS_MAX, Invocation, Mode},
     outcome::InvokeError,
     ports::{Stored, Watcher},
@@ -42,7 +42,7 @@ pub(crate) struct Routed {
 /// Reads the event and finds the revision.
 ///
 /// Errors: [`InvokeError::EventTooLarge`], [`InvokeError::LoopDetected`],
-/// [`InvokeError::NotFound`], [`InvokeError::NotReady`].
+/// [`InvokeError::NotFound`], [`InvokeError::NotReady`], [`InvokeError::TenantDisabled`].
 pub(crate) async fn route(
     node: &Arc<Node>,
     mut invocation: Invocation,
@@ -114,7 +114,15 @@ pub(crate) async fn resolve(
         // Aliases have no records yet; their place is here, between a name and a target.
         Qualifier::Alias(_) => return Err(not_found(function, qualifier)),
     };
-    match node.routes.find(node, function, target).await? {
+    let may_run = || match node.admission.is_disabled(&function.tenant) {
+        true => Err(InvokeError::TenantDisabled),
+        false => Ok(()),
+    };
+    may_run()?;
+    let found = node.routes.find(node, function, target).await?;
+    // Its tenant may have been disabled meanwhile: what is found after that was not ended with it.
+    may_run()?;
+    match found {
         Some(Served::Ready(revision)) => Ok(revision),
         Some(Served::NotReady { pending, reason }) => Err(InvokeError::NotReady {
             function: function.name.to_string(),
@@ -271,6 +279,24 @@ impl Routes {
         }
     }
 
+    /// Routes nothing of a tenant any more, and retires what it routed. Whoever asks afterwards
+    /// makes it anew from the records.
+    pub(crate) fn forget(&self, node: &Arc<Node>, tenant: &TenantId) {
+        let forgotten: Vec<Served> = {
+            let mut functions = self.functions.write();
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            let of_tenant = functions.extract_if(|function, _| function.tenant == *tenant);
+            of_tenant
+                .flat_map(|(_, targets)| targets.into_values())
+                .collect()
+        };
+        for served in forgotten {
+            if let Served::Ready(revision) = served {
+                revision.retire(node);
+            }
+        }
+    }
+
     /// Takes a change over. Synchronous and short: it runs inside the store's commit.
     fn changed(
         &self,
@@ -328,6 +354,9 @@ fn bring_up(node: &Arc<Node>, function: &FunctionRef, served: &Served) {
     let Served::Ready(revision) = served else {
         return;
     };
+    if node.admission.is_disabled(&function.tenant) {
+        return;
+    }
     let wanted = (function.clone(), revision.executed.clone());
     let minimum = node.minimums.lock().get(&wanted).copied();
     if let Some(minimum) = minimum {
@@ -381,7 +410,7 @@ fn subject(key: &Key) -> Option<(FunctionRef, Target)> {
     ))
 }
 
-/// Keeps the cache, the reservations and the reconciler up to date.
+/// Keeps the cache, the reservations, the tenants' standing and the reconciler up to date.
 pub(crate) struct RouteWatcher {
     pub(crate) node: Weak<Node>,
     pub(crate) reconcile: tokio::sync::mpsc::UnboundedSender<Key>,
@@ -393,6 +422,9 @@ impl Watcher for RouteWatcher {
             return;
         };
         for (key, stored) in changes {
+            if key.kind() == Kind::Tenant {
+                tenancy::note(&node, key.tenant(), stored.as_ref());
+            }
             let Some((function, target)) = subject(key) else {
                 continue;
             };

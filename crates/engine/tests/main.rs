@@ -12,4 +12,5 @@ mod snapshots;
 mod starts;
 mod stock;
 mod support;
+mod tenancy;
 mod weights;

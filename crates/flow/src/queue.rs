@@ -33,7 +33,9 @@ use freehold_domain::{
     },
     record::EventV1,
 };
+use parking_lot::Mutex;
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -143,6 +145,8 @@ pub struct EventQueueWorker {
     wake: Notify,
     draining: AtomicBool,
     drain: Notify,
+    /// Tenants of which nothing is claimed.
+    paused: Mutex<HashSet<TenantId>>,
     counters: Counters,
 }
 
@@ -160,6 +164,7 @@ impl EventQueueWorker {
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
+            paused: Mutex::default(),
             counters: Counters::default(),
         })
     }
@@ -208,6 +213,21 @@ impl EventQueueWorker {
         })?;
         self.wake.notify_one();
         Ok(new.id)
+    }
+
+    /// Attempts nothing of `tenant` from here on, or everything again. Its events are accepted, wait
+    /// where they are, and age: what is over its age when they go on ends as dead.
+    pub fn pause(&self, tenant: &TenantId, is_paused: bool) {
+        let mut paused = self.paused.lock();
+        let changed = if is_paused {
+            paused.insert(tenant.clone())
+        } else {
+            paused.remove(tenant)
+        };
+        drop(paused);
+        if changed && !is_paused {
+            self.wake.notify_one();
+        }
     }
 
     /// Claims nothing more from here on; [`EventQueueWorker::run`] returns once what runs has

@@ -387,6 +387,61 @@ async fn a_tenants_backlog_holds_up_nobody_else_and_keeps_its_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_of_a_paused_tenant_is_attempted_until_it_goes_on() {
+    let world = World::new(1, |_| (Duration::from_secs(1), Ok(OutcomeKind::Success)));
+    let worker = world.worker();
+    let before = world.enqueue(&worker, 1).await;
+    worker.pause(&tenant(1), true);
+    let other = world.enqueue(&worker, 2).await;
+    world.run_for(&worker, HOUR).await;
+    let accepted = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, HOUR).await;
+    for id in [before, accepted] {
+        assert_eq!(world.attempts(id), [], "it waits, and loses no attempt");
+        assert!(matches!(world.state(id).await, EventState::Waiting { .. }));
+    }
+    assert_eq!(world.attempts(other).len(), 1, "others go on");
+
+    let resume = async {
+        world.clock.sleep(Duration::from_secs(60)).await;
+        worker.pause(&tenant(1), false);
+        world.clock.sleep(HOUR).await;
+    };
+    tokio::select! {
+        () = worker.run() => panic!("nobody drained it"),
+        () = resume => {}
+    }
+    for id in [before, accepted] {
+        let resumed = 2 * HOUR.as_secs() + 60;
+        assert_eq!(world.attempts(id), [(1, resumed)], "it goes on at once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_disabled_tenants_attempts_come_to_does_not_count() {
+    let tries = Mutex::new(0);
+    let world = World::new(1, move |_| {
+        let mut tries = tries.lock();
+        *tries += 1;
+        let came = match *tries {
+            1..=5 => Err(InvokeError::TenantDisabled),
+            _ => Ok(OutcomeKind::Success),
+        };
+        (Duration::ZERO, came)
+    });
+    let worker = world.worker();
+    let id = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, HOUR).await;
+    let attempts = world.attempts(id);
+    assert_eq!(attempts.len(), 6);
+    assert!(
+        attempts.iter().all(|(attempt, _)| *attempt == 1),
+        "{attempts:?}"
+    );
+    assert_eq!(worker.counts().await.expect("reads").done, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_function_past_its_bound_waits_without_losing_an_attempt() {
     let mut world = World::new(1, |_| (Duration::from_secs(10), Ok(OutcomeKind::Success)));
     world.policy.in_flight_per_function = 2;

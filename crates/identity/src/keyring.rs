@@ -1,13 +1,19 @@
-//! Long-lived keys in memory, kept true by the store's watch.
+//! Long-lived keys in memory, and which tenants are disabled, kept true by the store's watch.
 
 use freehold_domain::TenantId;
 use freehold_domain::{
     Principal, Wall,
     ports::{ReadError, Records, Sealer, Stored, Watcher},
-    record::{AccessKeyV1, Key, KeyPrefix, Kind, decode},
+    record::{AccessKeyV2, Key, KeyPrefix, Kind, TenantV2, decode},
 };
 use parking_lot::RwLock;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// What a key id stands for.
 #[derive(Clone)]
@@ -41,11 +47,17 @@ impl KeyEntry {
 pub trait KeySource: Send + Sync {
     /// The key, disabled ones included.
     fn lookup(&self, access_key_id: &str) -> Option<Arc<KeyEntry>>;
+
+    /// Whether a tenant is disabled: no key or session of it signs anything then.
+    fn bars(&self, tenant: &TenantId) -> bool;
 }
 
 /// Every long-lived access key of the node.
 pub struct KeyRing {
     entries: RwLock<HashMap<String, Arc<KeyEntry>>>,
+    disabled: RwLock<HashSet<TenantId>>,
+    /// How many those are: mostly none, and every request asks.
+    disabled_count: AtomicUsize,
     sealer: Arc<dyn Sealer>,
 }
 
@@ -63,10 +75,22 @@ impl KeyRing {
     ) -> Result<(Arc<Self>, Box<dyn Send + Sync>), ReadError> {
         let ring = Arc::new(Self {
             entries: RwLock::default(),
+            disabled: RwLock::default(),
+            disabled_count: AtomicUsize::new(0),
             sealer,
         });
         let guard = records.watch(ring.clone());
         let who = Principal::platform("keyring");
+        let mut after: Option<Key> = None;
+        loop {
+            let page = records.list_all(&who, Kind::Tenant, after.as_ref(), PAGE);
+            let page = page.await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            for stored in &page {
+                ring.note(stored.key.tenant(), Some(stored));
+            }
+        }
         let prefix = KeyPrefix::global(&TenantId::platform(), Kind::AccessKey);
         let mut after: Option<Key> = None;
         loop {
@@ -80,8 +104,29 @@ impl KeyRing {
         Ok((ring, guard))
     }
 
+    /// Takes over whether a tenant is disabled. A record that does not read bars it: what cannot be
+    /// told is not allowed.
+    fn note(&self, tenant: &TenantId, stored: Option<&Stored>) {
+        let record = stored.map(|stored| decode::<TenantV2>(&stored.bytes));
+        let is_enabled = match record {
+            None => true,
+            Some(Ok(record)) => record.enabled,
+            Some(Err(error)) => {
+                tracing::error!(%tenant, %error, "a tenant's record does not read; it is disabled");
+                false
+            }
+        };
+        let mut disabled = self.disabled.write();
+        if is_enabled {
+            disabled.remove(tenant);
+        } else {
+            disabled.insert(tenant.clone());
+        }
+        self.disabled_count.store(disabled.len(), Ordering::Release);
+    }
+
     fn put(&self, stored: &Stored) {
-        let record: AccessKeyV1 = match decode(&stored.bytes) {
+        let record: AccessKeyV2 = match decode(&stored.bytes) {
             Ok(record) => record,
             Err(error) => {
                 return tracing::error!(key = %stored.key, %error, "an access key does not read");
@@ -101,7 +146,7 @@ impl KeyRing {
             },
             token: None,
             enabled: record.enabled,
-            expires: None,
+            expires: record.ends,
         };
         self.entries.write().insert(record.id, Arc::new(entry));
     }
@@ -111,19 +156,22 @@ impl KeySource for KeyRing {
     fn lookup(&self, access_key_id: &str) -> Option<Arc<KeyEntry>> {
         self.entries.read().get(access_key_id).cloned()
     }
+
+    fn bars(&self, tenant: &TenantId) -> bool {
+        self.disabled_count.load(Ordering::Acquire) > 0 && self.disabled.read().contains(tenant)
+    }
 }
 
 impl Watcher for KeyRing {
     fn changed(&self, changes: &[(Key, Option<Stored>)]) {
-        for (key, stored) in changes
-            .iter()
-            .filter(|(key, _)| key.kind() == Kind::AccessKey)
-        {
-            match stored {
-                Some(stored) => self.put(stored),
-                None => {
+        for (key, stored) in changes {
+            match (key.kind(), stored) {
+                (Kind::Tenant, stored) => self.note(key.tenant(), stored.as_ref()),
+                (Kind::AccessKey, Some(stored)) => self.put(stored),
+                (Kind::AccessKey, None) => {
                     self.entries.write().remove(&key.name()[0]);
                 }
+                _ => {}
             }
         }
     }

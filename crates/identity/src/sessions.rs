@@ -5,7 +5,7 @@
 use crate::keyring::{KeyEntry, KeySource};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use freehold_domain::{
-    FunctionRef, InstanceId, Principal,
+    FunctionRef, InstanceId, Principal, TenantId,
     ports::{Clock, InstanceCredentials, SessionKey},
 };
 use parking_lot::RwLock;
@@ -108,5 +108,9 @@ impl KeySource for Sessions {
             return self.held.read().by_key.get(access_key_id).cloned();
         }
         self.behind.lookup(access_key_id)
+    }
+
+    fn bars(&self, tenant: &TenantId) -> bool {
+        self.behind.bars(tenant)
     }
 }

@@ -10,11 +10,13 @@ mod deploy;
 mod describe;
 mod failure;
 mod invoke;
+mod keys;
 mod logs;
 mod ls;
 mod ps;
 mod rm;
 mod table;
+mod tenants;
 mod text;
 mod usage;
 
@@ -89,6 +91,10 @@ pub enum ClientCommand {
     Usage(usage::UsageArgs),
     /// Remove functions
     Rm(rm::RmArgs),
+    /// Make, list, limit and disable the accounts of a node
+    Tenants(tenants::TenantsArgs),
+    /// Make, list, rotate and disable their access keys
+    Keys(keys::KeysArgs),
 }
 
 /// Runs one client command to its exit code. This is where their runtime begins and ends.
@@ -114,6 +120,8 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
             ClientCommand::Rm(args) => rm::run(args).await,
+            ClientCommand::Tenants(args) => tenants::run(args).await,
+            ClientCommand::Keys(args) => keys::run(args).await,
         }
     });
     // A read of stdin may still be under way on a helper thread; it must not hold the process.

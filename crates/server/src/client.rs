@@ -14,6 +14,7 @@ pub mod own;
 mod profile;
 mod settings;
 mod sts;
+pub mod tenants;
 
 use connection::Call;
 pub use connection::{Client, Endpoint};

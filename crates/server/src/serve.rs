@@ -16,6 +16,7 @@ mod listeners;
 mod node;
 mod processors;
 mod runtimes;
+mod tenants;
 mod wiring;
 
 pub(crate) use endpoint::plain_file;

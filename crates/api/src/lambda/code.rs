@@ -57,6 +57,9 @@ pub(crate) async fn serve(api: &Api, path: &str) -> Response<Bytes> {
             "the link is not valid or not valid any more\n",
         );
     };
+    if api.verifier.bars(&tenant) {
+        return refuse(StatusCode::FORBIDDEN, "the account is disabled\n");
+    }
     let who = Principal::platform("code-links");
     match freehold_domain::ports::Blobs::get(&*api.storage, &who, &tenant, digest).await {
         Ok(Some(zip)) => {

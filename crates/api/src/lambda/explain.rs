@@ -159,6 +159,12 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         ControlError::Denied { .. } => {
             common::access_denied("The resource belongs to another account.")
         }
+        ControlError::NotOperator => common::access_denied(
+            "Only the root key of the node's operator may manage tenants and keys.",
+        ),
+        ControlError::Needed { what, name } => error::invalid_parameter_value(format!(
+            "{what:?} {name} cannot be disabled: the node is managed with it."
+        )),
         ControlError::DiskFull => {
             common::service_unavailable("The disk of this node is full; nothing was changed.")
         }
@@ -224,10 +230,22 @@ fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
             "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{max}]."
         )),
         Limit::Tags => error::invalid_parameter_value("Number of tags exceeds resource tag limit."),
+        Limit::Functions => error::invalid_parameter_value(format!(
+            "The account has all of the {max} functions that it may have."
+        )),
+        // In the words of IAM.
+        Limit::Tenants => quota(format!("Cannot exceed quota for Tenants: {max}")),
+        Limit::AccessKeys => quota(format!(
+            "Cannot exceed quota for AccessKeysPerTenant: {max}"
+        )),
         Limit::PolicyBytes => error::policy_length_exceeded(format!(
             "The final policy size is bigger than the limit ({max})."
         )),
     }
+}
+
+fn quota(text: String) -> ApiError {
+    ApiError::new("LimitExceededException", 409, text)
 }
 
 fn out_of_range(field: Field, value: u64, min: u64, max: u64) -> ApiError {
@@ -267,6 +285,10 @@ fn member(field: Field) -> &'static str {
         Field::CapacityProvider => "CapacityProviderConfig",
         Field::Architecture => "Architectures",
         Field::UrlInvokeMode => "invokeMode",
+        Field::TenantConcurrency => "concurrency",
+        Field::TenantCodeStorage => "codeStorageBytes",
+        Field::TenantFunctions => "functions",
+        Field::KeyOverlap => "overlapSeconds",
         _ => "value",
     }
 }

@@ -119,6 +119,10 @@ async fn permit(
         let platform = freehold_domain::Principal::platform("lambda");
         let policy = ctx.api.control.policy_get(&platform, function, qualifier);
         let policy = Box::pin(policy).await;
+        // What is queued for it would wait as well.
+        if ctx.api.verifier.bars(&function.tenant) {
+            return Err(denied(&ctx.who, INVOKE_FUNCTION.0, &function_arn(function)));
+        }
         statements = policy.map(|policy| policy.statements).unwrap_or_default();
     }
     let none = ResourceContext::default();
@@ -239,6 +243,9 @@ fn refused(fault: InvokeError, arn: &str) -> ApiError {
                 Some(after) => answer.with_retry_after_s(after.as_secs().max(1) as u32),
                 None => answer,
             }
+        }
+        InvokeError::TenantDisabled => {
+            common::access_denied("The account of the function is disabled.")
         }
         InvokeError::EventTooLarge { limit_bytes } => common::request_too_large(format!(
             "Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"

@@ -14,7 +14,7 @@ use freehold_domain::{
     limits::Limits,
     ports::{Clock, CodeError, Expect, Fence, Ids, Op, Records, SealError, Sealer, Storage},
     record::{
-        self, FunctionStateV1, FunctionV1, Key, RevisionSpecV1, Sealed, TenantV1, UpdateStateV1,
+        self, FunctionStateV1, FunctionV1, Key, RevisionSpecV1, Sealed, TenantV2, UpdateStateV1,
     },
 };
 use freehold_testkit::storage::MemoryStorage;
@@ -142,11 +142,8 @@ pub async fn world_with(limits: Limits) -> World {
         tenant: "111111111111".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
     };
-    let tenant = TenantV1 {
-        id: place.tenant.clone(),
-        regions: vec![place.region.clone()],
-        created: clock.wall(),
-    };
+    let regions = vec![place.region.clone()];
+    let tenant = TenantV2::new(place.tenant.clone(), regions, clock.wall());
     let op = Op::Put {
         key: Key::tenant_record(&place.tenant),
         expect: Expect::Absent,

@@ -7,9 +7,9 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
-    /// [`super::TenantV1`]; name: none. Lives under the tenant itself.
+    /// [`super::TenantV2`]; name: none. Lives under the tenant itself.
     Tenant = 1,
-    /// [`super::AccessKeyV1`]; name: access key id. Lives under the platform tenant, since a key
+    /// [`super::AccessKeyV2`]; name: access key id. Lives under the platform tenant, since a key
     /// id is all that an unverified request shows.
     AccessKey = 2,
     /// [`super::FunctionV1`]; name: function.

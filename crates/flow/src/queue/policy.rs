@@ -139,7 +139,8 @@ impl QueuePolicy {
             InvokeError::EventTooLarge { .. } => return dead("EventTooLarge", Some(text)),
             InvokeError::LoopDetected { .. } => return dead("LoopDetected", Some(text)),
             // The next start takes it up; until then this loop must not spin on it.
-            InvokeError::Draining => self.backoff_min,
+            // So does whoever enables its tenant again: until then it is not claimed.
+            InvokeError::Draining | InvokeError::TenantDisabled => self.backoff_min,
             // It ran: one of its tries, or a full disk would have it run for hours.
             InvokeError::NotRecorded { .. } => return self.function_failed(event, text, now),
             InvokeError::Throttled { retry_after, .. } => {

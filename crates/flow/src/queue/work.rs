@@ -2,7 +2,7 @@
 
 use super::{EventQueueWorker, attempt::attempt, held::Held, platform, settle::give_back};
 use freehold_domain::{
-    FunctionRef, InvocationId,
+    FunctionRef, InvocationId, TenantId,
     ports::{Claim, Clock},
     record::ClaimedEvent,
 };
@@ -92,7 +92,7 @@ impl EventQueueWorker {
         let limit = free.min(self.policy.claim_max);
         let claim = Claim {
             per_tenant: self.policy.in_flight_per_tenant,
-            held: held.by_tenant(),
+            held: self.held_with_paused(held),
             per_function: self.policy.in_flight_per_function,
             held_of_functions: held.by_function(),
             ..Claim::new(clock.wall(), self.policy.lease, limit)
@@ -120,6 +120,17 @@ impl EventQueueWorker {
             }
         };
         (events, Claimed::Short(nap))
+    }
+
+    /// What the worker holds by tenant; one that is paused has no room left.
+    fn held_with_paused(&self, held: &Held) -> Vec<(TenantId, usize)> {
+        let mut by_tenant = held.by_tenant();
+        let paused = self.paused.lock();
+        if !paused.is_empty() {
+            by_tenant.retain(|(tenant, _)| !paused.contains(tenant));
+            by_tenant.extend(paused.iter().map(|tenant| (tenant.clone(), usize::MAX)));
+        }
+        by_tenant
     }
 
     async fn nap(&self, nap: Option<Duration>) {

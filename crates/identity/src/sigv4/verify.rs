@@ -6,7 +6,7 @@ use super::{
     sign::{signing_key, string_to_sign},
 };
 use crate::keyring::{KeyEntry, KeySource};
-use freehold_domain::{Principal, Region, ports::Clock};
+use freehold_domain::{Principal, Region, TenantId, ports::Clock};
 use http::request::Parts;
 use parking_lot::Mutex;
 use ring::hmac;
@@ -91,7 +91,13 @@ impl Verifier {
             _ => false,
         };
         let live = entry.expires.is_none_or(|end| end > self.clock.wall());
-        entry.enabled && token && live
+        let barred = entry.principal.tenant().is_some_and(|of| self.bars(of));
+        entry.enabled && token && live && !barred
+    }
+
+    /// Whether a tenant is disabled, and with it everything of it that needs no signature.
+    pub fn bars(&self, tenant: &TenantId) -> bool {
+        self.keys.bars(tenant)
     }
 
     /// The principal that signed `parts` with `body`.
@@ -271,14 +277,20 @@ mod tests {
             let entry = |id: &str| KeyEntry {
                 secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
                 principal: Principal::Root {
-                    tenant: "111111111111".parse().unwrap(),
+                    tenant: match id {
+                        "AKIDBARRED" => "222222222222".parse().unwrap(),
+                        _ => "111111111111".parse().unwrap(),
+                    },
                     key: id.to_owned(),
                 },
                 token: None,
-                enabled: id == "AKIDEXAMPLE",
-                expires: None,
+                enabled: id != "AKIDDISABLED",
+                expires: (id == "AKIDENDS").then(|| Wall::from_millis(NOW * 1000)),
             };
-            matches!(id, "AKIDEXAMPLE" | "AKIDDISABLED").then(|| Arc::new(entry(id)))
+            (id != "AKIDNOBODY").then(|| Arc::new(entry(id)))
+        }
+        fn bars(&self, tenant: &TenantId) -> bool {
+            tenant.as_str() == "222222222222"
         }
     }
 
@@ -423,6 +435,15 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_key_ends_at_its_time_and_a_disabled_tenants_signs_nothing() {
+        let ends = signed(URI, "AKIDENDS", SECRET, b"{}");
+        assert!(outcome(&ends, b"{}", NOW - 1).is_ok());
+        assert_eq!(outcome(&ends, b"{}", NOW), Err(AuthError::UnknownKey));
+        let barred = signed(URI, "AKIDBARRED", SECRET, b"{}");
+        assert_eq!(outcome(&barred, b"{}", NOW), Err(AuthError::UnknownKey));
+    }
+
     fn head(parts: &Parts, now: i64) -> Result<Principal, AuthError> {
         let presented = Presented::read(parts)?.ok_or(AuthError::Missing)?;
         let claim = verifier(now).check_head(parts, &presented, LAMBDA)?;
@@ -437,6 +458,7 @@ mod tests {
         let with = |key| head(&signed(URI, key, SECRET, b"{}"), NOW);
         assert_eq!(with("AKIDNOBODY"), Err(AuthError::UnknownKey));
         assert_eq!(with("AKIDDISABLED"), Err(AuthError::UnknownKey));
+        assert_eq!(with("AKIDBARRED"), Err(AuthError::UnknownKey));
         let changed = |name: &'static str, from: &str, to: &str| {
             let mut parts = good();
             let text = parts.headers[name].to_str().unwrap().replace(from, to);

@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-fn own(operation: &'static str, body: serde_json::Value) -> Call {
+pub(super) fn own(operation: &'static str, body: serde_json::Value) -> Call {
     let path = format!("/_freehold/api/{operation}");
     Call::new(operation, "freehold", Method::POST, path).json(&body)
 }

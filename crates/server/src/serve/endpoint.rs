@@ -61,15 +61,16 @@ impl CredentialsFile {
 
     /// Writes the key; the same key again changes nothing.
     pub(crate) fn write(&mut self, key: &PlainKey) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(&RootKey {
+        let mut text = serde_json::to_string_pretty(&RootKey {
             access_key_id: &key.id,
             secret_access_key: &key.secret,
             account: &key.tenant,
         })?;
-        self.0.set_len(0)?;
+        text.push('\n');
+        // Over what is there, in one piece: whoever reads meanwhile finds one key or the other.
         self.0.rewind()?;
         self.0.write_all(text.as_bytes())?;
-        self.0.write_all(b"\n")?;
+        self.0.set_len(text.len() as u64)?;
         self.0.sync_all()
     }
 }

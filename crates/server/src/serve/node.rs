@@ -9,6 +9,7 @@ use super::{
     listeners::Listeners,
     processors::Processors,
     runtimes::Check,
+    tenants,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
 use crate::config::{AuditConfig, Cpu, IdleTimeout, Size};
@@ -124,8 +125,9 @@ struct Node {
     events: Arc<EventQueueWorker>,
     driver: Arc<SandboxPool>,
     started: Started,
+    root_keys: Arc<Keys>,
     /// Watches that must outlive the node's parts.
-    _guards: Vec<Box<dyn Send + Sync>>,
+    guards: Vec<Box<dyn Send + Sync>>,
 }
 
 async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
@@ -140,10 +142,14 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     } = parts;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failure(chain(&e), ""))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failure(chain(&e), ""))?;
-    let node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
+    let mut node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
     credentials
         .write(&node.started.key)
         .map_err(|error| failure(format!("the root key cannot be written: {error}"), ""))?;
+    let written = node.started.key.clone();
+    let root_keys = node.root_keys.clone();
+    let key_file = tenants::keep_written(&*node.storage, root_keys, credentials, written);
+    node.guards.push(key_file);
     node.api.set_port(listeners.address.port());
 
     let stop = CancellationToken::new();
@@ -245,7 +251,8 @@ async fn wire(
         failure(chain(&error), remedy)
     })?;
     let store: Arc<dyn Storage> = storage.clone();
-    let started = Keys::new(store.clone(), sealer.clone(), clock.clone())
+    let root_keys = Keys::new(store.clone(), sealer.clone(), clock.clone());
+    let started = root_keys
         .start(settings.account.as_ref(), &settings.regions[0])
         .await
         .map_err(|error| failed(&error))?;
@@ -307,6 +314,9 @@ async fn wire(
         clock: clock.clone(),
     };
     let events = EventQueueWorker::new(deps, queue_policy(settings));
+    let pause_watch = tenants::pause_disabled(&*storage, events.clone())
+        .await
+        .map_err(|error| failed(&error))?;
     let api = Api::new(ApiParts {
         control: control.clone(),
         events: Arc::new(QueueSink(events.clone())),
@@ -365,7 +375,7 @@ async fn wire(
         .collect();
     invoke.set(invokers[0].clone());
     guests.set_invoker(Box::new(move || invoker_here(&invokers)));
-    let guards = vec![key_watch, group_watch];
+    let guards = vec![key_watch, group_watch, pause_watch];
     Ok(Node {
         clock,
         storage,
@@ -375,7 +385,8 @@ async fn wire(
         events,
         driver,
         started,
-        _guards: guards,
+        root_keys: Arc::new(root_keys),
+        guards,
     })
 }
 

@@ -1,0 +1,264 @@
+//! Tenants and their keys, for the node's operator.
+
+use super::{read, write};
+use crate::{Api, lambda::explain_plain};
+use freehold_control::{
+    Control, ControlError,
+    bootstrap::PlainKey,
+    tenants::{LimitsChange, NewTenant},
+};
+use freehold_domain::{
+    Principal, Wall,
+    record::{AccessKeyV2, TenantV2},
+};
+use freehold_identity::policy::Action;
+use freehold_wire::ApiError;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
+use std::time::Duration;
+
+/// A tenant, for `freehold tenants`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TenantRow {
+    /// Its id.
+    pub tenant_id: String,
+    /// What the operator calls it.
+    pub name: Option<String>,
+    /// Whether its root keys manage the others.
+    pub operator: bool,
+    /// Whether anything of it is signed, run or served.
+    pub enabled: bool,
+    /// When it was made, ms since 1970.
+    pub created_ms: i64,
+    /// The ceilings that hold for it.
+    pub limits: LimitsRow,
+    /// Those of them that are its own.
+    pub own_limits: LimitsRow,
+}
+
+/// Ceilings of a tenant, in each region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LimitsRow {
+    /// Invocations in flight.
+    pub concurrency: Option<u64>,
+    /// All packages, bytes.
+    pub code_storage_bytes: Option<u64>,
+    /// Functions; none is as many as there is room for.
+    pub functions: Option<u64>,
+}
+
+/// A key without its secret, for `freehold keys`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct KeyRow {
+    /// Its id.
+    pub access_key_id: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// `active`, `ending`, `ended` or `disabled`.
+    pub state: String,
+    /// When it was made, ms since 1970.
+    pub created_ms: i64,
+    /// When it stops signing on its own, ms since 1970.
+    pub ends_ms: Option<i64>,
+}
+
+/// A key that was just made. It has no `Debug`: this is the one time that its secret is told.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NewKey {
+    /// Its id.
+    pub access_key_id: String,
+    /// Its secret half.
+    pub secret_access_key: String,
+    /// Whose.
+    pub tenant_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Create {
+    tenant_id: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct List {
+    marker: Option<String>,
+    max_items: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct SetLimits {
+    tenant_id: String,
+    #[serde(default, deserialize_with = "given")]
+    concurrency: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    code_storage_bytes: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    functions: Option<Option<u64>>,
+}
+
+/// What is left out stays; what is `null` goes back to the node's.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct OfTenant {
+    tenant_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct ListKeys {
+    tenant_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct OfKey {
+    access_key_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Rotate {
+    access_key_id: String,
+    overlap_seconds: Option<u64>,
+}
+
+/// The operations of this file, as policies write them.
+pub(super) fn action(operation: &str) -> Option<Action> {
+    Some(Action(match operation {
+        "CreateTenant" => "freehold:CreateTenant",
+        "ListTenants" => "freehold:ListTenants",
+        "SetTenantLimits" => "freehold:SetTenantLimits",
+        "DisableTenant" => "freehold:DisableTenant",
+        "EnableTenant" => "freehold:EnableTenant",
+        "CreateKey" => "freehold:CreateKey",
+        "ListKeys" => "freehold:ListKeys",
+        "RotateKey" => "freehold:RotateKey",
+        "DisableKey" => "freehold:DisableKey",
+        "EnableKey" => "freehold:EnableKey",
+        _ => return None,
+    }))
+}
+
+/// Carries one out. Only the operator gets past `control`.
+pub(super) async fn answer(
+    api: &Api,
+    who: &Principal,
+    operation: &str,
+    body: &[u8],
+) -> Result<Vec<u8>, ApiError> {
+    let control = &*api.control;
+    let now = api.clock.wall();
+    let refused = |error: ControlError| explain_plain(error);
+    let value = match operation {
+        "CreateTenant" => {
+            let Create { tenant_id, name } = read(body)?;
+            let id = tenant_id;
+            let made = control.tenant_create(who, NewTenant { id, name }).await;
+            let (tenant, key) = made.map_err(refused)?;
+            json!({ "Tenant": tenant_row(control, &tenant), "Key": new_key(key) })
+        }
+        "ListTenants" => {
+            let List { marker, max_items } = read(body)?;
+            let page = control.tenant_list(who, marker.as_deref(), max_items).await;
+            let page = page.map_err(refused)?;
+            let row = |tenant: &TenantV2| tenant_row(control, tenant);
+            let rows: Vec<TenantRow> = page.items.iter().map(row).collect();
+            json!({ "Tenants": rows, "NextMarker": page.next })
+        }
+        "SetTenantLimits" => {
+            let asked: SetLimits = read(body)?;
+            let change = LimitsChange {
+                concurrency: asked.concurrency,
+                code_storage_bytes: asked.code_storage_bytes,
+                functions: asked.functions,
+            };
+            let set = control.tenant_limits_set(who, &asked.tenant_id, change);
+            json!({ "Tenant": tenant_row(control, &set.await.map_err(refused)?) })
+        }
+        "DisableTenant" | "EnableTenant" => {
+            let OfTenant { tenant_id } = read(body)?;
+            let set = control.tenant_enable(who, &tenant_id, operation == "EnableTenant");
+            json!({ "Tenant": tenant_row(control, &set.await.map_err(refused)?) })
+        }
+        "CreateKey" => {
+            let OfTenant { tenant_id } = read(body)?;
+            let made = control.key_create(who, &tenant_id).await;
+            json!({ "Key": new_key(made.map_err(refused)?) })
+        }
+        "ListKeys" => {
+            let ListKeys { tenant_id } = read(body)?;
+            let keys = control.key_list(who, tenant_id.as_deref()).await;
+            let keys = keys.map_err(refused)?;
+            let rows: Vec<KeyRow> = keys.iter().map(|key| key_row(key, now)).collect();
+            json!({ "Keys": rows })
+        }
+        "RotateKey" => {
+            let asked: Rotate = read(body)?;
+            let overlap = asked.overlap_seconds.map(Duration::from_secs);
+            let made = control.key_rotate(who, &asked.access_key_id, overlap).await;
+            json!({ "Key": new_key(made.map_err(refused)?) })
+        }
+        _ => {
+            let OfKey { access_key_id } = read(body)?;
+            let set = control.key_enable(who, &access_key_id, operation == "EnableKey");
+            json!({ "Key": key_row(&set.await.map_err(refused)?, now) })
+        }
+    };
+    Ok(write(&value))
+}
+
+fn tenant_row(control: &Control, tenant: &TenantV2) -> TenantRow {
+    let (holds, own) = (control.ceilings(tenant), &tenant.limits);
+    TenantRow {
+        tenant_id: tenant.id.to_string(),
+        name: tenant.name.clone(),
+        operator: tenant.is_operator,
+        enabled: tenant.enabled,
+        created_ms: tenant.created.millis(),
+        limits: LimitsRow {
+            concurrency: Some(holds.concurrency.into()),
+            code_storage_bytes: Some(holds.code_storage_bytes),
+            functions: holds.functions,
+        },
+        own_limits: LimitsRow {
+            concurrency: own.concurrency.map(u64::from),
+            code_storage_bytes: own.code_storage_bytes,
+            functions: own.functions,
+        },
+    }
+}
+
+fn new_key(key: PlainKey) -> NewKey {
+    NewKey {
+        access_key_id: key.id,
+        secret_access_key: key.secret,
+        tenant_id: key.tenant.to_string(),
+    }
+}
+
+fn key_row(key: &AccessKeyV2, now: Wall) -> KeyRow {
+    let state = match (key.enabled, key.ends) {
+        (false, _) => "disabled",
+        (true, None) => "active",
+        (true, Some(end)) if end > now => "ending",
+        (true, Some(_)) => "ended",
+    };
+    KeyRow {
+        access_key_id: key.id.clone(),
+        tenant_id: key.tenant.to_string(),
+        state: state.to_owned(),
+        created_ms: key.created.millis(),
+        ends_ms: key.ends.map(Wall::millis),
+    }
+}

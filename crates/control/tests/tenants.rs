@@ -1,0 +1,583 @@
+//! Tenants and keys: who may manage them, what each change allows, and what races may not.
+
+mod support;
+
+use freehold_control::{
+    Control, ControlError, Field, Limit, Place, Resource,
+    bootstrap::{Keys, Started},
+    keys::{KEYS_PER_TENANT_MAX, OVERLAP_MAX},
+    tenants::{CONCURRENCY_MAX, LimitsChange, NewTenant},
+};
+use freehold_domain::{
+    InstanceId, Principal,
+    ports::{Expect, Fence, Op, Storage},
+    record::{self, AccessKeyV2, Key, TenantV2},
+};
+use std::{sync::Arc, time::Duration};
+use support::*;
+
+/// A node after its first start: a control plane, its operator and whoever looks keys up.
+struct Node {
+    world: World,
+    keys: Keys,
+    started: Started,
+    operator: Principal,
+}
+
+fn root(tenant: &str) -> Principal {
+    Principal::Root {
+        tenant: tenant.parse().unwrap(),
+        key: "AKIATEST".into(),
+    }
+}
+
+async fn node() -> Node {
+    // The world's own tenant is an ordinary one: it is there before the operator is.
+    let world = world().await;
+    let keys = Keys::new(
+        world.storage.clone(),
+        Arc::new(TestSealer),
+        world.clock.clone(),
+    );
+    let account = "999999999999".parse().unwrap();
+    let started = keys
+        .start(Some(&account), &world.place.region)
+        .await
+        .unwrap();
+    Node {
+        operator: root("999999999999"),
+        world,
+        keys,
+        started,
+    }
+}
+
+impl Node {
+    fn control(&self) -> &Control {
+        &self.world.control
+    }
+    async fn tenant(&self) -> (String, String) {
+        let made = self
+            .control()
+            .tenant_create(&self.operator, NewTenant::default());
+        let (tenant, key) = made.await.unwrap();
+        (tenant.id.to_string(), key.id)
+    }
+    async fn signs(&self, key: &str) -> Option<bool> {
+        let found = self.control().key_list(&self.operator, None).await.unwrap();
+        let found = found.into_iter().find(|one| one.id == key)?;
+        Some(found.signs_at(freehold_domain::ports::Clock::wall(&*self.world.clock)))
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_is_made_with_a_key_that_opens_and_is_stored_sealed() {
+    let n = node().await;
+    let new = NewTenant {
+        id: Some("123456789012".into()),
+        name: Some("Orders".into()),
+    };
+    let (tenant, key) = n
+        .control()
+        .tenant_create(&n.operator, new.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        (tenant.id.as_str(), tenant.name.as_deref()),
+        ("123456789012", Some("Orders"))
+    );
+    assert!(tenant.enabled && !tenant.is_operator);
+    assert_eq!(tenant.regions, n.started.tenant.regions);
+    assert_eq!(n.keys.lookup(&key.id).await.unwrap(), Some(key.clone()));
+    let listed = n
+        .control()
+        .key_list(&n.operator, Some("123456789012"))
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(!format!("{listed:?}").contains(&key.secret));
+    assert!(!format!("{key:?}").contains(&key.secret));
+    let again = n.control().tenant_create(&n.operator, new).await;
+    assert!(matches!(
+        again,
+        Err(ControlError::AlreadyExists {
+            what: Resource::Tenant,
+            ..
+        })
+    ));
+    for (id, name, field) in [
+        (Some("000000000000"), None, Field::TenantId),
+        (Some("1234"), None, Field::TenantId),
+        (None, Some("a\u{1b}[2J"), Field::TenantName),
+        (None, Some(""), Field::TenantName),
+    ] {
+        let new = NewTenant {
+            id: id.map(str::to_owned),
+            name: name.map(str::to_owned),
+        };
+        let refused = n.control().tenant_create(&n.operator, new).await;
+        assert!(
+            matches!(&refused, Err(ControlError::Invalid { field: f, .. }) if *f == field),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_operators_root_key_manages_anything() {
+    let n = node().await;
+    let (tenant, key) = n.tenant().await;
+    let c = n.control();
+    let instance = Principal::Instance {
+        tenant: "999999999999".parse().unwrap(),
+        role: "arn:aws:iam::999999999999:role/r".into(),
+        function: "f".parse().unwrap(),
+        instance: InstanceId(Default::default()),
+    };
+    for who in [
+        root(&tenant),
+        root("111111111111"),
+        root("222222222222"),
+        instance,
+        Principal::Anonymous,
+    ] {
+        let refused = [
+            c.tenant_create(&who, NewTenant::default()).await.err(),
+            c.tenant_list(&who, None, None).await.err(),
+            c.tenant_limits_set(&who, &tenant, LimitsChange::default())
+                .await
+                .err(),
+            c.tenant_enable(&who, &tenant, false).await.err(),
+            c.key_create(&who, &tenant).await.err(),
+            c.key_list(&who, Some(&tenant)).await.err(),
+            c.key_rotate(&who, &key, None).await.err(),
+            c.key_enable(&who, &key, false).await.err(),
+        ];
+        for refused in refused {
+            assert!(
+                matches!(refused, Some(ControlError::NotOperator)),
+                "{who:?}: {refused:?}"
+            );
+        }
+    }
+    assert_eq!(n.signs(&key).await, Some(true));
+}
+
+#[tokio::test]
+async fn tenants_are_listed_in_pages() {
+    let n = node().await;
+    for _ in 0..7 {
+        n.tenant().await;
+    }
+    let (mut seen, mut marker) = (Vec::new(), None::<String>);
+    loop {
+        let page = n
+            .control()
+            .tenant_list(&n.operator, marker.as_deref(), Some(2))
+            .await
+            .unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.into_iter().map(|tenant| tenant.id));
+        match page.next {
+            Some(next) => marker = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 9, "seven, the operator and the world's own");
+    assert!(seen.is_sorted());
+    let wrong = n.control().tenant_list(&n.operator, Some("x"), None).await;
+    assert!(matches!(
+        wrong,
+        Err(ControlError::Invalid {
+            field: Field::Marker,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn a_rotated_key_signs_until_it_is_disabled_or_its_overlap_is_over() {
+    let n = node().await;
+    let (tenant, first) = n.tenant().await;
+    let c = n.control();
+    let second = c.key_rotate(&n.operator, &first, None).await.unwrap();
+    assert_eq!(
+        (n.signs(&first).await, n.signs(&second.id).await),
+        (Some(true), Some(true))
+    );
+    // Both places are taken by keys that sign.
+    for full in [
+        c.key_create(&n.operator, &tenant).await.err(),
+        c.key_rotate(&n.operator, &second.id, None).await.err(),
+    ] {
+        assert!(matches!(
+            full,
+            Some(ControlError::LimitExceeded {
+                limit: Limit::AccessKeys,
+                max: KEYS_PER_TENANT_MAX
+            })
+        ));
+    }
+    let disabled = c.key_enable(&n.operator, &first, false).await.unwrap();
+    assert!(!disabled.enabled);
+    assert_eq!(n.signs(&first).await, Some(false));
+    let gone = c.key_rotate(&n.operator, &first, None).await;
+    assert!(matches!(
+        gone,
+        Err(ControlError::NotFound {
+            what: Resource::AccessKey,
+            ..
+        })
+    ));
+
+    // The clock goes on by a millisecond with every look: an overlap of a minute holds, one of
+    // nothing is over at once.
+    let minute = Some(Duration::from_secs(60));
+    let third = c.key_rotate(&n.operator, &second.id, minute).await.unwrap();
+    assert_eq!(n.signs(&first).await, None, "its place was needed");
+    assert_eq!(
+        (n.signs(&second.id).await, n.signs(&third.id).await),
+        (Some(true), Some(true))
+    );
+    c.key_enable(&n.operator, &second.id, false).await.unwrap();
+    let fourth = c
+        .key_rotate(&n.operator, &third.id, Some(Duration::ZERO))
+        .await
+        .unwrap();
+    assert_eq!(
+        (n.signs(&third.id).await, n.signs(&fourth.id).await),
+        (Some(false), Some(true))
+    );
+    // Enabled again it has no end.
+    let enabled = c.key_enable(&n.operator, &third.id, true).await.unwrap();
+    assert_eq!((enabled.enabled, enabled.ends), (true, None));
+    assert_eq!(
+        c.key_list(&n.operator, Some(&tenant)).await.unwrap().len(),
+        2
+    );
+    let long = c.key_rotate(
+        &n.operator,
+        &third.id,
+        Some(OVERLAP_MAX + Duration::from_secs(1)),
+    );
+    assert!(matches!(
+        long.await,
+        Err(ControlError::OutOfRange {
+            field: Field::KeyOverlap,
+            ..
+        })
+    ));
+    let unknown = c.key_enable(&n.operator, "AKIANOBODY", false).await;
+    assert!(matches!(
+        unknown,
+        Err(ControlError::NotFound {
+            what: Resource::AccessKey,
+            ..
+        })
+    ));
+    let nobody = c.key_create(&n.operator, "222222222222").await;
+    assert!(matches!(
+        nobody,
+        Err(ControlError::NotFound {
+            what: Resource::Tenant,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn the_node_keeps_what_it_is_managed_with() {
+    let n = node().await;
+    let c = n.control();
+    let own = c.tenant_enable(&n.operator, "999999999999", false).await;
+    assert!(matches!(
+        own,
+        Err(ControlError::Needed {
+            what: Resource::Tenant,
+            ..
+        })
+    ));
+    let first = n.started.key.id.clone();
+    let needed = |refused: Result<AccessKeyV2, ControlError>| {
+        assert!(matches!(
+            refused,
+            Err(ControlError::Needed {
+                what: Resource::AccessKey,
+                ..
+            })
+        ));
+    };
+    needed(c.key_enable(&n.operator, &first, false).await);
+    let hour = Some(Duration::from_secs(3600));
+    let second = c.key_rotate(&n.operator, &first, hour).await.unwrap();
+    // The first one has an end by now: alone it would not last.
+    needed(c.key_enable(&n.operator, &second.id, false).await);
+    assert_eq!(n.keys.current(&n.started.tenant.id).await.unwrap(), second);
+    c.key_enable(&n.operator, &first, false).await.unwrap();
+    let again = n.keys.start(None, &n.world.place.region).await.unwrap();
+    assert!(!again.first);
+    assert_eq!(
+        (again.tenant.id.as_str(), again.key),
+        ("999999999999", second)
+    );
+    let other = "111111111111".parse().unwrap();
+    let other = n.keys.start(Some(&other), &n.world.place.region).await;
+    assert!(matches!(
+        other,
+        Err(ControlError::NotFound {
+            what: Resource::Tenant,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
+    let n = node().await;
+    let w = &n.world;
+    let set = async |change: LimitsChange| {
+        let set = n
+            .control()
+            .tenant_limits_set(&n.operator, "111111111111", change);
+        set.await
+    };
+    let change = LimitsChange {
+        concurrency: Some(Some(150)),
+        code_storage_bytes: Some(Some(400)),
+        functions: Some(Some(2)),
+    };
+    assert_eq!(set(change).await.unwrap().limits.functions, Some(2));
+    let settings = w.control.account_settings(&w.who, &w.place).await.unwrap();
+    assert_eq!(
+        (
+            settings.concurrency,
+            settings.unreserved_concurrency,
+            settings.code_storage_bytes
+        ),
+        (150, 150, 400)
+    );
+    w.ready("a").await;
+    let reserve = async |amount| w.control.concurrency_put(&w.who, &w.of("a"), amount).await;
+    assert!(reserve(51).await.is_err(), "100 must stay unreserved");
+    assert!(reserve(50).await.is_ok());
+    w.create("b").await.unwrap();
+    // What it has stays; a third is refused, first for its number, then for its bytes.
+    let third = w.create("c").await;
+    assert!(
+        matches!(
+            third,
+            Err(ControlError::LimitExceeded {
+                limit: Limit::Functions,
+                max: 2
+            })
+        ),
+        "{third:?}"
+    );
+    let more = LimitsChange {
+        functions: Some(None),
+        ..LimitsChange::default()
+    };
+    assert_eq!(
+        set(more).await.unwrap().limits.code_storage_bytes,
+        Some(400)
+    );
+    let third = w.create("c").await;
+    assert!(
+        matches!(
+            third,
+            Err(ControlError::LimitExceeded {
+                limit: Limit::CodeStorage,
+                max: 400
+            })
+        ),
+        "{third:?}"
+    );
+    let node_s = LimitsChange {
+        concurrency: Some(None),
+        code_storage_bytes: Some(None),
+        functions: None,
+    };
+    set(node_s).await.unwrap();
+    w.create("c").await.unwrap();
+    let settings = w.control.account_settings(&w.who, &w.place).await.unwrap();
+    assert_eq!(
+        (settings.concurrency, settings.unreserved_concurrency),
+        (1000, 950)
+    );
+
+    for (change, field) in [
+        (
+            LimitsChange {
+                concurrency: Some(Some(CONCURRENCY_MAX + 1)),
+                ..Default::default()
+            },
+            Field::TenantConcurrency,
+        ),
+        (
+            LimitsChange {
+                code_storage_bytes: Some(Some(u64::MAX)),
+                ..Default::default()
+            },
+            Field::TenantCodeStorage,
+        ),
+        (
+            LimitsChange {
+                functions: Some(Some(u64::MAX)),
+                ..Default::default()
+            },
+            Field::TenantFunctions,
+        ),
+    ] {
+        let refused = set(change).await;
+        assert!(
+            matches!(&refused, Err(ControlError::OutOfRange { field: f, .. }) if *f == field),
+            "{refused:?}"
+        );
+    }
+    let nobody =
+        n.control()
+            .tenant_limits_set(&n.operator, "222222222222", LimitsChange::default());
+    assert!(matches!(
+        nobody.await,
+        Err(ControlError::NotFound {
+            what: Resource::Tenant,
+            ..
+        })
+    ));
+}
+
+/// Runs `work` on eight threads at once, each with a runtime of its own; how many succeeded.
+fn side_by_side<T: Send, W: Future<Output = Result<T, ControlError>>>(
+    work: impl Fn(usize) -> W + Sync,
+) -> usize {
+    let work = &work;
+    let begin = std::sync::Barrier::new(8);
+    let begin = &begin;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|at| {
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread();
+                    let runtime = { runtime }.enable_all().build().unwrap();
+                    begin.wait();
+                    runtime.block_on(work(at)).is_ok()
+                })
+            })
+            .collect();
+        let done = threads.into_iter().map(|thread| thread.join().unwrap());
+        done.filter(|is_ok| *is_ok).count()
+    })
+}
+
+#[test]
+fn side_by_side_nobody_takes_the_same_last_place() {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let (n, tenant, first) = runtime.block_on(async {
+        let n = node().await;
+        let (tenant, first) = n.tenant().await;
+        let three = LimitsChange {
+            functions: Some(Some(3)),
+            ..LimitsChange::default()
+        };
+        let set = n
+            .control()
+            .tenant_limits_set(&n.operator, "111111111111", three);
+        set.await.unwrap();
+        (n, tenant, first)
+    });
+    let made = side_by_side(|_| n.control().key_rotate(&n.operator, &first, None));
+    assert_eq!(made, 1);
+    let made = side_by_side(|at| {
+        let name = format!("f{at}");
+        let w = &n.world;
+        async move { w.create(&name).await }
+    });
+    assert_eq!(made, 3);
+    runtime.block_on(async {
+        let keys = n.control().key_list(&n.operator, Some(&tenant)).await;
+        assert_eq!(keys.unwrap().len(), 2);
+        let w = &n.world;
+        let settings = w.control.account_settings(&w.who, &w.place).await.unwrap();
+        assert_eq!(settings.usage.functions, 3);
+    });
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_function_of_a_name_and_reaches_no_others() {
+    let n = node().await;
+    let w = &n.world;
+    let (id, _) = n.tenant().await;
+    let place = Place {
+        tenant: id.parse().unwrap(),
+        region: w.place.region.clone(),
+    };
+    let who = root(&id);
+    w.create("same").await.unwrap();
+    let theirs = w
+        .control
+        .function_create(&who, &place, new_function("same"))
+        .await
+        .unwrap();
+    assert_eq!(theirs.function.tenant, place.tenant);
+    for (who, place) in [(&w.who, &w.place), (&who, &place)] {
+        let listed = w
+            .control
+            .function_list(who, place, false, None, None)
+            .await
+            .unwrap();
+        assert_eq!(listed.items.len(), 1);
+        assert_eq!(listed.items[0].function.tenant, place.tenant);
+    }
+    let foreign = w.control.function_get(&who, &w.of("same"), None).await;
+    assert!(matches!(foreign, Err(ControlError::Denied { .. })));
+    w.control
+        .function_delete(&who, &theirs.function)
+        .await
+        .unwrap();
+    assert!(
+        w.control
+            .function_get(&w.who, &w.of("same"), None)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_data_folder_of_the_release_before_has_its_operator() {
+    let clock = clock();
+    let storage: Arc<dyn Storage> = freehold_testkit::storage::MemoryStorage::new(clock.clone());
+    let tenant = br#"{"v":1,"r":{"id":"555555555555","regions":["us-east-1"],"created":1}}"#;
+    let sealed = freehold_domain::ports::Sealer::seal(&TestSealer, b"sesame", "AKIAOLD");
+    let sealed = serde_json::to_string(&sealed).unwrap();
+    let key = format!(
+        r#"{{"v":1,"r":{{"id":"AKIAOLD","tenant":"555555555555","secret":{sealed},"enabled":true,"created":1}}}}"#
+    );
+    let put = |key, bytes: &[u8]| Op::Put {
+        key,
+        expect: Expect::Absent,
+        bytes: bytes.to_vec(),
+    };
+    let id = "555555555555".parse().unwrap();
+    let ops = vec![
+        put(Key::tenant_record(&id), tenant),
+        put(Key::access_key("AKIAOLD"), key.as_bytes()),
+    ];
+    let platform = Principal::platform("test");
+    storage.commit(&platform, ops, Fence::None).await.unwrap();
+    let keys = Keys::new(storage.clone(), Arc::new(TestSealer), clock);
+    let region = "eu-west-1".parse().unwrap();
+    let started = keys.start(None, &region).await.unwrap();
+    assert!(!started.first && started.tenant.is_operator);
+    assert_eq!(
+        (started.key.id.as_str(), started.key.secret.as_str()),
+        ("AKIAOLD", "sesame")
+    );
+    // The region was new, so the record was written: in today's version.
+    let stored =
+        freehold_domain::ports::Records::get(&*storage, &platform, &Key::tenant_record(&id));
+    let stored = stored.await.unwrap().unwrap();
+    assert!(stored.bytes.starts_with(br#"{"v":2"#));
+    let tenant: TenantV2 = record::decode(&stored.bytes).unwrap();
+    assert_eq!(tenant.regions.len(), 2);
+}

@@ -1,0 +1,55 @@
+//! Tenants as the engine sees them: a limit of their own, or disabled.
+//!
+//! The store's watch tells, before the write returns. What a disabled tenant runs is ended at once:
+//! whoever calls hears [`InvokeError::TenantDisabled`], free instances go, busy ones are killed, and
+//! what is in its init goes once that is over. Nothing of it starts until it is enabled, and then
+//! from its records, as at the first call.
+//!
+//! [`InvokeError::TenantDisabled`]: freehold_domain::outcome::InvokeError::TenantDisabled
+
+use crate::{admission::Standing, node::Node};
+use freehold_domain::{
+    ids::TenantId,
+    ports::Stored,
+    record::{TenantV2, decode},
+};
+use std::sync::Arc;
+
+/// Takes a tenant's record over. Synchronous and short: it runs inside the store's commit.
+pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>) {
+    let record = stored.map(|stored| decode::<TenantV2>(&stored.bytes));
+    let standing = match record {
+        None => Standing::default(),
+        Some(Ok(record)) => Standing {
+            is_disabled: !record.enabled,
+            concurrency: record.limits.concurrency,
+        },
+        // What cannot be told is not allowed.
+        Some(Err(error)) => {
+            tracing::error!(%tenant, %error, "a tenant's record does not read; it is disabled");
+            Standing {
+                is_disabled: true,
+                concurrency: None,
+            }
+        }
+    };
+    let before = node.admission.set_standing(tenant, standing);
+    if standing.is_disabled && !before.is_disabled {
+        end_all(node, tenant);
+    }
+}
+
+/// Ends every instance of a tenant. The routes go first, so that who waits and asks again finds the
+/// tenant disabled instead of a revision that still serves.
+fn end_all(node: &Arc<Node>, tenant: &TenantId) {
+    node.routes.forget(node, tenant);
+    let revisions = node.revisions().into_iter();
+    for revision in revisions.filter(|revision| revision.function.tenant == *tenant) {
+        revision.retire(node);
+        for (cell, _, _) in revision.pool.cells() {
+            revision.pool.remove(cell.id);
+            // Whoever runs on it sees the exit and settles with it.
+            cell.end_soon(node);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A tenant of its own limit, and one that is disabled while it runs, waits and starts.
+
+use crate::support::*;
+use freehold_domain::{
+    outcome::{InvokeError, OutcomeKind, ThrottleReason},
+    ports::{Commit, Expect, Fence, Op},
+    record::{Key, TenantV2, encode},
+};
+
+const OTHER: &str = "222222222222/f";
+
+/// Writes a tenant's record as `control` does.
+async fn set(sim: &Sim, id: &str, adjust: impl FnOnce(&mut TenantV2)) {
+    let id: freehold_domain::TenantId = id.parse().unwrap();
+    let mut record = TenantV2::new(id, vec![region()], freehold_domain::Wall(0));
+    adjust(&mut record);
+    let op = Op::Put {
+        key: Key::tenant_record(&record.id),
+        expect: Expect::Any,
+        bytes: encode(&record),
+    };
+    let commit = sim.store.commit(&who(), vec![op], Fence::None);
+    commit.await.unwrap();
+}
+
+async fn enable(sim: &Sim, id: &str, enabled: bool) {
+    set(sim, id, |tenant| tenant.enabled = enabled).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_disabled_tenant_runs_ends_and_nothing_of_it_starts() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.deploy(OTHER, |_| {}).await;
+    // One that is free, one that is busy, and one that is still in its init.
+    assert!(sim.call("f", "x").await.is_ok());
+    let busy = sim.spawn(0, sim.event("f", "sleep 2000"));
+    sim.sleep(50).await;
+    let starting = sim.spawn(1, sim.event("f", "late"));
+    let others = sim.spawn(0, sim.event(OTHER, "sleep 2000"));
+    sim.sleep_us(1).await;
+    let before = sim.world.ran().len();
+    enable(&sim, "111111111111", false).await;
+    let ended = Err(InvokeError::TenantDisabled);
+    assert_eq!(busy.await.unwrap().map(|_| ()), ended);
+    assert_eq!(starting.await.unwrap().map(|_| ()), ended);
+    let (kind, text, _) = others.await.unwrap().unwrap();
+    assert_eq!((kind, text.as_str()), (OutcomeKind::Success, "sleep 2000"));
+    for _ in 0..3 {
+        assert_eq!(sim.call("f", "x").await.map(|_| ()), ended);
+    }
+    sim.sleep(1000).await;
+    let of =
+        |tenant: &'static str| move |f: &freehold_domain::FunctionRef| f.tenant.as_str() == tenant;
+    assert!(sim.engine.instances(of("111111111111")).await.is_empty());
+    let ran = sim.world.ran();
+    let ran: Vec<_> = ran[before..]
+        .iter()
+        .map(|(_, event)| event.as_str())
+        .collect();
+    assert!(!ran.contains(&"late"), "{ran:?}");
+    assert!(sim.call(OTHER, "x").await.is_ok());
+
+    enable(&sim, "111111111111", true).await;
+    let (_, text) = sim.call("f", "again").await.unwrap();
+    assert_eq!(text, "again");
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_was_disabled_before_the_start_stays_so() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    enable(&sim, "111111111111", false).await;
+    let store = sim.store.clone();
+    let again = Sim::with(|parts| {
+        parts.records = store.clone();
+        parts.commit = store;
+    })
+    .await;
+    let refused = again.call("f", "x").await.map(|_| ());
+    assert_eq!(refused, Err(InvokeError::TenantDisabled));
+    again.ends_clean().await;
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_own_limit_holds_from_the_write_on() {
+    let sim = Sim::with(|parts| parts.limits.account_concurrency = 2).await;
+    sim.deploy("f", |_| {}).await;
+    let most = async || {
+        let calls: Vec<_> = (0..5)
+            .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+            .collect();
+        let mut fine = 0;
+        for call in calls {
+            match call.await.unwrap() {
+                Ok(_) => fine += 1,
+                Err(error) => assert_eq!(
+                    error,
+                    InvokeError::Throttled {
+                        reason: ThrottleReason::AccountConcurrency,
+                        retry_after: None,
+                    }
+                ),
+            }
+        }
+        fine
+    };
+    assert_eq!(most().await, 2);
+    let concurrency = async |limit| {
+        set(&sim, "111111111111", |t| t.limits.concurrency = limit).await;
+    };
+    concurrency(Some(4)).await;
+    assert_eq!(most().await, 4);
+    concurrency(Some(0)).await;
+    assert_eq!(most().await, 0);
+    concurrency(None).await;
+    assert_eq!(most().await, 2);
+    sim.ends_clean().await;
+}
