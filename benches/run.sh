@@ -24,5 +24,12 @@ ended=0
 for what; do
   printf '\n== %s\n' "$what"
   bench --bin "$bin" "${smoke[@]}" "$what" || ended=1
+  # The others have rows for both handlers in one run.
+  case $what in spares | burst | density | flood | neighbours)
+    if [ ${#smoke[@]} = 0 ] || [ "$what" = burst ]; then
+      printf '\n== %s, the second handler\n' "$what"
+      bench --bin "$bin" "${smoke[@]}" "$what" --work || ended=1
+    fi ;;
+  esac
 done
 exit $ended

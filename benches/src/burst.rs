@@ -9,7 +9,7 @@
 use crate::{
     Failure, cold,
     figures::{self, Figures},
-    functions,
+    functions::Handler,
     load::{Lines, Until, raise_descriptors},
     processes, requests,
     server::Server,
@@ -37,20 +37,25 @@ const REST: Duration = Duration::from_secs(3);
 const REST_SMOKE: Duration = Duration::from_millis(100);
 
 /// Measures a burst and prints.
-pub async fn run(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failure> {
+pub async fn run(
+    bin: &Path,
+    smoke: bool,
+    handler: Handler,
+    instances: usize,
+) -> Result<(), Failure> {
     let instances = if smoke { 8 } else { instances };
     raise_descriptors()?;
     let server = Server::start(bin, CONFIG)?;
-    let target = functions::deploy_slow(&server)?;
+    let target = handler.deploy_slow(&server)?;
     server.settled().await?;
     let free = available_mib()?;
     let before = server.metrics().await?;
-    let call = requests::post(&target, format!(r#"{{"s":{}}}"#, OWN.as_secs()).as_bytes());
+    let call = requests::post(&target, &handler.slow_event(OWN.as_secs_f64()));
     let mut lines = Lines::open(target.address, instances)?;
     let came = lines.run(
         Until::Calls(instances),
         |_| call.clone(),
-        functions::is_hello,
+        handler.is_answer(),
     )?;
     let after = server.metrics().await?;
     let live = after.get("freehold_instances").copied().unwrap_or_default();
@@ -105,7 +110,12 @@ pub async fn run(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failur
 }
 
 /// Measures how many idle instances are held, in steps, and prints.
-pub async fn density(bin: &Path, smoke: bool, instances: usize) -> Result<(), Failure> {
+pub async fn density(
+    bin: &Path,
+    smoke: bool,
+    handler: Handler,
+    instances: usize,
+) -> Result<(), Failure> {
     let (instances, step, calls) = if smoke {
         (6, 3, 30)
     } else {
@@ -113,7 +123,7 @@ pub async fn density(bin: &Path, smoke: bool, instances: usize) -> Result<(), Fa
     };
     raise_descriptors()?;
     let server = Server::start(bin, CONFIG)?;
-    let target = functions::deploy_slow(&server)?;
+    let target = handler.deploy_slow(&server)?;
     server.settled().await?;
     let free = available_mib()?;
     println!(
@@ -130,9 +140,9 @@ pub async fn density(bin: &Path, smoke: bool, instances: usize) -> Result<(), Fa
         ));
         // Those that are there already take their share of the calls: it has to outlast the starts.
         let seconds = (wanted as f64 / 100.0).clamp(1.0, 50.0);
-        let call = requests::post(&target, format!(r#"{{"s":{seconds}}}"#).as_bytes());
+        let call = requests::post(&target, &handler.slow_event(seconds));
         let begun = Instant::now();
-        let came = lines.run(Until::Calls(wanted), |_| call.clone(), functions::is_hello)?;
+        let came = lines.run(Until::Calls(wanted), |_| call.clone(), handler.is_answer())?;
         if came.good() < wanted {
             println!("stopped: {:?} {:?}", came.by_status, came.first_wrong);
             break;
@@ -157,14 +167,14 @@ pub async fn density(bin: &Path, smoke: bool, instances: usize) -> Result<(), Fa
     }
     // A call on each connection at once reaches every instance; one after the other reaches the
     // one that was used last.
-    let call = requests::post(&target, br#"{"s":0}"#);
+    let call = requests::post(&target, &handler.slow_event(0.0));
     let mut across = Figures::default();
     for _ in 0..3 {
-        let came = lines.run(Until::Calls(held), |_| call.clone(), functions::is_hello)?;
+        let came = lines.run(Until::Calls(held), |_| call.clone(), handler.is_answer())?;
         across.extend(&came.all_good()?.figures);
     }
     let mut one = Lines::open(target.address, 1)?;
-    let came = one.run(Until::Calls(calls), |_| call.clone(), functions::is_hello)?;
+    let came = one.run(Until::Calls(calls), |_| call.clone(), handler.is_answer())?;
     println!("\n{}", figures::head("ms"));
     println!("{}", came.all_good()?.figures.row("one caller", 1000.0));
     println!("{}", across.row("a caller for each", 1000.0));

@@ -5,7 +5,8 @@
 //! the function answers afterwards.
 
 use crate::{
-    Failure, figures, functions,
+    Failure, figures,
+    functions::Handler,
     load::{Lines, Until, raise_descriptors},
     requests,
     server::Server,
@@ -18,7 +19,7 @@ const CONCURRENCY: usize = 50;
 const DESCRIPTORS_EACH: u64 = 2;
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, handler: Handler) -> Result<(), Failure> {
     let wanted = if smoke { 500 } else { 10_000 };
     let most = raise_descriptors()? / DESCRIPTORS_EACH;
     let callers = wanted.min(usize::try_from(most).unwrap_or(wanted));
@@ -28,12 +29,12 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let config =
         format!("[limits]\naccount_concurrency = {CONCURRENCY}\nunreserved_concurrency_min = 0\n");
     let server = Server::start(bin, &config)?;
-    let target = functions::deploy_slow(&server)?;
+    let target = handler.deploy_slow(&server)?;
     server.settled().await?;
     let before = server.metrics().await?;
-    let call = requests::post(&target, br#"{"s":0.2}"#);
+    let call = requests::post(&target, &handler.slow_event(0.2));
     let mut lines = Lines::open(target.address, callers)?;
-    let came = lines.run(Until::Calls(callers), |_| call.clone(), functions::is_hello)?;
+    let came = lines.run(Until::Calls(callers), |_| call.clone(), handler.is_answer())?;
     let after = server.metrics().await?;
     let started = ["freehold_starts_total", "freehold_cold_starts_total"].map(|name| {
         let of = |metrics: &BTreeMap<String, f64>| metrics.get(name).copied().unwrap_or_default();
@@ -48,9 +49,9 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     println!("\n{}", figures::head("ms"));
     println!("{}", came.figures.row("answered with 200", 1000.0));
     drop(lines);
-    let once = requests::post(&target, br#"{"s":0}"#);
+    let once = requests::post(&target, &handler.slow_event(0.0));
     Lines::open(target.address, 1)?
-        .run(Until::Calls(1), |_| once.clone(), functions::is_hello)?
+        .run(Until::Calls(1), |_| once.clone(), handler.is_answer())?
         .all_good()?;
     let served = came.good();
     let strange: Vec<_> = came

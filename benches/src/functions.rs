@@ -58,6 +58,80 @@ pub fn is_hello(body: &[u8]) -> bool {
     body.windows(9).any(|window| window == b"{\"hello\":")
 }
 
+/// Whether a body is the second handler's.
+fn is_work(body: &[u8]) -> bool {
+    body.len() >= WORK_BYTES
+}
+
+/// Which of the two handlers a bench calls, in Python.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handler {
+    /// Answers hello.
+    Hello,
+    /// 2 KB in, 20 KB out, three log lines.
+    Work,
+}
+
+impl Handler {
+    /// Deploys it under several names.
+    pub fn deploy_as(self, server: &Server, names: &[&str]) -> Result<Vec<Target>, Failure> {
+        match self {
+            Self::Hello => deploy_as(server, Language::Python, names),
+            Self::Work => deploy_work_as(server, Language::Python, names),
+        }
+    }
+
+    /// One that takes as many seconds as its event's `s` says.
+    pub fn deploy_slow(self, server: &Server) -> Result<Target, Failure> {
+        if self == Self::Hello {
+            return deploy_slow(server);
+        }
+        let folder = server.sources().join("slow-work");
+        fs::create_dir_all(&folder)?;
+        write(&folder, "app.py", include_str!("../functions/slow_work.py"))?;
+        server.deploy(&folder, &["--memory", "128", "--timeout", "60"])
+    }
+
+    /// What it is sent.
+    pub fn event(self) -> &'static [u8] {
+        match self {
+            Self::Hello => ANSWER.as_bytes(),
+            Self::Work => requests::two_kib(),
+        }
+    }
+
+    /// What one that takes its time is sent.
+    pub fn slow_event(self, seconds: f64) -> Vec<u8> {
+        let mut text = format!(r#"{{"s":{seconds}"#);
+        if self == Self::Work {
+            text.push_str(r#","text":""#);
+            text.extend(std::iter::repeat_n(
+                'x',
+                requests::two_kib().len() - text.len() - 2,
+            ));
+            text.push('"');
+        }
+        text.push('}');
+        text.into_bytes()
+    }
+
+    /// Whether a body is its answer.
+    pub fn is_answer(self) -> fn(&[u8]) -> bool {
+        match self {
+            Self::Hello => is_hello,
+            Self::Work => is_work,
+        }
+    }
+
+    /// Refuses what is not its answer.
+    pub fn check(self, answer: &Answer) -> Result<(), Failure> {
+        match self {
+            Self::Hello => check(answer),
+            Self::Work => check_work(answer),
+        }
+    }
+}
+
 /// A language to write hello in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Language {

@@ -38,6 +38,7 @@ mod warm;
 mod wasm;
 
 use clap::{Parser, Subcommand};
+use functions::Handler;
 use std::{path::PathBuf, process::ExitCode};
 
 /// What a bench may fail with; it is printed and the run ends.
@@ -73,6 +74,23 @@ struct Args {
     what: What,
 }
 
+/// Which handler is called.
+#[derive(clap::Args)]
+struct Which {
+    /// Calls the second handler, 2 KB in, 20 KB out and three log lines, in place of hello
+    #[arg(long)]
+    work: bool,
+}
+
+impl Which {
+    fn handler(&self) -> Handler {
+        match self.work {
+            true => Handler::Work,
+            false => Handler::Hello,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum What {
     /// Time that a warm function URL adds to the echo: one connection, a core for each side
@@ -88,7 +106,10 @@ enum What {
         libraries: Option<PathBuf>,
     },
     /// First request on an instance that was made ahead of it
-    Spares,
+    Spares {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Signed Invoke from function to function, beside the same from outside
     Calls,
     /// WebAssembly, a fresh instance for every request: throughput beside the echo, and cold
@@ -143,20 +164,29 @@ enum What {
     },
     /// 1,000 instances of one Python function from zero, all at once
     Burst {
+        #[command(flatten)]
+        which: Which,
         /// How many
         #[arg(long, default_value_t = 1000)]
         instances: usize,
     },
     /// Idle instances that are held at once, and calls across all of them
     Density {
+        #[command(flatten)]
+        which: Which,
         /// How many
         #[arg(long, default_value_t = 10_000)]
         instances: usize,
     },
     /// Ten thousand simultaneous calls of one function that has no process
-    Flood,
+    Flood {
+        #[command(flatten)]
+        which: Which,
+    },
     /// What fifty quiet functions notice of one that is called without a pause
     Neighbours {
+        #[command(flatten)]
+        which: Which,
         /// How many quiet functions
         #[arg(long, default_value_t = 50)]
         functions: usize,
@@ -191,7 +221,7 @@ fn main() -> ExitCode {
                 let libraries = libraries.clone().map(libraries::Libraries);
                 cold::run(&args.bin, args.smoke, only, libraries).await
             }
-            What::Spares => spares::run(&args.bin, args.smoke).await,
+            What::Spares { which } => spares::run(&args.bin, args.smoke, which.handler()).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
             What::Wasm { peers } => wasm::run(&args.bin, args.smoke, peers.as_deref()).await,
             What::Idle => idle::run(&args.bin, args.smoke).await,
@@ -211,10 +241,15 @@ fn main() -> ExitCode {
                 instructions::run(&args.bin, args.smoke, *instances, addresses, keep).await
             }
             What::Growth { functions } => growth::run(&args.bin, args.smoke, *functions).await,
-            What::Burst { instances } => burst::run(&args.bin, args.smoke, *instances).await,
-            What::Density { instances } => burst::density(&args.bin, args.smoke, *instances).await,
-            What::Flood => flood::run(&args.bin, args.smoke).await,
+            What::Burst { which, instances } => {
+                burst::run(&args.bin, args.smoke, which.handler(), *instances).await
+            }
+            What::Density { which, instances } => {
+                burst::density(&args.bin, args.smoke, which.handler(), *instances).await
+            }
+            What::Flood { which } => flood::run(&args.bin, args.smoke, which.handler()).await,
             What::Neighbours {
+                which,
                 functions,
                 rounds,
                 callers,
@@ -224,7 +259,7 @@ fn main() -> ExitCode {
                     rounds: *rounds,
                     callers: *callers,
                 };
-                neighbours::run(&args.bin, args.smoke, sizes).await
+                neighbours::run(&args.bin, args.smoke, which.handler(), sizes).await
             }
             What::Echo => echo::serve().await,
             What::Bare {

@@ -12,8 +12,9 @@
 
 use crate::{
     Failure,
+    client::Target,
     figures::{self, Figures},
-    functions::{self, ANSWER, Language},
+    functions::Handler,
     load::{Lines, Until},
     processes::{self, Waited},
     requests,
@@ -51,7 +52,7 @@ pub struct Sizes {
 }
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool, sizes: Sizes) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Result<(), Failure> {
     let Sizes {
         quiet,
         rounds,
@@ -59,23 +60,19 @@ pub async fn run(bin: &Path, smoke: bool, sizes: Sizes) -> Result<(), Failure> {
     } = sizes;
     let (quiet, rounds) = if smoke { (3, 3) } else { (quiet, rounds) };
     let server = Server::start(bin, "")?;
-    let noisy = functions::deploy(&server, Language::Python)?;
-    let folder = server.sources().join("hello-python");
-    let mut calls = Vec::new();
-    for at in 0..quiet {
-        let target = server.deploy(
-            &folder,
-            &["--name", &format!("quiet-{at}"), "--memory", "128"],
-        )?;
-        calls.push(requests::post(&target, ANSWER.as_bytes()));
-    }
+    let names: Vec<_> = (0..quiet).map(|at| format!("quiet-{at}")).collect();
+    let names = std::iter::once("noisy").chain(names.iter().map(String::as_str));
+    let mut targets = handler.deploy_as(&server, &names.collect::<Vec<_>>())?;
+    let noisy = targets.remove(0);
+    let post = |target: &Target| requests::post(target, handler.event());
+    let calls: Vec<_> = targets.iter().map(post).collect();
     server.settled().await?;
     let mut line = Lines::open(server.address(), 1)?;
     let mut visit = |rounds: usize| -> Result<Figures, Failure> {
         let mut figures = Figures::default();
         for _ in 0..rounds {
             for call in &calls {
-                let came = line.run(Until::Calls(1), |_| call.clone(), functions::is_hello)?;
+                let came = line.run(Until::Calls(1), |_| call.clone(), handler.is_answer())?;
                 figures.extend(&came.all_good()?.figures);
                 std::thread::sleep(PAUSE);
             }
@@ -88,7 +85,7 @@ pub async fn run(bin: &Path, smoke: bool, sizes: Sizes) -> Result<(), Failure> {
         Arc::new(AtomicBool::new(false)),
     );
     let (seen, may_begin, address) = (goes_on.clone(), begins.clone(), server.address());
-    let request = requests::post(&noisy, ANSWER.as_bytes());
+    let request = post(&noisy);
     // What a thread of its own may not hand out is an error of any kind; its text is enough. It is
     // there before this thread is preferred, so that it is not.
     let noise = std::thread::spawn(move || -> Result<(usize, f64), String> {
@@ -100,7 +97,7 @@ pub async fn run(bin: &Path, smoke: bool, sizes: Sizes) -> Result<(), Failure> {
         let (mut good, mut took) = (0, 0.0);
         while seen.load(Ordering::Relaxed) {
             let span = Until::For(Duration::from_millis(500));
-            let came = lines.run(span, |_| request.clone(), functions::is_hello);
+            let came = lines.run(span, |_| request.clone(), handler.is_answer());
             let came = came.map_err(told)?;
             good += came.good();
             took += came.took.as_secs_f64();

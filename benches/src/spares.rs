@@ -9,7 +9,7 @@ use crate::{
     client::{Connection, Target},
     echo::Echo,
     figures::{self, Figures},
-    functions::{self, ANSWER, Language},
+    functions::{ANSWER, Handler},
     server::Server,
 };
 use std::{path::Path, time::Duration};
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const USED: &str = "freehold_starts_ahead_used_total";
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, handler: Handler) -> Result<(), Failure> {
     let (functions, settled) = if smoke {
         (2, Duration::from_secs(1))
     } else {
@@ -31,7 +31,7 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let echo = Echo::start()?;
     let names: Vec<_> = (0..functions).map(|at| format!("ready-{at}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let callees = functions::deploy_as(&server, Language::Python, &names)?;
+    let callees = handler.deploy_as(&server, &names)?;
     server.until("freehold_rehearsals_total", functions).await?;
     tokio::time::sleep(settled).await;
     let (mut spares, mut echoes) = (Figures::default(), Figures::default());
@@ -39,7 +39,7 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
         tokio::time::sleep(PAUSE).await;
         let mut bare = Connection::open(&echo.target).await?;
         echoes.add(bare.post(ANSWER.as_bytes()).await?.first_byte);
-        spares.add(call(&server, callee).await?);
+        spares.add(call(&server, callee, handler).await?);
     }
     println!("first request on an instance that was made ahead, {functions} Python functions\n");
     println!("{}", figures::head("ms"));
@@ -51,13 +51,13 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
 }
 
 /// First byte of a call that is an unused spare's first.
-async fn call(server: &Server, callee: &Target) -> Result<Duration, Failure> {
+async fn call(server: &Server, callee: &Target, handler: Handler) -> Result<Duration, Failure> {
     let before = used(server).await?;
     let answer = Connection::open(callee)
         .await?
-        .post(ANSWER.as_bytes())
+        .post(handler.event())
         .await?;
-    functions::check(&answer)?;
+    handler.check(&answer)?;
     if used(server).await? == before {
         return Err("a call found no instance that was made ahead".into());
     }
