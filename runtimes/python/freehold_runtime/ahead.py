@@ -255,10 +255,16 @@ def _take(name):
     if len(sys._current_frames()) < 2:
         return None if name in _spent else _take_now(name)
     # Another thread may be about to import one of them.
-    held = []
-    try:
-        for needed in _reached[name]:
-            if needed not in sys.modules:
+    skipped = set()
+    while True:
+        held, busy = [], None
+        try:
+            for needed in _reached[name]:
+                if needed in sys.modules or needed in skipped:
+                    continue
+                if _importlib._get_module_lock(needed).owner not in (None, _importlib._thread.get_ident()):
+                    busy = needed
+                    break
                 lock = _importlib._ModuleLockManager(needed)
                 try:
                     lock.__enter__()
@@ -267,10 +273,18 @@ def _take(name):
                     # own, and looks again when that is there.
                     continue
                 held.append(lock)
-        return _world[name] if is_given(name) else None if name in _spent else _take_now(name)
-    finally:
-        for lock in reversed(held):
-            lock.__exit__(None, None, None)
+            if busy is None:
+                return _world[name] if is_given(name) else None if name in _spent else _take_now(name)
+        finally:
+            for lock in reversed(held):
+                lock.__exit__(None, None, None)
+        # Waits as an executed one would, with nothing held but what this thread imports: whoever is busy
+        # may need one of the others, and would be told of a deadlock in its own import.
+        try:
+            with _importlib._ModuleLockManager(busy):
+                pass
+        except _importlib._DeadlockError:
+            skipped.add(busy)
 
 
 def _take_now(name):
