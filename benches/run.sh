@@ -31,5 +31,9 @@ for what; do
       bench --bin "$bin" "${smoke[@]}" "$what" --work || ended=1
     fi ;;
   esac
+  if [ "$what" = neighbours ]; then
+    printf '\n== neighbours, of one account\n'
+    bench --bin "$bin" "${smoke[@]}" neighbours --one-account || ended=1
+  fi
 done
 exit $ended

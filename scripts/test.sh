@@ -67,13 +67,13 @@ assembled=$CACHE/test-assembled
 ! is_root || assembled=/var/cache/freehold/test-assembled
 
 # Licences and sources: the tool is built once per version and kept in the cache.
-# Without default features it needs no TLS stack and no git; 2.6 minutes on two cores, once.
+# Without default features it needs no TLS stack and no git; not optimised, since it checks for seconds.
 DENY_VERSION=0.20.2
 deny() {
   local root=$CACHE/tools/cargo-deny-$DENY_VERSION
   if ! [ -x "$root/bin/cargo-deny" ]; then
     note "building cargo-deny $DENY_VERSION into the cache, once"
-    if ! CARGO_TARGET_DIR=$CACHE/tools/build cargo install --quiet --locked --root "$root" \
+    if ! CARGO_TARGET_DIR=$CACHE/tools/build cargo install --quiet --locked --debug --root "$root" \
       --version "$DENY_VERSION" --no-default-features cargo-deny; then
       rm -rf "$CACHE/tools/build"
       return 1
@@ -181,7 +181,8 @@ smoke() {
 case $part in
   all)
     check "format" cargo fmt --all --check
-    check "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    # In the profile of the build, so that both have the same macros, build scripts and C libraries.
+    check "lints" cargo clippy --quiet --locked --release --workspace --all-targets -- -D warnings
     check "licences, bans, sources" deny
     check "binaries and tests build" everything
     check "layering" "$CARGO_TARGET_DIR/release/xtask" layering

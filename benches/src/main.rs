@@ -196,6 +196,9 @@ enum What {
         /// Callers of the noisy function at once
         #[arg(long, default_value_t = neighbours::CALLERS)]
         callers: usize,
+        /// The noisy function is of the account that the quiet ones are of
+        #[arg(long)]
+        one_account: bool,
     },
     /// The echo; started by the others
     #[command(hide = true)]
@@ -253,11 +256,13 @@ fn main() -> ExitCode {
                 functions,
                 rounds,
                 callers,
+                one_account,
             } => {
                 let sizes = neighbours::Sizes {
                     quiet: *functions,
                     rounds: *rounds,
                     callers: *callers,
+                    is_one_account: *one_account,
                 };
                 neighbours::run(&args.bin, args.smoke, which.handler(), sizes).await
             }

@@ -1,8 +1,8 @@
 //! Neighbours: what fifty quiet functions notice of one that is called without a pause.
 //!
 //! The quiet ones are called in turn, fifty times a second together; first alone, then while
-//! sixty-four callers call one other function as fast as it answers. Its share would be a
-//! fifty-first of the machine's. The onset, while the noise still starts its instances, has a row
+//! sixty-four callers call a function of another account as fast as it answers. Its share would be a
+//! half of the machine's; with one account for all, a fifty-first. The onset, while the noise still starts its instances, has a row
 //! of its own. Where a quiet call's time goes is said beside it: how long its own instance, the
 //! server and the spawners stood ready and had no core.
 //!
@@ -49,6 +49,8 @@ pub struct Sizes {
     pub rounds: usize,
     /// Callers of the noisy one.
     pub callers: usize,
+    /// The noisy one is of the account that the quiet ones are of.
+    pub is_one_account: bool,
 }
 
 /// Measures and prints.
@@ -57,13 +59,19 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
         quiet,
         rounds,
         callers,
+        is_one_account,
     } = sizes;
     let (quiet, rounds) = if smoke { (3, 3) } else { (quiet, rounds) };
-    let server = Server::start(bin, "")?;
+    let mut server = Server::start(bin, "")?;
+    let noise = |server: &Server| handler.deploy_as(server, &["noisy"]);
+    let noisy = match is_one_account {
+        true => noise(&server)?,
+        false => server.as_another_account(noise)?,
+    };
+    let noisy = noisy.into_iter().next().ok_or("nothing was deployed")?;
     let names: Vec<_> = (0..quiet).map(|at| format!("quiet-{at}")).collect();
-    let names = std::iter::once("noisy").chain(names.iter().map(String::as_str));
-    let mut targets = handler.deploy_as(&server, &names.collect::<Vec<_>>())?;
-    let noisy = targets.remove(0);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let targets = handler.deploy_as(&server, &names)?;
     let post = |target: &Target| requests::post(target, handler.event());
     let calls: Vec<_> = targets.iter().map(post).collect();
     server.settled().await?;
@@ -121,7 +129,12 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     let (good, took) = noise.join().map_err(|_| "the noise failed")??;
     let (alone, onset, beside) = (alone?, onset?, beside?);
     println!(
-        "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one answered {:.0} per second\n",
+        "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one, of {}, answered {:.0} per second\n",
+        if is_one_account {
+            "the same account"
+        } else {
+            "another account"
+        },
         good as f64 / took
     );
     println!("{}", figures::head("ms"));

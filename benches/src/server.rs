@@ -250,6 +250,27 @@ impl Server {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
+    /// Makes a second account and does as it what is wanted of it.
+    pub fn as_another_account<T>(
+        &mut self,
+        wanted: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let made = self.cli(&["tenants", "create"])?;
+        let own = self.environment.clone();
+        for (name, value) in &mut self.environment {
+            let field = match *name {
+                "AWS_ACCESS_KEY_ID" => "access_key_id",
+                "AWS_SECRET_ACCESS_KEY" => "secret_access_key",
+                _ => continue,
+            };
+            let made = made["key"][field].as_str();
+            *value = made.ok_or("tenants create printed no key")?.to_owned();
+        }
+        let done = wanted(self);
+        self.environment = own;
+        done
+    }
+
     /// Deploys a folder with a public URL and says where to call it, by host as on AWS.
     pub fn deploy(&self, folder: &Path, options: &[&str]) -> Result<Target, Failure> {
         let folder = folder.to_str().ok_or("the path of a source is not text")?;

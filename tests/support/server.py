@@ -72,6 +72,9 @@ class DataFolders:
                 continue
             data = cls.place / f"data-{number}"
             data.mkdir(mode=0o755, exist_ok=True)
+            if cls.is_served(data):
+                lock.close()
+                continue
             cls.empty(data)
             if data not in cls.installed:
                 cls.installed.add(data)
@@ -80,6 +83,18 @@ class DataFolders:
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
             return data, lock
         raise AssertionError(f"a hundred servers at once below {cls.place}")
+
+    @classmethod
+    def is_served(cls, data):
+        """Whether a server that outlived its tests still has the folder."""
+        try:
+            with (data / "store" / "lock").open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     @classmethod
     def empty(cls, data):

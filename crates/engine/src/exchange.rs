@@ -351,7 +351,11 @@ async fn spent_by(node: &Node, cell: &Cell) -> Spent {
     };
     match cell.instance.recount(spent) {
         Recount::No => spent,
-        Recount::Now => cell.instance.usage().await.map_or(spent, Spent::from),
+        Recount::Now => {
+            // What was counted is in what it has spent, apart from what is its own.
+            let _ = cell.instance.usage().await;
+            cell.instance.spent().unwrap_or(spent)
+        }
         Recount::Soon => {
             let instance = Arc::clone(&cell.instance);
             node.spawn_on(cell.core, async move {

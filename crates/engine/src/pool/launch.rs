@@ -11,6 +11,7 @@ use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
+    memory::{BookedImage, Holding},
     snapshots,
     stock::{self, Ahead, Preload, Spare},
     weight_of,
@@ -29,7 +30,7 @@ use freehold_domain::{
     outcome::InvokeError,
     ports::{
         Booted, ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
-        Opening, PackageError, Specialisation, StartError, StartImage, Wires,
+        Opening, PackageError, Specialisation, StartError, Wires,
     },
     runtime::RuntimeFamily,
     time::{Mono, Wall},
@@ -240,11 +241,22 @@ enum Way {
     /// Its runtime's program.
     Execute,
     /// The start image of its revision.
-    Thaw(StartImage),
+    Thaw(BookedImage),
     /// One that has booted and is nobody's yet.
     Booted(Box<Spare>),
     /// The start image of one that had booted and was nobody's.
-    Template(StartImage),
+    Template(BookedImage),
+}
+
+impl Way {
+    /// What the image takes that it comes from.
+    fn image_memory(&self) -> Option<Arc<Holding>> {
+        match self {
+            Self::Execute => None,
+            Self::Thaw(image) | Self::Template(image) => Some(image.memory.clone()),
+            Self::Booted(spare) => spare.booking.image(),
+        }
+    }
 }
 
 /// The line to an instance that runs, before it is opened.
@@ -281,6 +293,7 @@ async fn bring_up(
     begun: Mono,
 ) -> Result<Cell, LaunchFailed> {
     let clock = &node.parts.clock;
+    attempt.booking.lives_from(way.image_memory());
     let is_restored = matches!(way, Way::Thaw(_));
     let is_template = matches!(way, Way::Template(_));
     let kind = match &way {
@@ -649,8 +662,8 @@ async fn raise(
     cpu.weight = weight_of(cpu.weight, plan.halvings);
     let (image, is_template) = match way {
         Way::Execute => (None, false),
-        Way::Thaw(image) => (Some(image), false),
-        Way::Template(image) => (Some(image), true),
+        Way::Thaw(image) => (Some(image.image), false),
+        Way::Template(image) => (Some(image.image), true),
         Way::Booted(spare) => {
             let to = Specialisation {
                 package,

@@ -6,6 +6,8 @@
 //! and leave when those pass.
 
 use crate::node::Node;
+use freehold_domain::ports::StartImage;
+use parking_lot::Mutex;
 use std::{
     sync::{
         Arc,
@@ -41,9 +43,22 @@ struct Shared {
 pub(crate) struct Booking {
     shared: Arc<Shared>,
     bytes: AtomicU64,
+    /// What the image takes that the instance was thawed from.
+    image: Mutex<Option<Arc<Holding>>>,
 }
 
 impl Booking {
+    /// Its pages are an image's, or nobody's.
+    pub(crate) fn lives_from(&self, image: Option<Arc<Holding>>) {
+        // What it held before may be the last of an image, whose end wakes others.
+        let before = std::mem::replace(&mut *self.image.lock(), image);
+        drop(before);
+    }
+
+    pub(crate) fn image(&self) -> Option<Arc<Holding>> {
+        self.image.lock().clone()
+    }
+
     /// Books what the instance turned out to use.
     pub(crate) fn adjust(&self, bytes: u64) {
         let before = self.bytes.swap(bytes, Ordering::AcqRel);
@@ -85,9 +100,23 @@ impl Drop for Holding {
     }
 }
 
+/// A start image with what it takes: booked while anybody holds it, and then while anybody lives who was
+/// thawed from it, since that long its pages are there.
+#[derive(Clone)]
+pub(crate) struct BookedImage {
+    pub(crate) image: StartImage,
+    pub(crate) memory: Arc<Holding>,
+}
+
 impl MemoryBook {
+    /// Notes an image, whose own limit has let it in.
+    pub(crate) fn hold_image(&self, image: StartImage) -> BookedImage {
+        let memory = Arc::new(self.hold(image.bytes));
+        BookedImage { image, memory }
+    }
+
     /// Notes memory that is in use already, whose own limit has let it in.
-    pub(crate) fn hold(&self, bytes: u64) -> Holding {
+    fn hold(&self, bytes: u64) -> Holding {
         self.shared.booked_bytes.fetch_add(bytes, Ordering::AcqRel);
         Holding {
             shared: self.shared.clone(),
@@ -130,6 +159,7 @@ impl MemoryBook {
             return Some(Booking {
                 shared: shared.clone(),
                 bytes: AtomicU64::new(bytes),
+                image: Mutex::new(None),
             });
         }
         // Given back without a word: whoever waits for a change would wake for its own attempt.

@@ -22,11 +22,10 @@ pub(crate) use make::{NotMade, make};
 
 use make::remake;
 
-use super::memory::Holding;
+use super::memory::BookedImage;
 use crate::{node::Node, parts::SnapshotConfig, route::Revision};
 use freehold_domain::{
     ids::{FunctionRef, TenantId},
-    ports::StartImage,
     record::{ImageStateV1, RevisionV1},
     time::Mono,
 };
@@ -77,8 +76,7 @@ struct State {
 }
 
 struct Held {
-    image: StartImage,
-    _memory: Holding,
+    image: BookedImage,
     made_at: Mono,
     starts: u64,
     last_use: u64,
@@ -87,7 +85,7 @@ struct Held {
 
 /// What a start is given.
 pub(crate) struct AtHand {
-    pub(crate) image: Option<StartImage>,
+    pub(crate) image: Option<BookedImage>,
     /// Whether one is to be made, and nobody makes it yet. The caller does, or says that it did
     /// not.
     pub(crate) make: bool,
@@ -126,7 +124,7 @@ pub(super) fn for_start(
     node: &Arc<Node>,
     revision: &Arc<Revision>,
     of: &SnapshotOf,
-) -> Option<StartImage> {
+) -> Option<BookedImage> {
     let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
     let AtHand { image, make } = node.snapshots.at_hand(of, now, config);
     if make && revision.pool.is_retired() {
@@ -197,13 +195,12 @@ impl Snapshots {
     pub(super) fn keep(
         &self,
         of: &SnapshotOf,
-        image: StartImage,
-        memory: Holding,
+        image: BookedImage,
         now: Mono,
         again_at: Mono,
         room: Room,
     ) -> Result<(), TooLarge> {
-        let bytes = image.bytes;
+        let bytes = image.image.bytes;
         if bytes > room.tenant_bytes {
             let limit_bytes = room.tenant_bytes;
             return Err(TooLarge { limit_bytes });
@@ -221,7 +218,6 @@ impl Snapshots {
             state.not_before.remove(of);
             let held = Held {
                 image,
-                _memory: memory,
                 made_at: now,
                 starts: 0,
                 last_use: state.uses,
@@ -324,7 +320,7 @@ impl State {
     fn bytes(&self, of: Option<&TenantId>) -> u64 {
         let own = |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
         let held = self.held.iter().filter(|(key, _)| own(key));
-        held.map(|(_, held)| held.image.bytes).sum()
+        held.map(|(_, held)| held.image.image.bytes).sum()
     }
 
     fn least_used(&self, of: Option<&TenantId>) -> Option<SnapshotOf> {

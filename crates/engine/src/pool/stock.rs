@@ -25,11 +25,12 @@ pub(super) use libraries::came_up;
 pub(crate) use libraries::{Preload, Seen};
 pub(crate) use templates::Templates;
 
+use super::memory::BookedImage;
 use crate::{node::Node, route::Revision};
 use demand::Demand;
 use freehold_domain::{
     ids::{CoreId, Mebibytes},
-    ports::{Contract, Rehearsal, StartImage},
+    ports::{Contract, Rehearsal},
     runtime::{RuntimeFamily, RuntimeRow},
     time::Mono,
 };
@@ -76,7 +77,7 @@ pub(crate) enum Ahead {
     /// A booted instance.
     Booted(Box<Spare>),
     /// The image of a booted one, to be thawed on the spot.
-    Image(StartImage, Preload),
+    Image(BookedImage, Preload),
 }
 
 /// See the module.

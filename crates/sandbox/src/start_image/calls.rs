@@ -97,7 +97,8 @@ impl<'a> Calls<'a> {
     /// Whether it has asked for the processor's tiles, which nobody has who has not asked.
     pub(super) fn has_tiles(&self) -> Result<bool, Obstacle> {
         const GET_PERMITTED: u64 = 0x1022;
-        const TILES: u64 = 3 << 17;
+        // What tiles hold. Their layout, bit 17, is everybody's where there are any, and of no use alone.
+        const TILES: u64 = 1 << 18;
         self.memory.write_all_at(&[0; 8], self.scratch)?;
         match self.call(libc::SYS_arch_prctl, [GET_PERMITTED, self.scratch, 0, 0]) {
             // Kernels and processors without them refuse the question.

@@ -70,7 +70,7 @@ mod tests {
             file.as_raw_fd(),
             4096 * PAGES
         );
-        // Read through the file first: holes are not mapped.
+        // Pages of the file that are there before they are read: holes are not mapped.
         rustix::fs::fallocate(
             &file,
             rustix::fs::FallocateFlags::empty(),

@@ -111,10 +111,10 @@ async fn in_turn(
             parts.driver.capacity().memory_bytes,
         );
         let (bytes, now) = (image.bytes, parts.clock.now());
-        let memory = its_node.memory.hold(bytes);
+        let image = its_node.memory.hold_image(image);
         let again_at = now + parts.config.snapshots.again_after;
         let snapshots = &its_node.snapshots;
-        let kept = snapshots.keep(&of, image, memory, now, again_at, room);
+        let kept = snapshots.keep(&of, image, now, again_at, room);
         kept.map_err(|TooLarge { limit_bytes }| NotMade::Refused {
             reason: format!(
                 "its start image takes {} MB, of {} that an account may hold",

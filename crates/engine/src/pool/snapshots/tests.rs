@@ -53,9 +53,9 @@ impl World {
             bytes,
             descriptor: Arc::new(File::open("/dev/null").unwrap().into()),
         };
-        let memory = self.book.hold(bytes);
+        let image = self.book.hold_image(image);
         let again_at = now + CONFIG.again_after;
-        self.snapshots.keep(of, image, memory, now, again_at, ROOM)
+        self.snapshots.keep(of, image, now, again_at, ROOM)
     }
 
     fn start(&self, of: &SnapshotOf, now: Mono) -> (bool, bool) {
@@ -161,15 +161,27 @@ fn a_revision_that_goes_takes_its_image_along_also_one_that_is_made() {
         bytes: 10,
         descriptor: Arc::new(File::open("/dev/null").unwrap().into()),
     };
-    let memory = world.book.hold(10);
-    world
-        .snapshots
-        .keep(&of, image, memory, s(1), s(21), ROOM)
-        .unwrap();
+    let image = world.book.hold_image(image);
+    world.snapshots.keep(&of, image, s(1), s(21), ROOM).unwrap();
     assert_eq!(
         (world.snapshots.counts(), world.book.booked_bytes()),
         ((0, 0, 0), 0)
     );
+}
+
+#[test]
+fn an_image_that_was_dropped_is_booked_while_somebody_lives_from_it() {
+    let world = World::new();
+    let of = of(A, 1);
+    world.made(&of, 10, s(0)).unwrap();
+    let hand = world.snapshots.at_hand(&of, s(1), &CONFIG);
+    // What an instance keeps: not the image itself, whose last descriptor must close.
+    let lives = hand.image.map(|image| image.memory);
+    world.snapshots.forget(&of);
+    assert_eq!(world.snapshots.counts(), (0, 0, 0));
+    assert_eq!(world.book.booked_bytes(), 10);
+    drop(lives);
+    assert_eq!(world.book.booked_bytes(), 0);
 }
 
 #[test]

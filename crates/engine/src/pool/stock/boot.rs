@@ -2,13 +2,16 @@
 //! runtime.
 
 use super::{Preload, ShelfKey};
-use crate::{node::Node, pool::Booking};
+use crate::{
+    node::Node,
+    pool::{Booking, memory::BookedImage},
+};
 use freehold_domain::{
     BoxFuture,
     ids::Mebibytes,
     ports::{
         Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, PRELOAD_VARIABLE,
-        Rehearsal, StartError, StartImage, Wires,
+        Rehearsal, StartError, Wires,
     },
     time::Mono,
 };
@@ -31,7 +34,7 @@ pub(crate) struct Spare {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     /// Gives the memory back to whoever books for the instance now.
-    booking: Booking,
+    pub(crate) booking: Booking,
     bytes: u64,
     rehearsed: Rehearsal,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Spare {
 pub(super) enum Source {
     /// The runtime's program, told what to import.
     Program(Preload),
-    Image(StartImage),
+    Image(BookedImage),
 }
 
 /// Why none was made.
@@ -155,7 +158,10 @@ pub(super) async fn raise(
     let memory = key.memory.unwrap_or(BOOT_MEMORY);
     let (image, preload) = match from {
         Source::Program(preload) => (None, preload.variable()),
-        Source::Image(image) => (Some(image), None),
+        Source::Image(BookedImage { image, memory }) => {
+            booking.lives_from(Some(memory));
+            (Some(image), None)
+        }
     };
     let is_thawed = image.is_some();
     // A launcher sizes the heap by it as it executes the runtime.

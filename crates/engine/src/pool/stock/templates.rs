@@ -9,7 +9,7 @@
 //! Of a runtime that brings libraries there are two sets: see [`libraries`](super::libraries).
 
 use super::{Preload, ShelfKey, boot};
-use crate::{node::Node, pool::memory::Holding};
+use crate::{node::Node, pool::memory::BookedImage};
 use freehold_domain::{
     ports::{Contract, ImageError, Rehearsal, StartImage},
     time::Mono,
@@ -48,15 +48,14 @@ struct Set {
 }
 
 struct Variant {
-    image: StartImage,
+    image: BookedImage,
     made_at: Mono,
     starts: u64,
-    _memory: Holding,
 }
 
 impl Templates {
     /// A variant to start from.
-    pub(crate) fn draw(&self, node: &Node, of: Of) -> Option<StartImage> {
+    pub(crate) fn draw(&self, node: &Node, of: Of) -> Option<BookedImage> {
         let mut sets = self.0.lock();
         let set = sets.get_mut(&of)?;
         set.asked_at = node.parts.clock.now();
@@ -162,8 +161,7 @@ impl Templates {
                     known.variants.remove(0);
                 }
                 known.variants.push(Variant {
-                    _memory: node.memory.hold(image.bytes),
-                    image,
+                    image: node.memory.hold_image(image),
                     made_at: now,
                     starts: 0,
                 });
@@ -196,7 +194,7 @@ impl Templates {
         let sets = self.0.lock();
         let images = sets.values().flat_map(|set| &set.variants);
         images.fold((0, 0), |(count, bytes), variant| {
-            (count + 1, bytes + variant.image.bytes)
+            (count + 1, bytes + variant.image.image.bytes)
         })
     }
 }

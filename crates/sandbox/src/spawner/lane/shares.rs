@@ -82,13 +82,11 @@ impl Watched {
         self.tick
     }
 
-    /// Those whose look is due.
-    fn due(&mut self, now: Instant) -> Vec<u64> {
-        if self.tick.is_none_or(|tick| now < tick) {
-            return Vec::new();
-        }
+    /// Those whose look is due; none before the next tick.
+    fn due(&self, now: Instant) -> Option<Vec<u64>> {
+        self.tick.filter(|tick| *tick <= now)?;
         let due = self.all.iter().filter(|(_, next)| next.at <= now);
-        due.map(|(number, _)| *number).collect()
+        Some(due.map(|(number, _)| *number).collect())
     }
 
     /// It stays, and uses `own` bytes of its own.
@@ -158,14 +156,15 @@ impl Workshop {
     }
 
     /// Counts what a sandbox has in common with its image: what its processes map of memory files, but for
-    /// files of its own, which its group pays for.
-    fn count(&self, sandbox: &mut Sandbox) {
+    /// files of its own, which its group pays for. What of its own the kernel could take back, bytes.
+    fn count(&self, sandbox: &mut Sandbox) -> u64 {
         let (Ok(images), Some(shares)) = (&self.images, &mut sandbox.shares) else {
-            return;
+            return 0;
         };
         let mapped = mapped_bytes(images.processes(), &sandbox.group.members());
-        let (_, own) = sandbox.group.files_bytes(&self.guests);
+        let (cached, own) = sandbox.group.files_bytes(&self.guests);
         shares.bytes = mapped.saturating_sub(own).min(shares.image_bytes);
+        cached
     }
 
     /// Whether it uses more than it may; what it has of its own.
@@ -174,11 +173,10 @@ impl Workshop {
         if own + sandbox.image_bytes() <= sandbox.memory_bytes {
             return (false, own);
         }
-        self.count(sandbox);
+        let cached = self.count(sandbox);
         let Some(shares) = &mut sandbox.shares else {
             return (false, own);
         };
-        let (cached, _) = sandbox.group.files_bytes(&self.guests);
         let sum = own.saturating_sub(cached) + shares.bytes;
         shares.highest_bytes = shares.highest_bytes.max(sum);
         (sum > sandbox.memory_bytes, own)
@@ -196,10 +194,9 @@ impl Lane {
 
     /// Ends those that use more than they may.
     pub(super) fn hold_to_limits(&mut self, now: Instant) {
-        let due = self.watched.due(now);
-        if due.is_empty() && self.watched.next().is_none_or(|tick| now < tick) {
+        let Some(due) = self.watched.due(now) else {
             return;
-        }
+        };
         for number in due {
             let Some(sandbox) = self.sandboxes.get_mut(&number) else {
                 self.watched.end(number);

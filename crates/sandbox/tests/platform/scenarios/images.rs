@@ -368,8 +368,18 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.kill(os.getpid(),
             "a signal waits",
         ),
     ];
+    // Who may have tiles is another matter than whether the processor has any.
+    let tiles = (
+        "tiles",
+        "
+import ctypes
+assert ctypes.CDLL(None, use_errno=True).syscall(158, 0x1023, 18) == 0",
+        "it uses AMX",
+    );
+    let processor = std::fs::read_to_string("/proc/cpuinfo").expect("the processor");
+    let has_tiles = processor.contains("amx_tile");
     with_images(async |pool, began| {
-        for (name, code, wanted) in cases {
+        for (name, code, wanted) in cases.into_iter().chain(has_tiles.then_some(tiles)) {
             let (instance, talk, _io) = begin(&pool, python(None, true)).await;
             talk.ask(code).await;
             let error = instance.take_image(soon(began)).await.expect_err(name);
