@@ -187,18 +187,31 @@ impl Group {
         text.trim().parse().unwrap_or(0)
     }
 
-    /// Pages of files that the kernel can take back, and of memory files of its own, bytes.
-    pub fn files_bytes(&self, guests: &Guests) -> (u64, u64) {
-        let Some((dir, _)) = guests.with(self, Role::Memory) else {
-            return (0, 0);
+    /// Of the memory it uses: what the kernel would take back before it ended anybody, and what of memory
+    /// files of its own its processes may map, bytes. `None` where that cannot be read.
+    pub fn files_bytes(&self, guests: &Guests) -> Option<(u64, u64)> {
+        let Some((dir, version)) = guests.with(self, Role::Memory) else {
+            return Some((0, 0));
         };
-        let text = read_at(dir, "memory.stat").unwrap_or_default();
-        // The same names in both versions.
+        let text = read_at(dir, "memory.stat").ok()?;
         let field = |name| keyed(&text, name).unwrap_or(0);
-        (
-            field("active_file") + field("inactive_file"),
-            field("shmem"),
-        )
+        let (files, mapped) = match version {
+            Version::One => ("cache", "mapped_file"),
+            Version::Two => ("file", "file_mapped"),
+        };
+        let shmem = field("shmem");
+        // Memory that was freed lazily lies on the lists of files too, and is the process's own.
+        let cached = field("active_file") + field("inactive_file");
+        let cached = cached.min(field(files).saturating_sub(shmem));
+        let kernels = match version {
+            // Which of it could be taken back is not told apart here.
+            Version::One => read_at(dir, "memory.kmem.usage_in_bytes")
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
+            Version::Two => field("slab_reclaimable"),
+        };
+        Some((cached + kernels, shmem.min(field(mapped))))
     }
 
     /// What it uses and has used. A figure whose hierarchy is missing is 0.

@@ -92,6 +92,8 @@ impl Shared {
 const ROUGH: u64 = 4 << 20;
 /// An image that counts whole until there is time to look.
 const SMALL_IMAGE: u64 = 16 << 20;
+/// Processor time in which much of an image may have been read: it is counted then, µs.
+const READS_US: u64 = 2_000;
 /// How often it is counted what an instance has in common with its image, beside its events.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -106,6 +108,8 @@ struct Counted {
     own_bytes: u64,
     /// The highest sum that was known then.
     highest_bytes: u64,
+    /// Its processor time then.
+    cpu_us: u64,
 }
 
 /// By which its spawner knows it.
@@ -145,6 +149,7 @@ impl LiveInstance {
                 common_bytes: image_bytes,
                 own_bytes: 0,
                 highest_bytes: 0,
+                cpu_us: 0,
             }),
             shared,
             io: Mutex::new(io),
@@ -307,6 +312,12 @@ impl Instance for LiveInstance {
         if counted.common_bytes.min(grown) > ROUGH {
             return Recount::Now;
         }
+        // What was not touched when it was counted may have been read since, which is no growth.
+        let untouched = self.image_bytes.saturating_sub(counted.common_bytes);
+        let ran_us = spent.cpu_us.saturating_sub(counted.cpu_us);
+        if self.image_bytes > SMALL_IMAGE && untouched > ROUGH && ran_us > READS_US {
+            return Recount::Now;
+        }
         match now.since(at) >= COUNT_EVERY {
             true => {
                 counted.at = Some(now);
@@ -322,11 +333,13 @@ impl Instance for LiveInstance {
             match self.ask(|token| Request::Usage { token, number }).await? {
                 Answer::Used(usage) => {
                     let own = self.gauges.as_ref().and_then(|gauges| gauges.read().ok());
+                    let own = own.unwrap_or_default();
                     *self.counted.lock() = Counted {
                         at: Some(self.name.lane.clock.now()),
                         common_bytes: usage.shared_bytes,
-                        own_bytes: own.map_or(0, |spent| spent.own_peak_bytes),
+                        own_bytes: own.own_peak_bytes,
                         highest_bytes: usage.memory_peak_bytes,
+                        cpu_us: own.cpu_us,
                     };
                     *self.shared.usage.lock() = usage;
                     Ok(usage)

@@ -38,6 +38,10 @@ const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const IF_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+/// Keeps the number for the two that follow.
+const KEEP: u16 = (libc::BPF_MISC | libc::BPF_TAX) as u16;
+const IF_ABOVE_KEPT: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_X) as u16;
+const IF_KEPT: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X) as u16;
 
 /// A compiled policy: what the installing call hands to the kernel.
 #[derive(Debug, Clone)]
@@ -257,6 +261,20 @@ fn emit_condition(condition: &Condition) -> Vec<SockFilter> {
                 branch(IF_EQUAL, 0, 0, 1),
             ]
         }
+        Condition::Above { argument, other } => {
+            let (low, low_other) = (load_argument(*argument), load_argument(*other));
+            vec![
+                step(LOAD, low_other.k + 4),
+                step(KEEP, 0),
+                step(LOAD, low.k + 4),
+                branch(IF_ABOVE_KEPT, 0, 6, 0),
+                branch(IF_KEPT, 0, 0, 4),
+                low_other,
+                step(KEEP, 0),
+                low,
+                branch(IF_ABOVE_KEPT, 0, 1, 0),
+            ]
+        }
         Condition::Is {
             argument,
             mask,
@@ -337,7 +355,7 @@ mod tests {
             match condition {
                 Condition::Is { values: listed, .. } => values.extend(listed),
                 Condition::Has { bits, .. } => values.push(*bits),
-                Condition::Given { .. } => {}
+                Condition::Given { .. } | Condition::Above { .. } => {}
             }
         }
         values
@@ -402,7 +420,7 @@ mod tests {
             nr in 0u32..1024,
             picks in prop::array::uniform6((any::<prop::sample::Index>(), any::<u32>(), 0u8..4)),
         ) {
-            let policy = policy(Embedded::Instance);
+            let policy = policy(Embedded::Carried);
             let values = interesting(&policy);
             let mut args = [0u64; 6];
             for (slot, (index, noise, kind)) in args.iter_mut().zip(&picks) {

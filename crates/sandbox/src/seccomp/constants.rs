@@ -15,7 +15,7 @@ pub(super) fn errno(name: &str) -> Option<u16> {
 
 #[rustfmt::skip]
 const ERRNOS: &[(&str, u16)] = &[
-    ("EPERM", 1), ("ENOENT", 2), ("EACCES", 13), ("EINVAL", 22), ("ENOTTY", 25), ("ENOSYS", 38),
+    ("EPERM", 1), ("ENOENT", 2), ("ENOMEM", 12), ("EACCES", 13), ("EINVAL", 22), ("ENOTTY", 25), ("ENOSYS", 38),
     ("EPROTONOSUPPORT", 93), ("ESOCKTNOSUPPORT", 94), ("EOPNOTSUPP", 95), ("EAFNOSUPPORT", 97),
 ];
 

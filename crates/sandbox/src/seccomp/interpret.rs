@@ -24,7 +24,7 @@ pub(super) struct Walk {
 /// The value returned and the way there; none if the program leaves its own text, loads what a
 /// filter may not, or uses an unknown instruction.
 pub(super) fn run(program: &[SockFilter], call: &Call) -> Option<(u32, Walk)> {
-    let mut accumulator = 0u32;
+    let (mut accumulator, mut kept) = (0u32, 0u32);
     let mut at = 0usize;
     let mut walk = Walk::default();
     loop {
@@ -44,8 +44,11 @@ pub(super) fn run(program: &[SockFilter], call: &Call) -> Option<(u32, Walk)> {
                 accumulator = load(call, instruction.k)?;
             }
             0x54 => accumulator &= instruction.k,
+            0x07 => kept = accumulator,
             0x05 => at += instruction.k as usize,
             0x15 => at += jump(accumulator == instruction.k),
+            0x1d => at += jump(accumulator == kept),
+            0x2d => at += jump(accumulator > kept),
             0x35 => at += jump(accumulator >= instruction.k),
             0x45 => at += jump(accumulator & instruction.k != 0),
             0x06 => return Some((instruction.k, walk)),

@@ -94,7 +94,8 @@ pub enum PolicyError {
 /// Every number that a policy checks is an `int` or `unsigned int` to the kernel (socket
 /// families, ioctl and prctl numbers, modes), or a word of which it reads the low half (clone's
 /// flags), so bits above are dropped by it too and cannot smuggle anything past the check. A
-/// pointer is only asked whether it is null, and both its halves are looked at.
+/// pointer is only asked whether it is null, and a length whether it is larger than another; both
+/// their halves are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     /// The masked argument is one of these.
@@ -107,6 +108,8 @@ pub(super) enum Condition {
     Has { argument: u8, bits: u32 },
     /// The argument is a pointer to something.
     Given { argument: u8 },
+    /// The argument is a larger number than another one.
+    Above { argument: u8, other: u8 },
 }
 
 /// All conditions hold: this is the verdict. The first such case of a rule decides.
@@ -215,6 +218,9 @@ impl Condition {
             } => values.contains(&(low(*argument) & mask)),
             Condition::Has { argument, bits } => low(*argument) & bits != 0,
             Condition::Given { argument } => args[usize::from(*argument)] != 0,
+            Condition::Above { argument, other } => {
+                args[usize::from(*argument)] > args[usize::from(*other)]
+            }
         }
     }
 }
@@ -255,6 +261,7 @@ struct ConditionFile {
     has: Option<Vec<ValueFile>>,
     #[serde(default)]
     given: bool,
+    above_arg: Option<u8>,
 }
 
 #[derive(Deserialize)]
@@ -337,6 +344,15 @@ impl Reader<'_> {
         let values = |list: &[ValueFile]| -> Result<Vec<u32>, PolicyError> {
             list.iter().map(|value| self.value(value)).collect()
         };
+        if let Some(other) = file.above_arg {
+            if other > 5 || other == argument {
+                return Err(wrong("is compared with what is no other argument"));
+            }
+            if file.given || file.is.is_some() || file.has.is_some() || file.mask.is_some() {
+                return Err(wrong("asks more of it than whether it is above another"));
+            }
+            return Ok(Condition::Above { argument, other });
+        }
         match (&file.is, &file.has, &file.mask) {
             (None, None, None) if file.given => Ok(Condition::Given { argument }),
             _ if file.given => Err(wrong("asks of a pointer more than whether it is given")),
@@ -461,6 +477,14 @@ mod tests {
                 "asks of a pointer more than whether it is given",
             ),
             (
+                r#"{"calls": ["read"], "then": "allow", "why": "x", "cases": [{"when": [{"arg": 1, "above_arg": 1}], "then": "EPERM"}]}"#,
+                "compared with what is no other argument",
+            ),
+            (
+                r#"{"calls": ["read"], "then": "allow", "why": "x", "cases": [{"when": [{"arg": 1, "above_arg": 2, "is": [1]}], "then": "EPERM"}]}"#,
+                "asks more of it than whether it is above another",
+            ),
+            (
                 r#"{"calls": ["read"], "then": "allow", "why": "x", "extra": 1}"#,
                 "not well formed",
             ),
@@ -491,10 +515,22 @@ mod tests {
                 let nr = number(call, arch).unwrap();
                 policy.verdict(arch, arch.audit_value(), nr, &[0, 0, advice, 0, 0, 0])
             };
-            for forbidden in [4, 24] {
+            for forbidden in [4, 24, 25, 102] {
                 assert_eq!(ask(&instance, "madvise", forbidden), Verdict::Allow);
                 assert_ne!(ask(&carried, "madvise", forbidden), Verdict::Allow);
             }
+            let resize = |policy: &Policy, old: u64, new: u64, flags: u64| {
+                let nr = number("mremap", arch).unwrap();
+                policy.verdict(arch, arch.audit_value(), nr, &[0, old, new, flags, 0, 0])
+            };
+            const LARGE: u64 = 1 << 32;
+            for (old, new) in [(1, 2), (1, LARGE), (LARGE + 2, 2 * LARGE + 1)] {
+                assert_eq!(resize(&instance, old, new, 1), Verdict::Allow);
+                assert_eq!(resize(&carried, old, new, 1), Verdict::Errno(12));
+                assert_eq!(resize(&carried, new, old, 1), Verdict::Allow);
+                assert_eq!(resize(&carried, new, new, 1), Verdict::Allow);
+            }
+            assert_eq!(resize(&carried, 1, 1, 5), Verdict::Errno(22));
             let restricting = [
                 "landlock_create_ruleset",
                 "landlock_add_rule",

@@ -381,6 +381,8 @@ impl Workshop {
 
     /// Ends every process of a sandbox; its pidfd tells when.
     pub fn kill(&self, sandbox: &mut Sandbox) {
+        // What it has in common with its image is not known of a dead one.
+        self.count(sandbox);
         let _ = processes::kill(sandbox.pidfd.as_fd());
         sandbox.group.kill(&self.guests);
     }

@@ -6,6 +6,11 @@
 //! counts them as it maps them (`RssShmem`), so asking takes no lock of the process's and no
 //! look into its memory, however large or busy it is.
 //!
+//! Processes of one instance have mostly the same pages in common with the image, those that were forked
+//! above all, and nobody counts those once: the process that has most stands for all. What
+//! several have touched apart from each other is missed so, and costs nobody anything: the image is
+//! there once.
+//!
 //! Refuses to ask more processes than [`PROCESSES_MAX`].
 
 use super::look::{field, text};
@@ -14,8 +19,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// Processes of one instance that are asked. The one that was thawed is among the first.
 const PROCESSES_MAX: usize = 64;
+/// Threads that are asked of a process whose first one has ended.
+const THREADS_MAX: usize = 16;
 
-/// Bytes of memory files that the processes `pids` map, each counted by itself.
+/// Bytes of memory files that one of the processes `pids` maps at the most.
 ///
 /// `processes`: a `/proc` that has them. One that has ended maps nothing.
 pub fn mapped_bytes(processes: BorrowedFd<'_>, pids: &[i32]) -> u64 {
@@ -23,9 +30,29 @@ pub fn mapped_bytes(processes: BorrowedFd<'_>, pids: &[i32]) -> u64 {
     pids.filter_map(|pid| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let process = openat(processes, pid.to_string(), flags, Mode::empty()).ok()?;
-        of_status(&text(process.as_fd(), "status").ok()?)
+        let status = text(process.as_fd(), "status").ok()?;
+        of_status(&status).or_else(|| of_threads(process.as_fd(), &status))
     })
-    .sum()
+    .max()
+    .unwrap_or(0)
+}
+
+/// The same of a process whose first thread has ended: its others have its memory still.
+fn of_threads(process: BorrowedFd<'_>, status: &str) -> Option<u64> {
+    if field(status, "Threads")? == "1" {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let threads = openat(process, "task", flags, Mode::empty()).ok()?;
+    let all = rustix::fs::Dir::read_from(&threads).ok()?;
+    let named = all.filter_map(Result::ok).take(THREADS_MAX);
+    let names = named.filter(|entry| !entry.file_name().to_bytes().starts_with(b"."));
+    names
+        .filter_map(|entry| {
+            let thread = openat(&threads, entry.file_name(), flags, Mode::empty()).ok()?;
+            of_status(&text(thread.as_fd(), "status").ok()?)
+        })
+        .next()
 }
 
 /// Bytes of memory files that a process maps, of its `status`; none of one that has no memory.
@@ -52,6 +79,31 @@ mod tests {
         // A zombie has no such line.
         assert_eq!(of_status("Name:\tx\nState:\tZ (zombie)\n"), None);
         assert_eq!(of_status("RssShmem:\t8 MB\n"), None);
+    }
+
+    #[test]
+    fn a_process_has_memory_while_any_thread_of_it_lives() {
+        let code = "import ctypes, threading, time, sys, os\n\
+             def go():\n  time.sleep(.1); os.write(1, b'.'); sys.stdin.read(); os._exit(0)\n\
+             f = os.memfd_create('x'); os.write(f, b'x' * (1 << 20))\n\
+             import mmap; m = mmap.mmap(f, 1 << 20, mmap.MAP_PRIVATE); sum(m[::4096])\n\
+             threading.Thread(target=go).start()\n\
+             ctypes.CDLL(None).syscall(60, 0)";
+        let mut child = Command::new("python3")
+            .args(["-c", code])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut said = [0u8];
+        let mut out = child.stdout.take().expect("its output");
+        out.read_exact(&mut said).expect("a word");
+        let processes = File::open("/proc").expect("/proc");
+        let pid = child.id().cast_signed();
+        let common = mapped_bytes(processes.as_fd(), &[pid]);
+        drop(child.stdin.take());
+        child.wait().expect("its end");
+        assert!((1 << 20..2 << 20).contains(&common), "{common}");
     }
 
     #[test]
@@ -91,7 +143,8 @@ mod tests {
         let pid = child.id().cast_signed();
         let common = mapped_bytes(processes.as_fd(), &[pid]);
         assert_eq!(common, 4096 * PAGES as u64 / 2);
-        assert_eq!(mapped_bytes(processes.as_fd(), &[pid, pid]), common * 2);
+        // Another one of the same memory adds nothing, nor does one that has none.
+        assert_eq!(mapped_bytes(processes.as_fd(), &[2, pid, pid]), common);
         drop(child.stdin.take());
         child.wait().expect("its end");
         assert_eq!(mapped_bytes(processes.as_fd(), &[pid]), 0);

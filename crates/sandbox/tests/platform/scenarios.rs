@@ -82,6 +82,8 @@ pub const ALL: &[Scenario] = &[
     ("the_walls_stand_in_a_thawed_instance", images::walls),
     ("memory_of_an_image_counts", images::memory),
     ("copies_of_an_image_count_once", images::copies),
+    ("memory_of_an_image_grows_as_any_other", images::grows),
+    ("what_processes_share_counts_once", images::several),
     (
         "hostile_processes_are_dumped_or_refused_in_time",
         images::hostile,

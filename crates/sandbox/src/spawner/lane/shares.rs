@@ -4,7 +4,8 @@
 //! group pays for. An image of at most a tenth of the limit counts as the half of itself, whatever of it
 //! is touched: no more than 5 % off. With a larger one the two are added up here, every 50 ms of
 //! running, every 200 while nothing changes, and who is above its limit is ended. Refuses to count
-//! what the kernel would take back by itself before it ended anybody: pages of files.
+//! what the kernel would take back by itself before it ended anybody: pages of files, and its own
+//! notes of them. In doubt nobody is ended: what is missed is the image's, and there once for all.
 
 use super::Lane;
 use crate::{
@@ -25,6 +26,12 @@ const LAST: Duration = Duration::from_millis(200);
 const SAME: u64 = 256 << 10;
 /// An image of so small a part of the limit is not watched.
 const SMALL: u64 = 10;
+/// Part of the limit by which what is counted may be off.
+const EXACT: u64 = 20;
+/// How long the lane looks at a time.
+const PASS: Duration = Duration::from_millis(2);
+/// An instance is not looked at for so many times what its last look took.
+const COSTS: u32 = 50;
 
 /// What an instance has in common with its image.
 #[derive(Debug)]
@@ -33,6 +40,7 @@ pub struct Shares {
     image_bytes: u64,
     /// What of it was touched and not copied, when that was last counted; all of it before.
     bytes: u64,
+    was_counted: bool,
     /// The highest sum that was seen.
     highest_bytes: u64,
 }
@@ -43,6 +51,7 @@ impl Shares {
         Self {
             image_bytes,
             bytes: image_bytes,
+            was_counted: false,
             highest_bytes: 0,
         }
     }
@@ -82,23 +91,25 @@ impl Watched {
         self.tick
     }
 
-    /// Those whose look is due; none before the next tick.
+    /// Those whose look is due, the longest first; none before the next tick.
     fn due(&self, now: Instant) -> Option<Vec<u64>> {
         self.tick.filter(|tick| *tick <= now)?;
         let due = self.all.iter().filter(|(_, next)| next.at <= now);
-        Some(due.map(|(number, _)| *number).collect())
+        let mut due: Vec<_> = due.map(|(number, next)| (next.at, *number)).collect();
+        due.sort_unstable();
+        Some(due.into_iter().map(|(_, number)| number).collect())
     }
 
-    /// It stays, and uses `own` bytes of its own.
-    fn again(&mut self, number: u64, own: u64, now: Instant) {
+    /// It stays, and uses `own` bytes of its own. To learn that took so long.
+    fn again(&mut self, number: u64, own: u64, now: Instant, took: Duration) {
         if let Some(next) = self.all.get_mut(&number) {
             let is_same = own.abs_diff(next.own) < SAME;
             next.every = if is_same { next.every * 2 } else { FIRST }.min(LAST);
-            (next.own, next.at) = (own, now + next.every);
+            (next.own, next.at) = (own, now + next.every.max(took * COSTS));
         }
     }
 
-    /// All that were due have been looked at.
+    /// Those that were due have been looked at, as many as there was time for.
     fn set_tick(&mut self, now: Instant) {
         let next = self.all.values().map(|next| next.at).min();
         // Together, where they are close.
@@ -149,6 +160,10 @@ impl Workshop {
 
     /// The same of one that has ended.
     pub fn last_usage(&self, sandbox: &mut Sandbox) -> InstanceUsage {
+        // Of one that ended by itself nobody knows, unless it was looked at.
+        if let Some(shares) = sandbox.shares.as_mut().filter(|one| !one.was_counted) {
+            shares.bytes = 0;
+        }
         let mut usage = sandbox.group.usage(&self.guests);
         sandbox.add_shares(&mut usage);
         usage.oom_kills += u64::from(sandbox.starved);
@@ -156,30 +171,32 @@ impl Workshop {
     }
 
     /// Counts what a sandbox has in common with its image: what its processes map of memory files, but for
-    /// files of its own, which its group pays for. What of its own the kernel could take back, bytes.
-    fn count(&self, sandbox: &mut Sandbox) -> u64 {
+    /// files of its own, which its group pays for. What of its own the kernel would take back, bytes;
+    /// `None` where that is not known.
+    pub fn count(&self, sandbox: &mut Sandbox) -> Option<u64> {
         let (Ok(images), Some(shares)) = (&self.images, &mut sandbox.shares) else {
-            return 0;
+            return None;
         };
+        let (taken_back, own) = sandbox.group.files_bytes(&self.guests)?;
         let mapped = mapped_bytes(images.processes(), &sandbox.group.members());
-        let (cached, own) = sandbox.group.files_bytes(&self.guests);
         shares.bytes = mapped.saturating_sub(own).min(shares.image_bytes);
-        cached
+        shares.was_counted = true;
+        Some(taken_back)
     }
 
     /// Whether it uses more than it may; what it has of its own.
     fn is_over(&self, sandbox: &mut Sandbox) -> (bool, u64) {
         let own = sandbox.group.memory_bytes(&self.guests);
-        if own + sandbox.image_bytes() <= sandbox.memory_bytes {
-            return (false, own);
-        }
-        let cached = self.count(sandbox);
-        let Some(shares) = &mut sandbox.shares else {
+        let taken_back = self.count(sandbox);
+        let (Some(taken_back), Some(shares)) = (taken_back, &mut sandbox.shares) else {
             return (false, own);
         };
-        let sum = own.saturating_sub(cached) + shares.bytes;
+        let sum = own.saturating_sub(taken_back) + shares.bytes;
         shares.highest_bytes = shares.highest_bytes.max(sum);
-        (sum > sandbox.memory_bytes, own)
+        (
+            sum > sandbox.memory_bytes + sandbox.memory_bytes / EXACT,
+            own,
+        )
     }
 }
 
@@ -197,18 +214,25 @@ impl Lane {
         let Some(due) = self.watched.due(now) else {
             return;
         };
+        let mut begun = Instant::now();
+        let until = begun + PASS;
         for number in due {
+            if begun >= until {
+                break;
+            }
             let Some(sandbox) = self.sandboxes.get_mut(&number) else {
                 self.watched.end(number);
                 continue;
             };
             let (is_over, own) = self.workshop.is_over(sandbox);
+            let ended = Instant::now();
+            let took = ended - std::mem::replace(&mut begun, ended);
             if is_over && !sandbox.dumping {
                 sandbox.starved = true;
                 self.workshop.kill(sandbox);
                 self.watched.end(number);
             } else {
-                self.watched.again(number, own, now);
+                self.watched.again(number, own, now, took);
             }
         }
         self.watched.set_tick(now);

@@ -1,8 +1,10 @@
 //! Start images: what goes on, what is refused, what twins share, what it costs.
 
 mod attacks;
+mod memory;
 
 pub use attacks::{dumper, hostile, kills, sibling};
+pub use memory::{copies, grows, memory, several};
 
 use super::*;
 use crate::tree::PYTHON;
@@ -645,152 +647,6 @@ text[5:10] = b'other'
 out = bytes(text[:10])";
         assert_eq!(first.ask(poke).await, "b'FIRSTother'");
         assert_eq!(second.ask("out = bytes(text[:10])").await, "b'firstfirst'");
-    });
-}
-
-/// The limit and the peak count what an image stands for, as if the instance had made it itself.
-pub fn memory() {
-    with_images(async |pool, began| {
-        let code = "held = bytearray(os.urandom(1 << 20)) * 60";
-        let (plain, talk, _io) = begin(&pool, python(None, true)).await;
-        talk.ask(code).await;
-        talk.ask("out = sum(held[::4096])").await;
-        let executed = plain.usage().await.expect("usage").memory_peak_bytes;
-        let image = plain.take_image(soon(began)).await.expect("an image");
-        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
-        talk.ask("out = sum(held[::4096])").await;
-        let usage = thawed.usage().await.expect("usage");
-        let (counted, shared) = (usage.memory_peak_bytes, usage.shared_bytes);
-        let spent = thawed.spent().expect("spent").memory_peak_bytes;
-        let (common, untouched) = mapped_of_image(&talk).await;
-        println!(
-            "       peak executed {} KiB, thawed {} KiB; of the image {} in common, {} by the mappings, {} untouched",
-            executed >> 10,
-            counted >> 10,
-            shared >> 10,
-            common >> 10,
-            untouched >> 10
-        );
-        assert!(
-            shared.abs_diff(common) * 100 / common <= 5,
-            "{shared} {common}"
-        );
-        // An executed one has made them all.
-        let apart = (counted + untouched).abs_diff(executed) * 100 / executed;
-        assert!(apart <= 5, "executed {executed}, thawed {counted}");
-        assert!(
-            spent.abs_diff(counted) * 100 / counted <= 5,
-            "{spent} {counted}"
-        );
-        // Of 256 MiB the image has some 65: 150 more fit, 250 do not.
-        assert_eq!(
-            talk.ask("more = bytearray(os.urandom(1 << 20)) * 150; out = 1")
-                .await,
-            "1"
-        );
-        talk.send("most = bytearray(os.urandom(1 << 20)) * 100; out = 1");
-        assert_eq!(talk.answer().await, None);
-        assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
-    });
-}
-
-/// Bytes of its image that the guest maps and has no copies of, and those that it has not touched, by
-/// the kernel's account of each mapping.
-async fn mapped_of_image(talk: &Talk) -> (u64, u64) {
-    let look = "
-common = untouched = 0
-of_image = False
-for line in open('/proc/self/smaps').read().splitlines():
-    key, *value = line.split()
-    if not key.endswith(':'):
-        of_image = '/memfd:memory' in line
-    elif of_image and key == 'Size:':
-        untouched += int(value[0])
-    elif of_image and key == 'Rss:':
-        untouched -= int(value[0])
-        common += int(value[0])
-    elif of_image and key == 'Anonymous:':
-        common -= int(value[0])
-out = f'{common} {untouched}'";
-    let said = talk.ask(look).await;
-    let kib: Vec<u64> = said.split(' ').map(|n| n.parse().expect("KiB")).collect();
-    (kib[0] << 10, kib[1] << 10)
-}
-
-/// What is written to and what is given up is no longer in common with the image: it counts once.
-pub fn copies() {
-    with_images(async |pool, began| {
-        let write = "
-for at in range(0, len(held), 4096):
-    held[at] = 1
-out = 1";
-        let (plain, talk, _io) = begin(&pool, python(None, true)).await;
-        talk.ask("held = bytearray(os.urandom(1 << 20)) * 140")
-            .await;
-        talk.ask(write).await;
-        let executed = plain.usage().await.expect("usage").memory_peak_bytes;
-        let image = plain.take_image(soon(began)).await.expect("an image");
-        // 140 of 256 MiB, copied while the rest of the limit would not do for that.
-        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
-        assert_eq!(talk.ask(write).await, "1");
-        let after = thawed.spent().expect("spent");
-        assert_eq!(thawed.recount(after), Recount::Now);
-        let usage = thawed.usage().await.expect("usage");
-        let counted = usage.memory_peak_bytes;
-        let apart = counted.abs_diff(executed) * 100 / executed;
-        println!(
-            "       all written: executed {} KiB, thawed {} KiB, {} of them in common",
-            executed >> 10,
-            counted >> 10,
-            usage.shared_bytes >> 10
-        );
-        assert!(apart <= 5, "executed {executed}, thawed {counted}");
-        let spent = thawed.spent().expect("spent");
-        assert_eq!(spent.memory_peak_bytes, counted);
-        assert_eq!(thawed.recount(spent), Recount::No);
-        assert_eq!(
-            talk.ask("more = bytearray(1 << 20) * 60; out = 1").await,
-            "1"
-        );
-        talk.send("most = bytearray(1 << 20) * 60; out = 1");
-        assert_eq!(talk.answer().await, None);
-        assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
-        // What is given up makes room.
-        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
-        let freed = "del held; more = bytearray(1 << 20) * 200; out = 1";
-        assert_eq!(talk.ask(freed).await, "1");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(talk.ask("out = len(more) >> 20").await, "200");
-        let usage = thawed.usage().await.expect("usage");
-        assert!(usage.shared_bytes < 20 << 20, "{usage:?}");
-        // What it touches of the image is held against it, though its own pages alone would fit: in
-        // the middle of whatever it does. Its children's pages are the same.
-        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
-        let child = "
-pid = os.fork()
-if pid == 0:
-    sum(held[::4096])
-    os._exit(0)
-sum(held[::4096])
-os.waitpid(pid, 0)
-more = bytearray(1 << 20) * 60
-out = 1";
-        assert_eq!(talk.ask(child).await, "1");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(talk.ask("out = 2").await, "2");
-        let usage = thawed.usage().await.expect("usage");
-        assert!(
-            (140..160).contains(&(usage.shared_bytes >> 20)),
-            "{usage:?}"
-        );
-        let (thawed, talk, _io) = begin(&pool, python(Some(&image), true)).await;
-        talk.send(
-            "sum(held[::4096]); more = bytearray(os.urandom(1 << 20)) * 130; import time; time.sleep(30)",
-        );
-        assert_eq!(talk.answer().await, None);
-        let report = thawed.exited().await;
-        assert_eq!(report.cause, ExitCause::OutOfMemory);
-        assert!(report.usage.oom_kills > 0, "{:?}", report.usage);
     });
 }
 
