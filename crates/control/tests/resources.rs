@@ -323,6 +323,7 @@ fn entry(w: &World, name: &str, day: i64, billed_ms: u64, ending: Ending) -> Led
             ..Default::default()
         },
         ending,
+        tags: None,
     }
 }
 

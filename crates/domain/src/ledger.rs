@@ -9,6 +9,7 @@ use crate::{
     trace::TraceHeader,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How an invocation ended, for the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +60,20 @@ pub struct LedgerEntry {
     pub usage: Usage,
     /// How it ended.
     pub ending: Ending,
+    /// What the function was tagged with when the event was accepted; none without tags, and in
+    /// entries of releases that did not write them down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<EntryTags>,
+}
+
+/// A function's tags, as an entry has them: by an id, so that an entry stays small.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryTags {
+    /// SHA-256 of the tags as JSON, keys in order.
+    pub id: Digest,
+    /// The tags themselves, in the first entry of a lane that names them since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<BTreeMap<String, String>>,
 }
 
 /// What an entry takes, names of usual length in it; a longer one grows.
@@ -115,6 +130,14 @@ impl LedgerEntry {
             Ending::Success => entry.plain("ending", "success"),
             other => entry.value("ending", &other),
         }
+        if let Some(tags) = &self.tags {
+            entry.object("tags", |object| {
+                object.plain("id", tags.id.hex());
+                if let Some(set) = &tags.set {
+                    object.value("set", set);
+                }
+            });
+        }
         entry.end();
         out
     }
@@ -161,6 +184,14 @@ mod tests {
                 bytes_out: u64::MAX,
             },
             ending,
+            tags: None,
+        };
+        let tags = |set: Option<&[(&str, &str)]>| EntryTags {
+            id: digest,
+            set: set.map(|set| {
+                let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+                set.iter().map(own).collect()
+            }),
         };
         for entry in [
             entry(Qualifier::Latest, Source::Url, None, Ending::Success),
@@ -177,10 +208,34 @@ mod tests {
                 Ending::FunctionError,
             ),
             entry(Qualifier::Latest, Source::Queue, None, Ending::Timeout),
+            LedgerEntry {
+                tags: Some(tags(None)),
+                ..entry(Qualifier::Latest, Source::Api, None, Ending::Success)
+            },
+            LedgerEntry {
+                tags: Some(tags(Some(&[("b", "=\"1\n"), ("a", "")]))),
+                ..entry(Qualifier::Latest, Source::Api, None, Ending::Success)
+            },
         ] {
             let text = entry.to_json();
             assert_eq!(text, serde_json::to_vec(&entry).unwrap());
             assert_eq!(serde_json::from_slice::<LedgerEntry>(&text).unwrap(), entry);
         }
+    }
+
+    #[test]
+    fn an_entry_of_an_older_release_has_no_tags() {
+        let id = "00000000-0000-0000-0000-000000000001";
+        let old = format!(
+            r#"{{"id":"{id}","function":{{"tenant":"105032882907","region":"us-east-1","name":"f"}},
+            "revision":"Latest","runtime":"{}","instance":"{id}","attempt":1,"source":"Api",
+            "trace":{{"root_seconds":5,"root_random":6,"parent":null,"sampled":true,"hops":2}},
+            "received":7,"memory_mib":128,"usage":{{"queue_us":1,"start_us":2,"init_us":3,"run_us":4,
+            "billed_ms":5,"cpu_us":6,"memory_peak_bytes":7,"bytes_in":8,"bytes_out":9}},
+            "ending":"success"}}"#,
+            "0".repeat(64)
+        );
+        let read: LedgerEntry = serde_json::from_str(&old).unwrap();
+        assert_eq!((read.tags, read.usage.billed_ms), (None, 5));
     }
 }

@@ -6,6 +6,7 @@
 use crate::{
     node::{Node, Running},
     route::{Revision, Routed},
+    tags::TagSet,
 };
 use bytes::Bytes;
 use freehold_domain::{
@@ -30,6 +31,8 @@ pub(crate) struct Admitted {
     pub(crate) revision: Arc<Revision>,
     pub(crate) received: Wall,
     pub(crate) received_at: Mono,
+    /// What the function was tagged with then.
+    pub(crate) tags: Option<Arc<TagSet>>,
     /// Given back with the value.
     pub(crate) _permit: Permit,
     pub(crate) _running: Running,
@@ -287,6 +290,7 @@ pub(crate) fn admit(
         revision: routed.revision,
         received: routed.received,
         received_at: routed.received_at,
+        tags: routed.tags,
         _permit: permit,
         _running: running,
     })

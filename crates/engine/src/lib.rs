@@ -20,6 +20,7 @@ mod reconcile;
 mod route;
 mod settle;
 mod stats;
+mod tags;
 mod tenancy;
 
 pub use engine::Engine;

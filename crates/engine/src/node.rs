@@ -9,6 +9,7 @@ use crate::{
     pool::{Gate, MemoryBook, Peopled, Snapshots, Tenants, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
+    tags::Tags,
 };
 use freehold_domain::{
     ids::{CoreId, FunctionRef, Qualifier},
@@ -49,6 +50,7 @@ pub(crate) struct Node {
     pub(crate) minimums: Mutex<HashMap<(FunctionRef, Qualifier), u32>>,
     pub(crate) routes: Routes,
     pub(crate) admission: Admission,
+    pub(crate) tags: Tags,
     pub(crate) memory: MemoryBook,
     /// The revisions that have instances.
     pub(crate) peopled: Peopled,
@@ -75,6 +77,7 @@ impl Node {
             minimums: Mutex::default(),
             routes: Routes::new(),
             admission: Admission::new(parts.limits.account_concurrency),
+            tags: Tags::new(parts.cores.into()),
             memory: MemoryBook::new(),
             peopled: Peopled::default(),
             tenants: Tenants::default(),

@@ -50,7 +50,7 @@ enum Unready {
 /// Why a record was left as it was; it is looked after again.
 struct Unfinished(String);
 
-/// Reads every tenant and function once: limits and reservations are taken over, what is unfinished
+/// Reads every tenant and function once: limits, reservations and tags are taken over, what is unfinished
 /// is queued.
 ///
 /// Errors: the store's text.
@@ -82,8 +82,8 @@ pub(crate) async fn scan(
     Ok(())
 }
 
-/// Takes a stored record's reservation over; whether something is left to do for it. Of a hundred
-/// thousand records none or few are unfinished, and a record is read once here, not twice.
+/// Takes a stored record's reservation and tags over; whether something is left to do for it. Of a
+/// hundred thousand records none or few are unfinished, and a record is read once here, not twice.
 fn look_at(node: &Arc<Node>, kind: Kind, stored: &Stored) -> bool {
     match kind {
         Kind::Tenant => {
@@ -94,10 +94,12 @@ fn look_at(node: &Arc<Node>, kind: Kind, stored: &Stored) -> bool {
             let Ok(record) = decode::<FunctionV1>(&stored.bytes) else {
                 return true;
             };
-            if let (Some(reserved), Some(function)) =
-                (record.reserved_concurrency, function_of(&stored.key))
+            if (record.reserved_concurrency.is_some() || !record.tags.is_empty())
+                && let Some(function) = function_of(&stored.key)
             {
-                node.admission.reserve(&function, Some(reserved));
+                node.admission
+                    .reserve(&function, record.reserved_concurrency);
+                node.tags.set(&function, record.tags.clone());
             }
             !is_finished(&record)
         }

@@ -8,7 +8,7 @@ mod revision;
 
 pub(crate) use revision::{Revision, Runs};
 
-use crate::{admission::Admitted, node::Node, pool::SnapshotOf, tenancy};
+use crate::{admission::Admitted, node::Node, pool::SnapshotOf, tags::TagSet, tenancy};
 use bytes::Bytes;
 use freehold_domain::{
     body::BodyError,
@@ -37,6 +37,8 @@ pub(crate) struct Routed {
     pub(crate) revision: Arc<Revision>,
     pub(crate) received: Wall,
     pub(crate) received_at: Mono,
+    /// What the function was tagged with then.
+    pub(crate) tags: Option<Arc<TagSet>>,
 }
 
 /// Reads the event and finds the revision.
@@ -70,8 +72,10 @@ pub(crate) async fn route(
             });
         }
     };
+    let tags = node.tags.of(&invocation.function);
     let revision = resolve(node, &invocation.function, &invocation.qualifier).await?;
     Ok(Routed {
+        tags,
         invocation,
         event,
         revision,
@@ -410,7 +414,7 @@ fn subject(key: &Key) -> Option<(FunctionRef, Target)> {
     ))
 }
 
-/// Keeps the cache, the reservations, the tenants' standing and the reconciler up to date.
+/// Keeps the cache, the reservations, the tags, the tenants' standing and the reconciler up to date.
 pub(crate) struct RouteWatcher {
     pub(crate) node: Weak<Node>,
     pub(crate) reconcile: tokio::sync::mpsc::UnboundedSender<Key>,
@@ -429,7 +433,7 @@ impl Watcher for RouteWatcher {
                 continue;
             };
             if target == Target::Head {
-                note_reservation(&node, &function, stored.as_ref());
+                note_head(&node, &function, stored.as_ref());
             }
             node.routes
                 .changed(&node, &function, target, stored.as_ref());
@@ -446,11 +450,12 @@ impl Watcher for RouteWatcher {
     }
 }
 
-/// Takes a function's reservation over from its record.
-pub(crate) fn note_reservation(node: &Node, function: &FunctionRef, stored: Option<&Stored>) {
+/// Takes a function's reservation and tags over from its record.
+pub(crate) fn note_head(node: &Node, function: &FunctionRef, stored: Option<&Stored>) {
     let record = stored.and_then(|stored| decode::<FunctionV1>(&stored.bytes).ok());
-    node.admission.reserve(
-        function,
-        record.and_then(|record| record.reserved_concurrency),
-    );
+    let (reserved, tags) = record
+        .map(|record| (record.reserved_concurrency, record.tags))
+        .unwrap_or_default();
+    node.admission.reserve(function, reserved);
+    node.tags.set(function, tags);
 }

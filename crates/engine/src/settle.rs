@@ -66,8 +66,10 @@ pub(crate) fn settle(
         memory_mib: memory.0,
         usage,
         ending,
+        tags: None,
     };
-    let written = node.parts.ledger.append(core.0, &entry.to_json());
+    let (ledger, tags) = (&*node.parts.ledger, admitted.tags.as_deref());
+    let written = node.tags.append(ledger, core, entry, tags);
     let is_restored = waited && came_up == CameUp::Restored;
     node.counters.settled(ending, &usage, waited, is_restored);
     if lease.is_none() {

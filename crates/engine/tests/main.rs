@@ -12,5 +12,6 @@ mod snapshots;
 mod starts;
 mod stock;
 mod support;
+mod tags;
 mod tenancy;
 mod weights;
