@@ -74,9 +74,10 @@ fn page(root: &Path) -> Result<String, String> {
     page.push_str(
         "\n## Function URLs\n\nBy host and by path, payload format 2.0, binary bodies, cookies, CORS, \
          `AuthType` NONE and AWS_IAM. Answers are buffered.\n\n## Freehold's own\n\n\
-         `POST /_freehold/api/ListInstances`, `/_freehold/api/GetUsage` and `/_freehold/api/GetAudit`: \
-         JSON, signed for service `freehold`. `freehold ps`, `freehold usage` and `freehold audit` ask \
-         them.\n",
+         `POST /_freehold/api/ListInstances`, `/_freehold/api/GetUsage`, `/_freehold/api/GetBill` and \
+         `/_freehold/api/GetAudit`: JSON, signed for service `freehold`. `freehold ps`, `freehold usage`, \
+         `freehold bill` and `freehold audit` ask them. The operator's are in [Tenants and \
+         keys](tenants.md) and [Prices and bills](prices.md).\n",
     );
     Ok(page)
 }

@@ -33,7 +33,10 @@ mod unread;
 mod urls;
 
 pub use front::{Audience, Front};
-pub use own::{AuditRow, InstanceRow, KeyRow, LimitsRow, NewKey, TenantRow};
+pub use own::{
+    AmountsRow, AuditRow, BillLineRow, BillRow, InstanceRow, KeyRow, LimitsRow, NewKey,
+    PriceChangeRow, PricesRow, StretchRow, SumRow, TenantRow,
+};
 pub use platform::InstanceEndpoint;
 
 use freehold_control::Control;

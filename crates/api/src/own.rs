@@ -6,6 +6,7 @@
 //! | `ListInstances` | `{}` | `{"Instances": [InstanceRow]}` of the caller's tenant |
 //! | `GetAudit` | `{"Since", "Until": ms, "TenantId", "Action", "Denied", "Token", "Limit"}`, all optional | `{"Lines": [AuditRow], "Token", "More", "Gaps"}`: the caller's tenant's, the operator's key reads all |
 //! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
+//! | `GetBill` | `{"TenantId", "Month": "2026-11", "By": "function" or "tag:KEY", "Marker", "MaxItems"}`, all optional | a page of a bill, [`BillRow`]: the caller's own, with the operator's key anybody's, or everybody's one after the other |
 //!
 //! With the root key of the node's operator alone:
 //!
@@ -19,12 +20,17 @@
 //! | `ListKeys` | `{"TenantId"}`, optional | `{"Keys": [KeyRow]}` |
 //! | `RotateKey` | `{"AccessKeyId", "OverlapSeconds"}`; without an overlap the old one signs until it is disabled | `{"Key": NewKey}`, the secret this once |
 //! | `DisableKey`, `EnableKey` | `{"AccessKeyId"}` | `{"Key": KeyRow}` |
+//! | `GetPrices` | `{"TenantId"}`, optional: without it the node's | `{"Changes": [PriceChangeRow]}` |
+//! | `SetPrices` | `{"TenantId", "From": ms, "Currency", "TenantMonth", "Invocation", "GbSecond", "CpuSecond", "GbOut"}`, decimal numbers as text; what is left out stays | `{"Changes": [PriceChangeRow]}` |
+//! | `EndPrices` | `{"TenantId", "From": ms}`, both optional | `{"Changes": [PriceChangeRow]}` |
 
 mod audit;
+mod prices;
 mod tenants;
 
 pub use audit::AuditRow;
 pub(crate) use audit::Tokens;
+pub use prices::{AmountsRow, BillLineRow, BillRow, PriceChangeRow, PricesRow, StretchRow, SumRow};
 pub use tenants::{KeyRow, LimitsRow, NewKey, TenantRow};
 
 use crate::{Api, auth::Signer, request::Request};
@@ -113,11 +119,12 @@ async fn answer(
         None => return Err(common::access_denied("only a tenant's key may ask")),
     };
     let managing = tenants::action(operation);
-    let action: Action = match (operation, managing) {
+    let pricing = prices::action(operation);
+    let action: Action = match (operation, managing.or(pricing)) {
         ("ListInstances", _) => Action("freehold:ListInstances"),
         ("GetUsage", _) => Action("freehold:GetUsage"),
         ("GetAudit", _) => Action("freehold:GetAudit"),
-        (_, Some(managing)) => managing,
+        (_, Some(action)) => action,
         (other, None) => {
             let text = format!(
                 "Freehold has no operation {:?}",
@@ -136,6 +143,9 @@ async fn answer(
     }
     if managing.is_some() {
         return tenants::answer(api, who, operation, &request.body).await;
+    }
+    if pricing.is_some() {
+        return prices::answer(api, who, operation, &request.body).await;
     }
     match operation {
         "ListInstances" => {

@@ -85,6 +85,11 @@ pub enum Field {
     TenantCodeStorage,
     TenantFunctions,
     KeyOverlap,
+    Price,
+    Currency,
+    PriceFrom,
+    Month,
+    BillBy,
 }
 
 /// A ceiling that was met.
@@ -104,6 +109,10 @@ pub enum Limit {
     Tenants,
     /// Access keys of a tenant that sign.
     AccessKeys,
+    /// Changes of one price book.
+    PriceChanges,
+    /// Values of one tag on a bill.
+    BillTagValues,
 }
 
 /// Why the control plane did not do what it was asked. Nothing was changed.
@@ -244,8 +253,8 @@ pub enum ControlError {
         /// Whose they are.
         tenant: TenantId,
     },
-    /// The principal is not the operator, who alone manages tenants and keys.
-    #[error("only the operator's root key may manage tenants and keys")]
+    /// The principal is not the operator, who alone manages tenants, keys and prices.
+    #[error("only the operator's root key may manage tenants, keys and prices")]
     NotOperator,
     /// What the node cannot be managed without: its operator, or the operator's last key.
     #[error("{what:?} {name:?} is what the node is managed with")]

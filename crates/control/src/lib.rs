@@ -1,5 +1,5 @@
 //! The control plane: functions, revisions, URLs, permissions, tags, packages, accounts, tenants and
-//! their keys.
+//! their keys, prices and bills.
 //!
 //! What it does: checks what a caller asks for, writes the desired part of records by
 //! compare-and-set, keeps archives and their unpacked trees, rolls up the ledger. What it refuses
@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod bills;
 pub mod bootstrap;
 pub mod concurrency;
 mod error;
@@ -21,6 +22,7 @@ pub mod keys;
 pub mod log_groups;
 pub mod packages;
 pub mod permissions;
+pub mod prices;
 pub mod revisions;
 mod rules;
 mod store;
@@ -121,6 +123,8 @@ pub struct Control {
     pub(crate) architecture: &'static str,
     pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
     pub(crate) holdings: Arc<holdings::Holdings>,
+    /// Held while entries of the ledger are rolled up, and while prices are set.
+    pub(crate) metering: tokio::sync::Mutex<()>,
     /// Ends the watch with the control plane.
     _holdings_watch: Box<dyn Send + Sync>,
 }
@@ -151,6 +155,7 @@ impl Control {
             packages,
             architecture,
             groups_coming: Arc::default(),
+            metering: tokio::sync::Mutex::default(),
         })
     }
 

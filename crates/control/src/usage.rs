@@ -2,19 +2,24 @@
 //!
 //! Each batch of ledger frames is added to the roll-ups and the lane's cursor moved in one
 //! commit: a kill between two leaves neither counted twice nor left out, so that the sums equal
-//! the ledger exactly.
+//! the ledger exactly. A day's sums are parted by the function's tags and by the moments at which
+//! its prices changed, which is what bills need; tags that an entry tells are written down in the
+//! same commit.
 
 use crate::{
     Control, ControlError, Field, Place,
     store::{self, CHANGE_ATTEMPTS},
 };
 use freehold_domain::{
-    FunctionName, FunctionRef, Principal, Wall,
-    ledger::{Ending, LedgerEntry},
-    ports::{Expect, Ledger},
-    record::{Key, KeyPrefix, Kind, LedgerCursorV1, UsageRollupV1},
+    FunctionName, FunctionRef, Principal, TenantId, Usage, Wall,
+    ledger::{Ending, EntryTags, LedgerEntry},
+    ports::{Expect, Ledger, Op},
+    record::{
+        Key, KeyPrefix, Kind, LedgerCursorV1, PartTagsV1, PriceBooks, TagSetV1, UsagePartV1,
+        UsageRollupV2,
+    },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Ledger frames added in one commit.
 const ROLL_UP_FRAMES: usize = 1024;
@@ -27,7 +32,7 @@ pub struct DayUsage {
     /// The UTC day, `2026-11-21`.
     pub day: String,
     /// Sums.
-    pub usage: UsageRollupV1,
+    pub usage: UsageRollupV2,
 }
 
 impl Control {
@@ -48,6 +53,8 @@ impl Control {
         let cursor_key = Key::ledger_cursor(lane);
         let (mut entries, mut lost) = (0, 0);
         loop {
+            // Prices change between two batches, never under one: what was rolled up is older.
+            let _nobody_sets_prices = self.metering.lock().await;
             let cursor = self.read::<LedgerCursorV1>(platform, &cursor_key).await?;
             let expect = cursor.as_ref().map_or(Expect::Absent, |c| c.expect());
             let position = cursor.map_or(0, |c| c.record.position);
@@ -56,20 +63,7 @@ impl Control {
             if frames.is_empty() {
                 return Ok(entries);
             }
-            let mut sums: BTreeMap<Key, UsageRollupV1> = BTreeMap::new();
-            for frame in &frames {
-                let entry: LedgerEntry = serde_json::from_slice(frame)
-                    .map_err(|error| ControlError::internal("reading the ledger", error))?;
-                add(sums.entry(usage_key(&entry)).or_default(), &entry);
-            }
-            let mut ops = Vec::with_capacity(sums.len() + 1);
-            for (key, new) in sums {
-                let present = self.read::<UsageRollupV1>(platform, &key).await?;
-                let expect = present.as_ref().map_or(Expect::Absent, |p| p.expect());
-                let mut total = present.map(|p| p.record).unwrap_or_default();
-                merge(&mut total, &new);
-                ops.push(store::put(key, expect, &total));
-            }
+            let mut ops = self.rolled_up(platform, &frames).await?;
             let cursor = LedgerCursorV1 { position };
             ops.push(store::put(cursor_key.clone(), expect, &cursor));
             if self.try_commit(platform, ops).await? {
@@ -83,6 +77,51 @@ impl Control {
                 });
             }
         }
+    }
+
+    /// The writes that add entries to the roll-ups.
+    async fn rolled_up(
+        &self,
+        platform: &Principal,
+        frames: &[bytes::Bytes],
+    ) -> Result<Vec<Op>, ControlError> {
+        let mut books: HashMap<TenantId, PriceBooks> = HashMap::new();
+        let mut days: BTreeMap<Key, (Expect, UsageRollupV2)> = BTreeMap::new();
+        let mut sets: BTreeMap<Key, TagSetV1> = BTreeMap::new();
+        for frame in frames {
+            let entry: LedgerEntry = serde_json::from_slice(frame)
+                .map_err(|error| ControlError::internal("reading the ledger", error))?;
+            let (tenant, key) = (&entry.function.tenant, usage_key(&entry));
+            if !books.contains_key(tenant) {
+                books.insert(tenant.clone(), self.price_books(tenant).await?);
+            }
+            if !days.contains_key(&key) {
+                let day = self.read::<UsageRollupV2>(platform, &key).await?;
+                let expect = day.as_ref().map_or(Expect::Absent, |day| day.expect());
+                let total = day.map(|day| day.record).unwrap_or_default();
+                days.insert(key.clone(), (expect, total));
+            }
+            if let (Some(books), Some((_, day))) = (books.get(tenant), days.get_mut(&key)) {
+                add(day, &entry, books.changed_on_day(entry.received));
+            }
+            if let Some(EntryTags {
+                id,
+                set: Some(tags),
+            }) = entry.tags
+            {
+                sets.insert(Key::tag_set(tenant, &id), TagSetV1 { tags });
+            }
+        }
+        let mut ops = Vec::with_capacity(days.len() + sets.len() + 1);
+        for (key, (expect, day)) in days {
+            ops.push(store::put(key, expect, &day));
+        }
+        for (key, set) in sets {
+            if self.read::<TagSetV1>(platform, &key).await?.is_none() {
+                ops.push(store::put(key, Expect::Absent, &set));
+            }
+        }
+        Ok(ops)
     }
 
     /// Usage of one function, or of all, on the days from `first` to `last`, both included; the
@@ -148,23 +187,33 @@ fn utc_day(at: Wall) -> String {
         .to_string()
 }
 
-fn add(total: &mut UsageRollupV1, entry: &LedgerEntry) {
-    merge(
-        total,
-        &UsageRollupV1 {
-            invocations: 1,
-            errors: u64::from(entry.ending != Ending::Success),
-            sums: entry.usage,
-            billed_mib_ms: entry.usage.billed_ms * u64::from(entry.memory_mib),
-        },
-    );
+/// The begin of a day that [`utc_day`] wrote.
+pub(crate) fn day_of(text: &str) -> Option<Wall> {
+    let day: jiff::civil::Date = text.parse().ok()?;
+    let begin = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    Some(Wall(begin.as_microsecond()))
 }
 
-fn merge(total: &mut UsageRollupV1, more: &UsageRollupV1) {
-    total.invocations += more.invocations;
-    total.errors += more.errors;
-    total.billed_mib_ms += more.billed_mib_ms;
-    let (sums, usage) = (&mut total.sums, &more.sums);
+/// Adds an entry to its day; `since` is when the prices that hold for it began to, on that day.
+fn add(day: &mut UsageRollupV2, entry: &LedgerEntry, since: Option<Wall>) {
+    let billed_mib_ms = entry.usage.billed_ms * u64::from(entry.memory_mib);
+    day.invocations += 1;
+    day.errors += u64::from(entry.ending != Ending::Success);
+    day.billed_mib_ms += billed_mib_ms;
+    add_usage(&mut day.sums, &entry.usage);
+    let tags = entry.tags.as_ref();
+    day.add_part(UsagePartV1 {
+        since,
+        tags: tags.map_or(PartTagsV1::None, |tags| PartTagsV1::Set(tags.id)),
+        invocations: 1,
+        billed_ms: entry.usage.billed_ms,
+        billed_mib_ms,
+        cpu_us: entry.usage.cpu_us,
+        bytes_out: entry.usage.bytes_out,
+    });
+}
+
+fn add_usage(sums: &mut Usage, usage: &Usage) {
     sums.queue_us += usage.queue_us;
     sums.start_us += usage.start_us;
     sums.init_us += usage.init_us;

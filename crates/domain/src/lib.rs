@@ -12,9 +12,11 @@ pub mod json;
 pub mod ledger;
 pub mod limits;
 pub mod logs;
+pub mod month;
 pub mod onward;
 pub mod outcome;
 pub mod ports;
+pub mod prices;
 pub mod principal;
 pub mod record;
 pub mod runtime;
@@ -24,6 +26,7 @@ pub mod trace;
 pub use body::{Body, BodyError, Frame};
 pub use ids::*;
 pub use invocation::{Invocation, Mode, Source};
+pub use month::Month;
 pub use onward::Onward;
 pub use outcome::{
     FunctionErrorKind, InvokeError, Outcome, OutcomeHead, OutcomeKind, ThrottleReason, Trailer,

@@ -7,15 +7,19 @@ mod event;
 mod function;
 mod key;
 mod policy;
+mod prices;
 mod seal;
 mod tenant;
+mod usage;
 
 pub use event::*;
 pub use function::*;
 pub use key::*;
 pub use policy::*;
+pub use prices::*;
 pub use seal::*;
 pub use tenant::*;
+pub use usage::*;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -101,4 +105,19 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
             newest: R::VERSION,
         }),
     }
+}
+
+/// Reads version 1 of a record that has had one version before today's.
+fn older<R: Record, Old: DeserializeOwned>(version: u16, json: &str) -> Result<Old, RecordError> {
+    if version != 1 {
+        return Err(RecordError::UnknownVersion {
+            kind: R::KIND,
+            version,
+            newest: R::VERSION,
+        });
+    }
+    serde_json::from_str(json).map_err(|source| RecordError::Malformed {
+        kind: R::KIND,
+        source,
+    })
 }

@@ -6,6 +6,7 @@
 //! no `NO_COLOR`.
 
 mod audit;
+mod bill;
 mod deploy;
 mod describe;
 mod failure;
@@ -13,6 +14,7 @@ mod invoke;
 mod keys;
 mod logs;
 mod ls;
+mod prices;
 mod ps;
 mod rm;
 mod table;
@@ -89,12 +91,16 @@ pub enum ClientCommand {
     Audit(audit::AuditArgs),
     /// Show what was used, by function and day
     Usage(usage::UsageArgs),
+    /// Show what was used in a month and what that costs
+    Bill(bill::BillArgs),
     /// Remove functions
     Rm(rm::RmArgs),
     /// Make, list, limit and disable the accounts of a node
     Tenants(tenants::TenantsArgs),
     /// Make, list, rotate and disable their access keys
     Keys(keys::KeysArgs),
+    /// Show and set what is asked for what is used
+    Prices(prices::PricesArgs),
 }
 
 /// Runs one client command to its exit code. This is where their runtime begins and ends.
@@ -119,9 +125,11 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Ps(args) => ps::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
+            ClientCommand::Bill(args) => bill::run(args).await,
             ClientCommand::Rm(args) => rm::run(args).await,
             ClientCommand::Tenants(args) => tenants::run(args).await,
             ClientCommand::Keys(args) => keys::run(args).await,
+            ClientCommand::Prices(args) => prices::run(args).await,
         }
     });
     // A read of stdin may still be under way on a helper thread; it must not hold the process.

@@ -160,7 +160,7 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
             common::access_denied("The resource belongs to another account.")
         }
         ControlError::NotOperator => common::access_denied(
-            "Only the root key of the node's operator may manage tenants and keys.",
+            "Only the root key of the node's operator may manage tenants, keys and prices.",
         ),
         ControlError::Needed { what, name } => error::invalid_parameter_value(format!(
             "{what:?} {name} cannot be disabled: the node is managed with it."
@@ -237,6 +237,12 @@ fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
         Limit::Tenants => quota(format!("Cannot exceed quota for Tenants: {max}")),
         Limit::AccessKeys => quota(format!(
             "Cannot exceed quota for AccessKeysPerTenant: {max}"
+        )),
+        Limit::PriceChanges => quota(format!(
+            "Cannot exceed quota for ChangesPerPriceBook: {max}"
+        )),
+        Limit::BillTagValues => quota(format!(
+            "The tag has more than {max} values in the month: ask for the bill by function."
         )),
         Limit::PolicyBytes => error::policy_length_exceeded(format!(
             "The final policy size is bigger than the limit ({max})."

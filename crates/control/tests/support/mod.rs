@@ -26,7 +26,7 @@ use std::sync::{
 /// 2026-11-21, and a little later with every look; deadlines move when they are told to.
 #[derive(Default)]
 pub struct TestClock {
-    wall: AtomicI64,
+    pub wall: AtomicI64,
     pub mono: AtomicU64,
 }
 impl Clock for TestClock {

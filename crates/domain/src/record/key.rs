@@ -1,6 +1,6 @@
 //! The one type that builds keys: (tenant, region, kind, name …).
 
-use crate::ids::{FunctionName, Qualifier, Region, TenantId};
+use crate::ids::{Digest, FunctionName, Qualifier, Region, TenantId};
 use std::fmt;
 
 /// What is stored under a key. The number is on disk: append, never renumber.
@@ -24,7 +24,7 @@ pub enum Kind {
     Policy = 7,
     /// [`super::LogGroupV1`]; name: group.
     LogGroup = 8,
-    /// [`super::UsageRollupV1`]; name: function, day.
+    /// [`super::UsageRollupV2`]; name: function, day.
     UsageRollup = 9,
     /// [`super::LedgerCursorV1`]; name: lane. Lives under the platform tenant.
     LedgerCursor = 10,
@@ -32,6 +32,11 @@ pub enum Kind {
     Alias = 11,
     /// [`super::NumberingV1`]; name: function.
     Numbering = 12,
+    /// [`super::PriceBookV1`]; name: tenant, or the platform tenant for the node's. Lives under the
+    /// platform tenant.
+    PriceBook = 13,
+    /// [`super::TagSetV1`]; name: id.
+    TagSet = 14,
 }
 
 impl Kind {
@@ -51,6 +56,8 @@ impl Kind {
             LedgerCursor,
             Alias,
             Numbering,
+            PriceBook,
+            TagSet,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -150,6 +157,21 @@ impl Key {
             Kind::UsageRollup,
             vec![name.to_string(), clean(day)],
         )
+    }
+    /// In front of everything that one tenant used, in all regions and at all times.
+    pub fn before_usage(tenant: &TenantId) -> Self {
+        // '-' sorts before all else that a region's name may have.
+        let least = "-".parse().expect("a literal of the right shape");
+        Self::new(tenant, &least, Kind::UsageRollup, vec![])
+    }
+    /// The prices of one tenant, or, of the platform's, the node's.
+    pub fn price_book(of: &TenantId) -> Self {
+        let name = vec![of.to_string()];
+        Self::new(&TenantId::platform(), &global(), Kind::PriceBook, name)
+    }
+    /// What a function was tagged with.
+    pub fn tag_set(tenant: &TenantId, id: &Digest) -> Self {
+        Self::new(tenant, &global(), Kind::TagSet, vec![id.to_string()])
     }
     /// How far the roll-up has read a ledger lane.
     pub fn ledger_cursor(lane: u16) -> Self {
@@ -318,6 +340,27 @@ mod tests {
         fn any_bytes_decode_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = Key::decode(&bytes);
         }
+    }
+
+    #[test]
+    fn all_usage_of_a_tenant_lies_behind_one_key() {
+        let (tenant, next) = (
+            "111111111111".parse().unwrap(),
+            "111111111112".parse().unwrap(),
+        );
+        let of = |tenant, region: &str, name: &str| {
+            Key::usage(
+                tenant,
+                &region.parse().unwrap(),
+                &name.parse().unwrap(),
+                "2026-11-21",
+            )
+        };
+        let front = Key::before_usage(&tenant).encode();
+        for (region, name) in [("-", "-"), ("--", "a"), ("0", "-"), ("us-east-1", "A")] {
+            assert!(front < of(&tenant, region, name).encode());
+        }
+        assert!(of(&tenant, "zz", "z").encode() < Key::before_usage(&next).encode());
     }
 
     #[test]

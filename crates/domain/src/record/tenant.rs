@@ -1,12 +1,11 @@
 //! Tenants, keys, and the small records around them.
 
-use super::{Kind, Record, RecordError, Sealed};
+use super::{Kind, Record, RecordError, Sealed, older};
 use crate::{
     ids::{FunctionRef, Qualifier, Region, TenantId},
-    outcome::Usage,
     time::Wall,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,21 +131,6 @@ impl Record for AccessKeyV2 {
     }
 }
 
-/// Reads version 1, the only one before today's of the records here.
-fn older<R: Record, Old: DeserializeOwned>(version: u16, json: &str) -> Result<Old, RecordError> {
-    if version != 1 {
-        return Err(RecordError::UnknownVersion {
-            kind: R::KIND,
-            version,
-            newest: R::VERSION,
-        });
-    }
-    serde_json::from_str(json).map_err(|source| RecordError::Malformed {
-        kind: R::KIND,
-        source,
-    })
-}
-
 /// Whose URL an id is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlOwnerV1 {
@@ -172,23 +156,6 @@ pub struct LogGroupV1 {
 }
 impl Record for LogGroupV1 {
     const KIND: Kind = Kind::LogGroup;
-    const VERSION: u16 = 1;
-}
-
-/// What one function used on one UTC day. Sums equal the ledger exactly.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct UsageRollupV1 {
-    /// Attempts that reached an instance.
-    pub invocations: u64,
-    /// Those that ended in an error of the function.
-    pub errors: u64,
-    /// Sums of the ledger's fields; `memory_peak_bytes` is the highest seen.
-    pub sums: Usage,
-    /// Sum of billed ms × memory in MiB.
-    pub billed_mib_ms: u64,
-}
-impl Record for UsageRollupV1 {
-    const KIND: Kind = Kind::UsageRollup;
     const VERSION: u16 = 1;
 }
 

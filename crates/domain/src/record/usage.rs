@@ -1,0 +1,205 @@
+//! What functions used: the roll-ups of the ledger, and the tags that its entries name.
+
+use super::{Kind, Record, RecordError, older};
+use crate::{ids::Digest, outcome::Usage, time::Wall};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tag sets of one function that are told apart on one day; what a further one used is counted
+/// under [`PartTagsV1::Unknown`].
+pub const TAG_SETS_PER_DAY_MAX: usize = 100;
+
+/// What one function used on one UTC day. Sums equal the ledger exactly, and so do those of its
+/// parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsageRollupV2 {
+    /// Attempts that reached an instance.
+    pub invocations: u64,
+    /// Those that ended in an error of the function.
+    pub errors: u64,
+    /// Sums of the ledger's fields; `memory_peak_bytes` is the highest seen.
+    pub sums: Usage,
+    /// Sum of billed ms × memory in MiB.
+    pub billed_mib_ms: u64,
+    /// The same by tags, and by the moments of the day at which prices changed.
+    pub parts: Vec<UsagePartV1>,
+}
+
+/// What has a price of a function's use on a day, as long as one price held and with the same tags.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsagePartV1 {
+    /// The moment of the day from which prices were others than before; none for its begin.
+    pub since: Option<Wall>,
+    /// What the function was tagged with when it was called.
+    pub tags: PartTagsV1,
+    /// See [`UsageRollupV2::invocations`].
+    pub invocations: u64,
+    /// Billed time, ms.
+    pub billed_ms: u64,
+    /// See [`UsageRollupV2::billed_mib_ms`].
+    pub billed_mib_ms: u64,
+    /// Processor time, µs.
+    pub cpu_us: u64,
+    /// Answer bytes out.
+    pub bytes_out: u64,
+}
+
+/// Which tags.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+pub enum PartTagsV1 {
+    /// None, or, before tags were on the ledger, nobody knows.
+    #[default]
+    None,
+    /// Those of a [`TagSetV1`].
+    Set(Digest),
+    /// Some beyond [`TAG_SETS_PER_DAY_MAX`].
+    Unknown,
+}
+
+impl UsageRollupV2 {
+    /// Adds a part to those there are.
+    pub fn add_part(&mut self, mut more: UsagePartV1) {
+        let is_known = |parts: &[UsagePartV1]| parts.iter().any(|part| part.tags == more.tags);
+        if matches!(more.tags, PartTagsV1::Set(_)) && !is_known(&self.parts) {
+            let sets: BTreeSet<PartTagsV1> = self
+                .parts
+                .iter()
+                .map(|part| part.tags)
+                .filter(|tags| matches!(tags, PartTagsV1::Set(_)))
+                .collect();
+            if sets.len() >= TAG_SETS_PER_DAY_MAX {
+                more.tags = PartTagsV1::Unknown;
+            }
+        }
+        let mut parts = self.parts.iter_mut();
+        match parts.find(|part| part.since == more.since && part.tags == more.tags) {
+            Some(part) => {
+                part.invocations += more.invocations;
+                part.billed_ms += more.billed_ms;
+                part.billed_mib_ms += more.billed_mib_ms;
+                part.cpu_us += more.cpu_us;
+                part.bytes_out += more.bytes_out;
+            }
+            None => self.parts.push(more),
+        }
+    }
+}
+
+impl Record for UsageRollupV2 {
+    const KIND: Kind = Kind::UsageRollup;
+    const VERSION: u16 = 2;
+
+    fn upgrade(version: u16, json: &str) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct UsageRollupV1 {
+            invocations: u64,
+            errors: u64,
+            sums: Usage,
+            billed_mib_ms: u64,
+        }
+        let UsageRollupV1 {
+            invocations,
+            errors,
+            sums,
+            billed_mib_ms,
+        } = older::<Self, _>(version, json)?;
+        // Releases that wrote version 1 had no prices, and no tags on the ledger.
+        let part = UsagePartV1 {
+            invocations,
+            billed_ms: sums.billed_ms,
+            billed_mib_ms,
+            cpu_us: sums.cpu_us,
+            bytes_out: sums.bytes_out,
+            ..UsagePartV1::default()
+        };
+        Ok(Self {
+            invocations,
+            errors,
+            sums,
+            billed_mib_ms,
+            parts: vec![part],
+        })
+    }
+}
+
+/// Tags that some function had while it was called; the ledger's entries name them by their id.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TagSetV1 {
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+}
+impl Record for TagSetV1 {
+    const KIND: Kind = Kind::TagSet;
+    const VERSION: u16 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{decode, encode};
+
+    #[test]
+    fn a_roll_up_of_an_older_release_is_one_part_without_tags() {
+        let sums = r#"{"queue_us":1,"start_us":2,"init_us":3,"run_us":4,"billed_ms":5,"cpu_us":6,
+            "memory_peak_bytes":7,"bytes_in":8,"bytes_out":9}"#;
+        let old = format!(
+            r#"{{"v":1,"r":{{"invocations":2,"errors":1,"billed_mib_ms":640,"sums":{sums}}}}}"#
+        );
+        let read: UsageRollupV2 = decode(old.as_bytes()).unwrap();
+        assert_eq!(
+            (read.invocations, read.errors, read.billed_mib_ms),
+            (2, 1, 640)
+        );
+        let part = UsagePartV1 {
+            since: None,
+            tags: PartTagsV1::None,
+            invocations: 2,
+            billed_ms: 5,
+            billed_mib_ms: 640,
+            cpu_us: 6,
+            bytes_out: 9,
+        };
+        assert_eq!(read.parts, [part]);
+        assert_eq!(decode::<UsageRollupV2>(&encode(&read)).unwrap(), read);
+    }
+
+    #[test]
+    fn parts_are_added_by_time_and_tags_and_their_number_is_bounded() {
+        let mut day = UsageRollupV2::default();
+        let part = |since: Option<i64>, tags| UsagePartV1 {
+            since: since.map(Wall),
+            tags,
+            invocations: 1,
+            billed_ms: 10,
+            ..UsagePartV1::default()
+        };
+        let set = |n: usize| PartTagsV1::Set(Digest([n as u8; 32]));
+        for n in 0..TAG_SETS_PER_DAY_MAX + 20 {
+            day.add_part(part(None, set(n)));
+            day.add_part(part(None, PartTagsV1::None));
+        }
+        // A set that is known is told apart in every stretch of the day.
+        day.add_part(part(Some(7), set(0)));
+        day.add_part(part(Some(7), set(0)));
+        let of = |since: Option<i64>, tags| {
+            let found: Vec<u64> = day
+                .parts
+                .iter()
+                .filter(|part| part.since == since.map(Wall) && part.tags == tags)
+                .map(|part| part.invocations)
+                .collect();
+            found
+        };
+        assert_eq!(of(None, set(99)), [1]);
+        assert!(of(None, set(100)).is_empty());
+        assert_eq!(of(None, PartTagsV1::Unknown), [20]);
+        assert_eq!(of(None, PartTagsV1::None), [120]);
+        assert_eq!(of(Some(7), set(0)), [2]);
+        assert_eq!(
+            day.parts.iter().map(|part| part.billed_ms).sum::<u64>(),
+            2420
+        );
+    }
+}
