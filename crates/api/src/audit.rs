@@ -130,6 +130,29 @@ impl Trail {
         response
     }
 
+    /// Writes down what a signal to the server has led to: it came from nobody's key.
+    pub(crate) fn signalled(&self, signal: &str, action: &str, error: Option<&str>) {
+        let line = AuditLine {
+            at: self.clock.wall(),
+            request: None,
+            tenant: None,
+            who: Asker::of(&Principal::platform("signal")),
+            proven: true,
+            source: AuditText::new(signal),
+            action: AuditText::new(action),
+            resource: AuditText::default(),
+            result: match error {
+                None => AuditResult::Ok,
+                Some(_) => AuditResult::Failed,
+            },
+            error: error.map(AuditText::new),
+            count: 1,
+        };
+        if let Err(error) = self.write(&line) {
+            tracing::error!(%error, signal, "what a signal led to is not on the audit trail");
+        }
+    }
+
     /// Removes what is older than `kept`, and the oldest of what takes more room than `bytes`.
     ///
     /// Errors: the store's.

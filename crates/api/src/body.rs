@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn pot() -> BytesInFlight {
-        BytesInFlight::new(&Limits::default())
+        BytesInFlight::new(Limits::default().into())
     }
 
     fn held(pot: &BytesInFlight) -> HeldBytes {
@@ -227,7 +227,7 @@ mod tests {
             bytes_in_flight: 1 << 20,
             ..Limits::default()
         };
-        let pot = BytesInFlight::new(&limits);
+        let pot = BytesInFlight::new(limits.into());
         let mut body = slow(2 << 20, 64 << 10, Duration::from_millis(1));
         let read = read_body(&mut body, LIMIT, &mut held(&pot)).await;
         assert_eq!(read, Err(ReadBodyError::Busy));

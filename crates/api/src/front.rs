@@ -79,7 +79,7 @@ impl Front {
         let target = route_api(&parts, &self.api.url_domain);
         let expect = parts.headers.contains_key(header::EXPECT);
         tracing::trace!(method = %parts.method, uri = %parts.uri, ?target, expect, "a request");
-        if head_bytes(&parts) > u64::from(self.api.limits.header_bytes) {
+        if head_bytes(&parts) > u64::from(self.api.limits.now().header_bytes) {
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
         if parts.headers.get_all(header::HOST).iter().count() > 1 {

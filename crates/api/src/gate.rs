@@ -168,7 +168,7 @@ impl Admitted {
     /// The largest body that is taken. Packages arrive as base64 within JSON; no instance may
     /// deploy, so none sends any.
     pub(crate) fn body_limit(&self, api: &Api, audience: &Audience) -> u64 {
-        let limits = &api.limits;
+        let limits = &api.limits.now();
         let (payload, package) = (limits.sync_payload_bytes, package_limit_bytes(limits));
         match self {
             Self::Url(_) => payload,

@@ -17,7 +17,7 @@
 //! | one instance | four payloads |
 
 use bytes::Bytes;
-use freehold_domain::{TenantId, limits::Limits};
+use freehold_domain::{TenantId, limits::Limits, live::Live};
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
@@ -30,19 +30,48 @@ use std::{
 /// Answers up to this are not counted: a socket's buffer takes them at once.
 pub const ANSWER_FREE_BYTES: usize = 64 << 10;
 
-/// A count with a ceiling.
+/// A count with a ceiling, which follows the node's.
 #[derive(Debug)]
 pub struct Share {
     held: AtomicU64,
-    limit: u64,
+    kind: Kind,
+    limits: Live<Limits>,
+}
+
+/// Which share of the whole.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Whole,
+    Urls,
+    TenantKeys,
+    TenantUrls,
+    Instance,
 }
 
 impl Share {
-    fn new(limit: u64) -> Arc<Self> {
+    fn new(kind: Kind, limits: &Live<Limits>) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
-            limit,
+            kind,
+            limits: limits.clone(),
         })
+    }
+
+    /// Its ceiling now, bytes. Where the whole is small, a share still takes the largest body.
+    fn limit(&self) -> u64 {
+        let limits = self.limits.now();
+        let whole = limits.bytes_in_flight;
+        let payload = limits.sync_payload_bytes.min(whole);
+        match self.kind {
+            Kind::Whole => whole,
+            Kind::Urls => (whole / 2).max(payload),
+            Kind::TenantKeys => {
+                let package = crate::body::package_limit_bytes(&limits);
+                (whole / 2).max(package.min(whole))
+            }
+            Kind::TenantUrls => (whole / 4).max(payload),
+            Kind::Instance => payload.saturating_mul(4),
+        }
     }
 }
 
@@ -68,26 +97,17 @@ pub struct BytesInFlight {
     urls: Arc<Share>,
     /// One entry per tenant that has keys or URLs: a stranger cannot make more.
     tenants: RwLock<HashMap<TenantId, TenantShares>>,
-    key_limit: u64,
-    url_limit: u64,
-    instance_limit: u64,
+    limits: Live<Limits>,
 }
 
 impl BytesInFlight {
-    /// The shares of `limits`. Where the whole is small, a share still takes the largest body.
-    pub fn new(limits: &Limits) -> Self {
-        let whole = limits.bytes_in_flight;
-        let (payload, package) = (
-            limits.sync_payload_bytes.min(whole),
-            crate::body::package_limit_bytes(limits).min(whole),
-        );
+    /// The shares of `limits`, as they are whenever something is booked.
+    pub fn new(limits: Live<Limits>) -> Self {
         Self {
-            whole: Share::new(whole),
-            urls: Share::new((whole / 2).max(payload)),
+            whole: Share::new(Kind::Whole, &limits),
+            urls: Share::new(Kind::Urls, &limits),
             tenants: RwLock::default(),
-            key_limit: (whole / 2).max(package),
-            url_limit: (whole / 4).max(payload),
-            instance_limit: payload.saturating_mul(4),
+            limits,
         }
     }
 
@@ -99,7 +119,7 @@ impl BytesInFlight {
 
     /// The share of one instance, for as long as it is served.
     pub fn instance(&self) -> Arc<Share> {
-        Share::new(self.instance_limit)
+        Share::new(Kind::Instance, &self.limits)
     }
 
     /// A booking of no bytes yet, for a body that `bringer` sends out of `instance`, if any.
@@ -119,8 +139,8 @@ impl BytesInFlight {
                 tenants
                     .entry(tenant.clone())
                     .or_insert_with(|| TenantShares {
-                        keys: Share::new(self.key_limit),
-                        urls: Share::new(self.url_limit),
+                        keys: Share::new(Kind::TenantKeys, &self.limits),
+                        urls: Share::new(Kind::TenantUrls, &self.limits),
                     }),
             )
         });
@@ -190,7 +210,7 @@ impl HeldBytes {
         self.bytes = bytes;
         let mut fits = true;
         for share in self.shares.iter().flatten() {
-            fits &= share.held.fetch_add(more, Ordering::Relaxed) + more <= share.limit;
+            fits &= share.held.fetch_add(more, Ordering::Relaxed) + more <= share.limit();
         }
         fits.then_some(()).ok_or(UsedUp)
     }
@@ -198,13 +218,13 @@ impl HeldBytes {
     /// Whether something new may begin on all of its shares.
     pub fn has_room(&self) -> bool {
         let mut shares = self.shares.iter().flatten();
-        shares.all(|share| share.held.load(Ordering::Relaxed) < share.limit)
+        shares.all(|share| share.held.load(Ordering::Relaxed) < share.limit())
     }
 
     /// Whether more than half of some share is held.
     fn is_crowded(&self) -> bool {
         let mut shares = self.shares.iter().flatten();
-        shares.any(|share| share.held.load(Ordering::Relaxed) > share.limit / 2)
+        shares.any(|share| share.held.load(Ordering::Relaxed) > share.limit() / 2)
     }
 
     /// Books an answer on shares that nothing is booked on yet, until the last of its bytes is
@@ -213,7 +233,7 @@ impl HeldBytes {
         // It is there, whether or not it fits.
         let [whole, tenant, urls, _] = &mut self.shares;
         let fits = |share: &Arc<Share>| {
-            share.held.load(Ordering::Relaxed) + answer.len() as u64 <= share.limit
+            share.held.load(Ordering::Relaxed) + answer.len() as u64 <= share.limit()
         };
         if !tenant.as_ref().is_none_or(fits) {
             (*whole, *urls) = (None, None);
@@ -261,7 +281,7 @@ mod tests {
 
     #[test]
     fn answers_beyond_a_tenants_share_are_in_its_own_way_alone() {
-        let pot = BytesInFlight::new(&Limits::default());
+        let pot = BytesInFlight::new(Limits::default().into());
         let [one, two]: [TenantId; 2] =
             ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
         let answer = Bytes::from(vec![0; 6 * MIB as usize]);
@@ -285,7 +305,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_what_is_for_others() {
-        let pot = BytesInFlight::new(&Limits::default());
+        let pot = BytesInFlight::new(Limits::default().into());
         let [one, two, three]: [TenantId; 3] =
             ["111111111111", "222222222222", "333333333333"].map(|id| id.parse().unwrap());
         // Strangers on the URLs of one tenant leave room on those of another, and for keys.
@@ -305,7 +325,7 @@ mod tests {
 
     #[test]
     fn an_instance_takes_four_payloads() {
-        let pot = BytesInFlight::new(&Limits::default());
+        let pot = BytesInFlight::new(Limits::default().into());
         let tenant = "111111111111".parse().unwrap();
         let (one, other) = (pot.instance(), pot.instance());
         let taken = fill(&pot, Bringer::Key(&tenant), Some(&one));
@@ -316,7 +336,7 @@ mod tests {
 
     #[test]
     fn answers_count_until_they_are_taken_and_are_never_refused() {
-        let pot = BytesInFlight::new(&Limits::default());
+        let pot = BytesInFlight::new(Limits::default().into());
         let tenant = "111111111111".parse().unwrap();
         let new = || pot.book(Bringer::Url(&tenant), None);
         let answer = Bytes::from(vec![7; 10 << 20]);
@@ -348,7 +368,7 @@ mod tests {
             bytes_in_flight: 8 * MIB,
             ..Limits::default()
         };
-        let pot = BytesInFlight::new(&limits);
+        let pot = BytesInFlight::new(limits.into());
         let tenant = "111111111111".parse().unwrap();
         assert!(
             pot.book(Bringer::Key(&tenant), None)
@@ -364,5 +384,24 @@ mod tests {
             pot.book(Bringer::Key(&tenant), None).grow_to(8 * MIB + 1),
             Err(UsedUp)
         );
+    }
+
+    #[test]
+    fn shares_that_are_held_follow_a_change_of_the_whole() {
+        let limits = Live::new(Limits::default());
+        let pot = BytesInFlight::new(limits.clone());
+        let tenant = "111111111111".parse().unwrap();
+        let instance = pot.instance();
+        let taken = fill(&pot, Bringer::Url(&tenant), None);
+        assert_eq!(taken.len() as u64, 128 / 6);
+        limits.change(|limits| limits.bytes_in_flight *= 2);
+        assert!(!fill(&pot, Bringer::Url(&tenant), None).is_empty());
+        limits.change(|limits| limits.bytes_in_flight /= 8);
+        assert!(!pot.book(Bringer::Url(&tenant), None).has_room());
+        drop(taken);
+        assert!(pot.book(Bringer::Url(&tenant), None).has_room());
+        limits.change(|limits| limits.sync_payload_bytes = 12 * MIB);
+        assert_eq!(fill(&pot, Bringer::Key(&tenant), Some(&instance)).len(), 8);
+        assert_eq!(pot.held(), 0, "what was refused or dropped is given back");
     }
 }

@@ -108,7 +108,7 @@ pub async fn invoke_detached(
     call: Call,
 ) -> Result<Collected, InvokeError> {
     let (invocation, held) = invocation(api, call);
-    let limit_bytes = api.limits.sync_payload_bytes + (1 << 20);
+    let limit_bytes = api.limits.now().sync_payload_bytes + (1 << 20);
     let run = async move {
         let outcome = invoker.invoke(invocation).await?;
         let (payload, _) =

@@ -34,8 +34,9 @@ mod urls;
 
 pub use front::{Audience, Front};
 pub use own::{
-    AmountsRow, AuditRow, BillLineRow, BillRow, InstanceRow, KeyRow, LimitsRow, NewKey,
-    PriceChangeRow, PricesRow, StretchRow, SumRow, TenantRow,
+    AmountsRow, AuditRow, BillLineRow, BillRow, ChangeRow, ConfigurationRow, ConfigurationView,
+    InstanceRow, KeyRow, LimitsRow, NewKey, PriceChangeRow, PricesRow, ReloadRefused, ReloadRow,
+    SettingRow, StretchRow, SumRow, TenantRow,
 };
 pub use platform::InstanceEndpoint;
 
@@ -43,6 +44,7 @@ use freehold_control::Control;
 use freehold_domain::{
     TenantId,
     limits::Limits,
+    live::Live,
     ports::{Clock, CommitError, Ids, Sink, Storage},
 };
 use freehold_identity::Verifier;
@@ -64,13 +66,15 @@ pub struct ApiParts {
     /// Request ids.
     pub ids: Arc<dyn Ids>,
     /// The ceilings.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
     /// The domain of function URLs.
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
     pub engine: Arc<dyn own::EngineView>,
     /// The tenant whose keys read everybody's audit trail.
     pub operator: TenantId,
+    /// What the server runs with, and its reload.
+    pub configuration: Arc<dyn own::ConfigurationView>,
 }
 
 /// The front ends, shared by all cores.
@@ -81,7 +85,7 @@ pub struct Api {
     pub(crate) verifier: Verifier,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Live<Limits>,
     pub(crate) url_domain: String,
     /// The port that URLs are written with; set once the listener is bound.
     pub(crate) port: std::sync::atomic::AtomicU16,
@@ -94,6 +98,7 @@ pub struct Api {
     pub(crate) code_links: lambda::CodeLinks,
     pub(crate) trail: audit::Trail,
     pub(crate) operator: TenantId,
+    pub(crate) configuration: Arc<dyn own::ConfigurationView>,
     pub(crate) tokens: own::Tokens,
     pub(crate) url_cache: Arc<urls::UrlCache>,
     _url_watch: Box<dyn Send + Sync>,
@@ -110,8 +115,9 @@ impl Api {
         Arc::new(Self {
             trail,
             operator: parts.operator,
+            configuration: parts.configuration,
             tokens: own::Tokens::new(),
-            in_flight: in_flight::BytesInFlight::new(&parts.limits),
+            in_flight: in_flight::BytesInFlight::new(parts.limits.clone()),
             control: parts.control,
             events: parts.events,
             storage: parts.storage,
@@ -151,6 +157,17 @@ impl Api {
     pub async fn audit_keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
         self.trail.tell_counts(false);
         self.trail.keep(kept, bytes).await
+    }
+
+    /// Reloads the configuration for whoever may send the server a signal, with a line of the audit
+    /// trail as for a call.
+    ///
+    /// Errors: [`ReloadRefused`]; everything stays as it was.
+    pub async fn reload_by_signal(&self) -> Result<ReloadRow, ReloadRefused> {
+        let reloaded = self.configuration.clone().reload().await;
+        let error = reloaded.is_err().then_some(own::INVALID);
+        self.trail.signalled("SIGHUP", own::RELOAD, error);
+        reloaded
     }
 
     /// Tells the threads of the cores that their runtimes may end: nothing of theirs is needed any

@@ -205,7 +205,7 @@ impl Front {
         head_wait: Duration,
         stop: CancellationToken,
     ) {
-        let header_bytes = self.api.limits.header_bytes as usize;
+        let header_bytes = self.api.limits.now().header_bytes as usize;
         let (seen, answering) = (Arc::new(Seen::default()), Answering::default());
         let (service_seen, service_answering) = (seen.clone(), answering.clone());
         let service = service_fn(move |request| {

@@ -20,16 +20,23 @@
 //! | `ListKeys` | `{"TenantId"}`, optional | `{"Keys": [KeyRow]}` |
 //! | `RotateKey` | `{"AccessKeyId", "OverlapSeconds"}`; without an overlap the old one signs until it is disabled | `{"Key": NewKey}`, the secret this once |
 //! | `DisableKey`, `EnableKey` | `{"AccessKeyId"}` | `{"Key": KeyRow}` |
+//! | `GetConfiguration` | `{}` | [`ConfigurationRow`]: what the server runs with, and where each value comes from |
+//! | `ReloadConfiguration` | `{}` | [`ReloadRow`]: what was applied and what needs a restart; `ConfigurationInvalidException` with every fault, and nothing is |
 //! | `GetPrices` | `{"TenantId"}`, optional: without it the node's | `{"Changes": [PriceChangeRow]}` |
 //! | `SetPrices` | `{"TenantId", "From": ms, "Currency", "TenantMonth", "Invocation", "GbSecond", "CpuSecond", "GbOut"}`, decimal numbers as text; what is left out stays | `{"Changes": [PriceChangeRow]}` |
 //! | `EndPrices` | `{"TenantId", "From": ms}`, both optional | `{"Changes": [PriceChangeRow]}` |
 
 mod audit;
+mod configuration;
 mod prices;
 mod tenants;
 
 pub use audit::AuditRow;
 pub(crate) use audit::Tokens;
+pub use configuration::{
+    ChangeRow, ConfigurationRow, ConfigurationView, ReloadRefused, ReloadRow, SettingRow,
+};
+pub(crate) use configuration::{INVALID, RELOAD};
 pub use prices::{AmountsRow, BillLineRow, BillRow, PriceChangeRow, PricesRow, StretchRow, SumRow};
 pub use tenants::{KeyRow, LimitsRow, NewKey, TenantRow};
 
@@ -120,11 +127,12 @@ async fn answer(
     };
     let managing = tenants::action(operation);
     let pricing = prices::action(operation);
-    let action: Action = match (operation, managing.or(pricing)) {
+    let configuring = configuration::action(operation);
+    let action: Action = match (operation, managing.or(pricing).or(configuring)) {
         ("ListInstances", _) => Action("freehold:ListInstances"),
         ("GetUsage", _) => Action("freehold:GetUsage"),
         ("GetAudit", _) => Action("freehold:GetAudit"),
-        (_, Some(action)) => action,
+        (_, Some(of_operator)) => of_operator,
         (other, None) => {
             let text = format!(
                 "Freehold has no operation {:?}",
@@ -146,6 +154,9 @@ async fn answer(
     }
     if pricing.is_some() {
         return prices::answer(api, who, operation, &request.body).await;
+    }
+    if configuring.is_some() {
+        return configuration::answer(api, who, operation, &request.body).await;
     }
     match operation {
         "ListInstances" => {

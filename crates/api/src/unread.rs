@@ -199,7 +199,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_reads_slowly_in_others_way_is_not() {
-        let pot = BytesInFlight::new(&Limits::default());
+        let pot = BytesInFlight::new(Limits::default().into());
         let tenant = "111111111111".parse().unwrap();
         // Of 128 MiB that the URLs of one tenant may hold.
         for (answer_mib, is_cut) in [(60, false), (70, true)] {

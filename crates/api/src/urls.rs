@@ -199,7 +199,7 @@ async fn answer(
             }
         },
     };
-    let limit_bytes = api.limits.sync_payload_bytes;
+    let limit_bytes = api.limits.now().sync_payload_bytes;
     let event = event::build(api, &request, target, resolved, &who);
     if event.len() as u64 > limit_bytes {
         return plain(

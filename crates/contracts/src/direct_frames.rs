@@ -31,6 +31,7 @@ use codec::{Frame, To, Word};
 use freehold_domain::{
     BoxFuture,
     body::Body,
+    live::Live,
     ports::{
         Booted, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Rehearsal,
         Wires, Wiring,
@@ -53,19 +54,26 @@ const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 /// The contract of the bootstraps that come with the platform.
 #[derive(Debug, Clone)]
 pub struct DirectFrames {
-    limits: FrameLimits,
+    limits: Live<RuntimeLimits>,
     public: LambdaRuntime,
 }
 
 impl DirectFrames {
-    /// A contract with the limits of the Runtime API.
-    pub fn new(limits: RuntimeLimits) -> Self {
+    /// A contract with the limits of the Runtime API, as they are when each frame comes in.
+    pub fn new(limits: impl Into<Live<RuntimeLimits>>) -> Self {
+        let limits = limits.into();
         Self {
-            limits: FrameLimits {
-                answer_bytes: limits.answer_bytes,
-                error_bytes: limits.error_bytes,
-            },
-            public: LambdaRuntime::new(limits),
+            public: LambdaRuntime::new(limits.clone()),
+            limits,
+        }
+    }
+}
+
+impl From<RuntimeLimits> for FrameLimits {
+    fn from(limits: RuntimeLimits) -> Self {
+        Self {
+            answer_bytes: limits.answer_bytes,
+            error_bytes: limits.error_bytes,
         }
     }
 }
@@ -88,7 +96,7 @@ impl Contract for DirectFrames {
         match frames {
             None => self.public.open(wires, opening),
             Some(frames) => {
-                let limits = self.limits;
+                let limits = self.limits.clone();
                 Box::pin(async move { Box::new(line(frames, limits)?).begin(opening).await })
             }
         }
@@ -101,7 +109,7 @@ impl Contract for DirectFrames {
     fn boot(&self, wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
         let frames = wires.frames?;
         Some(Box::pin(async move {
-            let booted = line(frames, self.limits)?;
+            let booted = line(frames, self.limits.clone())?;
             booted.line.say(Word::Greet.encode());
             let heard = poll_fn(|cx| booted.line.poll_frame(cx)).await;
             match heard.map_err(broken)? {
@@ -113,7 +121,7 @@ impl Contract for DirectFrames {
     }
 
     fn thawed(&self, wires: Wires) -> Option<Box<dyn Booted>> {
-        let line = line(wires.frames?, self.limits).ok()?;
+        let line = line(wires.frames?, self.limits.clone()).ok()?;
         Some(Box::new(line))
     }
 
@@ -122,7 +130,7 @@ impl Contract for DirectFrames {
     }
 }
 
-fn line(frames: OwnedFd, limits: FrameLimits) -> Result<FramesLine, OpenError> {
+fn line(frames: OwnedFd, limits: Live<RuntimeLimits>) -> Result<FramesLine, OpenError> {
     let socket = std::os::unix::net::UnixStream::from(frames);
     let line = socket
         .set_nonblocking(true)

@@ -25,6 +25,7 @@ mod line;
 use freehold_domain::{
     BoxFuture,
     body::Body,
+    live::Live,
     ports::{Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires, Wiring},
 };
 use line::{Answered, Line};
@@ -59,13 +60,15 @@ impl RuntimeLimits {
 /// The contract of every runtime that speaks the Runtime API.
 #[derive(Debug, Clone)]
 pub struct LambdaRuntime {
-    limits: RuntimeLimits,
+    limits: Live<RuntimeLimits>,
 }
 
 impl LambdaRuntime {
-    /// A contract with these limits.
-    pub fn new(limits: RuntimeLimits) -> Self {
-        Self { limits }
+    /// A contract with these limits, as they are when each request comes in.
+    pub fn new(limits: impl Into<Live<RuntimeLimits>>) -> Self {
+        Self {
+            limits: limits.into(),
+        }
     }
 }
 
@@ -75,7 +78,7 @@ impl Contract for LambdaRuntime {
     }
 
     fn open(&self, wires: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
-        let limits = self.limits;
+        let limits = self.limits.clone();
         Box::pin(async move {
             let listener = listen(wires.runtime_api).map_err(|error| OpenError::Broken {
                 reason: format!("its listener cannot be served: {error}"),

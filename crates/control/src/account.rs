@@ -42,7 +42,7 @@ impl Control {
         place: &Place,
     ) -> Result<AccountSettings, ControlError> {
         let usage = self.account_usage(who, place).await?;
-        let limits = &self.limits;
+        let limits = &self.limits.now();
         let own = self.ceilings_of(who, &place.tenant).await?;
         let reserved = u32::try_from(usage.reserved_concurrency).unwrap_or(u32::MAX);
         Ok(AccountSettings {

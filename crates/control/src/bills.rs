@@ -239,7 +239,8 @@ impl Control {
         };
         let (lines, sums) = priced(found, &asked.stretches)
             .map_err(|error| ControlError::internal("adding up a bill", error))?;
-        let (init, run) = (self.limits.init_timeout_s, self.limits.function_timeout_s);
+        let limits = self.limits.now();
+        let (init, run) = (limits.init_timeout_s, limits.function_timeout_s);
         let run_max = u64::from(init) + u64::from(run);
         let settled = month.end() + Duration::from_secs(run_max);
         Ok(BillPage {

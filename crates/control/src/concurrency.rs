@@ -62,7 +62,7 @@ impl Control {
                     .map(|other| u64::from(other.reserved_concurrency.unwrap_or(0)))
                     .sum();
                 let account = u64::from(self.ceilings(&tenant.record).concurrency);
-                let min = u64::from(self.limits.unreserved_concurrency_min);
+                let min = u64::from(self.limits.now().unreserved_concurrency_min);
                 if others + u64::from(amount) + min > account {
                     return Err(ControlError::LimitExceeded {
                         limit: Limit::UnreservedConcurrency,

@@ -494,9 +494,9 @@ impl Control {
             },
             role,
             description: String::new(),
-            memory: Mebibytes(128.max(self.limits.memory_min_mib)),
+            memory: Mebibytes(128.max(self.limits.now().memory_min_mib)),
             timeout_s: 3,
-            tmp: Mebibytes(512.max(self.limits.tmp_min_mib)),
+            tmp: Mebibytes(512.max(self.limits.now().tmp_min_mib)),
             environment: None,
             logging: LoggingV1 {
                 group: None,
@@ -520,7 +520,7 @@ impl Control {
         head: &mut RevisionSpecV1,
         settings: &Settings,
     ) -> Result<(), ControlError> {
-        let limits = &self.limits;
+        let limits = &self.limits.now();
         if let Some(runtime) = &settings.runtime {
             let resolved = self.resolve(runtime)?;
             (head.runtime, head.substitute) = (resolved.name, resolved.substitute);

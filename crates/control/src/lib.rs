@@ -38,6 +38,7 @@ pub use rules::{LoggingChange, Settings, WithoutEffect};
 use freehold_domain::{
     BoxFuture, Principal, Region, RuntimeName, TenantId,
     limits::Limits,
+    live::Live,
     ports::{Clock, CodeError, Ids, Sealer, Storage},
     record::RevisionSpecV1,
 };
@@ -102,7 +103,7 @@ pub struct ControlParts {
     /// Seals environments and keys.
     pub sealer: Arc<dyn Sealer>,
     /// Ceilings.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
     /// Runtimes.
     pub runtimes: Arc<dyn RuntimeCheck>,
     /// Archives and trees.
@@ -117,7 +118,7 @@ pub struct Control {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) sealer: Arc<dyn Sealer>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Live<Limits>,
     pub(crate) runtimes: Arc<dyn RuntimeCheck>,
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
@@ -159,9 +160,9 @@ impl Control {
         })
     }
 
-    /// The ceilings that apply.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    /// The ceilings that apply now.
+    pub fn limits(&self) -> Limits {
+        self.limits.now()
     }
 
     /// Archives and trees, for whoever makes instances.

@@ -31,6 +31,7 @@ use bytes::Bytes;
 use freehold_domain::{
     BoxFuture, Digest, Mono, Principal, TenantId,
     limits::Limits,
+    live::Live,
     ports::{Blobs, Clock, PackageError, Packages, ReadError, Storage},
     record::{self, FunctionV1, Kind, PackageV1, RevisionV1},
 };
@@ -58,7 +59,7 @@ pub struct PackageParts {
     /// Unpacks.
     pub unpacker: Arc<dyn Unpacker>,
     /// Ceilings.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -68,7 +69,7 @@ pub struct PackageStore {
     dir: PathBuf,
     storage: Arc<dyn Storage>,
     unpacker: Arc<dyn Unpacker>,
-    limits: Limits,
+    limits: Live<Limits>,
     clock: Arc<dyn Clock>,
     trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
     /// Their descriptors, as far as they are open.
@@ -189,7 +190,7 @@ impl PackageStore {
 
     /// Whether an archive of this size may be admitted at all.
     pub(crate) fn may_be_admitted(&self, found_bytes: u64) -> Result<(), ControlError> {
-        let limit_bytes = self.limits.package_zip_bytes;
+        let limit_bytes = self.limits.now().package_zip_bytes;
         if found_bytes == 0 {
             return Err(ControlError::invalid(Field::Code, "no archive was given"));
         }
@@ -252,7 +253,7 @@ impl PackageStore {
             Ok((aside, sealed_memory(&zip)?, target))
         })
         .await?;
-        let limits = UnpackLimits::from(&self.limits);
+        let limits = UnpackLimits::from(&self.limits.now());
         let unpacked = match self.unpacker.unpack(archive, target, limits).await {
             Ok(unpacked) => unpacked,
             Err(error) => {
@@ -336,7 +337,7 @@ impl PackageStore {
     /// the longest run of a function after the last record let go of it. Instances of a removed
     /// revision take nothing new, and no instance outlives this process.
     fn keep_for_instances(&self, found: &mut Vec<(TenantId, Digest)>) {
-        let longest = u64::from(self.limits.function_timeout_s) + u64::from(RETIRE_S);
+        let longest = u64::from(self.limits.now().function_timeout_s) + u64::from(RETIRE_S);
         let now = self.clock.now();
         let trees = self.trees.lock();
         let mut unreferred = self.unreferred.lock();

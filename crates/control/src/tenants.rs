@@ -67,7 +67,7 @@ pub(crate) fn platform() -> Principal {
 impl Control {
     /// The ceilings that hold for a tenant.
     pub fn ceilings(&self, tenant: &TenantV2) -> TenantCeilings {
-        let (own, node) = (&tenant.limits, &self.limits);
+        let (own, node) = (&tenant.limits, self.limits.now());
         TenantCeilings {
             concurrency: own.concurrency.unwrap_or(node.account_concurrency),
             code_storage_bytes: own.code_storage_bytes.unwrap_or(node.code_storage_bytes),
@@ -110,6 +110,13 @@ impl Control {
         found
             .filter(|found: &Versioned<TenantV2>| found.record.is_operator)
             .ok_or(ControlError::NotOperator)
+    }
+
+    /// Lets the node's operator pass.
+    ///
+    /// Errors: [`ControlError::NotOperator`] for everybody else, the store's.
+    pub async fn require_operator(&self, who: &Principal) -> Result<(), ControlError> {
+        self.operator(who).await.map(drop)
     }
 
     /// Makes a tenant and its first key, whose secret is told here and never again.

@@ -105,7 +105,7 @@ fn reopened(w: &World, unpacker: Arc<dyn Unpacker>) -> Arc<PackageStore> {
         dir: w.dir.path().join("packages"),
         storage: w.storage.clone(),
         unpacker,
-        limits: Limits::default(),
+        limits: Limits::default().into(),
         clock: w.clock.clone(),
     })
     .unwrap()

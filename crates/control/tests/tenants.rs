@@ -152,6 +152,7 @@ async fn only_the_operators_root_key_manages_anything() {
             c.key_list(&who, Some(&tenant)).await.err(),
             c.key_rotate(&who, &key, None).await.err(),
             c.key_enable(&who, &key, false).await.err(),
+            c.require_operator(&who).await.err(),
         ];
         for refused in refused {
             assert!(
@@ -161,6 +162,7 @@ async fn only_the_operators_root_key_manages_anything() {
         }
     }
     assert_eq!(n.signs(&key).await, Some(true));
+    c.require_operator(&n.operator).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub mod invocation;
 pub mod json;
 pub mod ledger;
 pub mod limits;
+pub mod live;
 pub mod logs;
 pub mod month;
 pub mod onward;

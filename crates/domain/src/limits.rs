@@ -1,12 +1,15 @@
 //! The ceilings, named, with a unit. Defaults are AWS's; every one is the operator's to raise.
 //!
-//! `server` reads them from `[limits]` of the configuration, once, and hands them down as values.
+//! `server` reads them from `[limits]` of the configuration and hands them down as a [`Live`] value:
+//! whoever applies one asks for it then, since a reload may have changed it.
+//!
+//! [`Live`]: crate::live::Live
 
 use serde::{Deserialize, Serialize};
 
 /// Every ceiling that a tenant can meet. Source of the defaults: AWS Lambda developer guide,
 /// "Lambda quotas", unless a field says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Event and answer of a synchronous call, bytes.
@@ -57,15 +60,20 @@ pub struct Limits {
     pub header_bytes: u32,
 }
 
+/// Least memory of a function unless a node says otherwise, MiB.
+pub const MEMORY_MIN_MIB: u32 = 128;
+/// Least `/tmp` of a function unless a node says otherwise, MiB.
+pub const TMP_MIN_MIB: u32 = 512;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             sync_payload_bytes: 6 << 20,
             async_payload_bytes: 1 << 20,
             function_timeout_s: 900,
-            memory_min_mib: 128,
+            memory_min_mib: MEMORY_MIN_MIB,
             memory_max_mib: 10_240,
-            tmp_min_mib: 512,
+            tmp_min_mib: TMP_MIN_MIB,
             tmp_max_mib: 10_240,
             environment_bytes: 4 << 10,
             package_zip_bytes: 50 << 20,

@@ -244,7 +244,7 @@ fn read_amount(text: &str) -> Option<u128> {
     for digit in part.bytes().rev() {
         let tenfold = u128::from(digit - b'0') * UNIT + parts;
         parts = tenfold / 10;
-        if tenfold % 10 != 0 {
+        if !tenfold.is_multiple_of(10) {
             return None;
         }
     }

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use freehold_domain::{
     ids::{FunctionName, FunctionRef, Region, TenantId},
     invocation::Invocation,
+    limits::Limits,
+    live::Live,
     outcome::{InvokeError, ThrottleReason},
     time::{Mono, Wall},
 };
@@ -52,7 +54,7 @@ impl Drop for Permit {
 
 /// The counts of every account, per region as on Lambda.
 pub(crate) struct Admission {
-    account_concurrency: u32,
+    limits: Live<Limits>,
     accounts: Mutex<HashMap<(TenantId, Region), Arc<Account>>>,
     /// Tenants that have something of their own in force.
     standings: RwLock<HashMap<TenantId, Standing>>,
@@ -164,9 +166,9 @@ impl FunctionCounts {
 }
 
 impl Admission {
-    pub(crate) fn new(account_concurrency: u32) -> Self {
+    pub(crate) fn new(limits: Live<Limits>) -> Self {
         Self {
-            account_concurrency,
+            limits,
             accounts: Mutex::default(),
             standings: RwLock::default(),
             standing_count: AtomicUsize::new(0),
@@ -226,7 +228,7 @@ impl Admission {
     fn take(&self, function: &FunctionRef) -> Result<Permit, ThrottleReason> {
         let account = self.account(function);
         let own = self.standing(&function.tenant).concurrency;
-        let limit = own.unwrap_or(self.account_concurrency);
+        let limit = own.unwrap_or_else(|| self.limits.now().account_concurrency);
         account.counts.lock().take(&function.name, limit)?;
         Ok(Permit {
             account,
@@ -300,6 +302,14 @@ pub(crate) fn admit(
 mod tests {
     use super::*;
 
+    fn admission(account_concurrency: u32) -> Admission {
+        let limits = Limits {
+            account_concurrency,
+            ..Limits::default()
+        };
+        Admission::new(limits.into())
+    }
+
     fn function(name: &str) -> FunctionRef {
         FunctionRef {
             tenant: "111111111111".parse().unwrap(),
@@ -310,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_reservation_is_a_share_and_a_ceiling() {
-        let admission = Admission::new(10);
+        let admission = admission(10);
         admission.reserve(&function("a"), Some(4));
         let held: Vec<_> = (0..4)
             .map(|_| admission.take(&function("a")).ok().unwrap())
@@ -334,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_reservation_counts_what_runs_already() {
-        let admission = Admission::new(10);
+        let admission = admission(10);
         let a = function("a");
         let mut held: Vec<_> = (0..3).map(|_| admission.take(&a).ok().unwrap()).collect();
         admission.reserve(&a, Some(3));
@@ -361,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_runs_on_turns_others_away() {
-        let admission = Admission::new(1);
+        let admission = admission(1);
         let held = admission.hold(&function("a"));
         let more = admission.hold(&function("a"));
         let reason = Some(ThrottleReason::AccountConcurrency);
@@ -372,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_tenants_own_limit_stands_in_the_nodes_place_and_binds_reservations() {
-        let admission = Admission::new(4);
+        let admission = admission(4);
         let other = FunctionRef {
             tenant: "222222222222".parse().unwrap(),
             ..function("a")
@@ -415,7 +425,7 @@ mod tests {
 
     #[test]
     fn nothing_reserved_throttles_everything_and_none_shares() {
-        let admission = Admission::new(2);
+        let admission = admission(2);
         admission.reserve(&function("a"), Some(0));
         assert_eq!(
             admission.take(&function("a")).err(),
@@ -425,5 +435,23 @@ mod tests {
         assert!(admission.take(&function("a")).is_ok());
         let (tenant, region) = (function("a").tenant, function("a").region);
         assert_eq!(admission.reserved_sum(&tenant, &region), 0);
+    }
+
+    #[test]
+    fn a_limit_that_changes_holds_for_the_next_invocation_and_takes_none_back() {
+        let limits = Live::new(Limits {
+            account_concurrency: 2,
+            ..Limits::default()
+        });
+        let admission = Admission::new(limits.clone());
+        let take = || admission.take(&function("a"));
+        let held = [take().ok().unwrap(), take().ok().unwrap()];
+        assert_eq!(take().err(), Some(ThrottleReason::AccountConcurrency));
+        limits.change(|limits| limits.account_concurrency = 3);
+        let third = take().ok().unwrap();
+        limits.change(|limits| limits.account_concurrency = 1);
+        assert_eq!(take().err(), Some(ThrottleReason::AccountConcurrency));
+        drop((held, third));
+        assert!(take().is_ok());
     }
 }

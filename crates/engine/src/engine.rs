@@ -179,6 +179,19 @@ impl Engine {
         Ok(())
     }
 
+    /// The settings were changed: what is looked at now and then is looked at now. Instances that
+    /// have idled for longer than they may from now on go, and what is to be ready comes up.
+    pub fn reconfigured(&self) {
+        let ready = self.node.parts.config.now().ready;
+        for revision in self.node.routes.served() {
+            if revision.executed == Qualifier::Latest {
+                revision.set_ready(&self.node, ready);
+            } else {
+                revision.tend(&self.node, CoreId(0));
+            }
+        }
+    }
+
     /// The numbers of this moment.
     pub fn stats(&self) -> Stats {
         let (snapshots, snapshot_bytes, _) = self.node.snapshots.counts();

@@ -125,6 +125,11 @@ impl Keep {
         }
     }
 
+    /// What to go by from now on. What was learned stays, and counts again when it is asked for.
+    pub fn follow(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// An instance took so long to come up: what is made ahead is begun so much earlier.
     pub fn came_up_in(&mut self, seconds: Seconds) {
         let beyond = (seconds.min(EARLIEST) - gaps::LEAD).max(0.0);

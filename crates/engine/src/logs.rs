@@ -66,7 +66,7 @@ struct State {
 impl InstanceLog {
     /// A new stream for an instance, named as Lambda names them.
     pub(crate) fn new(node: &Node, revision: &Revision, instance: InstanceId) -> Arc<Self> {
-        let (parts, limits) = (&node.parts, &node.parts.limits);
+        let (parts, limits) = (&node.parts, node.parts.limits.now());
         let day = &iso8601(parts.clock.wall())[..10];
         let version = &revision.executed;
         let name = format!(

@@ -76,7 +76,7 @@ impl Node {
             origin: origin(&*parts.clock),
             minimums: Mutex::default(),
             routes: Routes::new(),
-            admission: Admission::new(parts.limits.account_concurrency),
+            admission: Admission::new(parts.limits.clone()),
             tags: Tags::new(parts.cores.into()),
             memory: MemoryBook::new(),
             peopled: Peopled::default(),
@@ -84,7 +84,7 @@ impl Node {
             snapshots: Snapshots::new(),
             stock: Stock::default(),
             gates: (0..parts.cores.max(1))
-                .map(|_| Gate::new(parts.config.starts_at_once))
+                .map(|_| Gate::new(parts.config.now().starts_at_once))
                 .collect(),
             counters: Arc::default(),
             draining: AtomicBool::new(false),

@@ -4,6 +4,7 @@ use crate::keep::Policy;
 use freehold_domain::{
     ids::Mebibytes,
     limits::Limits,
+    live::Live,
     ports::{
         Clock, Commit, Contract, CpuShare, FREEZE_AFTER, Ids, InProcess, InstanceCredentials,
         Ledger, LogStore, Packages, PlatformEndpoint, Records, SandboxDriver, Sealer,
@@ -42,16 +43,16 @@ pub struct EngineParts {
     pub credentials: Arc<dyn InstanceCredentials>,
     /// Serves the platform to each instance.
     pub platform: Arc<dyn PlatformEndpoint>,
-    /// The ceilings.
-    pub limits: Limits,
-    /// The engine's own settings.
-    pub config: EngineConfig,
+    /// The ceilings, as they are when each is applied.
+    pub limits: Live<Limits>,
+    /// The engine's own settings. Whoever changes them tells [`crate::Engine::reconfigured`].
+    pub config: Live<EngineConfig>,
     /// Serving cores of this node.
     pub cores: u16,
 }
 
 /// Settings of the engine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
     /// How long idle instances stay, and what is made ahead.
     pub keep: Policy,
@@ -78,7 +79,7 @@ pub struct EngineConfig {
 }
 
 /// Settings of the start images of published revisions (SnapStart).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct SnapshotConfig {
     /// What all of a node may take; `None`: an eighth of the memory for instances.
     pub memory: Option<Mebibytes>,

@@ -480,7 +480,7 @@ impl Revision {
             }
             return Asked::Now(Grant::Lease(Lease::new(self.clone(), cell)));
         }
-        let backs_off = state.failures >= node.parts.config.init_failures;
+        let backs_off = state.failures >= node.parts.config.now().init_failures;
         if backs_off && now < state.backoff_until {
             return Asked::Now(Grant::Backoff(state.backoff_until.since(now)));
         }

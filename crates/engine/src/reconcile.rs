@@ -222,7 +222,7 @@ async fn reconcile(
 
 /// Has a function that can be called now start what it is to have ready, where heads have some.
 async fn bring_up(node: &Arc<Node>, key: &Key) {
-    if node.parts.config.ready > 0
+    if node.parts.config.now().ready > 0
         && key.kind() == Kind::Function
         && let Some(function) = function_of(key)
     {

@@ -56,8 +56,8 @@ pub(crate) async fn route(
         });
     }
     let limit_bytes = match invocation.mode {
-        Mode::RequestResponse => node.parts.limits.sync_payload_bytes,
-        Mode::Event => node.parts.limits.async_payload_bytes,
+        Mode::RequestResponse => node.parts.limits.now().sync_payload_bytes,
+        Mode::Event => node.parts.limits.now().async_payload_bytes,
     };
     let body = std::mem::replace(&mut invocation.body, freehold_domain::Body::empty());
     let event = match body.collect(limit_bytes).await {
@@ -301,6 +301,17 @@ impl Routes {
         }
     }
 
+    /// Every revision that is served.
+    pub(crate) fn served(&self) -> Vec<Arc<Revision>> {
+        let functions = self.functions.read();
+        let served = functions.values().flat_map(HashMap::values);
+        let ready = served.filter_map(|served| match served {
+            Served::Ready(revision) => Some(revision.clone()),
+            Served::NotReady { .. } => None,
+        });
+        ready.collect()
+    }
+
     /// Takes a change over. Synchronous and short: it runs inside the store's commit.
     fn changed(
         &self,
@@ -366,8 +377,9 @@ fn bring_up(node: &Arc<Node>, function: &FunctionRef, served: &Served) {
     if let Some(minimum) = minimum {
         revision.set_minimum(node, minimum);
     }
-    if node.parts.config.ready > 0 && revision.executed == Qualifier::Latest {
-        revision.set_ready(node, node.parts.config.ready);
+    let ready = node.parts.config.now().ready;
+    if ready > 0 && revision.executed == Qualifier::Latest {
+        revision.set_ready(node, ready);
     }
 }
 

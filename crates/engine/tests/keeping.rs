@@ -5,7 +5,7 @@ use freehold_domain::{
     ids::Qualifier,
     ports::{Clock, ExitCause},
 };
-use freehold_engine::keep::Policy;
+use freehold_engine::{EngineConfig, keep::Policy};
 use freehold_testkit::sandbox::{Init, Timing};
 use std::time::Duration;
 
@@ -96,7 +96,12 @@ async fn an_instance_that_dies_while_it_is_merely_held_is_not_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fixed_time_makes_nothing_ahead() {
-    let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(600.0)).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.keep = Policy::Fixed(600.0))
+    })
+    .await;
     sim.deploy("f", |_| {}).await;
     for _ in 0..12 {
         sim.call("f", "x").await.unwrap();
@@ -104,6 +109,37 @@ async fn a_fixed_time_makes_nothing_ahead() {
     }
     let stats = sim.engine.stats();
     assert_eq!((stats.starts_ahead, stats.cold_starts), (0, 12));
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_change_hold_for_the_instances_that_are_there() {
+    let mut config = None;
+    let sim = Sim::with(|parts| config = Some(parts.config.clone())).await;
+    let config = config.unwrap();
+    let set = |how: fn(&mut EngineConfig)| {
+        config.change(how);
+        sim.engine.reconfigured();
+    };
+    sim.deploy("f", |_| {}).await;
+    sim.call("f", "x").await.unwrap();
+    sim.sleep(60_000).await;
+    assert_eq!(sim.world.live(), 1, "ten minutes are not over");
+    set(|config| config.keep = Policy::Fixed(30.0));
+    sim.sleep(1_000).await;
+    assert_eq!(sim.world.live(), 0, "half a minute is");
+
+    set(|config| config.ready = 2);
+    sim.sleep(5_000).await;
+    assert_eq!(sim.world.live(), 2);
+    set(|config| (config.ready, config.keep) = (0, Policy::Fixed(1.0)));
+    sim.sleep(5_000).await;
+    assert_eq!(sim.world.live(), 0);
+
+    set(|config| config.keep = Policy::Fixed(3600.0));
+    sim.call("f", "x").await.unwrap();
+    sim.sleep(HOUR_MS / 2).await;
+    assert_eq!(sim.world.live(), 1, "longer than it was at first");
     sim.ends_clean().await;
 }
 
@@ -198,7 +234,7 @@ async fn a_minimum_for_nobody_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn what_every_function_has_ready_is_there_before_its_first_call_and_after_an_update() {
-    let sim = Sim::with(|parts| parts.config.ready = 2).await;
+    let sim = Sim::with(|parts| parts.config.change(|config| config.ready = 2)).await;
     sim.deploy("f", |_| {}).await;
     sim.sleep(5000).await;
     assert_eq!(sim.world.live(), 2, "nobody has called");
@@ -226,7 +262,7 @@ async fn what_every_function_has_ready_is_there_before_its_first_call_and_after_
 
 #[tokio::test(start_paused = true)]
 async fn what_was_ready_and_went_for_want_of_memory_comes_back_with_it() {
-    let sim = Sim::with(|parts| parts.config.ready = 1).await;
+    let sim = Sim::with(|parts| parts.config.change(|config| config.ready = 1)).await;
     let each = 128 << 20;
     sim.world.set_memory(2 * each, each);
     for name in ["f", "g"] {
@@ -251,7 +287,12 @@ async fn what_was_ready_and_went_for_want_of_memory_comes_back_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_comes_up_when_all_have_been_served_goes_as_any_other() {
-    let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(0.3)).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.keep = Policy::Fixed(0.3))
+    })
+    .await;
     sim.deploy("f", |_| {}).await;
     let first = sim.spawn(0, sim.event("f", "x"));
     sim.sleep(1).await;

@@ -7,8 +7,10 @@ use std::time::Duration;
 #[tokio::test]
 async fn every_line_is_stored_or_counted_lost() {
     let sim = Sim::with(|parts| {
-        parts.limits.log_bytes_per_s = 256 << 10;
-        parts.limits.log_line_bytes = 1000;
+        parts
+            .limits
+            .change(|limits| limits.log_bytes_per_s = 256 << 10);
+        parts.limits.change(|limits| limits.log_line_bytes = 1000);
     })
     .await;
     sim.deploy("f", |record| record.head.timeout_s = 30).await;

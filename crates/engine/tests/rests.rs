@@ -10,7 +10,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// An engine that has one instance of each function ready, and runtimes that take events of ours.
 async fn with_one_ready(next: impl IntoIterator<Item = Init>) -> Sim {
-    let sim = Sim::with(|parts| parts.config.ready = 1).await;
+    let sim = Sim::with(|parts| parts.config.change(|config| config.ready = 1)).await;
     sim.world.take_ours(next);
     sim
 }
@@ -231,7 +231,12 @@ async fn short_of_memory_nobody_is_awake_until_there_is_some() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_expected_goes_before_what_is() {
-    let sim = Sim::with(|parts| parts.config.memory_expected = Mebibytes(128)).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.memory_expected = Mebibytes(128))
+    })
+    .await;
     let each = 128 << 20;
     sim.world.set_memory(2 * each + each * 6 / 10, each);
     for name in ["f", "g", "h"] {

@@ -14,7 +14,9 @@ use freehold_testkit::sandbox::{Init, Timing};
 use std::{collections::HashMap, time::Duration};
 
 fn roomy(parts: &mut EngineParts) {
-    parts.limits.account_concurrency = 100_000;
+    parts
+        .limits
+        .change(|limits| limits.account_concurrency = 100_000);
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -71,7 +73,12 @@ async fn waiters_take_freed_slots_before_their_starts_come_up() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_instances_freeze_and_go() {
-    let sim = Sim::with(|parts| parts.config.keep = Policy::Fixed(60.0)).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.keep = Policy::Fixed(60.0))
+    })
+    .await;
     sim.deploy("f", |_| {}).await;
     let calls: Vec<_> = (0..10)
         .map(|_| sim.spawn(0, sim.event("f", "sleep 50")))
@@ -179,7 +186,12 @@ async fn nothing_starts_on_old_code_and_nothing_fails_under_load() {
 
 #[tokio::test(start_paused = true)]
 async fn reserved_and_account_concurrency_turn_away_at_once() {
-    let sim = Sim::with(|parts| parts.limits.account_concurrency = 10).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .limits
+            .change(|limits| limits.account_concurrency = 10)
+    })
+    .await;
     sim.deploy("a", |record| record.reserved_concurrency = Some(3))
         .await;
     sim.deploy("b", |_| {}).await;
@@ -217,9 +229,12 @@ async fn reserved_and_account_concurrency_turn_away_at_once() {
 #[tokio::test(start_paused = true)]
 async fn functions_that_take_turns_in_little_memory_find_each_others_instances() {
     let each = 100 << 20;
-    let sim =
-        Sim::with(|parts| parts.config.memory_expected = freehold_domain::ids::Mebibytes(100))
-            .await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.memory_expected = freehold_domain::ids::Mebibytes(100))
+    })
+    .await;
     sim.world.set_memory(2 * each, each);
     let names = ["a", "b", "c", "d", "e"];
     for name in names {
@@ -246,9 +261,12 @@ async fn functions_that_take_turns_in_little_memory_find_each_others_instances()
 async fn when_memory_is_short_idle_instances_go_then_starts_wait_then_429() {
     // Room for four instances of 100 MiB.
     let each = 100 << 20;
-    let sim =
-        Sim::with(|parts| parts.config.memory_expected = freehold_domain::ids::Mebibytes(100))
-            .await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.memory_expected = freehold_domain::ids::Mebibytes(100))
+    })
+    .await;
     sim.world.set_memory(4 * each, each);
     for name in ["a", "b", "c"] {
         sim.deploy(name, |_| {}).await;
@@ -291,9 +309,12 @@ async fn when_memory_is_short_idle_instances_go_then_starts_wait_then_429() {
 #[tokio::test(start_paused = true)]
 async fn small_starts_do_not_starve_a_large_one() {
     let mib = 1 << 20;
-    let sim =
-        Sim::with(|parts| parts.config.memory_expected = freehold_domain::ids::Mebibytes(100))
-            .await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.memory_expected = freehold_domain::ids::Mebibytes(100))
+    })
+    .await;
     sim.world.set_memory(400 * mib, 100 * mib);
     sim.deploy("large", |_| {}).await;
     // Its instances turn out to use 300 MiB, then none is left.
@@ -327,8 +348,12 @@ async fn small_starts_do_not_starve_a_large_one() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_served_in_order() {
-    let sim =
-        Sim::with(|parts| parts.config.memory_expected = freehold_domain::ids::Mebibytes(20)).await;
+    let sim = Sim::with(|parts| {
+        parts
+            .config
+            .change(|config| config.memory_expected = freehold_domain::ids::Mebibytes(20))
+    })
+    .await;
     sim.world.set_memory(20 << 20, 20 << 20);
     sim.deploy("f", |_| {}).await;
     let mut calls = Vec::new();
@@ -464,7 +489,7 @@ async fn shutdown_lets_what_runs_finish_and_ends_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_does_not_wait_for_an_init_that_hangs() {
-    let sim = Sim::with(|parts| parts.limits.init_timeout_s = 600).await;
+    let sim = Sim::with(|parts| parts.limits.change(|limits| limits.init_timeout_s = 600)).await;
     sim.deploy("f", |record| record.head.timeout_s = 900).await;
     sim.world.set_init(Init::Hangs);
     let first = sim.spawn(0, sim.event("f", "x"));

@@ -439,8 +439,12 @@ async fn a_start_that_outlives_its_revision_makes_no_image() {
 #[tokio::test(start_paused = true)]
 async fn memory_for_images_is_bounded_and_given_back_first_come_last_used() {
     let sim = sim(|parts| {
-        parts.config.snapshots.memory = Some(freehold_domain::ids::Mebibytes(25));
-        parts.config.snapshots.tenant_memory = Some(freehold_domain::ids::Mebibytes(25));
+        parts
+            .config
+            .change(|config| config.snapshots.memory = Some(freehold_domain::ids::Mebibytes(25)));
+        parts.config.change(|config| {
+            config.snapshots.tenant_memory = Some(freehold_domain::ids::Mebibytes(25))
+        });
     })
     .await;
     sim.deploy("f", |_| {}).await;

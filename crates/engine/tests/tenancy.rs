@@ -86,7 +86,7 @@ async fn a_tenant_that_was_disabled_before_the_start_stays_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tenants_own_limit_holds_from_the_write_on() {
-    let sim = Sim::with(|parts| parts.limits.account_concurrency = 2).await;
+    let sim = Sim::with(|parts| parts.limits.change(|limits| limits.account_concurrency = 2)).await;
     sim.deploy("f", |_| {}).await;
     let most = async || {
         let calls: Vec<_> = (0..5)

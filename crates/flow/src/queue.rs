@@ -27,6 +27,7 @@ use freehold_domain::{
     FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader, Wall,
     invocation::HOPS_MAX,
     limits::Limits,
+    live::Live,
     ports::{
         Clock, Commit, CommitError, EndedBefore, EventCounts, EventQueue, Fence, Invoke, Op,
         ReadError,
@@ -141,7 +142,7 @@ struct Counters {
 /// The queue: takes events in and works them off.
 pub struct EventQueueWorker {
     deps: QueueDeps,
-    policy: QueuePolicy,
+    policy: Live<QueuePolicy>,
     wake: Notify,
     draining: AtomicBool,
     drain: Notify,
@@ -156,11 +157,12 @@ fn platform() -> Principal {
 }
 
 impl EventQueueWorker {
-    /// A queue over `deps`; nothing is worked off before [`EventQueueWorker::run`].
-    pub fn new(deps: QueueDeps, policy: QueuePolicy) -> Arc<Self> {
+    /// A queue over `deps`; nothing is worked off before [`EventQueueWorker::run`]. What of the
+    /// policy changes holds for the next event and the next attempt; what runs keeps its lease.
+    pub fn new(deps: QueueDeps, policy: impl Into<Live<QueuePolicy>>) -> Arc<Self> {
         Arc::new(Self {
             deps,
-            policy,
+            policy: policy.into(),
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -178,7 +180,8 @@ impl EventQueueWorker {
         new: NewEvent,
         body: Bytes,
     ) -> Result<InvocationId, EnqueueError> {
-        let (limit_bytes, sent_bytes) = (self.policy.event_bytes_max, body.len() as u64);
+        let policy = self.policy.whole();
+        let (limit_bytes, sent_bytes) = (policy.event_bytes_max, body.len() as u64);
         if sent_bytes > limit_bytes {
             return Err(EnqueueError::TooLarge {
                 limit_bytes,
@@ -195,9 +198,9 @@ impl EventQueueWorker {
             qualifier: new.qualifier,
             principal: who.clone(),
             accepted,
-            expires: accepted + self.policy.event_age_max,
+            expires: accepted + policy.event_age_max,
             attempts: 0,
-            attempts_max: self.policy.attempts_max,
+            attempts_max: policy.attempts_max,
             trace: new.trace,
             hops: new.hops,
             client_context: new.client_context.map(Vec::from),
@@ -251,9 +254,10 @@ impl EventQueueWorker {
             let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
             Wall(now.0.saturating_sub(keep))
         };
+        let policy = self.policy.whole();
         let ended = EndedBefore {
-            done: before(self.policy.keep_done),
-            dead: before(self.policy.keep_dead),
+            done: before(policy.keep_done),
+            dead: before(policy.keep_dead),
         };
         let mut forgotten = 0;
         loop {

@@ -5,6 +5,7 @@ use freehold_domain::{
     Body, BoxFuture, FunctionErrorKind, FunctionRef, Invocation, InvocationId, InvokeError, Mode,
     Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, Source, TenantId, ThrottleReason,
     TraceHeader, Wall,
+    live::Live,
     ports::{Clock, CommitError, EventQueue, EventState, Ids, Invoke},
     record::EventEnd,
 };
@@ -131,13 +132,17 @@ impl World {
     }
 
     fn worker(&self) -> Arc<EventQueueWorker> {
+        self.worker_with(self.policy.clone().into())
+    }
+
+    fn worker_with(&self, policy: Live<QueuePolicy>) -> Arc<EventQueueWorker> {
         let deps = QueueDeps {
             queue: self.store.clone(),
             commit: self.store.clone(),
             invoke: self.engine.clone(),
             clock: self.clock.clone(),
         };
-        EventQueueWorker::new(deps, self.policy.clone())
+        EventQueueWorker::new(deps, policy)
     }
 
     fn event(&self, tenant: &TenantId) -> NewEvent {
@@ -273,6 +278,24 @@ async fn a_function_that_fails_is_tried_three_times_with_one_id() {
     let (reason, error) = dead(world.state(id).await);
     assert_eq!(reason, "RetriesExhausted");
     assert_eq!(error.as_deref(), Some("{\"errorMessage\":\"boom\"}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_changes_holds_for_the_next_delay_and_the_next_event() {
+    let world = World::new(1, |_| (QUICK, Ok(FAILED)));
+    let policy = Live::new(world.policy.clone());
+    let worker = world.worker_with(policy.clone());
+    let first = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, Duration::from_secs(10)).await;
+    policy.change(|policy| {
+        policy.retry_delays = vec![Duration::from_secs(5)];
+        policy.attempts_max = 1;
+    });
+    let second = world.enqueue(&worker, 1).await;
+    world.run_for(&worker, HOUR).await;
+    // The first had its delay and its number of attempts already.
+    assert_eq!(world.attempts(first), [(1, 0), (2, 60), (3, 65)]);
+    assert_eq!(world.attempts(second), [(1, 10)]);
 }
 
 #[tokio::test(start_paused = true)]

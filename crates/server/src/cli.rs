@@ -7,6 +7,7 @@
 
 mod audit;
 mod bill;
+mod config;
 mod deploy;
 mod describe;
 mod failure;
@@ -16,6 +17,7 @@ mod logs;
 mod ls;
 mod prices;
 mod ps;
+mod reload;
 mod rm;
 mod table;
 mod tenants;
@@ -101,6 +103,10 @@ pub enum ClientCommand {
     Keys(keys::KeysArgs),
     /// Show and set what is asked for what is used
     Prices(prices::PricesArgs),
+    /// Show every key of the configuration, its value and its origin
+    Config(config::ConfigArgs),
+    /// Have the server read its configuration file again
+    Reload(reload::ReloadArgs),
 }
 
 /// Runs one client command to its exit code. This is where their runtime begins and ends.
@@ -130,6 +136,8 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Tenants(args) => tenants::run(args).await,
             ClientCommand::Keys(args) => keys::run(args).await,
             ClientCommand::Prices(args) => prices::run(args).await,
+            ClientCommand::Config(args) => config::run(args).await,
+            ClientCommand::Reload(args) => reload::run(args).await,
         }
     });
     // A read of stdin may still be under way on a helper thread; it must not hold the process.

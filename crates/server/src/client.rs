@@ -5,6 +5,7 @@
 //! It speaks plain HTTP, which is all that this release serves; an `https` endpoint is refused by
 //! name instead of being called without its certificate checked.
 
+pub mod configuration;
 mod connection;
 mod error;
 pub mod lambda;
@@ -21,4 +22,4 @@ use connection::Call;
 pub use connection::{Client, Endpoint};
 pub use error::ClientError;
 pub use prices::{BillToGet, PricesToSet};
-pub use settings::{Choice, Environment, resolve};
+pub use settings::{Choice, Environment, resolve, resolve_local};

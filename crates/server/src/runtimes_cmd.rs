@@ -1,7 +1,7 @@
 //! `freehold runtimes`: which interpreters were found, and the SDKs that functions expect.
 
 use crate::{
-    config,
+    config::Given,
     serve::{default_data_dir, discover_options},
 };
 use clap::{Args, Subcommand};
@@ -22,6 +22,9 @@ pub struct RuntimesArgs {
     /// Configuration file [default: freehold.toml in the data folder]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+    /// Any key of the configuration; the server hands on its own
+    #[arg(long, value_name = "SECTION.KEY=VALUE", global = true, hide = true)]
+    pub set: Vec<String>,
     /// Print an object instead of lines
     #[arg(long, global = true)]
     pub json: bool,
@@ -58,9 +61,11 @@ fn in_use(data: &std::path::Path) -> bool {
 }
 
 fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String> {
-    let config = config::load(args.config.as_deref(), data).map_err(|error| error.to_string())?;
-    let found = discover(&discover_options(&config.runtimes));
     let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
+    let given = Given::new(args.config.as_deref(), data);
+    let given = given.with_environment().with_sets(&args.set);
+    let resolved = given.resolve().map_err(|error| fail(&error))?;
+    let found = discover(&discover_options(&resolved.config.runtimes.paths));
     let mut missing = Vec::new();
     if matches!(args.action, Some(RuntimesAction::Assemble)) {
         assemble(&found, data, in_use(data)).map_err(|error| fail(&error))?;

@@ -15,7 +15,9 @@ mod keys;
 mod listeners;
 mod node;
 mod processors;
+mod reload;
 mod runtimes;
+mod settings;
 mod tenants;
 mod wiring;
 
@@ -23,11 +25,15 @@ pub(crate) use endpoint::plain_file;
 pub use endpoint::{EnvArgs, env};
 pub use runtimes::discover_options;
 
-use crate::config::{self, Config};
+use crate::config::{Config, Given, Resolved};
 use clap::Args;
 use freehold_domain::{Region, TenantId};
 use freehold_sandbox::{LaunchOptions, seccomp::Embedded};
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Where data lies unless told otherwise: of the machine as root, else of the user.
 pub fn default_data_dir() -> PathBuf {
@@ -67,9 +73,12 @@ pub struct ServeArgs {
     /// Serve off loopback in clear: passwords and code cross the network readable
     #[arg(long)]
     pub insecure: bool,
+    /// Any key of the configuration, over file and environment; may be given more than once
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
-/// What flags and file say together.
+/// What was given, put together.
 pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
@@ -78,7 +87,9 @@ pub(crate) struct Settings {
     pub(crate) regions: Vec<Region>,
     pub(crate) cores: u16,
     pub(crate) config: Config,
-    pub(crate) config_file: Option<PathBuf>,
+    pub(crate) resolved: Resolved,
+    /// What it was put together from, to be read again.
+    pub(crate) given: Given,
 }
 
 /// Why the server did not start, with what to do about it.
@@ -171,60 +182,54 @@ fn settings(args: &ServeArgs) -> Result<Settings, StartFailure> {
             "choose another --data",
         )
     })?;
-    let config = config::load(args.config.as_deref(), &data)
-        .map_err(|error| failure(error, "mend the file, or name another by --config"))?;
-    let server = &config.server;
-    let address = |flag: &Option<String>, file: &Option<String>, default: &str| {
-        let text = flag
-            .clone()
-            .or_else(|| file.clone())
-            .unwrap_or_else(|| default.to_owned());
-        text.parse::<SocketAddr>().map_err(|_| {
-            failure(
-                format!("{text:?} is not an address"),
-                "write it as 127.0.0.1:7070",
-            )
-        })
-    };
-    let listen = address(&args.listen, &server.listen, "127.0.0.1:7070")?;
-    let admin_listen = address(&args.admin_listen, &server.admin_listen, "127.0.0.1:7071")?;
-    for (name, address) in [("listen", listen), ("admin-listen", admin_listen)] {
-        if !address.ip().is_loopback() && !args.insecure && !server.insecure {
-            return Err(failure(
-                format!("--{name} {address} is off loopback, and Freehold does not serve TLS yet"),
-                "listen on 127.0.0.1 behind a TLS proxy, or accept clear text by --insecure",
-            ));
-        }
-    }
-    let named = |what: &str, error: freehold_domain::NameError| {
-        failure(error, format!("give --{what} in the right form"))
-    };
-    let account = args.account.clone().or_else(|| server.account.clone());
-    let account = account
-        .map(|id| id.parse())
-        .transpose()
-        .map_err(|e| named("account", e))?;
-    let first = args.region.clone().or_else(|| server.region.clone());
-    let first = first.unwrap_or_else(|| "us-east-1".to_owned());
-    let mut regions: Vec<Region> = Vec::new();
-    for text in std::iter::once(&first).chain(&server.regions) {
-        let region: Region = text.parse().map_err(|e| named("region", e))?;
-        if !regions.contains(&region) {
-            regions.push(region);
+    let given = args.given(&data);
+    let resolved = given.resolve_serving().map_err(|error| {
+        failure(
+            chain(&error),
+            "mend what each line names; `freehold config show` judges the same without a start",
+        )
+    })?;
+    let config = &resolved.config;
+    let mut regions = vec![config.server.region.clone()];
+    for region in &config.server.regions {
+        if !regions.contains(region) {
+            regions.push(region.clone());
         }
     }
     let machine = std::thread::available_parallelism().map_or(1, |n| n.get().min(64) as u16);
-    let cores = server.cores.unwrap_or(machine).max(1);
     Ok(Settings {
         data,
-        listen,
-        admin_listen,
-        account,
+        listen: config.server.listen,
+        admin_listen: config.server.admin_listen,
+        account: config.server.account.clone(),
         regions,
-        cores,
-        config,
-        config_file: args.config.clone(),
+        cores: config.server.cores.unwrap_or(machine),
+        config: config.clone(),
+        resolved,
+        given,
     })
+}
+
+impl ServeArgs {
+    /// What may say a value, flags over all.
+    fn given(&self, data: &Path) -> Given {
+        Given::new(self.config.as_deref(), data)
+            .with_environment()
+            .with_flag("--listen", "server.listen", self.listen.as_ref())
+            .with_flag(
+                "--admin-listen",
+                "server.admin_listen",
+                self.admin_listen.as_ref(),
+            )
+            .with_flag("--account", "server.account", self.account.as_ref())
+            .with_flag("--region", "server.region", self.region.as_ref())
+            .with_flag(
+                "--insecure",
+                "server.insecure",
+                self.insecure.then_some(true),
+            )
+            .with_sets(&self.set)
+    }
 }
 
 fn serve(settings: Settings) -> Result<(), StartFailure> {
@@ -237,8 +242,8 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
     options.server_gid = folder.gid;
     options.package_dir = Some(folder.packages());
     let instances = &settings.config.instances;
-    options.instances_max = instances.max.unwrap_or(options.instances_max);
-    options.park_target = instances.parked.unwrap_or(options.park_target);
+    options.instances_max = instances.max;
+    options.park_target = instances.parked;
     options.guests_memory_bytes = instances.memory.map(|size| size.0);
     let supervisor = freehold_sandbox::launch(options).map_err(|error| {
         failure(

@@ -441,3 +441,44 @@ fn what_cannot_be_deployed_is_said_before_anything_is_sent() {
     );
     assert!(fake.seen().is_empty());
 }
+
+#[test]
+fn a_reload_says_what_it_did_and_every_fault_on_its_line() {
+    let change = |key: &str| json!({"Key": key, "Before": "1", "Now": null, "Origin": "/f:2"});
+    let done = json!({"File": "/f", "Applied": [change("a.b")], "NeedsRestart": [change("c.d")]});
+    let fake = Fake::start(move |_, _| ok(done.clone()));
+    assert_eq!(
+        stdout(&fake.run(&["reload"])),
+        "applied       a.b: 1 → unset  (/f:2)\nneeds restart c.d: 1 → unset  (/f:2)\n"
+    );
+    let seen = &fake.seen()[0];
+    assert_eq!(seen.line, "POST /_freehold/api/ReloadConfiguration");
+    assert!(seen.headers["authorization"].contains("/eu-west-1/freehold/aws4_request"));
+    let answer = out_json(&fake.run(&["reload", "--json"]));
+    assert_eq!(answer["needs_restart"][0]["key"], "c.d");
+
+    let fake = Fake::start(|_, _| {
+        let faults = json!({"message": "it is not valid:\n  /f:2: \u{1b}[2J\n  /f:3: x"});
+        let code = vec![("x-amzn-errortype", "ConfigurationInvalidException")];
+        (400, code, faults.to_string())
+    });
+    let done = fake.run(&["reload"]);
+    assert_eq!(done.status.code(), Some(4));
+    assert_eq!(
+        stderr(&done),
+        "freehold: the server keeps what it has: it is not valid:\n  /f:2: \\x1b[2J\n  /f:3: x\n"
+    );
+}
+
+#[test]
+fn what_a_server_elsewhere_has_is_shown_by_its_address_alone() {
+    let row = json!({"Key": "audit.keep", "Value": "2d", "Origin": "/f:2", "Reloads": true});
+    let held = json!({"File": "/f", "Settings": [row]});
+    let fake = Fake::start(move |_, _| ok(held.clone()));
+    let shown = stdout(&fake.run(&["config", "show", "--endpoint", &fake.url]));
+    assert_eq!(
+        shown,
+        "KEY         VALUE  ORIGIN  CHANGES AT\naudit.keep  2d     /f:2    reload\n"
+    );
+    assert_eq!(fake.seen()[0].line, "POST /_freehold/api/GetConfiguration");
+}

@@ -139,7 +139,7 @@ async fn permit(
 }
 
 fn check_payload(ctx: &Ctx<'_>, kind: &str, payload: &Bytes) -> Result<(), ApiError> {
-    let (limits, length) = (&ctx.api.limits, payload.len() as u64);
+    let (limits, length) = (ctx.api.limits.now(), payload.len() as u64);
     if kind == "Event" && length > limits.async_payload_bytes {
         return Err(explain::event_too_large(length, limits.async_payload_bytes));
     }

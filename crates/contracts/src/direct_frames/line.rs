@@ -8,10 +8,10 @@
 //! each time the guest has read: once more for every event. Only a guest that does not take all of
 //! an event at once is waited for, through a second descriptor and as long as that lasts.
 
-use super::codec::{Frame, FrameLimits, Id, Inbox};
-use crate::event;
+use super::codec::{Frame, Id, Inbox};
+use crate::{event, lambda_runtime::RuntimeLimits};
 use bytes::{Buf, Bytes, BytesMut};
-use freehold_domain::ports::LinkError;
+use freehold_domain::{live::Live, ports::LinkError};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::{
@@ -54,7 +54,7 @@ struct State {
     stream: pipe::Receiver,
     /// The socket again, watched for writing: while it is full.
     full: Option<pipe::Sender>,
-    limits: FrameLimits,
+    limits: Live<RuntimeLimits>,
     inbox: Inbox,
     outbox: VecDeque<Bytes>,
     /// The event whose answer is waited for.
@@ -79,7 +79,7 @@ struct Streamed {
 
 impl Line {
     /// The line over this socket, which must not block.
-    pub(super) fn new(socket: OwnedFd, limits: FrameLimits) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd, limits: Live<RuntimeLimits>) -> io::Result<Self> {
         Ok(Self(Mutex::new(State {
             stream: pipe::Receiver::from_file_unchecked(File::from(socket))?,
             full: None,
@@ -206,7 +206,7 @@ impl State {
             self.outbox.clear();
         }
         loop {
-            match self.inbox.next(&self.limits) {
+            match self.inbox.next(&self.limits.now().into()) {
                 Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
                 Ok(None) => {}
                 Err(reason) => return Poll::Ready(Err(self.end(broken(&reason)))),
@@ -338,7 +338,7 @@ impl State {
     }
 
     fn add(&mut self, frame: Frame) -> Result<Option<Answered>, LinkError> {
-        let limit = self.limits.answer_bytes;
+        let limit = self.limits.now().answer_bytes;
         let Some(streamed) = &mut self.streamed else {
             return Err(self.unasked(&frame));
         };
@@ -365,7 +365,7 @@ impl State {
 
     /// An answer over the limit is the function's error; the instance goes on.
     fn too_large(&self) -> Answered {
-        let (error_type, body) = event::too_large(self.limits.answer_bytes);
+        let (error_type, body) = event::too_large(self.limits.now().answer_bytes);
         Answered::Error {
             error_type: Some(error_type.to_owned()),
             body: body.into(),

@@ -263,6 +263,26 @@ async fn an_answer_over_the_limit_is_the_functions_error() {
 }
 
 #[tokio::test]
+async fn a_limit_that_changes_holds_for_the_next_answer_of_an_open_line() {
+    let limits = Live::new(RuntimeLimits::for_payload(900));
+    let (mut guest, wires) = wires();
+    guest.say(READY, 0, 1, &[]).await;
+    let contract = DirectFrames::new(limits.clone());
+    let link = contract.open(wires, Opening::default()).await.unwrap();
+    guest.read().await;
+    for (number, payload_bytes, fits) in [(1, 900, true), (2, 899, false), (3, 901, true)] {
+        limits.set(RuntimeLimits::for_payload(payload_bytes));
+        let running = handle(&link, call(number, b""));
+        guest.read().await;
+        guest.answers(number, &[b'x'; 1000]).await;
+        let (what, answer) = body(running.await.unwrap()).await;
+        assert_eq!(answer.len() == 1000, fits, "{number}: {what:?}");
+        let refused = what.as_deref() == Some("!Function.ResponseSizeTooLarge");
+        assert_eq!(refused, !fits, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_streamed_answer_is_joined_and_may_fail_half_way() {
     let (link, mut guest) = opened().await;
     let mut go = async |number: u128, pieces: &[&[u8]], error: Option<&[u8]>| {

@@ -9,7 +9,7 @@ use super::{
 use crate::event::{self, DISCARD_BYTES_MAX, InvokedArn};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use freehold_domain::ports::GuestCall;
+use freehold_domain::{live::Live, ports::GuestCall};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -35,7 +35,7 @@ const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 type Reply = Response<Full<Bytes>>;
 
 /// Serves a listener until it fails or the task is aborted, its connections with it.
-pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: RuntimeLimits) {
+pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: Live<RuntimeLimits>) {
     struct CloseLine(Arc<Line>);
     impl Drop for CloseLine {
         fn drop(&mut self) {
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: Runtim
         }
     }
     let close = CloseLine(line);
-    let seats = Arc::new(Semaphore::new(limits.connections));
+    let seats = Arc::new(Semaphore::new(limits.now().connections));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -59,17 +59,18 @@ pub(super) async fn serve(listener: TcpListener, line: Arc<Line>, limits: Runtim
             }
         };
         let _ = stream.set_nodelay(true);
-        let line = close.0.clone();
+        let (line, limits) = (close.0.clone(), limits.clone());
         connections.spawn(async move {
+            let header_bytes = limits.now().header_bytes;
             let service = service_fn(move |request| {
-                let line = line.clone();
+                let (line, limits) = (line.clone(), limits.now());
                 async move { Ok::<_, Infallible>(reply(&line, limits, request).await) }
             });
             // A guest that breaks off harms its own event alone; the line knows about events.
             let _ = http1::Builder::new()
                 .title_case_headers(true)
                 .half_close(false)
-                .max_buf_size(limits.header_bytes.max(8 << 10))
+                .max_buf_size(header_bytes.max(8 << 10))
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             drop(seat);

@@ -134,7 +134,7 @@ pub async fn world_with(limits: Limits) -> World {
         dir: dir.path().join("packages"),
         storage: storage.clone(),
         unpacker,
-        limits: limits.clone(),
+        limits: limits.into(),
         clock: clock.clone(),
     })
     .unwrap();
@@ -159,7 +159,7 @@ pub async fn world_with(limits: Limits) -> World {
         clock: clock.clone(),
         ids: Arc::new(TestIds),
         sealer: Arc::new(TestSealer),
-        limits,
+        limits: limits.into(),
         runtimes: Arc::new(TestRuntimes),
         packages: packages.clone(),
         architecture: "x86_64",
@@ -195,7 +195,7 @@ impl World {
             clock: self.clock.clone(),
             ids: Arc::new(TestIds),
             sealer: Arc::new(TestSealer),
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             runtimes: Arc::new(TestRuntimes),
             packages: self.packages.clone(),
             architecture: "x86_64",

@@ -150,7 +150,8 @@ impl Level {
                 (Held::No, None)
             }
         };
-        let Some(plan) = self.plan.filter(|_| means.squeeze >= 1.0) else {
+        let is_planned = policy == Policy::Adaptive && means.squeeze >= 1.0;
+        let Some(plan) = self.plan.filter(|_| is_planned) else {
             return stays_until(stays);
         };
         let (planned, until) = self.early(usize::from(plan), now, early);

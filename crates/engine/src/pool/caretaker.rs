@@ -23,7 +23,8 @@ pub(super) async fn look_after(node: Weak<Node>, revision: Arc<Revision>, cell: 
         let Some(strong) = node.upgrade() else {
             return;
         };
-        let (clock, freeze_after) = (strong.parts.clock.clone(), strong.parts.config.freeze_after);
+        let clock = strong.parts.clock.clone();
+        let freeze_after = strong.parts.config.now().freeze_after;
         let now = clock.now();
         let until = match revision.pool.look(cell.id) {
             Found::Gone => return,

@@ -156,11 +156,11 @@ impl Cell {
         let (Some(of), Some(node)) = (&revision.snapshot, self.node.upgrade()) else {
             return;
         };
-        let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
+        let (now, config) = (node.parts.clock.now(), node.parts.config.now().snapshots);
         let dropped_for = match cause {
             ExitCause::Signaled(_) => node
                 .snapshots
-                .crashed(of, now, config)
+                .crashed(of, now, &config)
                 .then_some("its instances crash"),
             ExitCause::OutOfMemory => {
                 node.snapshots.unfit(of, now + config.age_max);

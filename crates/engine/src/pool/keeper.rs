@@ -84,7 +84,7 @@ impl Revision {
     }
 
     fn weigh(&self, node: &Node) -> Work {
-        let (config, now) = (&node.parts.config, node.parts.clock.now());
+        let (config, now) = (node.parts.config.now(), node.parts.clock.now());
         let means = node.means();
         let mut guard = self.pool.state.lock();
         let state = &mut *guard;
@@ -93,6 +93,7 @@ impl Revision {
             (state.is_tended, work.is_over) = (false, true);
             return work;
         }
+        state.keep.follow(config.keep);
         state.note(node.seconds(now));
         work.weighed = self.weighed(state, now).unwrap_or_default();
         let target = state.keep.target(node.seconds(now), means);

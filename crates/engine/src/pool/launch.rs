@@ -658,7 +658,8 @@ async fn raise(
         .await
         .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
     let deadline = begun + SANDBOX_TIMEOUT;
-    let mut cpu = parts.config.cpu.share(spec.memory);
+    let limits = parts.limits.now();
+    let mut cpu = parts.config.now().cpu.share(spec.memory);
     cpu.weight = weight_of(cpu.weight, plan.halvings);
     let (image, is_template) = match way {
         Way::Execute => (None, false),
@@ -669,7 +670,7 @@ async fn raise(
                 package,
                 memory: spec.memory,
                 tmp: spec.tmp,
-                pids: parts.limits.instance_pids,
+                pids: limits.instance_pids,
                 cpu,
             };
             return spare.become_one(to, deadline).await.map(Some);
@@ -686,8 +687,8 @@ async fn raise(
         env: if is_template { Vec::new() } else { plan.env },
         memory: spec.memory,
         tmp: spec.tmp,
-        pids: parts.limits.instance_pids,
-        descriptors: parts.limits.instance_descriptors,
+        pids: limits.instance_pids,
+        descriptors: limits.instance_descriptors,
         cpu,
     };
     let Some(instance) = start_sandbox(node, revision, spec, deadline).await? else {

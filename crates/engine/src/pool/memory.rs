@@ -236,7 +236,7 @@ async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
 async fn evict_oldest(node: &Arc<Node>) -> bool {
     let now = node.seconds(node.parts.clock.now());
     let Some((idle, revision)) = node.peopled.oldest_idle(now) else {
-        let again_after = node.parts.config.snapshots.again_after;
+        let again_after = node.parts.config.now().snapshots.again_after;
         return node
             .snapshots
             .drop_one(node.parts.clock.now() + again_after);

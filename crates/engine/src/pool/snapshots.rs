@@ -125,8 +125,8 @@ pub(super) fn for_start(
     revision: &Arc<Revision>,
     of: &SnapshotOf,
 ) -> Option<BookedImage> {
-    let (now, config) = (node.parts.clock.now(), &node.parts.config.snapshots);
-    let AtHand { image, make } = node.snapshots.at_hand(of, now, config);
+    let (now, config) = (node.parts.clock.now(), node.parts.config.now().snapshots);
+    let AtHand { image, make } = node.snapshots.at_hand(of, now, &config);
     if make && revision.pool.is_retired() {
         // Deleted while this start was on its way; what is made after would be held for good. One
         // that is retired from here on finds the making noted, and strikes it out.
@@ -141,7 +141,7 @@ pub(super) fn for_start(
 pub(super) fn did_not_thaw(node: &Node, of: &SnapshotOf, reason: &str) {
     let (function, version) = (&of.function.name, of.number);
     tracing::warn!(%function, version, reason, "a start image did not come to life");
-    let again_after = node.parts.config.snapshots.again_after;
+    let again_after = node.parts.config.now().snapshots.again_after;
     node.snapshots
         .unfit(of, node.parts.clock.now() + again_after);
 }

@@ -137,7 +137,7 @@ async fn bring(
         booking,
         hops,
     };
-    let init_timeout = Duration::from_secs(u64::from(node.parts.limits.init_timeout_s));
+    let init_timeout = Duration::from_secs(u64::from(node.parts.limits.now().init_timeout_s));
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
         Ok(cell) => {
             if is_ahead && let Err(reason) = rehearse(node, revision, &cell).await {
@@ -274,7 +274,7 @@ impl Revision {
     }
 
     fn init_failed(self: &Arc<Self>, node: &Arc<Node>, failed: FailedInit) {
-        let config = &node.parts.config;
+        let config = &node.parts.config.now();
         let (now, core) = (node.parts.clock.now(), failed.core);
         node.counters.init_failed();
         {
@@ -310,7 +310,7 @@ impl Revision {
         self.pool
             .state
             .lock()
-            .back_off(&node.parts.config, node.parts.clock.now());
+            .back_off(&node.parts.config.now(), node.parts.clock.now());
     }
 
     fn start_failed(self: &Arc<Self>, node: &Arc<Node>, core: CoreId, error: InvokeError) {

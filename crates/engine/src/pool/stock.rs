@@ -275,7 +275,7 @@ fn open<'a>(
         is_tended: false,
         failures: 0,
         not_before: Mono(0),
-        expected_bytes: node.parts.config.memory_expected.bytes(),
+        expected_bytes: node.parts.config.now().memory_expected.bytes(),
         asked_at: Mono(0),
         lacks_since: None,
     })

@@ -37,7 +37,7 @@ impl Revision {
         if cell.halvings.load(Ordering::Relaxed) != halvings
             && cell.halvings.swap(halvings, Ordering::Relaxed) != halvings
         {
-            let whole = node.parts.config.cpu.share(self.spec.memory).weight;
+            let whole = node.parts.config.now().cpu.share(self.spec.memory).weight;
             cell.instance.weigh(weight_of(whole, halvings));
         }
     }

@@ -82,11 +82,13 @@ impl Revision {
             group: group.unwrap_or_else(|| format!("/aws/lambda/{}", function.name)),
         };
         let (slots, expected) = match &runs {
-            Runs::Sandboxed(contract) => (contract.slots(), parts.config.memory_expected.bytes()),
+            Runs::Sandboxed(contract) => {
+                (contract.slots(), parts.config.now().memory_expected.bytes())
+            }
             Runs::InProcess(_) => (1, IN_PROCESS_EXPECTED_BYTES),
         };
         let expected = expected.min(spec.memory.bytes());
-        let keep = Keep::new(parts.config.keep);
+        let keep = Keep::new(parts.config.now().keep);
         let tenant = node.tenants.of(&function.tenant);
         let pool = Pool::new(parts.cores, slots, expected, keep, tenant);
         Ok(Self {

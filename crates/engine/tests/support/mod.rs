@@ -121,8 +121,8 @@ impl Sim {
             sealer: Arc::new(FakeSealer),
             credentials: credentials.clone(),
             platform: platform.clone(),
-            limits: Limits::default(),
-            config: EngineConfig::default(),
+            limits: Limits::default().into(),
+            config: EngineConfig::default().into(),
             cores: CORES,
         };
         adjust(&mut parts);

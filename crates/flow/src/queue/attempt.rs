@@ -30,8 +30,9 @@ impl Drop for InFlight<'_> {
 /// Runs and settles a claimed event. Resolves with its function, whose place is free again.
 pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) -> FunctionRef {
     let clock = &worker.deps.clock;
-    let leased_until = clock.now() + worker.policy.lease;
-    let before = worker.policy.before(&claimed, clock.wall());
+    let policy = worker.policy.whole();
+    let leased_until = clock.now() + policy.lease;
+    let before = policy.before(&claimed, clock.wall());
     let ClaimedEvent {
         event, body, epoch, ..
     } = claimed;
@@ -40,7 +41,10 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
         None => {
             let came = run(worker, &event, body).await;
             count(&worker.counters, &came);
-            worker.policy.after(&event, epoch, came, clock.wall())
+            worker
+                .policy
+                .whole()
+                .after(&event, epoch, came, clock.wall())
         }
     };
     settle(worker, event.id, epoch, verdict, leased_until).await;
@@ -51,7 +55,7 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
     let clock = &worker.deps.clock;
     let _in_flight = InFlight::new(&worker.counters.in_flight);
     let left = until(clock.wall(), event.expires);
-    let wait = worker.policy.start_wait.min(left);
+    let wait = worker.policy.whole().start_wait.min(left);
     let invocation = Invocation {
         id: event.id,
         principal: event.principal.clone(),
@@ -71,7 +75,7 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
     };
     worker.counters.attempts.fetch_add(1, Relaxed);
     match worker.deps.invoke.invoke(invocation).await {
-        Ok(outcome) => read(outcome, worker.policy.error_bytes_max).await,
+        Ok(outcome) => read(outcome, worker.policy.whole().error_bytes_max).await,
         Err(error) => Came::Not(error),
     }
 }

@@ -38,7 +38,7 @@ impl EventQueueWorker {
         let mut running = FuturesUnordered::new();
         while !self.draining.load(Relaxed) {
             let mut nap = None;
-            let free = self.policy.in_flight_max.saturating_sub(held.all());
+            let free = self.policy.whole().in_flight_max.saturating_sub(held.all());
             if free > 0 {
                 let (events, claimed) = self.claim(&held, free).await;
                 for event in events {
@@ -68,7 +68,7 @@ impl EventQueueWorker {
                 () = self.nap(nap) => {}
             }
         }
-        let grace = self.deps.clock.sleep(self.policy.drain_grace);
+        let grace = self.deps.clock.sleep(self.policy.whole().drain_grace);
         let all = async {
             while let Some(ended) = running.next().await {
                 settled(&mut held, &mut epochs, ended);
@@ -89,13 +89,14 @@ impl EventQueueWorker {
 
     async fn claim(&self, held: &Held, free: usize) -> (Vec<ClaimedEvent>, Claimed) {
         let clock = &self.deps.clock;
-        let limit = free.min(self.policy.claim_max);
+        let policy = self.policy.whole();
+        let limit = free.min(policy.claim_max);
         let claim = Claim {
-            per_tenant: self.policy.in_flight_per_tenant,
+            per_tenant: policy.in_flight_per_tenant,
             held: self.held_with_paused(held),
-            per_function: self.policy.in_flight_per_function,
+            per_function: policy.in_flight_per_function,
             held_of_functions: held.by_function(),
-            ..Claim::new(clock.wall(), self.policy.lease, limit)
+            ..Claim::new(clock.wall(), policy.lease, limit)
         };
         let events = match self.deps.queue.claim(&platform(), claim).await {
             Ok(events) if events.len() == limit => return (events, Claimed::Full),

@@ -75,7 +75,9 @@ struct SetArgs {
 /// A day, which begins at 00:00 UTC, or an instant; ms.
 fn moment(text: &str) -> Result<i64, String> {
     let day = || {
-        let day: jiff::civil::Date = text.parse().ok()?;
+        // A date with a time, but without a zone, is no moment.
+        let day = (text.len() == "2026-12-01".len()).then_some(text)?;
+        let day: jiff::civil::Date = day.parse().ok()?;
         let begin = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         Some(begin.timestamp())
     };

@@ -114,6 +114,20 @@ pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, Cli
     }
 }
 
+/// The server that serves from `data`, with its root key, whatever the environment names.
+///
+/// Errors: a file of the data folder that is there and does not read.
+pub fn resolve_local(data: &Path) -> Result<Option<Client>, ClientError> {
+    let Some(local) = local::find(data)? else {
+        return Ok(None);
+    };
+    Ok(Some(Client {
+        endpoint: Endpoint::parse(&local.listen)?,
+        credentials: local.credentials,
+        region: local.region,
+    }))
+}
+
 fn keys_of(
     choice: &Choice,
     environment: &Environment,

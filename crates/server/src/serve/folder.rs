@@ -20,11 +20,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The uid that the server drops to, unless told otherwise: above what distributions hand out and
-/// systemd gives to services and containers, above what the spawners give to guests (up to
-/// 0x7fe0_0000), below systemd's foreign range (from 0x7ffe_0000).
-const SERVER_UID: u32 = 2_146_000_000;
-
 /// The folder, prepared.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
@@ -64,12 +59,9 @@ impl Folder {
 pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
     let root = settings.data.clone();
     let is_root = rustix::process::geteuid().is_root();
-    let uid = match (is_root, settings.config.server.uid) {
-        (true, Some(0)) => {
-            return Err(failure("server.uid is 0", "choose an unprivileged user id"));
-        }
-        (true, given) => given.unwrap_or(SERVER_UID),
-        (false, _) => rustix::process::geteuid().as_raw(),
+    let uid = match is_root {
+        true => settings.config.server.uid,
+        false => rustix::process::geteuid().as_raw(),
     };
     let gid = if is_root {
         uid
@@ -160,6 +152,7 @@ mod tests {
             return;
         }
         const EARLIER: u32 = 64_700;
+        const SERVER_UID: u32 = 2_146_000_000;
         let data = tempfile::tempdir().expect("a folder");
         let outside = data.path().join("outside");
         fs::write(&outside, "").expect("written");

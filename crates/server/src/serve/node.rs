@@ -8,14 +8,16 @@ use super::{
     folder::Folder,
     listeners::Listeners,
     processors::Processors,
+    reload::Running,
     runtimes::Check,
+    settings::Cells,
     tenants,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
-use crate::config::{AuditConfig, Cpu, IdleTimeout, Size};
+use crate::config::Config;
 use freehold_api::{Api, ApiParts, Audience, Front, InstanceEndpoint};
 use freehold_catalog::Catalog;
-use freehold_contracts::{DirectFrames, LambdaRuntime, RuntimeLimits};
+use freehold_contracts::{DirectFrames, LambdaRuntime};
 use freehold_control::{
     Control, ControlParts,
     archive::SubprocessUnpacker,
@@ -23,15 +25,16 @@ use freehold_control::{
     packages::{PackageParts, PackageStore},
 };
 use freehold_domain::{
-    CoreId, Mebibytes,
+    CoreId,
+    live::Live,
     ports::{
         Clock, Commit, Contract, Ids, InProcess, InstanceCredentials, Invoke, Ledger, Packages,
         PlatformEndpoint, Records, SandboxDriver, Sealer, Storage,
     },
     runtime::RuntimeFamily,
 };
-use freehold_engine::{CpuPolicy, Engine, EngineConfig, EngineParts, keep::Policy};
-use freehold_flow::queue::{EventQueueWorker, QueueDeps, QueuePolicy};
+use freehold_engine::{Engine, EngineParts};
+use freehold_flow::queue::{EventQueueWorker, QueueDeps};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
 use freehold_storage::{OpenError, OpenOptions, SqliteStorage};
@@ -43,14 +46,12 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Longest wait for running calls at shutdown, unless told otherwise.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the privileged side to end everything.
 const DESTROY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between rounds of housekeeping.
@@ -126,6 +127,7 @@ struct Node {
     driver: Arc<SandboxPool>,
     started: Started,
     root_keys: Arc<Keys>,
+    config: Live<Config>,
     /// Watches that must outlive the node's parts.
     guards: Vec<Box<dyn Send + Sync>>,
 }
@@ -142,6 +144,8 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     } = parts;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failure(chain(&e), ""))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failure(chain(&e), ""))?;
+    let hangup = signal(SignalKind::hangup()).map_err(|e| failure(chain(&e), ""))?;
+    tell_doubts(&settings);
     let mut node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
     credentials
         .write(&node.started.key)
@@ -172,8 +176,9 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         node.control.clone(),
         node.events.clone(),
         node.api.clone(),
-        settings.config.audit.clone(),
+        node.config.clone(),
     ));
+    let reloads = tokio::spawn(reload_at(hangup, node.api.clone()));
     endpoint::announce(
         &folder,
         listeners.address,
@@ -199,11 +204,8 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     tracing::info!("stopping: no new calls, those that run may finish");
     stop.cancel();
     housekeeping.abort();
-    let drain = settings
-        .config
-        .server
-        .drain_timeout
-        .map_or(DRAIN_TIMEOUT, |span| span.0);
+    reloads.abort();
+    let drain = node.config.whole().server.drain_timeout.0;
     let deadline = node.clock.now() + drain;
     node.events.begin_drain();
     tokio::select! {
@@ -239,10 +241,15 @@ async fn wire(
     let failed = |error: &dyn std::error::Error| failure(chain(error), "");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn Ids> = Arc::new(SystemIds);
-    let limits = settings.config.limits.over_defaults();
+    let cells = Cells::new(&settings.config);
+    let running = Running::new(
+        settings.given.clone(),
+        settings.resolved.clone(),
+        cells.clone(),
+    );
     let sealer: Arc<dyn Sealer> = Arc::new(NodeSealer::new(sealing_keys));
     let mut options = OpenOptions::new(folder.store(), clock.clone());
-    options.audit_segment_bytes = Some(settings.config.audit.file_bytes());
+    options.audit_segment_bytes = Some(settings.config.audit.file_size.0);
     let storage = SqliteStorage::open(options).map_err(|error| {
         let remedy = match &error {
             OpenError::DiskFull { .. } => "make room on that disk, or choose another --data",
@@ -271,7 +278,7 @@ async fn wire(
             PathBuf::from("/proc/self/exe"),
             clock.clone(),
         )),
-        limits: limits.clone(),
+        limits: cells.limits.clone(),
         clock: clock.clone(),
     })
     .map_err(|error| failed(&error))?;
@@ -287,7 +294,7 @@ async fn wire(
         clock: clock.clone(),
         ids: ids.clone(),
         sealer: sealer.clone(),
-        limits: limits.clone(),
+        limits: cells.limits.clone(),
         runtimes: Arc::new(Check {
             catalog,
             substitute,
@@ -313,7 +320,7 @@ async fn wire(
         invoke: invoke.clone(),
         clock: clock.clone(),
     };
-    let events = EventQueueWorker::new(deps, queue_policy(settings));
+    let events = EventQueueWorker::new(deps, cells.queue.clone());
     let pause_watch = tenants::pause_disabled(&*storage, events.clone())
         .await
         .map_err(|error| failed(&error))?;
@@ -324,15 +331,11 @@ async fn wire(
         verifier,
         clock: clock.clone(),
         ids: ids.clone(),
-        limits: limits.clone(),
-        url_domain: settings
-            .config
-            .server
-            .url_domain
-            .clone()
-            .unwrap_or_else(|| "localhost".into()),
+        limits: cells.limits.clone(),
+        url_domain: settings.config.server.url_domain.clone(),
         engine: late.clone(),
         operator: started.tenant.id.clone(),
+        configuration: running.clone(),
     });
     let guests = InstanceEndpoint::new(api.clone());
     let logs = KnownGroups::new(
@@ -341,8 +344,8 @@ async fn wire(
         tokio::runtime::Handle::current(),
     );
     let group_watch = storage.watch(logs.clone());
-    let answers = RuntimeLimits::for_payload(limits.sync_payload_bytes);
-    let public: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(answers));
+    let answers = cells.answers;
+    let public: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(answers.clone()));
     let frames: Arc<dyn Contract> = Arc::new(DirectFrames::new(answers));
     let contracts: HashMap<_, _> = HashMap::from([
         (RuntimeFamily::Python, frames.clone()),
@@ -365,11 +368,12 @@ async fn wire(
         sealer,
         credentials,
         platform: guests.clone() as Arc<dyn PlatformEndpoint>,
-        limits,
-        config: engine_config(settings),
+        limits: cells.limits,
+        config: cells.engine,
         cores: settings.cores,
     });
     late.set(engine.clone());
+    running.set_engine(engine.clone());
     let invokers: Vec<Arc<dyn Invoke>> = (0..settings.cores)
         .map(|core| engine.invoker(CoreId(core)))
         .collect();
@@ -386,6 +390,7 @@ async fn wire(
         driver,
         started,
         root_keys: Arc::new(root_keys),
+        config: cells.config,
         guards,
     })
 }
@@ -411,52 +416,6 @@ fn wasm_host(
         tracing::warn!(reason, "WebAssembly functions cannot run on this machine");
         reason
     })
-}
-
-fn engine_config(settings: &Settings) -> EngineConfig {
-    let given = &settings.config.instances;
-    let mut config = EngineConfig::default();
-    if let Some(IdleTimeout::Fixed(span)) = given.idle_timeout {
-        config.keep = Policy::Fixed(span.0.as_secs_f64());
-    }
-    if let Some(span) = given.freeze_after {
-        config.freeze_after = span.0;
-    }
-    if let Some(ready) = given.ready {
-        config.ready = ready;
-    }
-    if given.cpu == Some(Cpu::Lambda) {
-        config.cpu = CpuPolicy::Lambda;
-    }
-    let (given, snapshots) = (&settings.config.snapstart, &mut config.snapshots);
-    let mebibytes = |size: &Size| Mebibytes(u32::try_from(size.0 >> 20).unwrap_or(u32::MAX));
-    snapshots.memory = given.memory.as_ref().map(mebibytes);
-    snapshots.tenant_memory = given.account_memory.as_ref().map(mebibytes);
-    if let Some(span) = given.max_age {
-        snapshots.age_max = span.0;
-    }
-    if let Some(starts) = given.max_starts {
-        snapshots.starts_max = starts;
-    }
-    config
-}
-
-fn queue_policy(settings: &Settings) -> QueuePolicy {
-    let mut policy = QueuePolicy::from_limits(&settings.config.limits.over_defaults());
-    if let Some(delays) = &settings.config.instances.retry_delays {
-        policy.retry_delays = delays.iter().map(|span| span.0).collect();
-    }
-    let kept = &settings.config.events;
-    if let Some(span) = kept.keep_done {
-        policy.keep_done = span.0;
-    }
-    if let Some(span) = kept.keep_dead {
-        policy.keep_dead = span.0;
-    }
-    if let Some(span) = settings.config.server.drain_timeout {
-        policy.drain_grace = span.0;
-    }
-    policy
 }
 
 /// One thread, runtime, listener and lane per core. Resolves once all of them serve.
@@ -525,13 +484,39 @@ async fn start_cores(
     Ok(threads)
 }
 
+/// Reads the configuration again whenever the signal comes; what became of it is told by events.
+async fn reload_at(mut hangup: Signal, api: Arc<Api>) {
+    while hangup.recv().await.is_some() {
+        let _ = api.reload_by_signal().await;
+    }
+}
+
+/// What of the configuration may not be as somebody meant it.
+fn tell_doubts(settings: &Settings) {
+    // Variables that look like ours and are nothing that is known.
+
+    for name in &settings.resolved.strangers {
+        tracing::warn!(
+            name,
+            "this variable of the environment is not known, and has no effect"
+        );
+    }
+    let file = settings.given.file();
+    if settings.resolved.has_file
+        && let Err(error) = std::fs::File::open(file)
+    {
+        let file = file.display();
+        tracing::warn!(%file, %error, "`freehold reload` cannot read this: the server is not root");
+    }
+}
+
 /// Rolls up usage, removes expired logs, packages that nothing refers to, what became of events that
 /// ended long ago, and old lines of the audit trail.
 async fn housekeep(
     control: Arc<Control>,
     events: Arc<EventQueueWorker>,
     api: Arc<Api>,
-    audit: AuditConfig,
+    config: Live<Config>,
 ) {
     loop {
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
@@ -550,7 +535,11 @@ async fn housekeep(
         if let Err(error) = events.forget_ended().await {
             tracing::error!(error = chain(&error), "ended events could not be forgotten");
         }
-        if let Err(error) = api.audit_keep(audit.kept(), audit.bytes()).await {
+        let (kept, size) = {
+            let audit = &config.whole().audit;
+            (audit.keep.0, audit.size.0)
+        };
+        if let Err(error) = api.audit_keep(kept, size).await {
             tracing::error!(
                 error = chain(&error),
                 "the audit trail could not be trimmed"

@@ -1,7 +1,6 @@
 //! Interpreters: found, assembled and resolved.
 
 use super::{Settings, StartFailure, chain, failure, folder::Folder};
-use crate::config::RuntimesConfig;
 use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment};
 use freehold_control::{ResolvedRuntime, RuntimeCheck};
 use freehold_domain::{
@@ -11,10 +10,10 @@ use freehold_domain::{
     runtime::WASM_RUNTIME,
 };
 use freehold_wasm::WasmHost;
-use std::{path::PathBuf, process::Stdio, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, sync::Arc};
 
-/// Where interpreters are looked for.
-pub fn discover_options(config: &RuntimesConfig) -> DiscoverOptions {
+/// Where interpreters are looked for, those at `overrides` first.
+pub fn discover_options(overrides: &BTreeMap<String, PathBuf>) -> DiscoverOptions {
     let path = std::env::var_os("PATH").unwrap_or_default();
     DiscoverOptions {
         path: std::env::split_paths(&path).collect(),
@@ -23,7 +22,7 @@ pub fn discover_options(config: &RuntimesConfig) -> DiscoverOptions {
             .into_iter()
             .collect(),
         java_home: std::env::var_os("JAVA_HOME").map(PathBuf::from),
-        overrides: config.paths.clone(),
+        overrides: overrides.clone(),
         tools: ToolEnvironment::of(std::env::vars_os()),
     }
 }
@@ -44,9 +43,7 @@ pub(crate) fn assemble(settings: &Settings, folder: &Folder) -> Result<Catalog, 
     child
         .args(["runtimes", "assemble", "--data"])
         .arg(folder.path());
-    if let Some(file) = &settings.config_file {
-        child.arg("--config").arg(file);
-    }
+    child.args(settings.given.arguments());
     let done = child
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -61,7 +61,7 @@ pub(super) async fn launch(
         },
         env: environment::of_instance_in_process(revision, &attempt.log),
         memory: spec.memory,
-        answer_bytes: parts.limits.sync_payload_bytes,
+        answer_bytes: parts.limits.now().sync_payload_bytes,
         output: attempt.log.clone(),
     };
     let started = tokio::select! {

@@ -57,7 +57,7 @@ pub(crate) async fn make(
 ) -> Result<(), NotMade> {
     let made = in_turn(node, revision, of).await;
     if made.is_err() {
-        let again_at = node.parts.clock.now() + node.parts.config.snapshots.again_after;
+        let again_at = node.parts.clock.now() + node.parts.config.now().snapshots.again_after;
         node.snapshots.gave_up(of, again_at);
     }
     made
@@ -106,13 +106,11 @@ async fn in_turn(
     let task = node.spawn_on(core, async move {
         let image = take(&its_node, &revision, core).await?;
         let parts = &its_node.parts;
-        let room = Room::of(
-            &parts.config.snapshots,
-            parts.driver.capacity().memory_bytes,
-        );
+        let config = parts.config.now().snapshots;
+        let room = Room::of(&config, parts.driver.capacity().memory_bytes);
         let (bytes, now) = (image.bytes, parts.clock.now());
         let image = its_node.memory.hold_image(image);
-        let again_at = now + parts.config.snapshots.again_after;
+        let again_at = now + config.again_after;
         let snapshots = &its_node.snapshots;
         let kept = snapshots.keep(&of, image, now, again_at, room);
         kept.map_err(|TooLarge { limit_bytes }| NotMade::Refused {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pool::MemoryBook;
+use freehold_domain::ports::StartImage;
 use std::{fs::File, time::Duration};
 
 const CONFIG: SnapshotConfig = SnapshotConfig {

@@ -169,6 +169,7 @@ pub(super) async fn raise(
         .memory
         .map(|memory| (MEMORY_VARIABLE, memory.0.to_string()));
     let preload_told = preload.map(|preload| (PRELOAD_VARIABLE, preload.to_owned()));
+    let limits = parts.limits.now();
     let spec = InstanceSpec {
         instance: parts.ids.instance(),
         core: key.core,
@@ -182,10 +183,10 @@ pub(super) async fn raise(
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
         memory,
-        tmp: Mebibytes(parts.limits.tmp_min_mib),
-        pids: parts.limits.instance_pids,
-        descriptors: parts.limits.instance_descriptors,
-        cpu: parts.config.cpu.share(memory),
+        tmp: Mebibytes(limits.tmp_min_mib),
+        pids: limits.instance_pids,
+        descriptors: limits.instance_descriptors,
+        cpu: parts.config.now().cpu.share(memory),
     };
     let deadline = parts.clock.now() + BOOT_TIMEOUT;
     let failed = |reason: String| NotMade::Failed { reason };

@@ -206,7 +206,7 @@ async fn make(
     preload: Preload,
     contract: &Arc<dyn Contract>,
 ) -> Result<StartImage, Option<String>> {
-    let expected = node.parts.config.memory_expected.bytes();
+    let expected = node.parts.config.now().memory_expected.bytes();
     let from = boot::Source::Program(preload);
     let spare = match boot::raise(node, key, contract, expected, from, Rehearsal::Full).await {
         Ok(spare) => spare,

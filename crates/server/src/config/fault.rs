@@ -1,0 +1,178 @@
+//! What is wrong with what was given: where, which key, what was found, what is allowed.
+
+use super::keys::{KEYS, Key};
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// A line of the file, from 1.
+    File(Arc<PathBuf>, usize),
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag, as it is written: `--listen`, `--set limits.header`.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where it was given.
+    pub at: Origin,
+    /// What is wrong.
+    pub what: Wrong,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// There is no such key, section or variable.
+    Unknown {
+        /// What stands there.
+        name: String,
+        /// `key`, `section`, `variable of a key`.
+        is_no: &'static str,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// It is not of the key's type, unit or bounds.
+    NotAllowed {
+        /// The key.
+        key: String,
+        /// What stands there, shortened.
+        found: String,
+        /// What may.
+        allowed: String,
+    },
+    /// It does not go with other keys.
+    Together {
+        /// The key that is to be changed.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The same key twice.
+    Twice {
+        /// The key.
+        key: String,
+        /// Where else.
+        first: Origin,
+    },
+    /// It cannot be taken apart.
+    Syntax(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.at)?;
+        match &self.what {
+            Wrong::Unknown {
+                name,
+                is_no,
+                nearest,
+            } => {
+                write!(f, "{name} is no {is_no}")?;
+                match nearest {
+                    Some(nearest) => write!(f, "; the nearest is {nearest}"),
+                    None => f.write_str("; `freehold config show` lists all"),
+                }
+            }
+            Wrong::NotAllowed {
+                key,
+                found,
+                allowed,
+            } => write!(f, "{key} is {found}; allowed: {allowed}"),
+            Wrong::Together { key, why } => write!(f, "{key} {why}"),
+            Wrong::Twice { key, first } => write!(f, "{key} is given twice: {first} has it too"),
+            Wrong::Syntax(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file was named, or was there before, and is not.
+    #[error(
+        "the configuration file {} does not exist; an empty one stands for the defaults", .0.display()
+    )]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error("the configuration file {} cannot be read", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is longer than anybody means.
+    #[error("the configuration file {} is larger than {limit_bytes} bytes", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Bytes that are read.
+        limit_bytes: u64,
+    },
+    /// What was given is wrong, each fault on a line of its own.
+    #[error("the configuration is not valid, and nothing of it was taken:{}", lines(.0))]
+    Invalid(Vec<Fault>),
+}
+
+fn lines(faults: &[Fault]) -> String {
+    /// Faults that are told one by one.
+    const TOLD: usize = 100;
+    let mut text = String::new();
+    for fault in faults.iter().take(TOLD) {
+        text.push_str("\n  ");
+        // What stands in a file may be anything: it is told on one line.
+        text.extend(fault.to_string().chars().map(|c| match c.is_control() {
+            true => ' ',
+            false => c,
+        }));
+    }
+    if let Some(more) = faults.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        text.push_str(&format!("\n  … and {more} more"));
+    }
+    text
+}
+
+/// The key that `section.name` may have been meant for.
+pub fn nearest_key(section: &str, name: &str) -> Option<&'static Key> {
+    let given = format!("{section}.{name}");
+    let apart = |key: &&'static Key| {
+        let whole = strsim::osa_distance(&given, &key.dotted());
+        // The right name in the wrong section, or in none.
+        let elsewhere = 2 + strsim::osa_distance(name, key.name);
+        whole.min(elsewhere)
+    };
+    let nearest = KEYS.iter().min_by_key(apart)?;
+    (apart(&nearest) <= 2 + name.len() / 4).then_some(nearest)
+}
+
+/// The section that `name` may have been meant for.
+pub fn nearest_section(name: &str) -> Option<&'static str> {
+    let apart = |section: &&'static str| strsim::osa_distance(name, section);
+    let nearest = KEYS.iter().map(|key| key.section).min_by_key(apart)?;
+    (apart(&nearest) <= 1 + name.len() / 3).then_some(nearest)
+}
+
+/// The variable that `name` may have been meant for, and how many letters lie between.
+pub fn nearest_variable(name: &str) -> Option<(String, usize)> {
+    let apart = |variable: &String| strsim::osa_distance(name, variable);
+    let nearest = KEYS.iter().map(Key::variable).min_by_key(apart)?;
+    let letters = apart(&nearest);
+    Some((nearest, letters))
+}
