@@ -328,3 +328,21 @@ def test_an_idle_platform_uses_no_cpu_for_its_instances(start_server):
     time.sleep(3)
     # A spinning thread would burn 300 ticks in that time.
     assert ticks() - before < 60
+
+
+def test_a_data_folder_of_a_newer_release_is_refused_by_name_and_left_alone(start_server):
+    server = start_server()
+    functions = Functions(server)
+    name = functions.create()
+    server.stop()
+    written = server.data / "store" / "format"
+    mine, owner = written.read_text(), written.stat()
+    meta = (server.data / "store" / "meta.db").read_bytes()
+    written.write_text("7\n")
+    with pytest.raises(servers.NotReady, match="has format 7; this release reads up to 1: use a newer one"):
+        server.start()
+    assert (server.data / "store" / "meta.db").read_bytes() == meta
+    written.write_text(mine)
+    assert written.stat().st_uid == owner.st_uid
+    server.start()
+    assert Functions(server).call(name, 1) == 1

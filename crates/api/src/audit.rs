@@ -222,6 +222,11 @@ impl<'a> Watched<'a> {
         }
     }
 
+    /// Whether the call writes something for which the disk must have room.
+    pub(crate) fn takes_room(&self) -> bool {
+        matches!(&self.asks, Asks::Other(asked) if asked.takes_room())
+    }
+
     /// Writes down what came of the call, where that makes a line, and gives the answer back: what
     /// was done and cannot be written down is not answered as done.
     pub(crate) fn ends(mut self, response: Response<Bytes>) -> Response<Bytes> {

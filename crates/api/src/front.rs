@@ -29,6 +29,9 @@ use std::{
 /// closed with unread bytes resets its connection, and the sender loses the answer with it.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
+/// What is answered to a change for which the disk has no room to spare.
+const NEARLY_FULL: &str = "The disk of this node is nearly full; nothing was changed. Removals, reads and invocations go on.";
+
 /// Who is at the other end of a listener.
 #[derive(Clone)]
 pub enum Audience {
@@ -169,6 +172,10 @@ impl Front {
             }
         };
         let watched = Watched::proven(&api.trail, head, &request, source);
+        if watched.takes_room() && api.disk.refuses() {
+            let error = common::service_unavailable(NEARLY_FULL);
+            return watched.ends(error.encode(head.api.service(), &id.to_string()));
+        }
         let response = match &head.api {
             SignedApi::Lambda => crate::lambda::serve(api, invoker, request, signer).await,
             // Boxed, as all that runs no function is: the room for the largest of them would be

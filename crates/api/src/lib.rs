@@ -45,7 +45,7 @@ use freehold_domain::{
     TenantId,
     limits::Limits,
     live::Live,
-    ports::{Clock, CommitError, Ids, Sink, Storage},
+    ports::{Backups, Clock, CommitError, Ids, Sink, Storage},
 };
 use freehold_identity::Verifier;
 use std::{sync::Arc, time::Duration};
@@ -71,10 +71,21 @@ pub struct ApiParts {
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
     pub engine: Arc<dyn own::EngineView>,
-    /// The tenant whose keys read everybody's audit trail.
+    /// The tenant whose keys read everybody's audit trail and make backups.
     pub operator: TenantId,
     /// What the server runs with, and its reload.
     pub configuration: Arc<dyn own::ConfigurationView>,
+    /// Makes backups of the store.
+    pub backups: Arc<dyn Backups>,
+    /// Whether the disk takes new things.
+    pub disk: Arc<dyn DiskView>,
+}
+
+/// What the front ends ask of the disk.
+pub trait DiskView: Send + Sync {
+    /// Whether new things are refused, since too little of the disk is free; the question counts
+    /// as one that was.
+    fn refuses(&self) -> bool;
 }
 
 /// The front ends, shared by all cores.
@@ -99,6 +110,8 @@ pub struct Api {
     pub(crate) trail: audit::Trail,
     pub(crate) operator: TenantId,
     pub(crate) configuration: Arc<dyn own::ConfigurationView>,
+    pub(crate) backups: Arc<dyn Backups>,
+    pub(crate) disk: Arc<dyn DiskView>,
     pub(crate) tokens: own::Tokens,
     pub(crate) url_cache: Arc<urls::UrlCache>,
     _url_watch: Box<dyn Send + Sync>,
@@ -116,6 +129,8 @@ impl Api {
             trail,
             operator: parts.operator,
             configuration: parts.configuration,
+            backups: parts.backups,
+            disk: parts.disk,
             tokens: own::Tokens::new(),
             in_flight: in_flight::BytesInFlight::new(parts.limits.clone()),
             control: parts.control,

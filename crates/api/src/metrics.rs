@@ -61,6 +61,8 @@ impl Family {
 pub trait MetricsSource: Send + Sync {
     /// The numbers of this moment.
     fn families(&self) -> BoxFuture<'_, Vec<Family>>;
+    /// What an operator should hear although requests are served, on one line.
+    fn notice(&self) -> Option<String>;
     /// Whether new requests are served.
     fn ready(&self) -> bool;
 }
@@ -162,7 +164,11 @@ async fn answer<B>(
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             render(source.families().await),
         ),
-        (&Method::GET, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        (&Method::GET, "/healthz") => {
+            let notice = source.notice().map(|notice| format!("{notice}\n"));
+            let text = format!("ok\n{}", notice.unwrap_or_default());
+            (StatusCode::OK, "text/plain", text)
+        }
         (&Method::GET, "/readyz") if source.ready() => {
             (StatusCode::OK, "text/plain", "ready\n".to_owned())
         }

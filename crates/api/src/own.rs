@@ -22,11 +22,15 @@
 //! | `DisableKey`, `EnableKey` | `{"AccessKeyId"}` | `{"Key": KeyRow}` |
 //! | `GetConfiguration` | `{}` | [`ConfigurationRow`]: what the server runs with, and where each value comes from |
 //! | `ReloadConfiguration` | `{}` | [`ReloadRow`]: what was applied and what needs a restart; `ConfigurationInvalidException` with every fault, and nothing is |
+//! | `StartBackup` | `{"Logs": true, "BytesPerSecond"}`, both optional | `{"BackupId"}`; one at a time |
+//! | `GetBackupPiece` | `{"BackupId"}` | the next bytes; `x-freehold-backup` says `piece`, `later` or `end` |
+//! | `StopBackup` | `{"BackupId"}` | `{}` |
 //! | `GetPrices` | `{"TenantId"}`, optional: without it the node's | `{"Changes": [PriceChangeRow]}` |
 //! | `SetPrices` | `{"TenantId", "From": ms, "Currency", "TenantMonth", "Invocation", "GbSecond", "CpuSecond", "GbOut"}`, decimal numbers as text; what is left out stays | `{"Changes": [PriceChangeRow]}` |
 //! | `EndPrices` | `{"TenantId", "From": ms}`, both optional | `{"Changes": [PriceChangeRow]}` |
 
 mod audit;
+mod backup;
 mod configuration;
 mod prices;
 mod tenants;
@@ -89,6 +93,25 @@ struct UsageQuery {
     until: Option<String>,
 }
 
+/// What an operation answers.
+struct Answer {
+    body: Bytes,
+    kind: &'static str,
+    /// What a piece of a backup is.
+    backup: Option<&'static str>,
+}
+
+impl From<Vec<u8>> for Answer {
+    /// JSON.
+    fn from(body: Vec<u8>) -> Self {
+        Self {
+            body: body.into(),
+            kind: "application/json",
+            backup: None,
+        }
+    }
+}
+
 /// Answers one request.
 pub async fn serve(
     api: &Api,
@@ -98,13 +121,13 @@ pub async fn serve(
 ) -> Response<Bytes> {
     let id = request.id.to_string();
     match answer(api, request, signer, operation).await {
-        Ok(body) => {
-            let mut response = Response::new(Bytes::from(body));
+        Ok(Answer { body, kind, backup }) => {
+            let mut response = Response::new(body);
             let headers = response.headers_mut();
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            );
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            if let Some(backup) = backup {
+                headers.insert("x-freehold-backup", HeaderValue::from_static(backup));
+            }
             if let Ok(value) = HeaderValue::from_str(&id) {
                 headers.insert("x-amzn-requestid", value);
             }
@@ -119,27 +142,26 @@ async fn answer(
     request: &Request,
     signer: &Signer,
     operation: &str,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Answer, ApiError> {
     let who = &signer.principal;
     let tenant = match who.tenant() {
         Some(tenant) => tenant.clone(),
         None => return Err(common::access_denied("only a tenant's key may ask")),
     };
     let managing = tenants::action(operation);
-    let pricing = prices::action(operation);
     let configuring = configuration::action(operation);
-    let action: Action = match (operation, managing.or(pricing).or(configuring)) {
-        ("ListInstances", _) => Action("freehold:ListInstances"),
-        ("GetUsage", _) => Action("freehold:GetUsage"),
-        ("GetAudit", _) => Action("freehold:GetAudit"),
-        (_, Some(of_operator)) => of_operator,
-        (other, None) => {
-            let text = format!(
-                "Freehold has no operation {:?}",
-                other.chars().take(64).collect::<String>()
-            );
-            return Err(common::unknown_operation(text));
-        }
+    let backing_up = backup::action(operation);
+    let pricing = prices::action(operation);
+    let known = match operation {
+        "ListInstances" => Some(Action("freehold:ListInstances")),
+        "GetUsage" => Some(Action("freehold:GetUsage")),
+        "GetAudit" => Some(Action("freehold:GetAudit")),
+        _ => managing.or(configuring).or(backing_up).or(pricing),
+    };
+    let Some(action) = known else {
+        let shown: String = operation.chars().take(64).collect();
+        let text = format!("Freehold has no operation {shown:?}");
+        return Err(common::unknown_operation(text));
     };
     if request.parts.method != Method::POST {
         return Err(common::unknown_operation(format!(
@@ -150,15 +172,21 @@ async fn answer(
         return Err(crate::arn::denied(who, action.0, "*"));
     }
     if managing.is_some() {
-        return tenants::answer(api, who, operation, &request.body).await;
-    }
-    if pricing.is_some() {
-        return prices::answer(api, who, operation, &request.body).await;
+        let answer = tenants::answer(api, who, operation, &request.body).await;
+        return answer.map(Answer::from);
     }
     if configuring.is_some() {
-        return configuration::answer(api, who, operation, &request.body).await;
+        let answer = configuration::answer(api, who, operation, &request.body).await;
+        return answer.map(Answer::from);
     }
-    match operation {
+    if backing_up.is_some() {
+        return backup::answer(api, who, &tenant, operation, &request.body).await;
+    }
+    if pricing.is_some() {
+        let answer = prices::answer(api, who, operation, &request.body).await;
+        return answer.map(Answer::from);
+    }
+    let answer = match operation {
         "ListInstances" => {
             let Nothing {} = read(&request.body)?;
             let rows = api.engine.instances(&tenant, &signer.region).await;
@@ -166,7 +194,8 @@ async fn answer(
         }
         "GetAudit" => audit::lines(api, who, &tenant, read(&request.body)?).await,
         _ => usage(api, who, &tenant, &signer.region, read(&request.body)?).await,
-    }
+    };
+    answer.map(Answer::from)
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {

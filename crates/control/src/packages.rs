@@ -32,7 +32,7 @@ use freehold_domain::{
     BoxFuture, Digest, Mono, Principal, TenantId,
     limits::Limits,
     live::Live,
-    ports::{Blobs, Clock, PackageError, Packages, ReadError, Storage},
+    ports::{Blobs, Clock, CommitError, PackageError, Packages, ReadError, Storage},
     record::{self, FunctionV1, Kind, PackageV1, RevisionV1},
 };
 use parking_lot::Mutex;
@@ -371,7 +371,11 @@ impl PackageStore {
             return Ok(false);
         }
         let platform = Principal::platform("packages");
-        Blobs::remove(&*self.storage, &platform, tenant, *digest).await?;
+        match Blobs::remove(&*self.storage, &platform, tenant, *digest).await {
+            // A backup reads them all; the next round asks again.
+            Err(CommitError::Unavailable { .. }) => return Ok(false),
+            removed => removed?,
+        }
         let folder = self.folder(tenant, *digest);
         let gone = self.asides.make(&folder, "gone");
         on_files(move || {

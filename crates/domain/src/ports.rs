@@ -4,6 +4,7 @@
 //! seam that every implementation passes, fakes included.
 
 mod audit;
+mod backup;
 mod clock;
 mod contract;
 mod credentials;
@@ -17,6 +18,7 @@ mod sink;
 mod storage;
 
 pub use audit::*;
+pub use backup::*;
 pub use clock::*;
 pub use contract::*;
 pub use credentials::*;

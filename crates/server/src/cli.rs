@@ -6,6 +6,7 @@
 //! no `NO_COLOR`.
 
 mod audit;
+mod backup;
 mod bill;
 mod config;
 mod deploy;
@@ -24,7 +25,9 @@ mod tenants;
 mod text;
 mod usage;
 
+pub use backup::{OfflineArgs, SealingKeys, child_main as backup_child};
 pub use failure::Failure;
+pub use text::{bytes as bytes_text, instant as instant_text};
 
 use crate::client::{Choice, Client, Environment, resolve};
 use clap::{Args, Subcommand};
@@ -91,6 +94,8 @@ pub enum ClientCommand {
     Ps(ps::PsArgs),
     /// Show who changed what, and who was denied
     Audit(audit::AuditArgs),
+    /// Write the node's data into one file, while it serves or while it does not
+    Backup(backup::BackupArgs),
     /// Show what was used, by function and day
     Usage(usage::UsageArgs),
     /// Show what was used in a month and what that costs
@@ -101,12 +106,12 @@ pub enum ClientCommand {
     Tenants(tenants::TenantsArgs),
     /// Make, list, rotate and disable their access keys
     Keys(keys::KeysArgs),
-    /// Show and set what is asked for what is used
-    Prices(prices::PricesArgs),
     /// Show every key of the configuration, its value and its origin
     Config(config::ConfigArgs),
     /// Have the server read its configuration file again
     Reload(reload::ReloadArgs),
+    /// Show and set what is asked for what is used
+    Prices(prices::PricesArgs),
 }
 
 /// Runs one client command to its exit code. This is where their runtime begins and ends.
@@ -130,14 +135,15 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Logs(args) => logs::run(args).await,
             ClientCommand::Ps(args) => ps::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
+            ClientCommand::Backup(args) => backup::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
             ClientCommand::Bill(args) => bill::run(args).await,
             ClientCommand::Rm(args) => rm::run(args).await,
             ClientCommand::Tenants(args) => tenants::run(args).await,
             ClientCommand::Keys(args) => keys::run(args).await,
-            ClientCommand::Prices(args) => prices::run(args).await,
             ClientCommand::Config(args) => config::run(args).await,
             ClientCommand::Reload(args) => reload::run(args).await,
+            ClientCommand::Prices(args) => prices::run(args).await,
         }
     });
     // A read of stdin may still be under way on a helper thread; it must not hold the process.

@@ -5,6 +5,7 @@
 //! It speaks plain HTTP, which is all that this release serves; an `https` endpoint is refused by
 //! name instead of being called without its certificate checked.
 
+pub mod backup;
 pub mod configuration;
 mod connection;
 mod error;

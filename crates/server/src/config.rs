@@ -20,6 +20,7 @@ mod tests;
 
 pub use fault::ConfigError;
 pub use given::{Given, Resolved, Setting};
+pub(crate) use keys::SERVER_UID;
 pub use keys::{Config, Cpu, IdleTimeout, Key, When};
 pub use measure::{Size, Span};
 pub use reload::Change;

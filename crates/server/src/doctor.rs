@@ -1,6 +1,6 @@
 //! `freehold doctor`: line by line, what this machine enforces, and what to do about the rest.
 
-use crate::serve::default_data_dir;
+use crate::serve::{FLOOR_PERCENT, Room, default_data_dir};
 use clap::Args;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +35,7 @@ pub fn run(args: DoctorArgs) -> ExitCode {
             remedy: found.remedy.to_owned(),
         })
         .collect();
+    lines.extend(disk(&data));
     lines.extend(runtimes(&data));
     let all_fine = lines.iter().all(|line| line.fine);
     if args.json {
@@ -62,6 +63,21 @@ pub fn run(args: DoctorArgs) -> ExitCode {
     } else {
         ExitCode::from(crate::cli::EXIT_REFUSED)
     }
+}
+
+/// How much of the data folder's disk is free, if there is one yet.
+fn disk(data: &std::path::Path) -> Option<Line> {
+    let there = [data.join("store"), data.to_owned()];
+    let room = there.iter().find_map(|folder| Room::of(folder).ok())?;
+    let percent = room.free_percent();
+    Some(Line {
+        what: "disk".into(),
+        fine: percent >= FLOOR_PERCENT,
+        detail: format!("{percent:.1} % of the data folder's disk are free"),
+        remedy: format!(
+            "make room: below {FLOOR_PERCENT} % changes, events and log lines are refused"
+        ),
+    })
 }
 
 /// Whether the trees are what they were when they were assembled.

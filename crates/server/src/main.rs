@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod doctor;
+mod restore;
 mod runtimes_cmd;
 mod serve;
 
@@ -37,6 +38,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// List the language runtimes of this machine, or fetch the SDKs that functions find
     Runtimes(runtimes_cmd::RuntimesArgs),
+    /// Make a data folder of a backup
+    Restore(restore::RestoreArgs),
     #[command(flatten)]
     Client(cli::ClientCommand),
     /// Unpacks one archive without privileges; the server starts it, nobody else.
@@ -45,6 +48,9 @@ enum Command {
     /// Compiles one WebAssembly module without privileges; the server starts it, nobody else.
     #[command(name = "__compile", hide = true)]
     Compile,
+    /// Reads a store that no server holds, with its owner's rights; `backup` starts it, nobody else.
+    #[command(name = "__backup", hide = true)]
+    Backup(cli::OfflineArgs),
 }
 
 fn main() -> ExitCode {
@@ -53,8 +59,10 @@ fn main() -> ExitCode {
         Command::Env(args) => serve::env(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Runtimes(args) => runtimes_cmd::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Client(command) => cli::run(command),
         Command::Unpack => serve::unpack_child(),
         Command::Compile => serve::compile_child(),
+        Command::Backup(args) => cli::backup_child(args),
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod clock;
+mod disk;
 mod endpoint;
 mod folder;
 mod keys;
@@ -21,8 +22,11 @@ mod settings;
 mod tenants;
 mod wiring;
 
+pub(crate) use disk::{FLOOR_PERCENT, Room};
 pub(crate) use endpoint::plain_file;
 pub use endpoint::{EnvArgs, env};
+pub(crate) use folder::{RESTORING, give_to_server};
+pub(crate) use keys::{fingerprint, parse as parse_keys};
 pub use runtimes::discover_options;
 
 use crate::config::{Config, Given, Resolved};

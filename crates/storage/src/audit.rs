@@ -65,6 +65,12 @@ impl AuditFiles {
         self.lanes.append(LANE, &text)
     }
 
+    /// Its segments as (lane, number, bytes); some may be removed before they are read.
+    pub(crate) fn cut(&self) -> io::Result<Vec<(u16, u64, u64)>> {
+        let _whole = self.removal.read();
+        self.lanes.cut()
+    }
+
     /// A page of lines.
     pub(crate) fn lines(&self, query: &AuditQuery) -> Result<AuditPage, ReadError> {
         let _whole = self.removal.read();

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
@@ -25,7 +25,18 @@ pub(crate) struct BlobFiles {
     dir: PathBuf,
     temporary: PathBuf,
     next: AtomicU64,
+    /// How many want every blob to stay.
+    held: AtomicUsize,
     health: Arc<Health>,
+}
+
+/// Keeps every blob until it is dropped.
+pub(crate) struct Hold<'a>(&'a BlobFiles);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, SeqCst);
+    }
 }
 
 impl BlobFiles {
@@ -40,6 +51,7 @@ impl BlobFiles {
             dir,
             temporary,
             next: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
             health,
         })
     }
@@ -130,8 +142,21 @@ impl BlobFiles {
         })
     }
 
+    /// Lets no blob be removed for as long as the hold lives.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.held.fetch_add(1, SeqCst);
+        Hold(self)
+    }
+
     /// Removes a blob, if it is there.
+    ///
+    /// Errors: [`CommitError::Unavailable`] while a backup reads blobs.
     pub(crate) fn remove(&self, tenant: &TenantId, digest: Digest) -> Result<(), CommitError> {
+        if self.held.load(SeqCst) > 0 {
+            return Err(CommitError::Unavailable {
+                reason: "a backup is being made, and packages stay until it is done".to_owned(),
+            });
+        }
         let path = self.folder(tenant, digest).join(digest.to_string());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

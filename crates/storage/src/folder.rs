@@ -92,6 +92,22 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Locks a folder that is there and changes nothing in it; its format.
+    ///
+    /// Errors: [`FolderError::Newer`] above format `newest`, [`FolderError::Damaged`] without any.
+    pub(crate) fn hold(dir: &Path, newest: u32) -> Result<(Self, u32), FolderError> {
+        let path = dir.join("format");
+        let none = || FolderError::Damaged {
+            path: path.clone(),
+            reason: "it is not there, so this is no data folder".to_owned(),
+        };
+        // Asked first: locking makes the lock's file.
+        known_format(dir, newest)?.ok_or_else(none)?;
+        let folder = Self { lock: lock(dir)? };
+        let format = known_format(dir, newest)?.ok_or_else(none)?;
+        Ok((folder, format))
+    }
+
     /// The word in its lock file. It holds the folder as well.
     pub(crate) fn stamp(&self) -> io::Result<Stamp> {
         Stamp::of(&self.lock)
@@ -127,7 +143,8 @@ fn lock(dir: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
-fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderError> {
+/// The folder's format; `None` where there is nothing yet.
+fn known_format(dir: &Path, newest: u32) -> Result<Option<u32>, FolderError> {
     let path = dir.join("format");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -139,11 +156,11 @@ fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderEr
                     reason: "it is missing beside a database".to_owned(),
                 });
             }
-            return write_format(dir, newest);
+            return Ok(None);
         }
         Err(error) => return Err(io_error("read", &path)(error)),
     };
-    let mut format: u32 = text.trim().parse().map_err(|_| FolderError::Damaged {
+    let format: u32 = text.trim().parse().map_err(|_| FolderError::Damaged {
         path: path.clone(),
         reason: format!("{:?} is no format number", text.trim()),
     })?;
@@ -154,6 +171,14 @@ fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderEr
             newest,
         });
     }
+    Ok(Some(format))
+}
+
+fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderError> {
+    let path = dir.join("format");
+    let Some(mut format) = known_format(dir, newest)? else {
+        return write_format(dir, newest);
+    };
     if format < newest {
         copy(dir, format)?;
     }
@@ -197,7 +222,7 @@ fn copy(dir: &Path, format: u32) -> Result<(), FolderError> {
     sync_dir(dir).map_err(io_error("sync", dir))
 }
 
-fn write_format(dir: &Path, format: u32) -> Result<(), FolderError> {
+pub(crate) fn write_format(dir: &Path, format: u32) -> Result<(), FolderError> {
     let (path, new) = (dir.join("format"), dir.join("format.new"));
     File::create(&new)
         .and_then(|mut file| writeln!(file, "{format}").and_then(|()| file.sync_all()))

@@ -54,6 +54,12 @@ pub(crate) fn announced(bytes: &[u8], at: usize) -> Option<usize> {
     Some(word(bytes, at)? as usize)
 }
 
+/// Whether `bytes` begin with a length that agrees with its sum.
+pub(crate) fn is_announced(bytes: &[u8]) -> bool {
+    let (len, sum) = (bytes.get(..4), word(bytes, 4));
+    len.is_some_and(|len| Some(crc32fast::hash(len)) == sum)
+}
+
 /// Reads the frame at `at` of `file`, which is whole up to its end.
 pub(crate) fn at(file: &Bytes, at: usize) -> Found {
     let Some(rest) = file.get(at..) else {

@@ -19,6 +19,7 @@ use freehold_domain::{
 use parking_lot::{Mutex, RwLock};
 use segment::Segment;
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
@@ -172,6 +173,29 @@ impl Lanes {
         sized.collect()
     }
 
+    /// Every segment as (lane, number, bytes), in this order: what was appended before this was
+    /// called is within those bytes, and whole.
+    pub(crate) fn cut(&self) -> io::Result<Vec<(u16, u64, u64)>> {
+        let lanes = self.lanes.read();
+        let lanes: Vec<_> = lanes.iter().map(|(lane, at)| (*lane, at.clone())).collect();
+        let mut found = Vec::new();
+        for (lane, segment) in lanes {
+            // Held for no longer than this: invocations append under it.
+            let (newest, len) = {
+                let segment = segment.lock();
+                (segment.number(), segment.written())
+            };
+            for (number, bytes) in self.segments(lane)? {
+                match number.cmp(&newest) {
+                    Ordering::Less => found.push((lane, number, bytes)),
+                    Ordering::Equal => found.push((lane, number, len)),
+                    Ordering::Greater => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The first frame of one segment; `None` where none reads.
     pub(crate) fn first(&self, lane: u16, number: u64) -> Option<Bytes> {
         let path = self.dir.join(format!("{lane}/{number}.seg"));
@@ -209,7 +233,7 @@ impl Lanes {
 }
 
 /// The numbers among the names in `dir` that end in `suffix`, sorted.
-fn numbers(dir: &Path, suffix: &str) -> io::Result<Vec<u64>> {
+pub(crate) fn numbers(dir: &Path, suffix: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();

@@ -17,6 +17,7 @@
 //! audit/0/<n>.seg         the same: the audit trail, old segments removed
 //! logs/<n / 1000>/<n>.log one stream each; its names stand inside
 //! logs.db   (+ -wal -shm) their index; made again from them whenever it cannot be believed
+//! backup/                 copies of the databases while a backup is made; removed at start
 //! before-format-<n>/      the copy made before a migration away from format n
 //! ```
 //!
@@ -31,6 +32,7 @@
 //! acknowledged until a restart, since the kernel may have dropped what it could not write.
 
 mod audit;
+mod backup;
 mod blobs;
 mod failure;
 mod folder;
@@ -49,6 +51,10 @@ mod unchecked;
 mod watch;
 mod writer;
 
+pub use backup::{
+    BACKUP_FORMAT, BackupDesk, BackupFault, BackupHead, BackupReader, BackupSink, BackupSummary,
+    Discard, Offline, OfflineError, RestoreError, restore,
+};
 pub use folder::{FORMAT, FolderError};
 pub use logs::LogIndexStats;
 pub use open::{OpenError, OpenOptions};

@@ -113,7 +113,7 @@ pub(crate) fn files(path: PathBuf) -> impl FnOnce(io::Error) -> OpenError {
 }
 
 /// What is free on the disk of a file that need not be there.
-fn free_bytes(path: &Path) -> u64 {
+pub(crate) fn free_bytes(path: &Path) -> u64 {
     let there = path.ancestors().find(|path| path.exists());
     there
         .and_then(|path| statvfs(path).ok())

@@ -2,6 +2,7 @@
 
 use crate::{
     audit::AuditFiles,
+    backup,
     blobs::BlobFiles,
     failure::{Health, may_read, may_write, platform_only, platform_writes, read_failed},
     folder::{FORMAT, Folder, STEPS},
@@ -25,19 +26,20 @@ use freehold_domain::{
     record::{ClaimedEvent, Key, KeyPrefix, Kind},
 };
 use rusqlite::Connection;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// The store of one machine. Fields are dropped in order: writers finish, threads end, and the
 /// folder's lock is given up last.
 pub struct SqliteStorage {
+    pub(crate) dir: PathBuf,
     records: Writer,
     events: Writer,
     readers: Pool<Connections>,
     files: Pool<()>,
     log_reads: Pool<()>,
-    blobs: Arc<BlobFiles>,
-    ledger: Arc<Lanes>,
-    audit: Arc<AuditFiles>,
+    pub(crate) blobs: Arc<BlobFiles>,
+    pub(crate) ledger: Arc<Lanes>,
+    pub(crate) audit: Arc<AuditFiles>,
     logs: Arc<LogFiles>,
     watchers: Watchers,
     sequence: Arc<Sequence>,
@@ -89,6 +91,7 @@ impl SqliteStorage {
             });
         }
         let at = |name: &str| dir.join(name);
+        backup::remove_left(dir).map_err(files(dir.clone()))?;
         let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
         let ledger = Lanes::open(at("ledger"), options.segment_bytes, health.clone())
             .map_err(files(at("ledger")))?;
@@ -111,6 +114,7 @@ impl SqliteStorage {
             Writer::start(name, conn, sequence.clone(), health.clone()).map_err(OpenError::Threads)
         };
         Ok(Arc::new(Self {
+            dir: dir.clone(),
             records: writer("store-records", meta)?,
             events: writer("store-events", queue)?,
             readers: Pool::start("store-read", connections).map_err(OpenError::Threads)?,

@@ -16,6 +16,19 @@ use std::borrow::Cow;
 
 /// Beginnings of the names of operations that change nothing; every other one may.
 const READING: [&str; 6] = ["Get", "List", "Describe", "Filter", "Invoke", "Test"];
+/// Beginnings of the names of changes that take no room, or give some back: they go on when the
+/// disk is nearly full.
+const ROOM_MAKING: [&str; 9] = [
+    "Delete",
+    "Disable",
+    "PutFunctionConcurrency",
+    "PutRetentionPolicy",
+    "Reload",
+    "Remove",
+    "StartBackup",
+    "Stop",
+    "Untag",
+];
 /// Labels of paths that name what an operation is about, by weight.
 const LABELS: [&str; 6] = [
     "FunctionName",
@@ -34,6 +47,19 @@ pub(super) struct Asked {
     pub(super) resource: AuditText,
     /// Whether it changes something, once it is carried out.
     pub(super) changes: bool,
+}
+
+impl Asked {
+    /// Whether it writes something that was not there, for which the disk must have room.
+    pub(super) fn takes_room(&self) -> bool {
+        let action = self.action.as_str();
+        let name = action.split_once(':').map_or(action, |(_, name)| name);
+        self.changes && takes_room(name)
+    }
+}
+
+fn takes_room(operation: &str) -> bool {
+    !ROOM_MAKING.iter().any(|begin| operation.starts_with(begin))
 }
 
 /// A call that was refused, in the extensions of its answer.
@@ -220,6 +246,7 @@ mod tests {
             "Invoke",
             "DescribeLogGroups",
             "GetUsage",
+            "GetBackupPiece",
         ] {
             assert!(!of(name), "{name}");
         }
@@ -228,9 +255,39 @@ mod tests {
             "TagResource",
             "PutRetentionPolicy",
             "RotateKey",
+            "StartBackup",
+            "StopBackup",
             "Nonsense",
         ] {
             assert!(of(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_to_make_room_takes_some() {
+        for name in [
+            "CreateFunction",
+            "UpdateFunctionCode",
+            "PutFunctionEventInvokeConfig",
+            "TagResource",
+            "CreateTenant",
+            "EnableKey",
+            "Nonsense",
+        ] {
+            assert!(takes_room(name), "{name}");
+        }
+        for name in [
+            "DeleteFunction",
+            "DeleteLogGroup",
+            "RemovePermission",
+            "UntagResource",
+            "PutFunctionConcurrency",
+            "PutRetentionPolicy",
+            "DisableTenant",
+            "StartBackup",
+            "StopBackup",
+        ] {
+            assert!(!takes_room(name), "{name}");
         }
     }
 

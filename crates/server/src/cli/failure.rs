@@ -47,6 +47,15 @@ pub enum Failure {
         /// The server's reason.
         reason: String,
     },
+    /// It was understood, and cannot be done as things are.
+    #[error("{what}")]
+    Refused {
+        /// What is in the way.
+        what: String,
+        /// What to do.
+        #[help]
+        remedy: String,
+    },
     /// A local file.
     #[error("could not {what} {}", path.display())]
     File {
@@ -71,6 +80,14 @@ impl Failure {
         }
     }
 
+    /// A refusal with its remedy.
+    pub fn refused(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Refused {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+
     /// The exit code that stands for it.
     pub fn code(&self) -> u8 {
         match self {
@@ -85,7 +102,7 @@ impl Failure {
             Self::Client(ClientError::Unreadable { .. }) => EXIT_REFUSED,
             Self::Client(_) | Self::Usage { .. } | Self::File { .. } => EXIT_USAGE,
             Self::Build { .. } | Self::NotReady { .. } => EXIT_FUNCTION,
-            Self::Output(_) => EXIT_REFUSED,
+            Self::Refused { .. } | Self::Output(_) => EXIT_REFUSED,
         }
     }
 

@@ -13,12 +13,16 @@
 //! ```
 
 use super::{Settings, StartFailure, failure};
+use crate::config::SERVER_UID;
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+/// What a restore writes into, below the data folder, until all of it is on disk.
+pub(crate) const RESTORING: &str = "restoring";
 
 /// The folder, prepared.
 #[derive(Debug, Clone)]
@@ -85,6 +89,12 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
             )
         }
     };
+    if root.join(RESTORING).exists() {
+        return Err(failure(
+            format!("a restore into {} was not finished", root.display()),
+            "run `freehold restore` again: it begins anew; or choose another --data",
+        ));
+    }
     fs::create_dir_all(&root).map_err(doing(&root))?;
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(doing(&root))?;
     if is_root {
@@ -105,6 +115,15 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
         }
     }
     Ok(folder)
+}
+
+/// Gives a folder to the user that a server drops to, unless told otherwise; another one's start
+/// gives it to that one. Without root all is one user's.
+pub(crate) fn give_to_server(path: &Path) -> io::Result<()> {
+    match rustix::process::geteuid().is_root() {
+        true => give(path, SERVER_UID, SERVER_UID),
+        false => Ok(()),
+    }
 }
 
 /// Gives a folder and, where it had another owner (of another `server.uid`, or of the default of
@@ -152,7 +171,6 @@ mod tests {
             return;
         }
         const EARLIER: u32 = 64_700;
-        const SERVER_UID: u32 = 2_146_000_000;
         let data = tempfile::tempdir().expect("a folder");
         let outside = data.path().join("outside");
         fs::write(&outside, "").expect("written");

@@ -2,6 +2,7 @@
 
 use super::{StartFailure, failure, folder::Folder};
 use freehold_identity::NodeSealer;
+use ring::digest::{Context, SHA256};
 use std::{
     fs,
     io::{self, Write},
@@ -18,13 +19,7 @@ pub(crate) fn load_or_make(folder: &Folder) -> Result<Vec<[u8; 32]>, StartFailur
         )
     };
     match fs::read_to_string(&path) {
-        Ok(text) => {
-            let keys: Option<Vec<[u8; 32]>> = text.lines().map(key_of).collect();
-            match keys {
-                Some(keys) if !keys.is_empty() => Ok(keys),
-                _ => Err(wrong("a line is not 64 hexadecimal digits".into())),
-            }
-        }
+        Ok(text) => parse(&text).ok_or_else(|| wrong("a line is not 64 hexadecimal digits".into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = NodeSealer::new_key();
             write_once(&path, &key).map_err(|error| wrong(error.to_string()))?;
@@ -32,6 +27,20 @@ pub(crate) fn load_or_make(folder: &Folder) -> Result<Vec<[u8; 32]>, StartFailur
         }
         Err(error) => Err(wrong(error.to_string())),
     }
+}
+
+/// The keys in a file's text; `None` when it is not one of sealing keys.
+pub(crate) fn parse(text: &str) -> Option<Vec<[u8; 32]>> {
+    let keys: Option<Vec<[u8; 32]>> = text.lines().map(key_of).collect();
+    keys.filter(|keys| !keys.is_empty())
+}
+
+/// What names a key and tells nothing of it: half of a SHA-256 over a text of ours and the key.
+pub(crate) fn fingerprint(key: &[u8; 32]) -> String {
+    let mut context = Context::new(&SHA256);
+    context.update(b"freehold sealing key\n");
+    context.update(key);
+    hex::encode(&context.finish().as_ref()[..16])
 }
 
 /// The key is on disk, whole, before anything is sealed with it.
@@ -56,4 +65,26 @@ fn write_once(path: &std::path::Path, key: &[u8; 32]) -> io::Result<()> {
 fn key_of(line: &str) -> Option<[u8; 32]> {
     let digest: freehold_domain::Digest = line.trim().parse().ok()?;
     Some(digest.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_whole_or_not_at_all() {
+        let line = "0f".repeat(32);
+        assert_eq!(parse(&format!("{line}\n")), Some(vec![[15; 32]]));
+        assert_eq!(parse(&format!("{line}\n{line}\n")), Some(vec![[15; 32]; 2]));
+        for wrong in ["", "\n", "0f", &format!("{line}\n\n"), &format!("{line}0")] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart() {
+        let (one, two) = (fingerprint(&[1; 32]), fingerprint(&[2; 32]));
+        assert_ne!(one, two);
+        assert_eq!((one.len(), fingerprint(&[1; 32])), (32, one));
+    }
 }

@@ -3,9 +3,11 @@
 use super::{
     Settings, StartFailure, chain,
     clock::{SystemClock, SystemIds},
+    disk::DiskFloor,
     endpoint::{self, CredentialsFile},
     failure,
     folder::Folder,
+    keys,
     listeners::Listeners,
     processors::Processors,
     reload::Running,
@@ -37,7 +39,7 @@ use freehold_engine::{Engine, EngineParts};
 use freehold_flow::queue::{EventQueueWorker, QueueDeps};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
 use freehold_sandbox::{SandboxPool, SupervisorHandle};
-use freehold_storage::{OpenError, OpenOptions, SqliteStorage};
+use freehold_storage::{BackupDesk, OpenError, OpenOptions, SqliteStorage};
 use freehold_wasm::{HostParts, Subprocess, WasmHost};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -125,6 +127,7 @@ struct Node {
     engine: Arc<Engine>,
     events: Arc<EventQueueWorker>,
     driver: Arc<SandboxPool>,
+    disk: Arc<DiskFloor>,
     started: Started,
     root_keys: Arc<Keys>,
     config: Live<Config>,
@@ -163,7 +166,9 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         engine: node.engine.clone(),
         store: node.storage.clone(),
         draining: stop.clone(),
+        disk: node.disk.clone(),
     });
+    let disk = tokio::spawn(node.disk.clone().watch());
     let admin_stop = CancellationToken::new();
     tokio::spawn(freehold_api::metrics::serve(
         admin,
@@ -205,6 +210,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     stop.cancel();
     housekeeping.abort();
     reloads.abort();
+    disk.abort();
     let drain = node.config.whole().server.drain_timeout.0;
     let deadline = node.clock.now() + drain;
     node.events.begin_drain();
@@ -324,9 +330,14 @@ async fn wire(
     let pause_watch = tenants::pause_disabled(&*storage, events.clone())
         .await
         .map_err(|error| failed(&error))?;
+    let disk = DiskFloor::new(vec![folder.store(), folder.packages()]);
     let api = Api::new(ApiParts {
+        disk: disk.clone(),
         control: control.clone(),
-        events: Arc::new(QueueSink(events.clone())),
+        events: Arc::new(QueueSink {
+            events: events.clone(),
+            disk: disk.clone(),
+        }),
         storage: store.clone(),
         verifier,
         clock: clock.clone(),
@@ -336,12 +347,19 @@ async fn wire(
         engine: late.clone(),
         operator: started.tenant.id.clone(),
         configuration: running.clone(),
+        backups: Arc::new(BackupDesk::new(
+            storage.clone(),
+            clock.clone(),
+            env!("CARGO_PKG_VERSION"),
+            sealing_keys.iter().map(keys::fingerprint).collect(),
+        )),
     });
     let guests = InstanceEndpoint::new(api.clone());
     let logs = KnownGroups::new(
         storage.clone(),
         control.clone(),
         tokio::runtime::Handle::current(),
+        disk.clone(),
     );
     let group_watch = storage.watch(logs.clone());
     let answers = cells.answers;
@@ -388,6 +406,7 @@ async fn wire(
         engine,
         events,
         driver,
+        disk,
         started,
         root_keys: Arc::new(root_keys),
         config: cells.config,

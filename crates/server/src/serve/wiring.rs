@@ -1,6 +1,6 @@
 //! Small pieces that let crates meet which do not know each other.
 
-use super::node::CORE;
+use super::{disk::DiskFloor, node::CORE};
 use freehold_api::{
     EngineView, InstanceRow,
     metrics::{Family, MetricsSource, Sample},
@@ -83,12 +83,18 @@ impl Invoke for LateInvoke {
     }
 }
 
-/// The durable queue as the front ends see it.
-pub(crate) struct QueueSink(pub(crate) Arc<EventQueueWorker>);
+/// The durable queue as the front ends see it; it takes nothing while the disk is nearly full.
+pub(crate) struct QueueSink {
+    pub(crate) events: Arc<EventQueueWorker>,
+    pub(crate) disk: Arc<DiskFloor>,
+}
 
 impl Sink for QueueSink {
     fn accept(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
+            if self.disk.refuses() {
+                return Err(SinkError::DiskFull);
+            }
             // The front end has read the event whole, within this limit.
             let (body, _) =
                 invocation
@@ -106,7 +112,10 @@ impl Sink for QueueSink {
                 hops: invocation.hops,
                 client_context: invocation.client_context,
             };
-            let taken = self.0.enqueue(&invocation.principal, event, body).await;
+            let taken = self
+                .events
+                .enqueue(&invocation.principal, event, body)
+                .await;
             taken.map(drop).map_err(|error| match error {
                 EnqueueError::TooLarge { limit_bytes, .. } => SinkError::TooLarge { limit_bytes },
                 EnqueueError::DiskFull => SinkError::DiskFull,
@@ -131,6 +140,7 @@ pub(crate) struct KnownGroups {
     control: Arc<Control>,
     known: Arc<Mutex<HashSet<LogGroupName>>>,
     tasks: tokio::runtime::Handle,
+    disk: Arc<DiskFloor>,
 }
 
 impl KnownGroups {
@@ -139,8 +149,10 @@ impl KnownGroups {
         store: Arc<SqliteStorage>,
         control: Arc<Control>,
         tasks: tokio::runtime::Handle,
+        disk: Arc<DiskFloor>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            disk,
             store,
             control,
             known: Arc::default(),
@@ -190,6 +202,9 @@ impl Watcher for KnownGroups {
 
 impl LogStore for KnownGroups {
     fn append(&self, stream: &LogStreamName, lines: &[LogLine]) -> Result<(), CommitError> {
+        if self.disk.is_low() {
+            return Err(CommitError::DiskFull);
+        }
         self.make_known(&stream.group);
         LogStore::append(&*self.store, stream, lines)
     }
@@ -243,11 +258,19 @@ pub(crate) struct Numbers {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Arc<SqliteStorage>,
     pub(crate) draining: tokio_util::sync::CancellationToken,
+    pub(crate) disk: Arc<DiskFloor>,
 }
 
 impl MetricsSource for Numbers {
     fn ready(&self) -> bool {
         !self.draining.is_cancelled()
+    }
+
+    fn notice(&self) -> Option<String> {
+        let percent = self.disk.room().free_percent();
+        self.disk.is_low().then(|| {
+            format!("disk: {percent:.1} % free: changes, events and log lines are refused")
+        })
     }
 
     fn families(&self) -> BoxFuture<'_, Vec<Family>> {
@@ -397,6 +420,26 @@ impl MetricsSource for Numbers {
                     "freehold_log_streams_in_memory",
                     "Log streams in memory: open, waiting for their row, lately read",
                     logs.held as f64,
+                ),
+                gauge(
+                    "freehold_disk_free_bytes",
+                    "Free room of the data folder's disk, for who is not root",
+                    self.disk.room().free_bytes as f64,
+                ),
+                gauge(
+                    "freehold_disk_bytes",
+                    "Free and used room of the data folder's disk",
+                    self.disk.room().all_bytes as f64,
+                ),
+                gauge(
+                    "freehold_disk_low",
+                    "Whether new things are refused for want of room, 1 or 0",
+                    f64::from(u8::from(self.disk.is_low())),
+                ),
+                counter(
+                    "freehold_disk_refusals",
+                    "Changes and events that were refused while the disk was nearly full",
+                    self.disk.refused() as f64,
                 ),
                 gauge(
                     "freehold_invocations_in_flight",

@@ -117,6 +117,10 @@ impl Segment {
     pub(super) fn len(&self) -> u64 {
         if self.spoilt { u64::MAX } else { self.len }
     }
+    /// Bytes of whole frames, the beginning included.
+    pub(super) fn written(&self) -> u64 {
+        self.len
+    }
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
