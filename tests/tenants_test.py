@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from support.functions import ECHO, Functions, allow_public, python
-from support.http import send
+from support.http import send, signed
 
 SLEEPER = python("""
 import time
@@ -352,6 +352,62 @@ def signed_url_call(account, url):
     return send(account.server.url, "POST", "/", dict(request.headers.items()), b"{}").status
 
 
+def trail(account):
+    """The lines of the audit trail that the account may read."""
+    return [json.loads(line) for line in account.cli("audit", "--json").stdout.splitlines()]
+
+
+def test_a_refused_call_of_a_url_is_a_line_of_its_owners_alone(server, one, two):
+    one.functions.create(ECHO, "very-secret-name")
+    url = one.client("lambda").create_function_url_config(
+        FunctionName="very-secret-name", AuthType="AWS_IAM")["FunctionUrl"]
+    assert signed_url_call(two, url) == 403
+    stranger, host = "AKIASTRANGER00000000", url.split("/")[2]
+    for key in (two.key, stranger):
+        path, headers = signed(server, "GET", "/", key=key, secret="x" * 40, host=host)
+        assert send(server.url, "GET", path, headers).status == 403
+    path, headers = signed(server, "GET", "/2015-03-31/functions/forged-name", key=two.key,
+                           secret="x" * 40)
+    assert send(server.url, "GET", path, headers).status == 403
+    refused = [row for row in trail(one) if row["Action"] == "lambda:InvokeFunctionUrl"]
+    assert [row["Who"] for row in refused] == [two.key, two.key, stranger]
+    for row in refused:
+        assert row["Resource"].endswith(":function:very-secret-name")
+        assert (row["Kind"], row["Proven"], row["TenantId"]) == (
+            "unproven-key", False, one.account)
+    # By a host alone nobody learns whose function answers, nor under which name, and who knows
+    # an id of a key writes nothing into its trail.
+    theirs = json.dumps(trail(two))
+    for text in ("very-secret-name", one.account, "InvokeFunctionUrl", "forged-name", "denied"):
+        assert text not in theirs, text
+
+
+def test_what_the_operator_does_to_a_tenant_is_on_its_trail(server, one, two):
+    operate(server, "tenants", "limits", one.account, "--concurrency", "5")
+    second = operate(server, "keys", "create", one.account)["access_key_id"]
+    server.cli("keys", "disable", second)
+    third = operate(server, "keys", "rotate", one.key)["access_key_id"]
+    done = [("freehold:CreateTenant", f"{one.account}/{one.key}"),
+            ("freehold:SetTenantLimits", one.account),
+            ("freehold:CreateKey", f"{one.account}/{second}"),
+            ("freehold:DisableKey", second),
+            ("freehold:RotateKey", f"{one.key} -> {third}")]
+    rows = trail(one)
+    assert [(row["Action"], row["Resource"]) for row in rows] == done
+    for row in rows:
+        assert (row["Kind"], row["Who"], row["Source"]) == ("platform", "operator", "operator")
+        assert (row["Result"], row["TenantId"], row["RequestId"]) == ("ok", one.account, None)
+    # Neither the operator's key nor its account.
+    operator = server.keys()["AWS_ACCESS_KEY_ID"]
+    assert operator not in json.dumps(rows) and server.account not in json.dumps(rows)
+    assert [row["Action"] for row in trail(two)] == ["freehold:CreateTenant"]
+    own = [json.loads(line) for line in server.cli(
+        "audit", "--json", "--tenant", server.account).stdout.splitlines()]
+    own = [row for row in own if (row["Action"], row["Resource"]) in done]
+    assert [(row["Action"], row["Resource"]) for row in own] == done
+    assert {(row["Kind"], row["Who"]) for row in own} == {("key", operator)}
+
+
 def test_a_disabled_tenant_stops_and_comes_back(server, one, two):
     one.functions.create(SLEEPER, "slow", Timeout=60)
     one.functions.create(ECHO, "quick")
@@ -496,7 +552,7 @@ class Party:
         self.account, self.mark, self.rng = account, mark, rng
         self.lam, self.logs = account.client("lambda"), account.client("logs")
         self.names, self.urls, self.answers = [], {}, []
-        self.other = None
+        self.other = self.guarded = None
 
     def say(self):
         return f"{self.mark}-{self.rng.randrange(1 << 30)}"
@@ -522,6 +578,9 @@ class Party:
                 SPEAKER, name, Description=self.say(), Tags={self.mark: self.say()},
                 Environment={"Variables": {"OWNER": self.say()}})
             self.names.append(name)
+            if self.guarded is None:
+                made = self.lam.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+                self.guarded = made["FunctionUrl"].split("/")[2]
 
     def invoke(self):
         kind = self.rng.choice(["RequestResponse", "Event", "DryRun"])
@@ -550,7 +609,7 @@ class Party:
 
     def url(self):
         name = self.a_name()
-        if name not in self.urls and name in self.names:
+        if name not in self.urls and name in self.names[1:]:
             made = self.lam.create_function_url_config(FunctionName=name, AuthType="NONE")
             allow_public(self.lam, name)
             self.urls[name] = made["FunctionUrl"].split("/")[2]
@@ -563,6 +622,32 @@ class Party:
         for command in (("ps", "--json"), ("usage", "--json"), ("ls", "--json")):
             done = self.account.cli(*command, check=False)
             self.answers.append(done.stdout + done.stderr)
+
+    def trail(self):
+        """Its lines of the audit trail, without what is its to know: what it asked of the other's
+        account itself (`pry`), and whose key its own URL refused."""
+        rows = trail(self.account)
+        for row in rows:
+            asked = f":{self.other.account.account}:function:{self.mark}-guess"
+            row["Resource"] = row["Resource"].replace(asked, "")
+            if row["Action"] == "lambda:InvokeFunctionUrl" and row["Kind"] == "unproven-key":
+                row["Who"] = ""
+        self.answers.append(json.dumps(rows))
+
+    def knock(self):
+        """Calls a URL of the other's that it may not, under its own name, the other's, a
+        stranger's and none."""
+        if self.other.guarded is None:
+            return
+        base, host = self.account.server.url, self.other.guarded
+        for key, secret in ((self.account.key, self.account.secret), (self.account.key, "x" * 40),
+                            (self.other.account.key, "x" * 40), ("AKIASTRANGER00000000", "x")):
+            path, headers = signed(self.account.server, "POST", "/", b"{}", key=key,
+                                   secret=secret, host=host)
+            answer = send(base, "POST", path, headers, b"{}")
+            assert answer.status == 403
+            self.answers.append(answer.text)
+        assert send(base, "GET", "/", {"Host": host}).status == 403
 
     def pry(self):
         """Asks for the other's by its ARN. What is asked comes back in the refusal, so the names
@@ -587,7 +672,8 @@ class Party:
             return False
         return any(self.mark in event["message"] for event in events["events"])
 
-    STEPS = (create, invoke, invoke, invoke, describe, listing, read_logs, publish, url, own, pry)
+    STEPS = (create, invoke, invoke, invoke, describe, listing, read_logs, publish, url, own, pry,
+             knock, trail)
 
 
 @pytest.mark.parametrize("seed", [20261122, 1, 2])
@@ -604,10 +690,13 @@ def test_no_byte_of_one_account_is_in_what_another_sees(server, one, two, seed):
     for party in parties:
         party.ask(party.lam.invoke, FunctionName=party.names[0], Payload=f'"{party.mark}"')
         until(lambda party=party: party.has_lines())
-        for step in (Party.listing, Party.read_logs, Party.own):
+        for step in (Party.listing, Party.read_logs, Party.own, Party.pry, Party.knock):
             step(party)
+    for party in parties:
+        party.trail()
     marks = {party.mark: {party.mark, party.account.account, party.account.key,
-                          party.account.secret, *party.urls.values()} for party in parties}
+                          party.account.secret, party.guarded, *party.urls.values()}
+             for party in parties}
     for party in parties:
         assert any(party.mark in answer for answer in party.answers), "it sees its own"
         foreign = marks[party.other.mark]

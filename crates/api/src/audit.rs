@@ -18,14 +18,15 @@ use crate::gate::SignedHead;
 use bytes::Bytes;
 use denials::{Counted, Denials, Share};
 use freehold_domain::{
-    InvocationId, Principal, Wall,
+    InvocationId, Principal, TenantId, Wall,
     audit::{Asker, AuditLine, AuditResult, AuditText},
-    ports::{AuditRetention, Clock, CommitError, Storage},
+    ports::{AuditRetention, AuditTrimmed, Clock, CommitError, Storage},
 };
 use freehold_wire::{ApiError, ErrorTold, Service};
 use http::{Response, uri::PathAndQuery};
 use parking_lot::Mutex;
 use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// The type that a denial has whose answer is not one of an API.
 const DENIED: &str = "AccessDeniedException";
@@ -38,6 +39,8 @@ pub(crate) struct Trail {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     denials: Mutex<Denials>,
+    /// Told when the trail has grown so far that a trim is due.
+    grown: Notify,
 }
 
 /// Where a call came from: an address, or the listener inside an instance.
@@ -49,15 +52,17 @@ impl Trail {
             storage,
             clock,
             denials: Mutex::default(),
+            grown: Notify::new(),
         }
     }
 
-    /// Writes a line, or counts it where it is one denial of too many.
+    /// Writes a line, or counts it where it is one of too many that came to nothing.
     fn write(&self, line: &AuditLine) -> Result<(), CommitError> {
-        if line.result == AuditResult::Denied {
+        if matches!(line.result, AuditResult::Denied | AuditResult::Failed) {
             let share = Share {
                 tenant: line.tenant.clone(),
                 proven: line.proven,
+                result: line.result,
             };
             let now = self.clock.now();
             let is_line = self.denials.lock().take(share, now);
@@ -66,17 +71,30 @@ impl Trail {
                 return Ok(());
             }
         }
-        self.storage.audit_append(line)
+        self.append(line)
     }
 
-    /// Writes the counts of denied calls that became no line: those that are due, or all.
+    /// Writes a line whatever else was written.
+    fn append(&self, line: &AuditLine) -> Result<(), CommitError> {
+        if self.storage.audit_append(line)? {
+            self.grown.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Resolves when the trail has grown so far since the last time that a trim is due.
+    pub(crate) async fn grown(&self) {
+        self.grown.notified().await;
+    }
+
+    /// Writes the counts of calls that became no line: those that are due, or all.
     pub(crate) fn tell_counts(&self, all: bool) {
         let counted = self.denials.lock().counted(self.clock.now(), all);
         for one in counted {
             let line = self.count_line(&one);
-            if let Err(error) = self.storage.audit_append(&line) {
+            if let Err(error) = self.append(&line) {
                 let calls = one.calls;
-                tracing::error!(%error, calls, "a count of denied calls is not on the audit trail");
+                tracing::error!(%error, calls, "a count of calls is not on the audit trail");
             }
         }
     }
@@ -92,7 +110,7 @@ impl Trail {
             source: every(),
             action: every(),
             resource: every(),
-            result: AuditResult::Denied,
+            result: counted.share.result,
             error: None,
             count: counted.calls,
         }
@@ -133,27 +151,38 @@ impl Trail {
     /// Writes down what a signal to the server has led to: it came from nobody's key.
     pub(crate) fn signalled(&self, signal: &str, action: &str, error: Option<&str>) {
         let line = AuditLine {
-            at: self.clock.wall(),
-            request: None,
-            tenant: None,
-            who: Asker::of(&Principal::platform("signal")),
-            proven: true,
             source: AuditText::new(signal),
-            action: AuditText::new(action),
-            resource: AuditText::default(),
             result: match error {
                 None => AuditResult::Ok,
                 Some(_) => AuditResult::Failed,
             },
             error: error.map(AuditText::new),
-            count: 1,
+            ..self.own_line("signal", action)
         };
-        if let Err(error) = self.write(&line) {
+        if let Err(error) = self.append(&line) {
             tracing::error!(%error, signal, "what a signal led to is not on the audit trail");
         }
     }
 
-    /// Removes what is older than `kept`, and the oldest of what takes more room than `bytes`.
+    /// A line of the platform's own, the operator's alone.
+    fn own_line(&self, component: &str, action: &str) -> AuditLine {
+        AuditLine {
+            at: self.clock.wall(),
+            request: None,
+            tenant: None,
+            who: Asker::of(&Principal::platform(component)),
+            proven: true,
+            source: AuditText::default(),
+            action: AuditText::new(action),
+            resource: AuditText::default(),
+            result: AuditResult::Ok,
+            error: None,
+            count: 1,
+        }
+    }
+
+    /// Removes what is older than `kept`, and the oldest of what takes more room than `bytes`. A
+    /// line says what went.
     ///
     /// Errors: the store's.
     pub(crate) async fn keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
@@ -171,14 +200,38 @@ impl Trail {
         };
         let who = Principal::platform("audit");
         let trimmed = self.storage.audit_trim(&who, retention).await?;
-        if trimmed.early_bytes > 0 {
+        let AuditTrimmed {
+            old_bytes,
+            early_bytes,
+        } = trimmed;
+        if old_bytes > 0 || early_bytes > 0 {
+            let went = match early_bytes {
+                0 => format!("{old_bytes} bytes, past their time"),
+                _ => format!("{early_bytes} bytes before their time, {old_bytes} past it"),
+            };
+            self.append(&AuditLine {
+                resource: AuditText::new(&went),
+                ..self.own_line("audit", "freehold:TrimAudit")
+            })?;
+        }
+        if early_bytes > 0 {
             tracing::warn!(
-                bytes = trimmed.early_bytes,
+                bytes = early_bytes,
                 "lines of the audit trail went before their time: it is as large as it may be"
             );
         }
         Ok(())
     }
+}
+
+/// What an operator's call was about, in the extensions of its answer, where that is a tenant: it
+/// sees in its own trail what was done to it.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// Whom.
+    pub(crate) tenant: TenantId,
+    /// The resource, where the call did not name it: what it made.
+    pub(crate) resource: Option<String>,
 }
 
 /// A signed call between its signature and its answer.
@@ -229,8 +282,9 @@ impl<'a> Watched<'a> {
 
     /// Writes down what came of the call, where that makes a line, and gives the answer back: what
     /// was done and cannot be written down is not answered as done.
-    pub(crate) fn ends(mut self, response: Response<Bytes>) -> Response<Bytes> {
+    pub(crate) fn ends(mut self, mut response: Response<Bytes>) -> Response<Bytes> {
         self.is_over = true;
+        let about = response.extensions_mut().remove::<About>();
         let told = response.extensions().get::<ErrorTold>();
         let result = match told {
             None => AuditResult::Ok,
@@ -247,8 +301,24 @@ impl<'a> Watched<'a> {
         if !changes && result != AuditResult::Denied {
             return response;
         }
+        // Nobody knows how far a call came that broke in the middle: it is no refusal.
+        let broke = told.is_some_and(|told| told.status == 500);
         let error = told.map(|told| AuditText::new(&told.code));
-        let Err(error) = self.trail.write(&self.line(result, error)) else {
+        let mut line = self.line(result, error);
+        if let Some(made) = about.as_ref().and_then(|about| about.resource.as_deref()) {
+            line.resource = AuditText::new(made);
+        }
+        let written = match broke {
+            true => self.trail.append(&line),
+            false => self.trail.write(&line),
+        };
+        let written = written.and_then(|()| match about {
+            Some(about) if line.tenant.as_ref() != Some(&about.tenant) => {
+                self.trail.append(&told_to(about.tenant, line))
+            }
+            _ => Ok(()),
+        });
+        let Err(error) = written else {
             return response;
         };
         tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
@@ -293,14 +363,26 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// A forged or damaged request of a known key: who it says it is, which nothing proves.
+/// The operator's line as a tenant reads it to whom it was done: without key, address and request.
+fn told_to(tenant: TenantId, line: AuditLine) -> AuditLine {
+    AuditLine {
+        request: None,
+        tenant: Some(tenant),
+        who: Asker::of(&Principal::platform("operator")),
+        source: AuditText::new("operator"),
+        ..line
+    }
+}
+
+/// A forged or damaged request of a known key: who it says it is, which nothing proves. So it is no
+/// line of that key's tenant, into whose trail anybody could write who knows a key's id.
 pub(crate) fn forged(head: &SignedHead, request: &crate::request::Request) -> Refused {
     let who = head.claim.principal();
     let asked = Asked::unproven(head, &request.parts, &request.body);
     Refused {
         who: Asker::of(who),
         proven: false,
-        tenant: who.tenant().cloned(),
+        tenant: None,
         action: asked.action,
         resource: asked.resource,
     }

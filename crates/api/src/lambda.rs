@@ -86,9 +86,6 @@ async fn answer(
         )));
     };
     let operation = found.operation;
-    if !operation.is_served() {
-        return Err(common::not_implemented(Service::Lambda, operation.name()));
-    }
     let Some(tenant) = signer.principal.tenant().cloned() else {
         return Err(common::access_denied(
             "The principal belongs to no account.",
@@ -107,7 +104,11 @@ async fn answer(
     if operation == Operation::Invoke {
         return invoking::invoke(&ctx, invoker, request, found.labels).await;
     }
+    // Whoever may nothing is told so of what is not served, too.
     access::check_management(&ctx, operation.name())?;
+    if !operation.is_served() {
+        return Err(common::not_implemented(Service::Lambda, operation.name()));
+    }
     Box::pin(control(&ctx, operation, found.labels, &request)).await
 }
 

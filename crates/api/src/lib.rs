@@ -165,13 +165,18 @@ impl Api {
         self.trail.tell_counts(true);
     }
 
-    /// Keeps the audit trail within its time and its room, and writes the counts of denied calls
-    /// that became no line. To be called now and then.
+    /// Keeps the audit trail within its time and its room, and writes the counts of calls that
+    /// became no line. To be called now and then.
     ///
     /// Errors: the store's.
     pub async fn audit_keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
         self.trail.tell_counts(false);
         self.trail.keep(kept, bytes).await
+    }
+
+    /// Resolves when the audit trail has grown so far that [`Api::audit_keep`] is due again.
+    pub async fn audit_grown(&self) {
+        self.trail.grown().await;
     }
 
     /// Reloads the configuration for whoever may send the server a signal, with a line of the audit

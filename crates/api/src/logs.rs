@@ -55,9 +55,6 @@ async fn answer(api: &Api, request: Request, signer: Signer) -> Result<Response<
             "X-Amz-Target names no operation of CloudWatch Logs",
         ));
     };
-    if !operation.is_served() {
-        return Err(common::not_implemented(Service::Logs, operation.name()));
-    }
     let Some(tenant) = signer.principal.tenant().cloned() else {
         return Err(common::access_denied(
             "The principal belongs to no account.",
@@ -77,6 +74,9 @@ async fn answer(api: &Api, request: Request, signer: Signer) -> Result<Response<
             &format!("logs:{}", operation.name()),
             "*",
         ));
+    }
+    if !operation.is_served() {
+        return Err(common::not_implemented(Service::Logs, operation.name()));
     }
     let ctx = Ctx {
         api,

@@ -44,7 +44,7 @@ pub(crate) use configuration::{INVALID, RELOAD};
 pub use prices::{AmountsRow, BillLineRow, BillRow, PriceChangeRow, PricesRow, StretchRow, SumRow};
 pub use tenants::{KeyRow, LimitsRow, NewKey, TenantRow};
 
-use crate::{Api, auth::Signer, request::Request};
+use crate::{Api, audit::About, auth::Signer, request::Request};
 use bytes::Bytes;
 use freehold_domain::{BoxFuture, Principal, Region, TenantId};
 use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
@@ -99,6 +99,8 @@ struct Answer {
     kind: &'static str,
     /// What a piece of a backup is.
     backup: Option<&'static str>,
+    /// The tenant that it is about, for the audit trail.
+    about: Option<About>,
 }
 
 impl From<Vec<u8>> for Answer {
@@ -108,6 +110,7 @@ impl From<Vec<u8>> for Answer {
             body: body.into(),
             kind: "application/json",
             backup: None,
+            about: None,
         }
     }
 }
@@ -121,8 +124,16 @@ pub async fn serve(
 ) -> Response<Bytes> {
     let id = request.id.to_string();
     match answer(api, request, signer, operation).await {
-        Ok(Answer { body, kind, backup }) => {
+        Ok(Answer {
+            body,
+            kind,
+            backup,
+            about,
+        }) => {
             let mut response = Response::new(body);
+            if let Some(about) = about {
+                response.extensions_mut().insert(about);
+            }
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             if let Some(backup) = backup {
@@ -172,8 +183,7 @@ async fn answer(
         return Err(crate::arn::denied(who, action.0, "*"));
     }
     if managing.is_some() {
-        let answer = tenants::answer(api, who, operation, &request.body).await;
-        return answer.map(Answer::from);
+        return tenants::answer(api, who, operation, &request.body).await;
     }
     if configuring.is_some() {
         let answer = configuration::answer(api, who, operation, &request.body).await;

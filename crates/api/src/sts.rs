@@ -1,9 +1,14 @@
 //! STS: who one is.
 
-use crate::{arn::principal_arn, auth::Signer, request::Request};
+use crate::{
+    arn::{denied, principal_arn},
+    auth::Signer,
+    request::Request,
+};
 use bytes::Bytes;
 use freehold_domain::Principal;
-use freehold_wire::{Call, Service, common, sts};
+use freehold_identity::policy::{Action, Decision, ResourceContext, decide};
+use freehold_wire::{ApiError, Call, Service, common, sts};
 use http::Response;
 
 /// Answers one request.
@@ -15,6 +20,9 @@ pub fn serve(request: &Request, signer: &Signer) -> Response<Bytes> {
         return common::unknown_operation(text).encode(Service::Sts, &id);
     };
     if operation != sts::Operation::GetCallerIdentity {
+        if let Err(error) = check(signer, operation.name()) {
+            return error.encode(Service::Sts, &id);
+        }
         return common::not_implemented(Service::Sts, operation.name()).encode(Service::Sts, &id);
     }
     let answer = sts::GetCallerIdentityResponse {
@@ -28,4 +36,16 @@ pub fn serve(request: &Request, signer: &Signer) -> Response<Bytes> {
         arn: Some(principal_arn(&signer.principal)),
     };
     sts::GetCallerIdentity::encode(answer, &id)
+}
+
+/// Whether the signer may ask for anything but who it is, served or not.
+fn check(signer: &Signer, operation: &str) -> Result<(), ApiError> {
+    let (who, none) = (&signer.principal, ResourceContext::default());
+    let may = who.tenant().map_or(Decision::Deny, |tenant| {
+        decide(who, tenant, Action("sts:Manage"), &[], &none)
+    });
+    match may {
+        Decision::Allow => Ok(()),
+        Decision::Deny => Err(denied(who, &format!("sts:{operation}"), "*")),
+    }
 }

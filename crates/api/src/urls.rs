@@ -71,12 +71,17 @@ pub(crate) async fn admit(
             return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text, id));
         }
     };
-    let refusal = |who: &Principal| {
-        let response = forbidden(id, who, false, &resolved);
+    let signed = resolved.url.signed;
+    let refusal = || {
+        let refused = match signed {
+            true => Refused::at_signed_url(parts, &resolved.function),
+            false => Refused::at_open_url(&resolved.function),
+        };
+        let response = forbidden(id, refused);
         dress(response, target.path_form, &resolved, origin(parts))
     };
     if api.verifier.bars(&resolved.function.tenant) {
-        return Err(refusal(&Principal::Anonymous));
+        return Err(refusal());
     }
     if let Some(cors) = &resolved.url.cors
         && !target.path_form
@@ -85,7 +90,6 @@ pub(crate) async fn admit(
     {
         return Err(cors::preflight(cors, parts, id));
     }
-    let signed = resolved.url.signed;
     let shown = signed.then(|| auth::check_head(&api.verifier, parts, "lambda"));
     let (presented, claim) = match shown {
         None => (None, None),
@@ -93,14 +97,14 @@ pub(crate) async fn admit(
         Some(Ok((presented, claim))) => (Some(presented), Some(claim)),
         Some(Err(error)) => {
             tracing::debug!(%error, "a signed URL call was refused");
-            return Err(refusal(&Principal::Anonymous));
+            return Err(refusal());
         }
     };
     let who = claim
         .as_ref()
         .map_or(&Principal::Anonymous, Claim::principal);
     if !may_call(who, &resolved) {
-        return Err(refusal(who));
+        return Err(refusal());
     }
     if !METHODS.contains(&parts.method) {
         return Err(plain(
@@ -192,10 +196,14 @@ async fn answer(
         None => Principal::Anonymous,
         Some(presented) => match auth::verify(&api.verifier, &request, presented, "lambda") {
             Ok(signer) if may_call(&signer.principal, resolved) => signer.principal,
-            Ok(signer) => return forbidden(request.id, &signer.principal, true, resolved),
+            Ok(signer) => {
+                let refused = Refused::at_url_of(&signer.principal, &resolved.function);
+                return forbidden(request.id, refused);
+            }
             Err(error) => {
                 tracing::debug!(%error, "a signed URL call was refused");
-                return forbidden(request.id, &Principal::Anonymous, false, resolved);
+                let refused = Refused::at_signed_url(&request.parts, &resolved.function);
+                return forbidden(request.id, refused);
             }
         },
     };
@@ -231,14 +239,8 @@ async fn answer(
 }
 
 /// The answer to somebody who may not, with what the audit trail tells of it.
-fn forbidden(
-    id: InvocationId,
-    who: &Principal,
-    proven: bool,
-    resolved: &ResolvedUrl,
-) -> Response<Bytes> {
+fn forbidden(id: InvocationId, refused: Refused) -> Response<Bytes> {
     let mut response = plain(StatusCode::FORBIDDEN, FORBIDDEN, id);
-    let refused = Refused::at_url(who, proven, &resolved.function);
     response.extensions_mut().insert(refused);
     let kind = HeaderValue::from_static("AccessDeniedException");
     response.headers_mut().insert("x-amzn-errortype", kind);

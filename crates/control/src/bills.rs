@@ -59,6 +59,9 @@ pub enum BillBy {
     Tag(String),
 }
 
+/// Amounts, one for each currency, in its order.
+pub type Sums = Vec<(Currency, Amount)>;
+
 /// A page of one tenant's bill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillPage {
@@ -77,7 +80,7 @@ pub struct BillPage {
     /// The lines, by function or value, then by time.
     pub lines: Vec<BillLine>,
     /// The amounts of this page's lines added up, by currency.
-    pub sums: Vec<(Currency, Amount)>,
+    pub sums: Sums,
     /// What asks for the next page: of this bill, or of the next tenant's.
     pub next: Option<String>,
 }
@@ -506,7 +509,7 @@ fn month_line(stretches: &[Stretch]) -> Option<(BillItem, usize, Used)> {
 fn priced(
     found: Vec<(BillItem, usize, Used)>,
     stretches: &[Stretch],
-) -> Result<(Vec<BillLine>, Vec<(Currency, Amount)>), AmountTooHigh> {
+) -> Result<(Vec<BillLine>, Sums), AmountTooHigh> {
     let (mut lines, mut sums) = (Vec::with_capacity(found.len()), BTreeMap::new());
     for (item, stretch, used) in found {
         let prices = stretches.get(stretch).and_then(|stretch| stretch.prices);

@@ -10,7 +10,8 @@ use freehold_domain::{FunctionRef, Principal};
 impl Control {
     /// Reserves `amount` for a function; 0 throttles it whole.
     ///
-    /// Errors: [`ControlError::LimitExceeded`] when less than the minimum would stay unreserved.
+    /// Errors: [`ControlError::LimitExceeded`] when less than the minimum would stay unreserved,
+    /// unless nothing more is reserved than is now: an account may have been given less meanwhile.
     pub async fn concurrency_put(
         &self,
         who: &Principal,
@@ -53,7 +54,8 @@ impl Control {
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;
-            if let Some(amount) = amount {
+            let reserved = function.reserved_concurrency.unwrap_or(0);
+            if let Some(amount) = amount.filter(|amount| *amount > reserved) {
                 let others: u64 = self
                     .functions_in(who, &place)
                     .await?

@@ -9,7 +9,7 @@ use freehold_control::{
     tenants::{CONCURRENCY_MAX, LimitsChange, NewTenant},
 };
 use freehold_domain::{
-    InstanceId, Principal,
+    FunctionRef, InstanceId, Principal,
     ports::{Expect, Fence, Op, Storage},
     record::{self, AccessKeyV2, Key, TenantV2},
 };
@@ -582,4 +582,30 @@ async fn a_data_folder_of_the_release_before_has_its_operator() {
     assert!(stored.bytes.starts_with(br#"{"v":2"#));
     let tenant: TenantV2 = record::decode(&stored.bytes).unwrap();
     assert_eq!(tenant.regions.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reservation_can_be_lowered_where_none_can_be_made() {
+    let n = node().await;
+    let w = &n.world;
+    let (a, b) = (w.ready("a").await, w.ready("b").await);
+    let put = async |of: &FunctionRef, amount| {
+        let put = w.control.concurrency_put(&w.who, of, amount).await;
+        put.map_err(|error| assert!(matches!(error, ControlError::LimitExceeded { .. })))
+    };
+    assert_eq!(put(&a, 500).await, Ok(500));
+    let less = LimitsChange {
+        concurrency: Some(Some(50)),
+        ..LimitsChange::default()
+    };
+    let tenant = w.place.tenant.as_str();
+    let set = n.control().tenant_limits_set(&n.operator, tenant, less);
+    set.await.unwrap();
+    assert_eq!(put(&a, 501).await, Err(()));
+    assert_eq!(put(&b, 1).await, Err(()));
+    for amount in [500, 20, 0] {
+        assert_eq!(put(&a, amount).await, Ok(amount));
+    }
+    assert_eq!(put(&a, 1).await, Err(()));
+    assert_eq!(put(&b, 0).await, Ok(0), "throttles it whole");
 }

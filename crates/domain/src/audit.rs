@@ -164,8 +164,8 @@ pub struct AuditLine {
     /// The request's id, which the caller was told as well; none on lines of the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<InvocationId>,
-    /// Whose line it is: of who asked, or, where nobody is named, of what was asked for. The
-    /// operator's alone without one.
+    /// Whose line it is: of who asked and proved it; of the function whose URL refused; of whom the
+    /// operator's call was about. The operator's alone without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Who asked.

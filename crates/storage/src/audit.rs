@@ -57,8 +57,8 @@ impl AuditFiles {
         Ok(trail)
     }
 
-    /// Appends one line.
-    pub(crate) fn append(&self, line: &AuditLine) -> Result<(), CommitError> {
+    /// Appends one line. Says whether a segment is finished with it.
+    pub(crate) fn append(&self, line: &AuditLine) -> Result<bool, CommitError> {
         let text = serde_json::to_vec(line).map_err(|error| CommitError::Failed {
             reason: format!("a line of the audit trail could not be written: {error}"),
         })?;
@@ -81,6 +81,7 @@ impl AuditFiles {
             position: self.begin(query, &numbers),
             ..AuditPage::default()
         };
+        let last = query.until.map(|end| self.last(end, &numbers));
         let mut looked_at = 0;
         while page.lines.len() < query.limit.max(1) && looked_at < LOOKED_AT_MAX {
             let room = LOOKED_AT_MAX - looked_at;
@@ -106,14 +107,14 @@ impl AuditFiles {
             }
             looked_at += frames.len();
             for (behind, frame) in frames {
+                if last.is_some_and(|last| behind >> 32 > last) {
+                    return Ok(page);
+                }
                 if page.lines.len() >= query.limit.max(1) {
                     break;
                 }
                 page.position = behind;
                 match serde_json::from_slice::<AuditLine>(&frame) {
-                    Ok(line) if query.until.is_some_and(|end| line.at > end + STEP) => {
-                        return Ok(page);
-                    }
                     Ok(line) if query.wants(&line) => page.lines.push(line),
                     Ok(_) => {}
                     Err(error) => {
@@ -142,6 +143,17 @@ impl AuditFiles {
         };
         let begin = numbers.iter().rev().find(has_older);
         begin.map_or(0, |number| number << 32)
+    }
+
+    /// The last segment that may have something from before `end`. A line alone says nothing: the
+    /// clock may have stood wrong for a moment.
+    fn last(&self, end: Wall, numbers: &[u64]) -> u64 {
+        let has_earlier = |number: &&u64| {
+            let first = self.first(**number);
+            first.is_none_or(|at| at <= end + STEP)
+        };
+        let last = numbers.iter().rev().find(has_earlier);
+        last.or(numbers.first()).copied().unwrap_or(0)
     }
 
     /// When the first line of a segment was written.

@@ -83,8 +83,8 @@ impl Lanes {
         Ok(segment)
     }
 
-    /// Appends one frame.
-    pub(crate) fn append(&self, lane: u16, frame: &[u8]) -> Result<(), CommitError> {
+    /// Appends one frame. Says whether a segment is finished with it: the frame begins the next.
+    pub(crate) fn append(&self, lane: u16, frame: &[u8]) -> Result<bool, CommitError> {
         self.health.check()?;
         if frame.len() > FRAME_BYTES_MAX {
             return Err(CommitError::Failed {
@@ -93,13 +93,14 @@ impl Lanes {
         }
         let segment = self.lane(lane)?;
         let mut segment = segment.lock();
-        if segment.len() >= self.segment_bytes {
+        let is_full = segment.len() >= self.segment_bytes;
+        if is_full {
             self.syncer.written(segment.file(), segment.path());
             segment.roll()?;
         }
         segment.append(frame)?;
         self.syncer.written(segment.file(), segment.path());
-        Ok(())
+        Ok(is_full)
     }
 
     /// The lanes that exist.

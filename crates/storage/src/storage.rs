@@ -358,7 +358,7 @@ impl Blobs for SqliteStorage {
 
 impl Ledger for SqliteStorage {
     fn append(&self, lane: u16, frame: &[u8]) -> Result<(), CommitError> {
-        self.ledger.append(lane, frame)
+        self.ledger.append(lane, frame).map(drop)
     }
 
     fn lanes(&self) -> BoxFuture<'_, Result<Vec<u16>, ReadError>> {
@@ -381,7 +381,7 @@ impl Ledger for SqliteStorage {
 }
 
 impl Audit for SqliteStorage {
-    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError> {
+    fn audit_append(&self, line: &AuditLine) -> Result<bool, CommitError> {
         self.audit.append(line)
     }
 

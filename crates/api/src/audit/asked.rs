@@ -6,13 +6,17 @@ use crate::{
 };
 use freehold_domain::{
     FunctionRef, Principal, Region, TenantId,
-    audit::{Asker, AuditText},
+    audit::{AUDIT_TEXT_BYTES_MAX, Asker, AuditText},
 };
 use freehold_identity::Presented;
 use freehold_wire::{lambda, logs, sts};
 use http::{Method, Uri, request::Parts, uri::PathAndQuery};
-use serde::Deserialize;
-use std::borrow::Cow;
+use percent_encoding::percent_decode_str;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use std::{borrow::Cow, fmt};
 
 /// Beginnings of the names of operations that change nothing; every other one may.
 const READING: [&str; 6] = ["Get", "List", "Describe", "Filter", "Invoke", "Test"];
@@ -75,15 +79,9 @@ pub(crate) struct Refused {
 impl Refused {
     /// At its head: nothing is known of who asked but the key that the request names.
     pub(crate) fn at_head(api: &SignedApi, parts: &Parts) -> Self {
-        let who = match Presented::read(parts) {
-            Ok(Some(presented)) => Asker::UnprovenKey {
-                key: AuditText::new(&presented.access_key_id),
-            },
-            _ => Asker::Nobody,
-        };
         let (action, _) = action(api, parts, b"");
         Self {
-            who,
+            who: shown(parts),
             proven: false,
             tenant: None,
             action,
@@ -91,17 +89,42 @@ impl Refused {
         }
     }
 
-    /// At a function's URL. The line is the tenant's of whoever asked, and where nobody is named
-    /// the function's.
-    pub(crate) fn at_url(who: &Principal, proven: bool, function: &FunctionRef) -> Self {
-        let tenant = who.tenant().unwrap_or(&function.tenant).clone();
+    /// At a function's URL, whose line is the function's tenant's: it sees who was refused. Whoever
+    /// called has none, since by a host alone it would read there whose function answers, and under
+    /// which name.
+    fn at_url(who: Asker, proven: bool, function: &FunctionRef) -> Self {
         Self {
-            who: Asker::of(who),
+            who,
             proven,
-            tenant: Some(tenant),
+            tenant: Some(function.tenant.clone()),
             action: AuditText::new("lambda:InvokeFunctionUrl"),
             resource: AuditText::new(&function_arn(function)),
         }
+    }
+
+    /// At a function's URL that asks for signatures, by somebody who proved nothing.
+    pub(crate) fn at_signed_url(parts: &Parts, function: &FunctionRef) -> Self {
+        Self::at_url(shown(parts), false, function)
+    }
+
+    /// At a function's URL that asks for none.
+    pub(crate) fn at_open_url(function: &FunctionRef) -> Self {
+        Self::at_url(Asker::Nobody, false, function)
+    }
+
+    /// At a function's URL, by somebody known who may not.
+    pub(crate) fn at_url_of(who: &Principal, function: &FunctionRef) -> Self {
+        Self::at_url(Asker::of(who), true, function)
+    }
+}
+
+/// Who a request says it is, of which nothing is proven: not even whose key it names is told.
+fn shown(parts: &Parts) -> Asker {
+    match Presented::read(parts) {
+        Ok(Some(presented)) => Asker::UnprovenKey {
+            key: AuditText::new(&presented.access_key_id),
+        },
+        _ => Asker::Nobody,
     }
 }
 
@@ -110,7 +133,9 @@ impl Asked {
     pub(super) fn of(head: &SignedHead, parts: &Parts, body: &[u8]) -> Self {
         let (action, changes) = action(&head.api, parts, body);
         let resource = label(&head.api, parts).or_else(|| in_body(&head.api, body));
-        let resource = resource.map(|text| full(head, text)).unwrap_or_default();
+        let qualifier = qualifier(&parts.uri);
+        let full = |text| full(head, text, qualifier.as_deref());
+        let resource = resource.map(full).unwrap_or_default();
         Self {
             action,
             resource: AuditText::new(&resource),
@@ -131,9 +156,11 @@ impl Asked {
 /// What a plain invoke asks.
 pub(super) fn invoke(head: &SignedHead, path: Option<&PathAndQuery>) -> (AuditText, AuditText) {
     let uri = path.map(|path| Uri::from(path.clone()));
+    let qualifier = uri.as_ref().and_then(qualifier);
     let found = uri.and_then(|uri| lambda::Operation::route(&Method::POST, &uri));
     let name = found.and_then(|found| found.labels.get("FunctionName").ok().flatten());
-    let resource = name.map(|name| full(head, name)).unwrap_or_default();
+    let full = |name| full(head, name, qualifier.as_deref());
+    let resource = name.map(full).unwrap_or_default();
     let action = AuditText::new("lambda:InvokeFunction");
     (action, AuditText::new(&resource))
 }
@@ -180,38 +207,122 @@ fn label(api: &SignedApi, parts: &Parts) -> Option<String> {
         .find_map(|name| found.labels.get(name).ok().flatten())
 }
 
-/// The members of bodies that name what an operation is about. Nothing else of a body is looked at.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Names<'a> {
-    #[serde(borrow, rename = "FunctionName")]
-    function: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "logGroupName", alias = "logGroupIdentifier")]
-    group: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "TenantId")]
-    tenant: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "AccessKeyId")]
-    key: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "Name")]
-    name: Option<Cow<'a, str>>,
+/// The members of a body that name what an operation is about, by weight. Nothing else of a body is
+/// looked at.
+fn members(api: &SignedApi) -> &'static [&'static str] {
+    match api {
+        SignedApi::Lambda => &["FunctionName"],
+        SignedApi::Logs => &["logGroupName", "logGroupIdentifier"],
+        SignedApi::Own(_) => &["AccessKeyId", "TenantId", "Name"],
+        SignedApi::Sts => &[],
+    }
 }
 
+/// What a body names. It is read as far as it reads: whatever is odd about it empties no line, and
+/// a member that is no text, or that belongs to another API, is passed over.
 fn in_body(api: &SignedApi, body: &[u8]) -> Option<String> {
-    if *api == SignedApi::Sts {
-        return None;
-    }
-    let names: Names<'_> = serde_json::from_slice(body).ok()?;
-    let found = match api {
-        SignedApi::Lambda => names.function,
-        SignedApi::Logs => names.group,
-        _ => names.key.or(names.tenant).or(names.name),
+    let members = members(api);
+    let mut found = vec![None; members.len()];
+    let names = Names {
+        members,
+        found: &mut found,
     };
-    found.map(Cow::into_owned)
+    let _ = names.deserialize(&mut serde_json::Deserializer::from_slice(body));
+    found.into_iter().flatten().next()
+}
+
+/// Reads an object's members into their places.
+struct Names<'a> {
+    members: &'static [&'static str],
+    found: &'a mut [Option<String>],
+}
+
+impl<'de> DeserializeSeed<'de> for Names<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match self.members.iter().position(|known| *known == name) {
+                // The last of several counts.
+                Some(place) => self.found[place] = map.next_value::<Member>()?.0,
+                None => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text, or something else, of which nothing is kept.
+struct Member(Option<String>);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(MemberVisitor)
+    }
+}
+
+struct MemberVisitor;
+
+impl<'de> Visitor<'de> for MemberVisitor {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Member, E> {
+        // A line takes no more of it.
+        let end = text.floor_char_boundary(2 * AUDIT_TEXT_BYTES_MAX);
+        Ok(Member(Some(text[..end].to_owned())))
+    }
+    fn visit_unit<E>(self) -> Result<Member, E> {
+        Ok(Member(None))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Member, E> {
+        Ok(Member(None))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Member, E> {
+        Ok(Member(None))
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Member, E> {
+        Ok(Member(None))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Member, E> {
+        Ok(Member(None))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Member, A::Error> {
+        while all.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Member(None))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Member, A::Error> {
+        while all.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Member(None))
+    }
+}
+
+/// The revision that the query names; an empty one is none.
+fn qualifier(uri: &Uri) -> Option<String> {
+    let mut pairs = uri.query()?.split('&');
+    let given = pairs.find_map(|pair| pair.strip_prefix("Qualifier="))?;
+    let text = percent_decode_str(given).decode_utf8().ok()?;
+    (!text.is_empty()).then(|| text.into_owned())
 }
 
 /// A function's or a log group's name in full, so that two tenants' lines never look alike; what
 /// is no name stays as it was written.
-fn full(head: &SignedHead, text: String) -> String {
+fn full(head: &SignedHead, text: String, qualifier: Option<&str>) -> String {
     let Some(tenant) = head.claim.principal().tenant() else {
         return text;
     };
@@ -222,7 +333,7 @@ fn full(head: &SignedHead, text: String) -> String {
         SignedApi::Logs if !text.starts_with("arn:") => {
             format!("arn:aws:logs:{region}:{tenant}:log-group:{text}")
         }
-        SignedApi::Lambda => match named(&text, None, tenant, &region, Absent::AsGiven) {
+        SignedApi::Lambda => match named(&text, qualifier, tenant, &region, Absent::AsGiven) {
             Ok(found) => match &found.qualifier {
                 Some(qualifier) => qualified_arn(&found.function, qualifier),
                 None => function_arn(&found.function),
@@ -292,6 +403,45 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_url_is_its_functions_whoever_called() {
+        let (one, two): (TenantId, TenantId) = (
+            "111111111111".parse().unwrap(),
+            "222222222222".parse().unwrap(),
+        );
+        let function = FunctionRef {
+            tenant: one.clone(),
+            region: "us-east-1".parse().unwrap(),
+            name: "f".parse().unwrap(),
+        };
+        let parts = |authorization: Option<&str>| {
+            let mut request = http::Request::get("/").header("x-amz-date", "20261122T020000Z");
+            if let Some(value) = authorization {
+                request = request.header("authorization", value);
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        let names_two = "AWS4-HMAC-SHA256 Credential=AKIATWO0000000000000/20261122/us-east-1/\
+            lambda/aws4_request, SignedHeaders=host, Signature=00";
+        let unproven = Refused::at_signed_url(&parts(Some(names_two)), &function);
+        let key = AuditText::new("AKIATWO0000000000000");
+        assert_eq!(unproven.who, Asker::UnprovenKey { key });
+        let unsigned = Refused::at_signed_url(&parts(None), &function);
+        assert_eq!(unsigned.who, Asker::Nobody);
+        let proven = Refused::at_url_of(
+            &Principal::Root {
+                tenant: two.clone(),
+                key: "AKIATWO0000000000000".to_owned(),
+            },
+            &function,
+        );
+        assert_eq!(proven.who.tenant(), Some(&two));
+        assert!(proven.proven && !unproven.proven && !unsigned.proven);
+        for refused in [unproven, unsigned, proven, Refused::at_open_url(&function)] {
+            assert_eq!(refused.tenant.as_ref(), Some(&one));
+        }
+    }
+
+    #[test]
     fn only_names_are_taken_out_of_a_body() {
         let lambda = |body: &str| in_body(&SignedApi::Lambda, body.as_bytes());
         let body = r#"{"Environment":{"Variables":{"FunctionName":"secret"}},"Code":{"ZipFile":"eA=="},"FunctionName":"f\u0041"}"#;
@@ -311,5 +461,43 @@ mod tests {
             br#"{"Secret":"no","AccessKeyId":"AKIA1","TenantId":"1"}"#,
         );
         assert_eq!(found.as_deref(), Some("AKIA1"));
+    }
+
+    #[test]
+    fn the_revision_that_a_query_names_is_taken_out_of_it() {
+        let of = |uri: &str| qualifier(&uri.parse().unwrap());
+        for (uri, expected) in [
+            ("/f", None),
+            ("/f?", None),
+            ("/f?Qualifier=", None),
+            ("/f?Marker=x&Qualifier=1", Some("1")),
+            ("/f?Qualifier=%24LATEST&Qualifier=2", Some("$LATEST")),
+            ("/f?NotTheQualifier=1", None),
+            ("/f?Qualifier=%ff", None),
+        ] {
+            assert_eq!(of(uri).as_deref(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_about_a_body_empties_no_resource() {
+        for odd in [
+            r#"{"FunctionName":"f","Name":5,"TenantId":{},"AccessKeyId":[1,{"a":2}]}"#,
+            r#"{"Name":-1.5,"FunctionName":"f","logGroupName":7}"#,
+            r#"{"FunctionName":"e","FunctionName":"f"}"#,
+            r#"{"FunctionName":"f","Description":tru"#,
+            r#"{"FunctionName":"f"} and more"#,
+        ] {
+            let found = in_body(&SignedApi::Lambda, odd.as_bytes());
+            assert_eq!(found.as_deref(), Some("f"), "{odd}");
+        }
+        let logs = r#"{"logGroupName":null,"logGroupIdentifier":"g","FunctionName":[]}"#;
+        let found = in_body(&SignedApi::Logs, logs.as_bytes());
+        assert_eq!(found.as_deref(), Some("g"));
+        let both = br#"{"logGroupIdentifier":"i","logGroupName":"g"}"#;
+        assert_eq!(in_body(&SignedApi::Logs, both).as_deref(), Some("g"));
+        let long = format!(r#"{{"FunctionName":"{}"}}"#, "\u{e4}".repeat(1 << 16));
+        let found = in_body(&SignedApi::Lambda, long.as_bytes()).unwrap();
+        assert!(found.len() > AUDIT_TEXT_BYTES_MAX && found.len() < 1 << 11);
     }
 }

@@ -1,22 +1,24 @@
-//! How many denied calls become lines: a flood of them must not fill the disk, nor push out of a
-//! trail of bounded size what others did.
+//! How many calls that came to nothing become lines, denied ones and failed ones: a flood of them
+//! must not fill the disk, nor push out of a trail of bounded size what others did.
 //!
-//! In a minute so many of each tenant's become lines, and so many of all; the rest are counted, and
-//! the counts become lines as well, a few a minute.
+//! In a minute so many of each tenant's become lines, denied and failed ones apart, and so many of
+//! all that nothing proves; the rest are counted, and the counts become lines as well, a few a
+//! minute. What a tenant's own become does not hang on what others do.
 
-use freehold_domain::{Mono, TenantId};
+use freehold_domain::{Mono, TenantId, audit::AuditResult};
 use std::{collections::HashMap, time::Duration};
 
 /// The time for which lines are allotted.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
-/// Lines of one window for each tenant's calls, and for those of nobody known.
+/// Lines of one window for each share.
 pub(super) const LINES_MAX: u32 = 30;
-/// Lines of one window altogether.
-pub(super) const LINES_ALL_MAX: u32 = 120;
+/// Lines of one window of all calls that nothing proves.
+pub(super) const LINES_UNPROVEN_MAX: u32 = 120;
 /// Least time between two rounds of counts.
 pub(super) const COUNTS_EVERY: Duration = Duration::from_secs(15);
-/// Tenants that are counted apart; calls of further ones count as those of nobody known.
-const SHARES_MAX: usize = 32;
+/// Shares of what is not proven; further ones count as those of nobody known. Those of proven calls
+/// are at most two for each tenant that the operator made.
+const SHARES_UNPROVEN_MAX: usize = 32;
 
 /// On whose share a call counts. What is not proven has a share apart: whoever knows the id of a key
 /// uses nothing up of what its owner has.
@@ -24,6 +26,8 @@ const SHARES_MAX: usize = 32;
 pub(super) struct Share {
     pub(super) tenant: Option<TenantId>,
     pub(super) proven: bool,
+    /// What came of it.
+    pub(super) result: AuditResult,
 }
 
 /// Calls that became no line.
@@ -43,7 +47,7 @@ struct Used {
 #[derive(Debug, Default)]
 pub(super) struct Denials {
     shares: HashMap<Share, Used>,
-    lines: u32,
+    lines_unproven: u32,
     begun: Mono,
     told: Mono,
 }
@@ -53,27 +57,31 @@ impl Denials {
     pub(super) fn take(&mut self, share: Share, now: Mono) -> bool {
         if now.since(self.begun) >= WINDOW {
             self.begun = now;
-            self.lines = 0;
+            self.lines_unproven = 0;
             self.shares.retain(|_, used| {
                 used.lines = 0;
                 used.counted > 0
             });
         }
-        let is_known = self.shares.contains_key(&share);
-        let share = match is_known || self.shares.len() < SHARES_MAX {
+        let proven = share.proven;
+        let has_place = proven || self.shares.contains_key(&share) || {
+            let unproven = self.shares.keys().filter(|share| !share.proven);
+            unproven.count() < SHARES_UNPROVEN_MAX
+        };
+        let share = match has_place {
             true => share,
             false => Share {
                 tenant: None,
-                proven: false,
+                ..share
             },
         };
         let used = self.shares.entry(share).or_default();
-        if used.lines >= LINES_MAX || self.lines >= LINES_ALL_MAX {
+        if used.lines >= LINES_MAX || !proven && self.lines_unproven >= LINES_UNPROVEN_MAX {
             used.counted += 1;
             return false;
         }
         used.lines += 1;
-        self.lines += 1;
+        self.lines_unproven += u32::from(!proven);
         true
     }
 
@@ -102,7 +110,11 @@ mod tests {
 
     fn share(number: u32, proven: bool) -> Share {
         let tenant = (number > 0).then(|| format!("{number:012}").parse().unwrap());
-        Share { tenant, proven }
+        Share {
+            tenant,
+            proven,
+            result: AuditResult::Denied,
+        }
     }
 
     fn at(seconds: u64) -> Mono {
@@ -135,17 +147,44 @@ mod tests {
     }
 
     #[test]
-    fn many_tenants_together_have_a_bound_in_lines_and_in_memory() {
+    fn what_fails_and_what_is_denied_use_up_nothing_of_each_other() {
+        let mut denials = Denials::default();
+        let denied = share(1, true);
+        let failed = Share {
+            result: AuditResult::Failed,
+            ..denied.clone()
+        };
+        assert_eq!(calls(&mut denials, &failed, at(0), 1000), LINES_MAX);
+        assert_eq!(calls(&mut denials, &denied, at(0), 3), 3);
+        let counted = Counted {
+            share: failed,
+            calls: u64::from(1000 - LINES_MAX),
+        };
+        assert_eq!(denials.counted(at(1), false), [counted]);
+    }
+
+    #[test]
+    fn a_tenants_own_lines_do_not_hang_on_what_others_do() {
+        let mut denials = Denials::default();
+        for n in 2..100 {
+            calls(&mut denials, &share(n, true), at(0), 100);
+            calls(&mut denials, &share(n, false), at(0), 100);
+        }
+        assert_eq!(calls(&mut denials, &share(1, true), at(1), 100), LINES_MAX);
+    }
+
+    #[test]
+    fn many_that_prove_nothing_have_a_bound_in_lines_and_in_memory() {
         let mut denials = Denials::default();
         let lines: u32 = (1..=1000)
             .map(|n| calls(&mut denials, &share(n, false), at(0), 10))
             .sum();
-        assert_eq!(lines, LINES_ALL_MAX);
-        assert!(denials.shares.len() <= SHARES_MAX + 1);
+        assert_eq!(lines, LINES_UNPROVEN_MAX);
+        assert!(denials.shares.len() <= SHARES_UNPROVEN_MAX + 1);
         let counted = denials.counted(at(20), false);
-        assert!(counted.len() <= SHARES_MAX + 1);
+        assert!(counted.len() <= SHARES_UNPROVEN_MAX + 1);
         let calls: u64 = counted.iter().map(|one| one.calls).sum();
-        assert_eq!(calls, 10_000 - u64::from(LINES_ALL_MAX));
+        assert_eq!(calls, 10_000 - u64::from(LINES_UNPROVEN_MAX));
         assert!(denials.take(share(7, true), at(80)));
         assert_eq!(denials.shares.len(), 1);
     }

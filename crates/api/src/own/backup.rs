@@ -83,6 +83,7 @@ pub(super) async fn answer(
                 body,
                 kind: "application/octet-stream",
                 backup: Some(said),
+                about: None,
             })
         }
         _ => {

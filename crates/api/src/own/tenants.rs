@@ -1,14 +1,14 @@
 //! Tenants and their keys, for the node's operator.
 
-use super::{read, write};
-use crate::{Api, lambda::explain_plain};
+use super::{Answer, read, write};
+use crate::{Api, audit::About, lambda::explain_plain};
 use freehold_control::{
     Control, ControlError,
     bootstrap::PlainKey,
     tenants::{LimitsChange, NewTenant},
 };
 use freehold_domain::{
-    Principal, Wall,
+    Principal, TenantId, Wall,
     record::{AccessKeyV2, TenantV2},
 };
 use freehold_identity::policy::Action;
@@ -156,16 +156,18 @@ pub(super) async fn answer(
     who: &Principal,
     operation: &str,
     body: &[u8],
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Answer, ApiError> {
     let control = &*api.control;
     let now = api.clock.wall();
     let refused = |error: ControlError| explain_plain(error);
+    let mut about = None;
     let value = match operation {
         "CreateTenant" => {
             let Create { tenant_id, name } = read(body)?;
             let id = tenant_id;
             let made = control.tenant_create(who, NewTenant { id, name }).await;
             let (tenant, key) = made.map_err(refused)?;
+            about = makes(&key, &format!("{}/{}", tenant.id, key.id));
             json!({ "Tenant": tenant_row(control, &tenant), "Key": new_key(key) })
         }
         "ListTenants" => {
@@ -184,17 +186,23 @@ pub(super) async fn answer(
                 functions: asked.functions,
             };
             let set = control.tenant_limits_set(who, &asked.tenant_id, change);
-            json!({ "Tenant": tenant_row(control, &set.await.map_err(refused)?) })
+            let tenant = set.await.map_err(refused)?;
+            about = changes(&tenant.id);
+            json!({ "Tenant": tenant_row(control, &tenant) })
         }
         "DisableTenant" | "EnableTenant" => {
             let OfTenant { tenant_id } = read(body)?;
             let set = control.tenant_enable(who, &tenant_id, operation == "EnableTenant");
-            json!({ "Tenant": tenant_row(control, &set.await.map_err(refused)?) })
+            let tenant = set.await.map_err(refused)?;
+            about = changes(&tenant.id);
+            json!({ "Tenant": tenant_row(control, &tenant) })
         }
         "CreateKey" => {
             let OfTenant { tenant_id } = read(body)?;
-            let made = control.key_create(who, &tenant_id).await;
-            json!({ "Key": new_key(made.map_err(refused)?) })
+            let key = control.key_create(who, &tenant_id).await;
+            let key = key.map_err(refused)?;
+            about = makes(&key, &format!("{}/{}", key.tenant, key.id));
+            json!({ "Key": new_key(key) })
         }
         "ListKeys" => {
             let ListKeys { tenant_id } = read(body)?;
@@ -206,16 +214,39 @@ pub(super) async fn answer(
         "RotateKey" => {
             let asked: Rotate = read(body)?;
             let overlap = asked.overlap_seconds.map(Duration::from_secs);
-            let made = control.key_rotate(who, &asked.access_key_id, overlap).await;
-            json!({ "Key": new_key(made.map_err(refused)?) })
+            let key = control.key_rotate(who, &asked.access_key_id, overlap).await;
+            let key = key.map_err(refused)?;
+            about = makes(&key, &format!("{} -> {}", asked.access_key_id, key.id));
+            json!({ "Key": new_key(key) })
         }
         _ => {
             let OfKey { access_key_id } = read(body)?;
             let set = control.key_enable(who, &access_key_id, operation == "EnableKey");
-            json!({ "Key": key_row(&set.await.map_err(refused)?, now) })
+            let key = set.await.map_err(refused)?;
+            about = changes(&key.tenant);
+            json!({ "Key": key_row(&key, now) })
         }
     };
-    Ok(write(&value))
+    Ok(Answer {
+        about,
+        ..Answer::from(write(&value))
+    })
+}
+
+/// A change of what the call named, for the audit trail.
+fn changes(tenant: &TenantId) -> Option<About> {
+    Some(About {
+        tenant: tenant.clone(),
+        resource: None,
+    })
+}
+
+/// A new key, for the audit trail: the call could not name it.
+fn makes(key: &PlainKey, resource: &str) -> Option<About> {
+    Some(About {
+        tenant: key.tenant.clone(),
+        resource: Some(resource.to_owned()),
+    })
 }
 
 fn tenant_row(control: &Control, tenant: &TenantV2) -> TenantRow {

@@ -6,8 +6,9 @@ use crate::{BoxFuture, audit::AuditLine, ids::TenantId, principal::Principal, ti
 /// Keeps the trail.
 pub trait Audit: Send + Sync {
     /// Appends one line with one `write()`; it survives a kill of the process when this returns, a
-    /// power cut within a second. Never waits for a sync.
-    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError>;
+    /// power cut within a second. Never waits for a sync. Says whether the trail has grown by so much
+    /// since this was last said that a trim is due.
+    fn audit_append(&self, line: &AuditLine) -> Result<bool, CommitError>;
 
     /// Lines in the order in which they were appended.
     ///

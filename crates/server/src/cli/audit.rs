@@ -194,12 +194,34 @@ const COLUMNS: [Column; 7] = [
     Column("RESOURCE", false),
 ];
 
+/// A text within one column: a stranger's blanks must not look like the begin of the next.
+fn cell(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_ascii_graphic() {
+            true => shown.push(character),
+            false => shown.extend(character.escape_unicode()),
+        }
+    }
+    shown
+}
+
+/// A key's id as a request named it: in quotes where it is none.
+fn key_id(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    match (16..=128).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", cell(text)),
+    }
+}
+
 fn row(row: &AuditRow) -> Vec<String> {
     let who = match row.kind.as_str() {
         "nobody" | "several" => row.kind.clone(),
         // What nothing proves is not to be read as a fact.
-        _ if !row.proven => format!("{}?", row.who),
-        _ => row.who.clone(),
+        "unproven-key" => format!("{}?", key_id(&row.who)),
+        _ if !row.proven => format!("{}?", cell(&row.who)),
+        _ => cell(&row.who),
     };
     let result = match (&row.error, row.count) {
         (_, 2..) => format!("{} × {}", row.result, row.count),
@@ -212,7 +234,7 @@ fn row(row: &AuditRow) -> Vec<String> {
         tenant,
         who,
         row.source.clone(),
-        row.action.clone(),
+        cell(&row.action),
         result,
         row.resource.clone(),
     ]
@@ -239,7 +261,7 @@ mod tests {
             time: "t".into(),
             tenant_id: None,
             kind: "unproven-key".into(),
-            who: "AKIA1".into(),
+            who: "AKIA1000000000000000".into(),
             proven: false,
             source: "192.0.2.1".into(),
             action: "lambda:Get".into(),
@@ -254,7 +276,7 @@ mod tests {
             [
                 "t",
                 "-",
-                "AKIA1?",
+                "AKIA1000000000000000?",
                 "192.0.2.1",
                 "lambda:Get",
                 "denied: X",
@@ -264,5 +286,10 @@ mod tests {
         (line.kind, line.error, line.count) = ("several".into(), None, 412);
         assert_eq!(row(&line)[2], "several");
         assert_eq!(row(&line)[5], "denied × 412");
+        // Nobody's blanks make a column.
+        (line.kind, line.who) = ("unproven-key".into(), "AKIA1  10.0.0.1\u{3000}ok".into());
+        line.action = "freehold:X  ok".into();
+        assert_eq!(row(&line)[2], r#""AKIA1\u{20}\u{20}10.0.0.1\u{3000}ok"?"#);
+        assert_eq!(row(&line)[4], r"freehold:X\u{20}\u{20}ok");
     }
 }

@@ -50,6 +50,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -537,8 +538,16 @@ async fn housekeep(
     api: Arc<Api>,
     config: Live<Config>,
 ) {
+    let mut due = Instant::now() + HOUSEKEEPING_EVERY;
     loop {
-        tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => due = Instant::now() + HOUSEKEEPING_EVERY,
+            // A trail that grows quickly does not wait for its turn.
+            () = api.audit_grown() => {
+                trim_audit(&api, &config).await;
+                continue;
+            }
+        }
         if let Err(error) = control.usage_roll_up().await {
             tracing::error!(error = chain(&error), "usage could not be rolled up");
         }
@@ -554,16 +563,20 @@ async fn housekeep(
         if let Err(error) = events.forget_ended().await {
             tracing::error!(error = chain(&error), "ended events could not be forgotten");
         }
-        let (kept, size) = {
-            let audit = &config.whole().audit;
-            (audit.keep.0, audit.size.0)
-        };
-        if let Err(error) = api.audit_keep(kept, size).await {
-            tracing::error!(
-                error = chain(&error),
-                "the audit trail could not be trimmed"
-            );
-        }
+        trim_audit(&api, &config).await;
+    }
+}
+
+async fn trim_audit(api: &Api, config: &Live<Config>) {
+    let (kept, size) = {
+        let audit = &config.whole().audit;
+        (audit.keep.0, audit.size.0)
+    };
+    if let Err(error) = api.audit_keep(kept, size).await {
+        tracing::error!(
+            error = chain(&error),
+            "the audit trail could not be trimmed"
+        );
     }
 }
 

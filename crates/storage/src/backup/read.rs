@@ -122,7 +122,7 @@ enum State {
     Between(Option<EntryName>),
     Entry {
         name: EntryName,
-        sum: Context,
+        sum: Box<Context>,
         bytes: u64,
     },
     Whole(Vec<String>),
@@ -261,7 +261,7 @@ impl BackupReader {
                 sink.begin(&name.to_string())?;
                 State::Entry {
                     name,
-                    sum: Context::new(&SHA256),
+                    sum: Box::new(Context::new(&SHA256)),
                     bytes: 0,
                 }
             }
@@ -280,7 +280,7 @@ impl BackupReader {
             }
             (State::Entry { name, sum, bytes }, kind::END) => {
                 let end: EntryEnd = self.json(&block)?;
-                if end.bytes != bytes || end.sha256.parse().ok() != Some(digest(sum)) {
+                if end.bytes != bytes || end.sha256.parse().ok() != Some(digest(*sum)) {
                     return Err(self.damaged(format!("{name} is not what was written")));
                 }
                 sink.end()?;

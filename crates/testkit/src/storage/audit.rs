@@ -11,7 +11,11 @@ use std::collections::VecDeque;
 pub(super) struct Trail {
     lines: VecDeque<AuditLine>,
     removed: u64,
+    appended: u64,
 }
+
+/// Lines after which a trim is due.
+const TRIM_EVERY: u64 = 64;
 
 /// About what a line takes in a file.
 fn bytes(line: &AuditLine) -> u64 {
@@ -19,8 +23,10 @@ fn bytes(line: &AuditLine) -> u64 {
 }
 
 impl Trail {
-    pub(super) fn append(&mut self, line: &AuditLine) {
+    pub(super) fn append(&mut self, line: &AuditLine) -> bool {
         self.lines.push_back(line.clone());
+        self.appended += 1;
+        self.appended.is_multiple_of(TRIM_EVERY)
     }
 
     pub(super) fn lines(&self, query: &AuditQuery) -> AuditPage {

@@ -496,10 +496,9 @@ impl LogStore for MemoryStorage {
 }
 
 impl Audit for MemoryStorage {
-    fn audit_append(&self, line: &AuditLine) -> Result<(), CommitError> {
+    fn audit_append(&self, line: &AuditLine) -> Result<bool, CommitError> {
         self.failure()?;
-        self.audit.lock().append(line);
-        Ok(())
+        Ok(self.audit.lock().append(line))
     }
 
     fn audit_lines(

@@ -18,6 +18,7 @@ pub async fn audit_suite(make: impl Fn() -> Arc<dyn Storage>) {
     one_account_reads_nothing_of_another(&*make()).await;
     the_old_goes_and_the_new_stays(&*make()).await;
     the_most_goes_for_want_of_room(&*make()).await;
+    what_grows_says_when_a_trim_is_due(&*make()).await;
 }
 
 fn at(n: i64) -> Wall {
@@ -217,6 +218,12 @@ async fn the_old_goes_and_the_new_stays(store: &dyn Storage) {
     let later = line(LINES);
     store.audit_append(&later).expect("appended");
     assert_eq!(page(store, rest).await.lines, [later]);
+}
+
+async fn what_grows_says_when_a_trim_is_due(store: &dyn Storage) {
+    let due = (0..LINES).filter(|n| store.audit_append(&line(*n)).expect("appended"));
+    let due = due.count() as i64;
+    assert!(due > 0 && due < LINES / 4, "{due} of {LINES}");
 }
 
 async fn the_most_goes_for_want_of_room(store: &dyn Storage) {
