@@ -421,7 +421,7 @@ mod tests {
             request.body(()).unwrap().into_parts().0
         };
         let names_two = "AWS4-HMAC-SHA256 Credential=AKIATWO0000000000000/20261122/us-east-1/\
-            lambda/aws4_request, SignedHeaders=host, Signature=00";
+            lambda/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
         let unproven = Refused::at_signed_url(&parts(Some(names_two)), &function);
         let key = AuditText::new("AKIATWO0000000000000");
         assert_eq!(unproven.who, Asker::UnprovenKey { key });
