@@ -348,9 +348,11 @@ async fn whoever_hangs_up_leaves_nothing() {
         fs::create_dir_all(folder.join("tree")).unwrap();
     }
     let zip = zip_of(&[("app.py", b"other")]);
+    // Not given up before the folder has been looked at.
     let admission = packages.admit(&w.who, &w.place.tenant, zip);
+    tokio::pin!(admission);
     tokio::select! {
-        _ = admission => panic!("the unpacker never ends"),
+        _ = &mut admission => panic!("the unpacker never ends"),
         () = async {
             stuck.0.notified().await;
             assert_eq!(packages.collect().await.unwrap(), 0);

@@ -22,7 +22,7 @@ pub(crate) use make::{NotMade, make};
 
 use make::remake;
 
-use super::memory::BookedImage;
+use super::memory::{BookedImage, Holding};
 use crate::{node::Node, parts::SnapshotConfig, route::Revision};
 use freehold_domain::{
     ids::{FunctionRef, TenantId},
@@ -69,6 +69,8 @@ pub(crate) struct Snapshots {
 struct State {
     held: HashMap<SnapshotOf, Held>,
     making: HashSet<SnapshotOf>,
+    /// Dropped, but not gone while instances live from them.
+    leaving: Vec<Leaving>,
     /// When one that is missing may be made again.
     not_before: HashMap<SnapshotOf, Mono>,
     /// Grows with every use.
@@ -83,6 +85,19 @@ struct Held {
     crashes: Vec<Mono>,
 }
 
+impl Held {
+    /// Whether it would go if it were dropped: no instance lives from it.
+    fn would_go(&self) -> bool {
+        Arc::strong_count(&self.image.memory) == 1
+    }
+}
+
+struct Leaving {
+    tenant: TenantId,
+    bytes: u64,
+    memory: Weak<Holding>,
+}
+
 /// What a start is given.
 pub(crate) struct AtHand {
     pub(crate) image: Option<BookedImage>,
@@ -93,8 +108,11 @@ pub(crate) struct AtHand {
 
 /// An image that does not fit.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge {
-    pub(crate) limit_bytes: u64,
+pub(crate) enum NoRoom {
+    /// Not even alone.
+    TooLarge { limit_bytes: u64 },
+    /// Not beside those that instances live from.
+    InUse { used_bytes: u64, limit_bytes: u64 },
 }
 
 /// How much the images of a node and of one tenant may take, bytes.
@@ -167,7 +185,7 @@ impl Snapshots {
                 worn = age >= config.age_max || held.starts >= config.starts_max;
                 // Its successor is late: nothing starts from one that is this old.
                 if age >= config.age_max * 2 || held.starts >= config.starts_max * 2 {
-                    dropped = state.held.remove(of);
+                    dropped = state.take(of);
                 } else {
                     (held.last_use, held.starts) = (state.uses, held.starts + 1);
                     image = Some(held.image.clone());
@@ -186,12 +204,13 @@ impl Snapshots {
         self.state.lock().making.insert(of.clone())
     }
 
-    /// Keeps an image that was made, and drops those that were used least where it would not fit.
-    /// One that nobody makes any more, since its revision has gone, is not kept. What is dropped is
-    /// not made again before `again_at`: more revisions than there is room for would make each
-    /// other's images for ever.
+    /// Keeps an image that was made, and drops those that were used least where it would not fit:
+    /// of those that no instance lives from, since of the others nothing would become free. One
+    /// that nobody makes any more, since its revision has gone, is not kept. What is dropped is not
+    /// made again before `again_at`: more revisions than there is room for would make each other's
+    /// images for ever.
     ///
-    /// Errors: [`TooLarge`] for one that would not fit alone.
+    /// Errors: [`NoRoom`]; then all that was held still is.
     pub(super) fn keep(
         &self,
         of: &SnapshotOf,
@@ -199,20 +218,21 @@ impl Snapshots {
         now: Mono,
         again_at: Mono,
         room: Room,
-    ) -> Result<(), TooLarge> {
+    ) -> Result<(), NoRoom> {
         let bytes = image.image.bytes;
-        if bytes > room.tenant_bytes {
-            let limit_bytes = room.tenant_bytes;
-            return Err(TooLarge { limit_bytes });
-        }
         let mut dropped = Vec::new();
         {
-            let mut state = self.state.lock();
-            if !state.making.remove(of) {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            if !state.making.contains(of) {
                 return Ok(());
             }
-            dropped.extend(state.held.remove(of));
             let tenant = Some(&of.function.tenant);
+            for (whose, limit_bytes) in [(tenant, room.tenant_bytes), (None, room.node_bytes)] {
+                state.admit(whose, bytes, limit_bytes)?;
+            }
+            state.making.remove(of);
+            dropped.extend(state.take(of));
             dropped.extend(state.make_room(tenant, room.tenant_bytes - bytes, again_at));
             dropped.extend(state.make_room(None, room.node_bytes - bytes, again_at));
             state.not_before.remove(of);
@@ -251,7 +271,7 @@ impl Snapshots {
             if held.crashes.len() < config.crashes_max {
                 return false;
             }
-            state.held.remove(of)
+            state.take(of)
         };
         dropped.is_some()
     }
@@ -261,7 +281,7 @@ impl Snapshots {
         let dropped = {
             let mut state = self.state.lock();
             state.not_before.insert(of.clone(), again_at);
-            state.held.remove(of)
+            state.take(of)
         };
         drop(dropped);
     }
@@ -272,18 +292,19 @@ impl Snapshots {
             let mut state = self.state.lock();
             state.making.remove(of);
             state.not_before.remove(of);
-            state.held.remove(of)
+            state.take(of)
         };
         drop(dropped);
     }
 
-    /// Gives the image that was used least back to the machine; `false` when there is none.
+    /// Gives the image that was used least back to the machine; `false` when there is none that no
+    /// instance lives from.
     pub(crate) fn drop_one(&self, again_at: Mono) -> bool {
         let dropped = {
             let mut state = self.state.lock();
             let least = state.least_used(None);
             least.and_then(|of| {
-                let held = state.held.remove(&of);
+                let held = state.take(&of);
                 state.not_before.insert(of, again_at);
                 held
             })
@@ -297,9 +318,10 @@ impl Snapshots {
         drop(dropped);
     }
 
-    /// Images that are held, what they take, and how many are being made.
+    /// Images that are held; what these and those take that were dropped and are still lived from;
+    /// how many are being made.
     pub(crate) fn counts(&self) -> (usize, u64, usize) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         (state.held.len(), state.bytes(None), state.making.len())
     }
 
@@ -317,27 +339,73 @@ impl Snapshots {
 }
 
 impl State {
-    fn bytes(&self, of: Option<&TenantId>) -> u64 {
-        let own = |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
-        let held = self.held.iter().filter(|(key, _)| own(key));
-        held.map(|(_, held)| held.image.image.bytes).sum()
+    /// Takes one out, and remembers it for as long as it does not go.
+    fn take(&mut self, of: &SnapshotOf) -> Option<Held> {
+        let held = self.held.remove(of)?;
+        if !held.would_go() {
+            self.leaving.push(Leaving {
+                tenant: of.function.tenant.clone(),
+                bytes: held.image.image.bytes,
+                memory: Arc::downgrade(&held.image.memory),
+            });
+        }
+        Some(held)
     }
 
+    fn held_by(&self, of: Option<&TenantId>) -> impl Iterator<Item = (&SnapshotOf, &Held)> {
+        let own = move |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
+        self.held.iter().filter(move |(key, _)| own(key))
+    }
+
+    /// Of those that were dropped and have not gone.
+    fn leaving_bytes(&mut self, of: Option<&TenantId>) -> u64 {
+        self.leaving.retain(|one| one.memory.strong_count() > 0);
+        let own = |one: &&Leaving| of.is_none_or(|tenant| one.tenant == *tenant);
+        self.leaving.iter().filter(own).map(|one| one.bytes).sum()
+    }
+
+    fn bytes(&mut self, of: Option<&TenantId>) -> u64 {
+        let held = self.held_by(of).map(|(_, held)| held.image.image.bytes);
+        held.sum::<u64>() + self.leaving_bytes(of)
+    }
+
+    /// Whether `bytes` more have room once all has gone that can.
+    fn admit(
+        &mut self,
+        of: Option<&TenantId>,
+        bytes: u64,
+        limit_bytes: u64,
+    ) -> Result<(), NoRoom> {
+        if bytes > limit_bytes {
+            return Err(NoRoom::TooLarge { limit_bytes });
+        }
+        let stays = self.held_by(of).filter(|(_, held)| !held.would_go());
+        let stays = stays.map(|(_, held)| held.image.image.bytes).sum::<u64>();
+        let used_bytes = stays + self.leaving_bytes(of);
+        match used_bytes + bytes > limit_bytes {
+            true => Err(NoRoom::InUse {
+                used_bytes,
+                limit_bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Of those that would go.
     fn least_used(&self, of: Option<&TenantId>) -> Option<SnapshotOf> {
-        let own = |key: &SnapshotOf| of.is_none_or(|tenant| key.function.tenant == *tenant);
-        let held = self.held.iter().filter(|(key, _)| own(key));
-        held.min_by_key(|(_, held)| held.last_use)
+        let idle = self.held_by(of).filter(|(_, held)| held.would_go());
+        idle.min_by_key(|(_, held)| held.last_use)
             .map(|(key, _)| key.clone())
     }
 
-    /// Drops until at most `bytes` are held; what goes is not made again before `again_at`.
+    /// Drops until at most `bytes` are in use; what goes is not made again before `again_at`.
     fn make_room(&mut self, of: Option<&TenantId>, bytes: u64, again_at: Mono) -> Vec<Held> {
         let mut dropped = Vec::new();
         while self.bytes(of) > bytes {
             let Some(least) = self.least_used(of) else {
                 break;
             };
-            dropped.extend(self.held.remove(&least));
+            dropped.extend(self.take(&least));
             self.not_before.insert(least, again_at);
         }
         dropped

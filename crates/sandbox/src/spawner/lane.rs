@@ -166,6 +166,8 @@ struct Lane {
     greeted: bool,
     refused: u64,
     rest_until: Instant,
+    /// When something came in last, or was done that nobody waited for.
+    quiet_since: Instant,
     /// Since when something that should lie ready does not.
     lacks_since: Option<Instant>,
 }
@@ -252,6 +254,7 @@ impl Lane {
             greeted: false,
             refused: 0,
             rest_until: Instant::now(),
+            quiet_since: Instant::now(),
             lacks_since: None,
         };
         epoll::add(
@@ -290,8 +293,9 @@ impl Lane {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return self.end_all(),
             }
-            if events.is_empty() {
-                self.idle();
+            match events.is_empty() {
+                true => self.idle(),
+                false => self.quiet_since = Instant::now(),
             }
             self.workshop.volumes.refill_half();
             for event in &events {
@@ -338,26 +342,31 @@ impl Lane {
         if now < self.rest_until {
             return Some(self.rest_until - now);
         }
+        // A due look at an instance may have ended the wait for events: that is no quiet.
+        let quiet = now.saturating_duration_since(self.quiet_since);
+        let rest_of = |span: Duration| Some(span.saturating_sub(quiet));
         if self.shortage(now).is_some() || self.workshop.volumes.lacks_one() {
             let since = *self.lacks_since.get_or_insert(now);
             let is_hungry = now.saturating_duration_since(since) >= HUNGER;
-            return Some(if is_hungry { QUIET_HUNGRY } else { QUIET });
+            return rest_of(if is_hungry { QUIET_HUNGRY } else { QUIET });
         }
         self.lacks_since = None;
         if self.surplus(now).is_some() {
-            return Some(Duration::from_millis(100));
+            return rest_of(Duration::from_millis(100));
         }
         // Demand fades with time alone, so look again while more than the least is parked.
         let parked: usize = self.parked.values().map(Vec::len).sum();
-        (parked > self.workshop.runtimes.rows.len()).then_some(Duration::from_secs(5))
+        let is_more = parked > self.workshop.runtimes.rows.len();
+        is_more.then(|| rest_of(Duration::from_secs(5))).flatten()
     }
 
-    /// Work that nobody waits for, one piece.
+    /// Work that nobody waits for, one piece, once it has been quiet for long enough.
     fn idle(&mut self) {
         let now = Instant::now();
-        if now < self.rest_until {
+        if self.next_work(now) != Some(Duration::ZERO) {
             return;
         }
+        self.quiet_since = now;
         if let Some(row) = self.shortage(now) {
             if self.make(&row, None).is_err() {
                 self.rest_until = now + REST;

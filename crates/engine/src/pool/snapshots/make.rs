@@ -5,7 +5,7 @@
 //! which end with it, its own log stream, its memory booked. What fails for the function's sake is
 //! told apart from what an image cannot carry, and both from what is ours.
 
-use super::{Room, SnapshotOf, TooLarge};
+use super::{NoRoom, Room, SnapshotOf};
 use crate::{
     logs::InstanceLog,
     node::Node,
@@ -113,12 +113,23 @@ async fn in_turn(
         let again_at = now + config.again_after;
         let snapshots = &its_node.snapshots;
         let kept = snapshots.keep(&of, image, now, again_at, room);
-        kept.map_err(|TooLarge { limit_bytes }| NotMade::Refused {
-            reason: format!(
-                "its start image takes {} MB, of {} that an account may hold",
+        kept.map_err(|no_room| match no_room {
+            NoRoom::TooLarge { limit_bytes } => NotMade::Refused {
+                reason: format!(
+                    "its start image takes {} MB, of {} that an account may hold",
+                    bytes.div_ceil(1 << 20),
+                    limit_bytes >> 20
+                ),
+            },
+            NoRoom::InUse {
+                used_bytes,
+                limit_bytes,
+            } => not_yet(&format!(
+                "its start image takes {} MB, and instances live from {} of {} that images may take",
                 bytes.div_ceil(1 << 20),
+                used_bytes >> 20,
                 limit_bytes >> 20
-            ),
+            )),
         })
     });
     let ended = task.await;

@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    fn made(&self, of: &SnapshotOf, bytes: u64, now: Mono) -> Result<(), TooLarge> {
+    fn made(&self, of: &SnapshotOf, bytes: u64, now: Mono) -> Result<(), NoRoom> {
         self.snapshots.begin(of);
         let image = StartImage {
             runtime: 1,
@@ -94,7 +94,7 @@ fn the_least_used_goes_first_of_the_tenant_then_of_the_node() {
     assert_eq!(world.book.booked_bytes(), 90);
     assert_eq!(
         world.made(&of(B, 3), 61, s(8)),
-        Err(TooLarge { limit_bytes: 60 })
+        Err(NoRoom::TooLarge { limit_bytes: 60 })
     );
     assert_eq!(world.book.booked_bytes(), 90);
 }
@@ -179,10 +179,51 @@ fn an_image_that_was_dropped_is_booked_while_somebody_lives_from_it() {
     // What an instance keeps: not the image itself, whose last descriptor must close.
     let lives = hand.image.map(|image| image.memory);
     world.snapshots.forget(&of);
-    assert_eq!(world.snapshots.counts(), (0, 0, 0));
+    assert_eq!(world.snapshots.counts(), (0, 10, 0));
     assert_eq!(world.book.booked_bytes(), 10);
     drop(lives);
+    assert_eq!(world.snapshots.counts(), (0, 0, 0));
     assert_eq!(world.book.booked_bytes(), 0);
+}
+
+#[test]
+fn what_instances_live_from_counts_on_the_limit_and_is_not_dropped_in_vain() {
+    let world = World::new();
+    let (first, second, third) = (of(A, 1), of(A, 2), of(A, 3));
+    let lives = |of: &SnapshotOf, now| {
+        let hand = world.snapshots.at_hand(of, s(now), &CONFIG);
+        hand.image.map(|image| image.memory).unwrap()
+    };
+    world.made(&first, 30, s(0)).unwrap();
+    world.made(&second, 20, s(0)).unwrap();
+    let of_first = lives(&first, 1);
+    // The least used would be the first, of which nothing would become free.
+    assert_eq!(world.start(&second, s(2)), (true, false));
+    world.made(&third, 30, s(3)).unwrap();
+    assert_eq!(world.start(&second, s(4)), (false, false));
+    let of_third = lives(&third, 5);
+    assert!(!world.snapshots.drop_one(s(30)));
+    // A new image of the first does not fit beside the old one; the old one stays.
+    let in_use = NoRoom::InUse {
+        used_bytes: 60,
+        limit_bytes: 60,
+    };
+    assert_eq!(world.made(&first, 30, s(6)), Err(in_use));
+    world.snapshots.gave_up(&first, s(26));
+    assert_eq!(world.start(&first, s(7)), (true, false));
+    // Nor do others, when it was dropped and is lived from.
+    world.snapshots.unfit(&first, s(30));
+    assert_eq!(world.snapshots.counts(), (1, 60, 0));
+    let in_use = NoRoom::InUse {
+        used_bytes: 60,
+        limit_bytes: 60,
+    };
+    assert_eq!(world.made(&second, 20, s(8)), Err(in_use));
+    drop(of_first);
+    world.made(&second, 20, s(9)).unwrap();
+    assert_eq!(world.snapshots.counts(), (2, 50, 0));
+    drop(of_third);
+    assert_eq!(world.book.booked_bytes(), 50);
 }
 
 #[test]
