@@ -217,6 +217,20 @@ def handler(event, context):
     assert over.payload["errorType"] == "Runtime.OutOfMemory"
 
 
+def test_what_the_first_event_touches_not_of_an_image_is_not_reported(functions, client):
+    body = """
+held = bytearray(9 << 20)
+for at in range(0, len(held), 4096):
+    held[at] = 1
+def handler(event, context):
+    return len(held)
+"""
+    name = functions.create(python(body), SnapStart=ON, MemorySize=128)
+    answer = functions.invoke(name, {}, Qualifier=carried(publish(client, name)), LogType="Tail")
+    assert (answer.error, answer.payload) == (None, 9 << 20) and "Restore Duration" in answer.log
+    assert int(re.search(r"Max Memory Used: (\d+) MB", answer.log).group(1)) <= 9
+
+
 def test_hooks_run_once_on_every_way_up(functions, client):
     name = functions.create(python(HOOKS), SnapStart=ON)
     version = publish(client, name)
