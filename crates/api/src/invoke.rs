@@ -6,13 +6,14 @@ use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
     Qualifier, Source, ThrottleReason, TraceHeader,
+    limits::START_WAIT_S,
     ports::{Caller, Invoke},
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Longest wait for an instance to take an event, beyond which the caller is throttled.
-const START_WAIT_MAX: Duration = Duration::from_secs(60);
+const START_WAIT_MAX: Duration = Duration::from_secs(START_WAIT_S as u64);
 
 /// A call as a front end has read it.
 #[derive(Debug)]

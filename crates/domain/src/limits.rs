@@ -60,6 +60,21 @@ pub struct Limits {
     pub header_bytes: u32,
 }
 
+/// Longest wait of a call for an instance.
+pub const START_WAIT_S: u32 = 60;
+/// What an attempt may take beyond its waits and runs, until it is written down.
+const SETTLE_S: u32 = 60;
+
+impl Limits {
+    /// Longest time from an event's acceptance to its entry in the ledger, seconds: the wait for an
+    /// instance, init once and, as it failed, again, the run.
+    pub fn attempt_s(&self) -> u32 {
+        (START_WAIT_S + SETTLE_S)
+            .saturating_add(self.init_timeout_s.saturating_mul(2))
+            .saturating_add(self.function_timeout_s)
+    }
+}
+
 /// Least memory of a function unless a node says otherwise, MiB.
 pub const MEMORY_MIN_MIB: u32 = 128;
 /// Least `/tmp` of a function unless a node says otherwise, MiB.

@@ -126,7 +126,7 @@ async fn retry_init(
         id,
         executed: &revision.executed,
     });
-    let timeout = granted(&admitted, begun);
+    let timeout = granted(node, &admitted, begun);
     let launched = tokio::select! {
         biased;
         launched = launch(node, &revision, core, attempt, Phase::Invoke, timeout) => Some(launched),
@@ -242,7 +242,7 @@ async fn run(
     let (log, clock, timeout) = (
         cell.log.clone(),
         &node.parts.clock,
-        granted(&admitted, begun),
+        granted(node, &admitted, begun),
     );
     let coming_up = cell.take_coming_up();
     if !is_retry {
@@ -390,8 +390,8 @@ impl Finished {
 
 /// How long a run that begins now may take: as long as its function may run, and no longer than
 /// anybody waits for it.
-fn granted(admitted: &Admitted, begun: Mono) -> Duration {
-    let timeout = admitted.revision.timeout();
+fn granted(node: &Node, admitted: &Admitted, begun: Mono) -> Duration {
+    let timeout = admitted.revision.timeout_now(node);
     let until = admitted.invocation.run_until;
     until.map_or(timeout, |until| until.since(begun).min(timeout))
 }

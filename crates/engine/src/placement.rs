@@ -153,7 +153,10 @@ fn linger(node: &Arc<Node>, mut lease: Lease, mut exited: BoxFuture<'static, Exi
     let (cell, clock) = (lease.cell().clone(), node.parts.clock.clone());
     let (timeout, permit) = {
         let revision = lease.revision();
-        (revision.timeout(), node.admission.hold(&revision.function))
+        (
+            revision.timeout_now(node),
+            node.admission.hold(&revision.function),
+        )
     };
     node.spawn_on(cell.core, async move {
         let Some(ready) = cell.link.until_ready() else {

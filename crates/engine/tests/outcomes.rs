@@ -15,6 +15,25 @@ use std::time::Duration;
 const UNHANDLED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Unhandled);
 
 #[tokio::test(start_paused = true)]
+async fn a_ceiling_that_is_lowered_binds_the_next_run_and_not_the_one_that_goes_on() {
+    let mut limits = None;
+    let sim = Sim::with(|parts| limits = Some(parts.limits.clone())).await;
+    let limits = limits.unwrap();
+    sim.deploy("f", |_| {}).await;
+    let running = sim.spawn(0, sim.event("f", "sleep 2500"));
+    sim.sleep(500).await;
+    limits.change(|limits| limits.function_timeout_s = 1);
+    let (_, text) = sim.call("f", "hang").await.unwrap();
+    assert!(text.contains("Task timed out after 1.00 seconds"), "{text}");
+    let (kind, _, _) = running.await.unwrap().unwrap();
+    assert_eq!(kind, OutcomeKind::Success);
+    limits.change(|limits| limits.function_timeout_s = 900);
+    let (_, text) = sim.call("f", "hang").await.unwrap();
+    assert!(text.contains("Task timed out after 3.00 seconds"), "{text}");
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_and_a_warm_answer() {
     let sim = Sim::new().await;
     sim.deploy("f", |_| {}).await;

@@ -299,6 +299,30 @@ async fn a_policy_that_changes_holds_for_the_next_delay_and_the_next_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_run_outlasts_its_lease_whatever_the_policy_was_changed_to() {
+    let until = Arc::new(Mutex::new(Vec::new()));
+    let seen = until.clone();
+    let world = World::new(1, move |invocation| {
+        seen.lock()
+            .push(invocation.run_until.expect("an event's run has an end"));
+        (QUICK, Ok(OutcomeKind::Success))
+    });
+    let (lease, margin) = (world.policy.lease, world.policy.lease_margin);
+    let policy = Live::new(world.policy.clone());
+    let worker = world.worker_with(policy.clone());
+    let begun = world.clock.now();
+    world.enqueue(&worker, 1).await;
+    world.run_for(&worker, Duration::from_secs(10)).await;
+    policy.change(|policy| policy.lease *= 10);
+    world.enqueue(&worker, 1).await;
+    world.run_for(&worker, Duration::from_secs(10)).await;
+    let seconds = |at: &freehold_domain::Mono| at.since(begun).as_secs();
+    let runs: Vec<_> = until.lock().iter().map(seconds).collect();
+    let second = Duration::from_secs(10) + 10 * lease - margin;
+    assert_eq!(runs, [(lease - margin).as_secs(), second.as_secs()]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttles_do_not_count_and_end_with_the_events_age() {
     let throttled = || InvokeError::Throttled {
         reason: ThrottleReason::ReservedConcurrency,

@@ -93,7 +93,7 @@ fn event(node: &Node, revision: &Revision) -> GuestCall {
         id,
         function: revision.function.clone(),
         qualifier: (!is_bare).then(|| revision.executed.clone()),
-        deadline: node.parts.clock.wall() + revision.timeout(),
+        deadline: node.parts.clock.wall() + revision.timeout_now(node),
         trace: TraceHeader::new_root(id.0),
         client_context: None,
         body: Body::full(Bytes::from_static(EVENT)),

@@ -3,7 +3,7 @@
 use super::{Counters, EventQueueWorker, policy::Came, settle::settle};
 use bytes::Bytes;
 use freehold_domain::{
-    Body, Frame, FunctionRef, Invocation, Mode, Outcome, OutcomeKind, Source, Wall,
+    Body, Frame, FunctionRef, Invocation, Mode, Mono, Outcome, OutcomeKind, Source, Wall,
     record::{ClaimedEvent, EventV1},
 };
 use std::{
@@ -39,7 +39,8 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
     let verdict = match before {
         Some(verdict) => verdict,
         None => {
-            let came = run(worker, &event, body).await;
+            let until = leased_until - policy.lease_margin;
+            let came = run(worker, &event, body, until).await;
             count(&worker.counters, &came);
             worker
                 .policy
@@ -51,7 +52,8 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
     event.function
 }
 
-async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
+/// Runs an event until `run_until` at the most: past its lease, somebody else would run it too.
+async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes, run_until: Mono) -> Came {
     let clock = &worker.deps.clock;
     let _in_flight = InFlight::new(&worker.counters.in_flight);
     let left = until(clock.wall(), event.expires);
@@ -63,8 +65,7 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes) -> Came {
         qualifier: event.qualifier.clone(),
         attempt: event.attempts,
         deadline: clock.now() + wait,
-        // Nobody waits for it.
-        run_until: None,
+        run_until: Some(run_until),
         mode: Mode::Event,
         trace: event.trace.clone(),
         hops: event.hops,

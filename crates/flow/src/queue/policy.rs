@@ -7,6 +7,7 @@
 
 use freehold_domain::{
     InvokeError, Wall,
+    limits::START_WAIT_S,
     record::{ClaimedEvent, EventEnd, EventV1},
 };
 use std::time::Duration;
@@ -63,7 +64,7 @@ impl Default for QueuePolicy {
             retry_delays: vec![Duration::from_secs(60), Duration::from_secs(120)],
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
-            start_wait: Duration::from_secs(60),
+            start_wait: Duration::from_secs(u64::from(START_WAIT_S)),
             lease: Duration::from_secs(60 + 900 + 20 + 60),
             lease_margin: Duration::from_secs(60),
             in_flight_max: 256,
