@@ -104,25 +104,31 @@ impl Keys {
     }
 
     /// The tenant that manages the others. Nearly always the first that is looked at.
+    ///
+    /// Errors: [`ControlError::Internal`] where there is none and a record does not read: it may be
+    /// that one, and a second operator would be made beside it.
     async fn operator(
         &self,
         platform: &Principal,
     ) -> Result<Option<(TenantV2, RecordVersion)>, ControlError> {
-        let mut after: Option<Key> = None;
+        let (mut after, mut unreadable) = (None::<Key>, None);
         loop {
             let page =
                 self.storage
                     .list_all(platform, Kind::Tenant, after.as_ref(), store::LIST_CHUNK);
             let page = page.await?;
             for stored in &page {
-                let tenant: TenantV2 = record::decode(&stored.bytes)?;
-                if tenant.is_operator {
-                    return Ok(Some((tenant, stored.version)));
+                match record::decode::<TenantV2>(&stored.bytes) {
+                    Ok(tenant) if tenant.is_operator => {
+                        return Ok(Some((tenant, stored.version)));
+                    }
+                    Ok(_) => {}
+                    Err(error) => unreadable = Some(error),
                 }
             }
             match page.last() {
                 Some(last) if page.len() == store::LIST_CHUNK => after = Some(last.key.clone()),
-                _ => return Ok(None),
+                _ => return unreadable.map_or(Ok(None), |error| Err(error.into())),
             }
         }
     }
@@ -210,7 +216,8 @@ impl Keys {
 }
 
 /// The keys of a tenant, or of all, by id. Keys live in one place, since a key id is all that an
-/// unverified request shows; so all of them are read.
+/// unverified request shows; so all of them are read. One that does not read signs nothing, and is
+/// left out.
 pub(crate) async fn keys_of(
     storage: &dyn Storage,
     platform: &Principal,
@@ -222,7 +229,9 @@ pub(crate) async fn keys_of(
         let page = storage.list(platform, &prefix, after.as_ref(), store::LIST_CHUNK);
         let page = page.await?;
         for stored in &page {
-            let key: AccessKeyV2 = record::decode(&stored.bytes)?;
+            let Some(key) = store::readable::<AccessKeyV2>(stored) else {
+                continue;
+            };
             if tenant.is_none_or(|tenant| key.tenant == *tenant) {
                 found.push(key);
             }

@@ -254,7 +254,7 @@ pub enum ControlError {
         tenant: TenantId,
     },
     /// The principal is not the operator, who alone manages tenants, keys and prices.
-    #[error("only the operator's root key may manage tenants, keys and prices")]
+    #[error("only the operator's root key may do that")]
     NotOperator,
     /// What the node cannot be managed without: its operator, or the operator's last key.
     #[error("{what:?} {name:?} is what the node is managed with")]

@@ -13,7 +13,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Resource,
     bootstrap::{PlainKey, draw_key, keys_of},
-    store::{self, CHANGE_ATTEMPTS},
+    store::{self, CHANGE_ATTEMPTS, Versioned},
     tenants::{platform, put_back, tenant_id},
 };
 use freehold_domain::{
@@ -68,7 +68,7 @@ impl Control {
                 max: OVERLAP_MAX.as_secs(),
             });
         }
-        let old = self.key(id).await?;
+        let old = self.key(id).await?.record;
         self.key_add(&old.tenant, Some(Rotated { id, overlap }))
             .await
     }
@@ -101,7 +101,8 @@ impl Control {
     ) -> Result<AccessKeyV2, ControlError> {
         self.operator(who).await?;
         for _ in 0..CHANGE_ATTEMPTS {
-            let mut key = self.key(id).await?;
+            let found = self.key(id).await?;
+            let (expect, mut key) = (found.expect(), found.record);
             let owner = self.tenant(&platform(), &key.tenant).await?;
             if owner.record.is_operator && !enabled {
                 let keys = keys_of(&*self.storage, &platform(), Some(&key.tenant)).await?;
@@ -118,7 +119,8 @@ impl Control {
                 key.ends = None;
             }
             let ops = vec![
-                store::put(Key::access_key(id), Expect::Any, &key),
+                // As it was read: a rotation meanwhile gave it an end.
+                store::put(Key::access_key(id), expect, &key),
                 put_back(&owner),
             ];
             if self.try_commit(&platform(), ops).await? {
@@ -130,9 +132,8 @@ impl Control {
         })
     }
 
-    async fn key(&self, id: &str) -> Result<AccessKeyV2, ControlError> {
+    async fn key(&self, id: &str) -> Result<Versioned<AccessKeyV2>, ControlError> {
         let found = self.read(&platform(), &Key::access_key(id)).await?;
-        let found = found.map(|found| found.record);
         found.ok_or_else(|| {
             // As it came from outside: a key's id is 20 characters.
             let id: String = id.chars().take(64).collect();

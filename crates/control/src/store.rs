@@ -35,6 +35,14 @@ pub(crate) fn put<R: Record>(key: Key, expect: Expect, record: &R) -> Op {
     }
 }
 
+/// A record of a listing; one that does not read is told to the log and left out, since one broken
+/// record must not hide all others. Whoever decides by it alone reads it itself, and is refused.
+pub(crate) fn readable<R: Record>(stored: &Stored) -> Option<R> {
+    let read = record::decode(&stored.bytes);
+    read.inspect_err(|error| tracing::error!(key = %stored.key, %error, "a record does not read"))
+        .ok()
+}
+
 impl Place {
     pub(crate) fn of(function: &FunctionRef) -> Self {
         Self {

@@ -12,7 +12,7 @@ use crate::{
 use freehold_domain::{
     Principal, TenantId,
     ports::{Expect, Op},
-    record::{self, Key, Kind, TenantV2},
+    record::{Key, Kind, TenantV2},
 };
 
 /// Tenants of a node, the operator among them.
@@ -209,16 +209,11 @@ impl Control {
             .storage
             .list_all(&platform(), Kind::Tenant, after.as_ref(), limit + 1)
             .await?;
-        let items: Result<Vec<TenantV2>, _> = found
-            .iter()
-            .take(limit)
-            .map(|stored| record::decode(&stored.bytes))
-            .collect();
-        let items = items?;
-        let more = items.last().filter(|_| found.len() > limit);
+        let page = &found[..found.len().min(limit)];
+        let more = page.last().filter(|_| found.len() > limit);
         Ok(Page {
-            next: more.map(|last| last.id.to_string()),
-            items,
+            next: more.map(|last| last.key.tenant().to_string()),
+            items: page.iter().filter_map(store::readable).collect(),
         })
     }
 

@@ -334,6 +334,60 @@ async fn the_node_keeps_what_it_is_managed_with() {
 }
 
 #[tokio::test]
+async fn a_record_that_does_not_read_hides_no_other_and_makes_no_second_operator() {
+    let n = node().await;
+    let c = n.control();
+    let (one, _) = n.tenant().await;
+    let (two, key) = n.tenant().await;
+    let spoil = async |key: Key, bytes: &'static [u8]| {
+        let op = Op::Put {
+            key,
+            expect: Expect::Any,
+            bytes: bytes.into(),
+        };
+        let who = Principal::platform("test");
+        let storage = &n.world.storage;
+        storage.commit(&who, vec![op], Fence::None).await.unwrap();
+    };
+    let broken: &[u8] = br#"{"v":2,"r":{"id":7}}"#;
+    spoil(Key::tenant_record(&two.parse().unwrap()), broken).await;
+    spoil(Key::access_key(&key), broken).await;
+    let listed = c.tenant_list(&n.operator, None, None).await.unwrap();
+    let ids: Vec<_> = listed
+        .items
+        .iter()
+        .map(|tenant| tenant.id.as_str())
+        .collect();
+    assert!(
+        ids.contains(&one.as_str()) && !ids.contains(&two.as_str()),
+        "{ids:?}"
+    );
+    // In pages that end at any of them, too.
+    let (mut marker, mut paged) = (None::<String>, 0);
+    loop {
+        let page = c
+            .tenant_list(&n.operator, marker.as_deref(), Some(1))
+            .await
+            .unwrap();
+        paged += page.items.len();
+        match page.next {
+            Some(next) => marker = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(paged, ids.len());
+    let keys = c.key_list(&n.operator, None).await.unwrap();
+    assert!(keys.len() >= 2 && keys.iter().all(|found| found.id != key));
+    // Whoever asks for that one hears of it.
+    assert!(c.tenant_enable(&n.operator, &two, true).await.is_err());
+    let started = n.keys.start(None, &n.world.place.region).await.unwrap();
+    assert_eq!(started.tenant.id.as_str(), "999999999999");
+    // The operator's own: no other is made in its place.
+    spoil(Key::tenant_record(&"999999999999".parse().unwrap()), broken).await;
+    assert!(n.keys.start(None, &n.world.place.region).await.is_err());
+}
+
+#[tokio::test]
 async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
     let n = node().await;
     let w = &n.world;

@@ -159,9 +159,9 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         ControlError::Denied { .. } => {
             common::access_denied("The resource belongs to another account.")
         }
-        ControlError::NotOperator => common::access_denied(
-            "Only the root key of the node's operator may manage tenants, keys and prices.",
-        ),
+        ControlError::NotOperator => {
+            common::access_denied("Only the root key of the node's operator may do that.")
+        }
         ControlError::Needed { what, name } => error::invalid_parameter_value(format!(
             "{what:?} {name} cannot be disabled: the node is managed with it."
         )),
