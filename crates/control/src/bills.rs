@@ -6,7 +6,7 @@
 
 use crate::{
     Control, ControlError, Field, Limit,
-    store::{LIST_CHUNK, Versioned},
+    store::{self, LIST_CHUNK, Versioned},
     tenants::{platform, tenant_id},
     usage::day_of,
 };
@@ -20,10 +20,7 @@ use freehold_domain::{
         self, Key, Kind, PartTagsV1, Stretch, TagSetV1, TenantV2, UsagePartV1, UsageRollupV2,
     },
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 /// Lines of one page; the last function of a page comes whole.
 pub const BILL_LINES_MAX: usize = 1000;
@@ -242,10 +239,7 @@ impl Control {
         };
         let (lines, sums) = priced(found, &asked.stretches)
             .map_err(|error| ControlError::internal("adding up a bill", error))?;
-        let limits = self.limits.now();
-        let (init, run) = (limits.init_timeout_s, limits.function_timeout_s);
-        let run_max = u64::from(init) + u64::from(run);
-        let settled = month.end() + Duration::from_secs(run_max);
+        let settled = month.end() + self.longest.attempt();
         Ok(BillPage {
             tenant: asked.tenant.id,
             month,
@@ -308,7 +302,9 @@ impl Control {
                 .list_all(&platform(), Kind::Tenant, Some(&after), LIST_CHUNK)
                 .await?;
             for stored in &page {
-                let tenant: TenantV2 = record::decode(&stored.bytes)?;
+                let Some(tenant) = store::readable::<TenantV2>(stored) else {
+                    continue;
+                };
                 if tenant.created < month.end() {
                     return Ok(Some(tenant));
                 }

@@ -20,6 +20,7 @@ pub mod functions;
 mod holdings;
 pub mod keys;
 pub mod log_groups;
+mod longest;
 pub mod packages;
 pub mod permissions;
 pub mod prices;
@@ -125,7 +126,8 @@ pub struct Control {
     pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
     pub(crate) holdings: Arc<holdings::Holdings>,
     /// Held while entries of the ledger are rolled up, and while prices are set.
-    pub(crate) metering: tokio::sync::Mutex<()>,
+    pub(crate) metering: tokio::sync::Mutex<usage::Metered>,
+    pub(crate) longest: Arc<longest::Longest>,
     /// Ends the watch with the control plane.
     _holdings_watch: Box<dyn Send + Sync>,
 }
@@ -144,6 +146,7 @@ impl Control {
             architecture,
         } = parts;
         let holdings = Arc::<holdings::Holdings>::default();
+        let longest = packages.longest();
         Arc::new(Self {
             _holdings_watch: storage.watch(holdings.clone()),
             holdings,
@@ -157,6 +160,7 @@ impl Control {
             architecture,
             groups_coming: Arc::default(),
             metering: tokio::sync::Mutex::default(),
+            longest,
         })
     }
 

@@ -25,6 +25,7 @@ use self::{
 use crate::{
     ControlError, Field,
     archive::{UnpackError, UnpackLimits, Unpacked, Unpacker},
+    longest::Longest,
     store,
 };
 use bytes::Bytes;
@@ -47,8 +48,8 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// What an instance may take to end beyond its function's timeout, seconds.
-const RETIRE_S: u32 = 60;
+/// What an instance may take to end beyond its function's timeout.
+const RETIRE: Duration = Duration::from_secs(60);
 
 /// What a [`PackageStore`] is made of.
 pub struct PackageParts {
@@ -70,6 +71,7 @@ pub struct PackageStore {
     storage: Arc<dyn Storage>,
     unpacker: Arc<dyn Unpacker>,
     limits: Live<Limits>,
+    longest: Arc<Longest>,
     clock: Arc<dyn Clock>,
     trees: Mutex<HashMap<(TenantId, Digest), Arc<Tree>>>,
     /// Their descriptors, as far as they are open.
@@ -114,6 +116,7 @@ impl PackageStore {
             dir: parts.dir,
             storage: parts.storage,
             unpacker: parts.unpacker,
+            longest: Arc::new(Longest::new(parts.limits.clone())),
             limits: parts.limits,
             clock: parts.clock,
             trees: Mutex::default(),
@@ -142,6 +145,11 @@ impl PackageStore {
         }
         fs::write(&marker, boot)?;
         Ok(Arc::new(store))
+    }
+
+    /// The longest runs that may be going on.
+    pub(crate) fn longest(&self) -> Arc<Longest> {
+        self.longest.clone()
     }
 
     /// Checks, unpacks and stores an uploaded archive.
@@ -337,7 +345,7 @@ impl PackageStore {
     /// the longest run of a function after the last record let go of it. Instances of a removed
     /// revision take nothing new, and no instance outlives this process.
     fn keep_for_instances(&self, found: &mut Vec<(TenantId, Digest)>) {
-        let longest = u64::from(self.limits.now().function_timeout_s) + u64::from(RETIRE_S);
+        let longest = self.longest.run() + RETIRE;
         let now = self.clock.now();
         let trees = self.trees.lock();
         let mut unreferred = self.unreferred.lock();
@@ -347,7 +355,7 @@ impl PackageStore {
                 .get(key)
                 .is_some_and(|tree| tree.unpacked.initialized());
             let since = *unreferred.entry(key.clone()).or_insert(now);
-            !opened || now.since(since) >= Duration::from_secs(longest)
+            !opened || now.since(since) >= longest
         });
     }
 

@@ -149,16 +149,23 @@ impl Control {
         let key = Key::price_book(&of);
         for _ in 0..CHANGE_ATTEMPTS {
             // Nothing is rolled up meanwhile: what has been is older than the moment taken here.
-            let _nothing_rolls_up = self.metering.lock().await;
+            let metered = self.metering.lock().await;
             let present = self.read::<PriceBookV1>(&platform(), &key).await?;
             let expect = present.as_ref().map_or(Expect::Absent, |p| p.expect());
             let mut book = present.map(|present| present.record).unwrap_or_default();
             let set = self.clock.wall();
             // Whole milliseconds: what is shown of a moment is all of it.
-            let now = Wall::from_millis(set.millis() + 1);
+            let mut now = Wall::from_millis(set.millis() + 1);
+            let asked = from;
             let from = from.unwrap_or(now);
+            // The clock was set back: what was counted of the day has had its price.
+            if let Some(latest) = metered.latest_on(from).filter(|latest| *latest >= now) {
+                now = Wall::from_millis(latest.millis() + 1);
+            }
+            let from = asked.unwrap_or(now);
             let before = book.prices_at(from);
             let prices = change(before)?;
+            Self::may_be_asked(from, now)?;
             if prices == before {
                 return Ok(book);
             }
@@ -180,6 +187,20 @@ impl Control {
         })
     }
 
+    /// Whether a moment is one at which prices can change.
+    ///
+    /// Errors: [`ControlError::Invalid`].
+    fn may_be_asked(from: Wall, now: Wall) -> Result<(), ControlError> {
+        let invalid = |reason: &str| Err(ControlError::invalid(Field::PriceFrom, reason));
+        if from > now + PRICE_AHEAD_MAX {
+            return invalid("prices are set at most ten years ahead");
+        }
+        if from < now && (from < Wall(0) || day_begin(from) != from) {
+            return invalid("prices for time that has passed begin with a UTC day, at 00:00");
+        }
+        Ok(())
+    }
+
     /// Whether a change of a book may begin at a moment.
     ///
     /// Errors: [`ControlError::Invalid`].
@@ -190,15 +211,8 @@ impl Control {
         from: Wall,
         now: Wall,
     ) -> Result<(), ControlError> {
-        let invalid = |reason: &str| Err(ControlError::invalid(Field::PriceFrom, reason));
-        if from > now + PRICE_AHEAD_MAX {
-            return invalid("prices are set at most ten years ahead");
-        }
         if from >= now {
             return Ok(());
-        }
-        if from < Wall(0) || day_begin(from) != from {
-            return invalid("prices for time that has passed begin with a UTC day, at 00:00");
         }
         let books = match *of == TenantId::platform() {
             true => PriceBooks {
@@ -212,7 +226,10 @@ impl Control {
         let stretches = books.stretches(from, until);
         match stretches.iter().all(|stretch| stretch.prices.is_none()) {
             true => Ok(()),
-            false => invalid("time that has passed keeps the prices that it had"),
+            false => Err(ControlError::invalid(
+                Field::PriceFrom,
+                "time that has passed keeps the prices that it had",
+            )),
         }
     }
 

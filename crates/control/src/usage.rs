@@ -13,6 +13,7 @@ use crate::{
 use freehold_domain::{
     FunctionName, FunctionRef, Principal, TenantId, Usage, Wall,
     ledger::{Ending, EntryTags, LedgerEntry},
+    month::day_begin,
     ports::{Expect, Ledger, Op},
     record::{
         Key, KeyPrefix, Kind, LedgerCursorV1, PartTagsV1, PriceBooks, TagSetV1, UsagePartV1,
@@ -23,6 +24,29 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Ledger frames added in one commit.
 const ROLL_UP_FRAMES: usize = 1024;
+
+/// The latest moments of what was rolled up since the start, by UTC day. A clock that was set back has
+/// them ahead of it, and prices of a day begin behind what was counted of it.
+#[derive(Default)]
+pub(crate) struct Metered(BTreeMap<Wall, Wall>);
+
+/// Days that are remembered: a clock that stands on an earlier one changes no price within them.
+const METERED_DAYS: usize = 64;
+
+impl Metered {
+    fn note(&mut self, received: Wall) {
+        let latest = self.0.entry(day_begin(received)).or_insert(received);
+        *latest = received.max(*latest);
+        while self.0.len() > METERED_DAYS {
+            self.0.pop_first();
+        }
+    }
+
+    /// The latest moment of a moment's day up to which something was rolled up.
+    pub(crate) fn latest_on(&self, day_of: Wall) -> Option<Wall> {
+        self.0.get(&day_begin(day_of)).copied()
+    }
+}
 
 /// What one function used on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +65,7 @@ impl Control {
     /// Errors: [`ControlError::Internal`] for a frame that does not read as an entry: the lane
     /// stops there, since sums that leave one out would be wrong without saying so.
     pub async fn usage_roll_up(&self) -> Result<u64, ControlError> {
+        self.longest.look();
         let platform = Principal::platform("metering");
         let mut entries = 0;
         for lane in self.storage.lanes().await? {
@@ -54,7 +79,7 @@ impl Control {
         let (mut entries, mut lost) = (0, 0);
         loop {
             // Prices change between two batches, never under one: what was rolled up is older.
-            let _nobody_sets_prices = self.metering.lock().await;
+            let mut metered = self.metering.lock().await;
             let cursor = self.read::<LedgerCursorV1>(platform, &cursor_key).await?;
             let expect = cursor.as_ref().map_or(Expect::Absent, |c| c.expect());
             let position = cursor.map_or(0, |c| c.record.position);
@@ -63,11 +88,12 @@ impl Control {
             if frames.is_empty() {
                 return Ok(entries);
             }
-            let mut ops = self.rolled_up(platform, &frames).await?;
+            let (mut ops, received) = self.rolled_up(platform, &frames).await?;
             let cursor = LedgerCursorV1 { position };
             ops.push(store::put(cursor_key.clone(), expect, &cursor));
             if self.try_commit(platform, ops).await? {
                 entries += frames.len() as u64;
+                received.into_iter().for_each(|at| metered.note(at));
                 continue;
             }
             lost += 1;
@@ -79,18 +105,20 @@ impl Control {
         }
     }
 
-    /// The writes that add entries to the roll-ups.
+    /// The writes that add entries to the roll-ups, and when those were received.
     async fn rolled_up(
         &self,
         platform: &Principal,
         frames: &[bytes::Bytes],
-    ) -> Result<Vec<Op>, ControlError> {
+    ) -> Result<(Vec<Op>, Vec<Wall>), ControlError> {
+        let mut received = Vec::with_capacity(frames.len());
         let mut books: HashMap<TenantId, PriceBooks> = HashMap::new();
         let mut days: BTreeMap<Key, (Expect, UsageRollupV2)> = BTreeMap::new();
         let mut sets: BTreeMap<Key, TagSetV1> = BTreeMap::new();
         for frame in frames {
             let entry: LedgerEntry = serde_json::from_slice(frame)
                 .map_err(|error| ControlError::internal("reading the ledger", error))?;
+            received.push(entry.received);
             let (tenant, key) = (&entry.function.tenant, usage_key(&entry));
             if !books.contains_key(tenant) {
                 books.insert(tenant.clone(), self.price_books(tenant).await?);
@@ -121,7 +149,7 @@ impl Control {
                 ops.push(store::put(key, Expect::Absent, &set));
             }
         }
-        Ok(ops)
+        Ok((ops, received))
     }
 
     /// Usage of one function, or of all, on the days from `first` to `last`, both included; the

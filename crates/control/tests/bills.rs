@@ -527,6 +527,56 @@ async fn the_past_gets_prices_only_where_it_had_none() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_changes_no_price_of_what_was_counted() {
+    let n = node().await;
+    let noon = Wall(freehold_domain::month::day_begin(n.now()).0 + DAY / 2);
+    let at = |minutes: i64| Wall(noon.0 + minutes * 60_000_000);
+    n.set_clock(at(0));
+    n.set(None, &[("currency", "EUR"), ("invocation", "1")], None)
+        .await
+        .unwrap();
+    n.append(0, &entry(TENANT, "us-east-1", "f", at(50), used(7)));
+    n.set_clock(at(60));
+    let before = n.bill(&n.operator, query("2026-11")).await.unwrap();
+    n.set_clock(at(10));
+    // Not in the middle of what was counted, and "now" is behind it.
+    let within = n.set(None, &[("invocation", "2")], Some(at(20))).await;
+    assert!(within.is_err());
+    let book = n.set(None, &[("invocation", "2")], None).await.unwrap();
+    assert!(book.changes[1].from > at(50), "{book:?}");
+    let after = n.bill(&n.operator, query("2026-11")).await.unwrap();
+    assert_eq!(after.lines, before.lines);
+    n.append(0, &entry(TENANT, "us-east-1", "f", at(51), used(7)));
+    let whole = n.bill(&n.operator, query("2026-11")).await.unwrap();
+    assert_eq!(whole.sums["EUR"].to_string(), "3");
+    // Of another day it says nothing.
+    n.set(None, &[("invocation", "3")], Some(Wall(noon.0 + DAY)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_asked_for_at_a_moment_that_can_be() {
+    let n = node().await;
+    let control = n.control();
+    let far = Wall(n.now().0 + 3700 * DAY);
+    for from in [far, Wall(-DAY), Wall(n.now().0 - DAY / 2 - 1000)] {
+        let ended = control.prices_end(&n.operator, None, Some(from)).await;
+        assert!(
+            matches!(
+                ended,
+                Err(ControlError::Invalid {
+                    field: Field::PriceFrom,
+                    ..
+                })
+            ),
+            "{ended:?}"
+        );
+    }
+    assert!(control.prices_end(&n.operator, None, None).await.is_ok());
+}
+
+#[tokio::test]
 async fn the_tenants_own_line_is_the_first_price_of_the_month_once_and_in_full() {
     let n = node().await;
     let month = |price: &'static str| vec![("currency", "EUR"), ("tenant_month", price)];
@@ -556,11 +606,16 @@ async fn the_tenants_own_line_is_the_first_price_of_the_month_once_and_in_full()
     n.set_clock("2027-01".parse::<Month>().unwrap().begin());
     let whole = n.bill(&n.operator, asked("2026-12")).await.unwrap();
     assert_eq!(own(&whole), [(0, "99".to_owned())]);
-    // A run that began in December may still be going.
+    // A run that began in December may still be going: it waited a minute for an instance, init
+    // failed and ran again, then its function took its quarter of an hour.
     assert!(!whole.pages[0].is_final);
-    n.set_clock(Wall(n.now().0 + 3_600_000_000));
-    let whole = n.bill(&n.operator, asked("2026-12")).await.unwrap();
-    assert!(whole.pages[0].is_final);
+    let longest_s = 60 + 2 * 10 + 900;
+    for (after_s, is_final) in [(longest_s - 1, false), (longest_s + 61, true)] {
+        let end = "2027-01".parse::<Month>().unwrap().begin();
+        n.set_clock(Wall(end.0 + after_s * 1_000_000));
+        let whole = n.bill(&n.operator, asked("2026-12")).await.unwrap();
+        assert_eq!(whole.pages[0].is_final, is_final, "{after_s} s");
+    }
 }
 
 #[tokio::test]
