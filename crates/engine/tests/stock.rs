@@ -66,6 +66,25 @@ async fn the_first_call_takes_a_booted_instance_with_its_own_environment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_that_is_given_as_one_is_made_holds_for_the_next_start() {
+    let mut limits = None;
+    let sim = booting(|parts| limits = Some(parts.limits.clone())).await;
+    let limits = limits.unwrap();
+    sim.deploy("f", |_| {}).await;
+    sim.sleep(1_000).await;
+    let held = sim.world.nobodys();
+    assert_eq!(held, usize::from(CORES));
+    limits.change(|limits| limits.instance_descriptors = 77);
+    sim.call("f", "x").await.unwrap();
+    let views = sim.engine.instances(|_| true).await;
+    let one = sim.world.instance(views[0].id).expect("it lives");
+    assert_eq!(one.spec.descriptors, 77);
+    sim.sleep(1_000).await;
+    sim.call("f", "sleep 10").await.unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_core_without_one_takes_anothers() {
     let sim = booting(|_| {}).await;
     sim.deploy("f", |_| {}).await;

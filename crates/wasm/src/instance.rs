@@ -17,6 +17,8 @@ use crate::{
 use freehold_domain::{
     BoxFuture,
     body::{Body, BodyError},
+    limits::Limits,
+    live::Live,
     ports::{
         ExitCause, ExitReport, GuestAnswer, GuestCall, GuestOutput, InProcessSpec, Instance,
         InstanceGone, InstanceIo, InstanceUsage, Link, LinkError, Spent,
@@ -39,7 +41,7 @@ pub(crate) struct Seat {
     memory: Share,
     /// The tenant's part of the pool.
     places: Share,
-    answer_bytes: u64,
+    limits: Live<Limits>,
     output: Arc<dyn GuestOutput>,
     meter: Arc<Meter>,
     /// Held by the guest that runs, wherever it runs.
@@ -65,7 +67,7 @@ impl Seat {
             name: spec.code.file.into(),
             env: spec.env.into(),
             memory_bytes: spec.memory.bytes(),
-            answer_bytes: spec.answer_bytes,
+            limits: spec.limits,
             output: spec.output,
             meter: Arc::default(),
             taken: Arc::default(),
@@ -134,6 +136,7 @@ impl Seat {
         if *life.borrow_and_update() != Life::Alive {
             return Err(LinkError::Closed);
         }
+        let answer_bytes = self.limits.now().sync_payload_bytes;
         let turn = Turn {
             engine: self.shared.engine.clone(),
             ticker: self.shared.ticker.clone(),
@@ -143,7 +146,7 @@ impl Seat {
             event_env,
             event,
             memory_bytes: self.memory_bytes,
-            answer_bytes: self.answer_bytes,
+            answer_bytes,
             output: self.output.clone(),
             meter: self.meter.clone(),
         };
@@ -176,7 +179,7 @@ impl Seat {
                 reason: "the memory for WebAssembly guests is in use".to_owned(),
             }),
             Some(Ended::TooLarge) => Err(LinkError::TooLarge {
-                limit_bytes: self.answer_bytes,
+                limit_bytes: answer_bytes,
                 sent_bytes: None,
             }),
             None => Err(broken("the guest's thread ended".to_owned())),

@@ -2,7 +2,11 @@
 
 mod support;
 
-use freehold_domain::ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError};
+use freehold_domain::{
+    limits::Limits,
+    live::Live,
+    ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError},
+};
 use freehold_wasm::limits;
 use std::sync::Arc;
 use support::{World, call, echo, printing, spec};
@@ -181,7 +185,11 @@ async fn an_answer_over_its_limit_is_refused() {
     let world = World::new();
     let package = world.package(&echo());
     let mut small = spec(&package, 128, world.output());
-    small.answer_bytes = 1000;
+    let limits = Live::new(Limits {
+        sync_payload_bytes: 1000,
+        ..Limits::default()
+    });
+    small.limits = limits.clone();
     let one = world.host_start(small).await.unwrap();
     assert_eq!(
         text(one.link.handle(call(&"x".repeat(1000))).await)
@@ -200,6 +208,10 @@ async fn an_answer_over_its_limit_is_refused() {
         ),
         "{over:?}"
     );
+    // A ceiling that is raised holds for the next event of an instance that is there.
+    limits.change(|limits| limits.sync_payload_bytes = 1001);
+    let fits = text(one.link.handle(call(&"x".repeat(1001))).await).await;
+    assert_eq!(fits.len(), 1001);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use super::{Instance, Link};
 use crate::{
     BoxFuture,
     ids::{Digest, InstanceId, Mebibytes, TenantId},
+    limits::Limits,
+    live::Live,
 };
 use std::{os::fd::OwnedFd, sync::Arc};
 
@@ -36,8 +38,8 @@ pub struct InProcessSpec {
     pub env: Vec<(String, String)>,
     /// Memory limit.
     pub memory: Mebibytes,
-    /// Bytes of an answer at the most.
-    pub answer_bytes: u64,
+    /// The ceilings, as they are at each event: one of them bounds its answer.
+    pub limits: Live<Limits>,
     /// Where it prints.
     pub output: Arc<dyn GuestOutput>,
 }

@@ -162,13 +162,17 @@ pub(super) fn take(node: &Arc<Node>, revision: &Revision, core: CoreId) -> Optio
         libraries::want(node, key, contract);
     }
     let now = node.parts.clock.now();
+    let descriptors = node.parts.limits.now().instance_descriptors;
     let taken = {
         let mut shelves = node.stock.shelves.lock();
         let shelf = open(&mut shelves, key, contract, node);
         shelf.demand.start(now);
         shelf.asked_at = now;
         let mut taken = None;
-        while let Some(spare) = shelf.ready.pop() {
+        // Those from before the limit was changed are their keeper's to end.
+        let fits = |spare: &Spare| spare.descriptors == descriptors;
+        while let Some(at) = shelf.ready.iter().rposition(fits) {
+            let spare = shelf.ready.remove(at);
             if spare.has_ended() {
                 continue;
             }
@@ -338,7 +342,9 @@ impl Stock {
             return Step::Over;
         };
         let wanted = if stops { 0 } else { shelf.demand.wanted(now) };
-        let ended = shelf.ready.iter().position(Spare::has_ended);
+        let descriptors = node.parts.limits.now().instance_descriptors;
+        let is_over = |spare: &Spare| spare.has_ended() || spare.descriptors != descriptors;
+        let ended = shelf.ready.iter().position(is_over);
         let surplus = (shelf.ready.len() > wanted).then_some(0);
         if let Some(ends) = ended.or(surplus) {
             // Before it leaves the shelf: a shutdown that finds none there must know of this one.

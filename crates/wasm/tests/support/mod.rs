@@ -6,6 +6,7 @@ use freehold_domain::{
     BoxFuture, Digest,
     body::Body,
     ids::{FunctionRef, InstanceId, InvocationId, Mebibytes},
+    limits::Limits,
     ports::{
         CodeError, GuestCall, GuestCode, GuestOutput, GuestStream, InProcess, InProcessInstance,
         InProcessSpec,
@@ -171,7 +172,7 @@ pub fn spec(package: &tempfile::TempDir, memory_mib: u32, output: Arc<Remembers>
         },
         env: vec![("GREETING".to_owned(), "hello".to_owned())],
         memory: Mebibytes(memory_mib),
-        answer_bytes: 6 << 20,
+        limits: Limits::default().into(),
         output,
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn launch(
         },
         env: environment::of_instance_in_process(revision, &attempt.log),
         memory: spec.memory,
-        answer_bytes: parts.limits.now().sync_payload_bytes,
+        limits: parts.limits.clone(),
         output: attempt.log.clone(),
     };
     let started = tokio::select! {

@@ -35,6 +35,8 @@ pub(crate) struct Spare {
     pub(crate) stderr: OwnedFd,
     /// Gives the memory back to whoever books for the instance now.
     pub(crate) booking: Booking,
+    /// What it may have open: that is given once, as it is made.
+    pub(super) descriptors: u32,
     bytes: u64,
     rehearsed: Rehearsal,
 }
@@ -236,6 +238,7 @@ pub(super) async fn raise(
         stdout: io.stdout,
         stderr: io.stderr,
         booking,
+        descriptors: limits.instance_descriptors,
         bytes,
         rehearsed,
     })
