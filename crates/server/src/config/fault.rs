@@ -131,11 +131,12 @@ pub enum ConfigError {
     Invalid(Vec<Fault>),
 }
 
+/// Faults that are told one by one.
+pub const FAULTS_TOLD: usize = 100;
+
 fn lines(faults: &[Fault]) -> String {
-    /// Faults that are told one by one.
-    const TOLD: usize = 100;
     let mut text = String::new();
-    for fault in faults.iter().take(TOLD) {
+    for fault in faults.iter().take(FAULTS_TOLD) {
         text.push_str("\n  ");
         // What stands in a file may be anything: it is told on one line.
         text.extend(fault.to_string().chars().map(|c| match c.is_control() {
@@ -143,7 +144,11 @@ fn lines(faults: &[Fault]) -> String {
             false => c,
         }));
     }
-    if let Some(more) = faults.len().checked_sub(TOLD).filter(|more| *more > 0) {
+    if let Some(more) = faults
+        .len()
+        .checked_sub(FAULTS_TOLD)
+        .filter(|more| *more > 0)
+    {
         text.push_str(&format!("\n  … and {more} more"));
     }
     text

@@ -4,16 +4,22 @@
 //! misspelt limit that silently does not hold is worse than a server that does not start.
 
 use super::{
-    fault::{ConfigError, Fault, Origin, Wrong, nearest_key, nearest_section, nearest_variable},
+    fault::{
+        ConfigError, FAULTS_TOLD, Fault, Origin, Wrong, nearest_key, nearest_section,
+        nearest_variable,
+    },
     keys::{Config, KEYS, Key, Preset},
     kind::{Found, Value},
     rules,
 };
+use rustix::fs::OFlags;
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     ffi::OsString,
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +32,8 @@ use toml::{
 pub const FILE: &str = "freehold.toml";
 /// Bytes of a file that are read.
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Characters of an unknown name that are told.
+const NAME_TOLD: usize = 100;
 /// What our variables begin with.
 const PREFIX: &str = "FREEHOLD_";
 
@@ -59,6 +67,8 @@ pub struct Given {
     /// The file, and whether it has to be there.
     file: PathBuf,
     is_named: bool,
+    /// Whether a server that runs asks: nothing may hold it up.
+    is_again: bool,
     /// Variables that begin as ours do.
     environment: Vec<(String, String)>,
     /// Flag as it is written, key, text.
@@ -104,12 +114,24 @@ impl Given {
     }
 
     /// Over it, the process's environment.
-    pub fn with_environment(self) -> Self {
-        self.with_variables(std::env::vars_os().filter_map(|(name, value)| {
-            let name = name.into_string().ok()?;
-            // What is not UTF-8 is no value either, and told as what it looks like.
-            Some((name, value.to_string_lossy().into_owned()))
-        }))
+    pub fn with_environment(mut self) -> Self {
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if KEYS.iter().any(|key| key.variable() == name) => {
+                    self.faults.push(Fault {
+                        at: Origin::Variable(name),
+                        what: Wrong::Syntax("its value is not UTF-8".to_owned()),
+                    });
+                }
+                Err(_) => variables.push((name, String::new())),
+            }
+        }
+        self.with_variables(variables.into_iter())
     }
 
     /// Over it, these variables.
@@ -145,10 +167,15 @@ impl Given {
         self
     }
 
-    /// The file from now on has to be there: it was.
-    pub fn with_file(mut self) -> Self {
-        self.is_named = true;
-        self
+    /// The same for a server that runs, which had a file or had none. One that has gone since is a
+    /// mistake, and not the wish for every default; one that is no plain file could be waited for
+    /// without end.
+    pub fn again(&self, had_file: bool) -> Self {
+        Self {
+            is_named: self.is_named || had_file,
+            is_again: true,
+            ..self.clone()
+        }
     }
 
     /// Where the file is, whether or not it exists.
@@ -197,7 +224,9 @@ impl Given {
 
     fn read(&self) -> Result<Option<Vec<u8>>, ConfigError> {
         let path = self.file.clone();
-        let file = match File::open(&path) {
+        // A pipe of a shell's is fine where somebody names it, once.
+        let is_plain = self.is_again || !self.is_named;
+        let file = match open(&path, is_plain) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound && !self.is_named => return Ok(None),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -214,6 +243,21 @@ impl Given {
             Ok(_) => Ok(Some(text)),
             Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
+    }
+}
+
+/// Opens a file; nobody waits for a writer of one that has to be plain.
+fn open(path: &Path, is_plain: bool) -> io::Result<File> {
+    if !is_plain {
+        return File::open(path);
+    }
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    match kind.is_file() || kind.is_dir() {
+        // What a folder is told as comes of reading it.
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a plain file")),
     }
 }
 
@@ -250,13 +294,17 @@ impl Taken {
         let is_it = |setting: &Setting| setting.key.section == section && setting.key.name == name;
         let place = self.settings.iter().position(is_it);
         if place.is_none() {
+            let told: String = name.chars().take(NAME_TOLD).collect();
+            // Looking for it takes time, and nobody reads what is not told.
+            let is_meant = told.len() == name.len() && self.faults.len() < FAULTS_TOLD;
+            let nearest = || nearest_key(section, name).map(Key::dotted);
             let what = Wrong::Unknown {
                 name: match section {
-                    "" => name.to_owned(),
-                    _ => format!("{section}.{name}"),
+                    "" => told,
+                    _ => format!("{section}.{told}"),
                 },
                 is_no: "key",
-                nearest: nearest_key(section, name).map(Key::dotted),
+                nearest: is_meant.then(nearest).flatten(),
             };
             self.fault(at.clone(), what);
         }
@@ -284,10 +332,9 @@ impl Taken {
 
     fn file(&mut self, path: &Arc<PathBuf>, bytes: &[u8]) {
         let at = |line| Origin::File(path.clone(), line);
-        let line_of = |offset: usize| {
-            let before = &bytes[..offset.min(bytes.len())];
-            1 + before.iter().filter(|byte| **byte == b'\n').count()
-        };
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let ends: Vec<usize> = ends.map(|(at, _)| at).collect();
+        let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -305,17 +352,17 @@ impl Taken {
             }
         }
         // A line that does not read may have been anything.
-        let origin = |one: &Spanned<std::borrow::Cow<'_, str>>| {
+        let origin = |one: &Spanned<Cow<'_, str>>| {
             let line = line_of(one.span().start);
             (!broken.contains(&line)).then(|| at(line))
         };
-        for (section, entries) in table.get_ref() {
+        for (section, entries) in as_written(table.get_ref()) {
             let name: &str = section.get_ref();
             let Some(at) = origin(section) else { continue };
             let is_section = KEYS.iter().any(|key| key.section == name);
             match entries.get_ref() {
                 DeValue::Table(entries) if is_section => {
-                    for (key, value) in entries {
+                    for (key, value) in as_written(entries) {
                         let Some(at) = origin(key) else { continue };
                         if let Some(place) = self.place(&at, name, key.get_ref()) {
                             let found = found(value.get_ref());
@@ -427,6 +474,15 @@ impl Resolved {
         let found = self.settings.iter().find(|one| one.key.dotted() == key);
         found.map_or(Origin::Default, |one| one.origin.clone())
     }
+}
+
+/// A table's entries in the order in which they stand there.
+fn as_written<'t, 'i>(
+    table: &'t DeTable<'i>,
+) -> Vec<(&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
 }
 
 fn found(value: &DeValue<'_>) -> Found {

@@ -468,7 +468,7 @@ fn a_file_that_is_missing_too_large_or_a_folder_is_refused_by_its_name() {
         matches!(missing.resolve(), Err(ConfigError::Missing(path)) if path.ends_with("other.toml"))
     );
     assert!(matches!(
-        none.clone().with_file().resolve(),
+        none.again(true).resolve(),
         Err(ConfigError::Missing(_))
     ));
     let folder = Given::new(Some(data.path()), data.path());
@@ -490,6 +490,55 @@ fn a_file_that_is_missing_too_large_or_a_folder_is_refused_by_its_name() {
         endless.resolve(),
         Err(ConfigError::TooLarge { .. })
     ));
+}
+
+#[test]
+fn a_running_server_waits_for_no_pipe_and_misses_a_file_that_it_had() {
+    let (data, given) = folder("");
+    let file = given.file().to_owned();
+    assert!(given.again(true).resolve().is_ok());
+    fs::remove_file(&file).unwrap();
+    assert!(given.again(false).resolve().is_ok());
+    assert!(matches!(
+        given.again(true).resolve(),
+        Err(ConfigError::Missing(_))
+    ));
+    let pipe = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(pipe.unwrap().success());
+    let named = Given::new(Some(&file), data.path());
+    for refused in [
+        given.resolve(),
+        given.again(true).resolve(),
+        named.again(true).resolve(),
+    ] {
+        assert!(
+            matches!(refused, Err(ConfigError::Unreadable { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn many_faults_are_told_by_line_and_a_long_name_is_cut() {
+    let unknown: Vec<_> = (0..2000).rev().map(|n| format!("header_{n} = 1")).collect();
+    let (_data, given) = folder(&format!(
+        "[limits]\nheadr = 1\n{}\n{} = 1\n",
+        unknown.join("\n"),
+        "x".repeat(9999)
+    ));
+    let found = faults(&given);
+    assert_eq!(found.len(), 2002);
+    let line = |fault: &Fault| match &fault.at {
+        Origin::File(_, line) => *line,
+        other => panic!("{other}"),
+    };
+    assert!(found.iter().map(line).eq(2..2004));
+    assert!(
+        found[0]
+            .to_string()
+            .contains("the nearest is limits.header")
+    );
+    assert!(found[2001].to_string().len() < 300);
 }
 
 #[test]

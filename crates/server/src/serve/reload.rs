@@ -30,11 +30,7 @@ impl Running {
     /// `held` was put together from `given`.
     pub(crate) fn new(given: Given, held: Resolved, cells: Cells) -> Arc<Self> {
         Arc::new(Self {
-            // One that has gone since is a mistake, and not the wish for every default.
-            given: match held.has_file {
-                true => given.with_file(),
-                false => given,
-            },
+            given,
             held: Mutex::new(held),
             turn: Mutex::default(),
             cells,
@@ -51,7 +47,9 @@ impl Running {
     fn read_again(&self) -> Result<ReloadRow, ReloadRefused> {
         let _turn = self.turn.lock();
         let refused = |error: ConfigError| ReloadRefused(chain(&error));
-        let read = self.given.resolve_serving().map_err(refused)?;
+        let had_file = self.held.lock().has_file;
+        let read = self.given.again(had_file).resolve_serving();
+        let read = read.map_err(refused)?;
         let reloaded = self.held.lock().reloaded(read);
         let (taken, changes) = reloaded.map_err(refused)?;
         self.cells.set(&taken.config);
