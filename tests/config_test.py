@@ -361,6 +361,12 @@ def test_concurrency_timeouts_and_idle_times_follow(reloaded):
     long.join()
     with pytest.raises(ClientError):
         functions.create_response(Timeout=31)
+    # Functions that have a longer one are bound by it from their next run on.
+    reload(reloaded, "[limits]\nfunction_timeout = \"1s\"\n")
+    cut = functions.invoke(sleeper, 30)
+    assert cut.error and b"Task timed out after 1.00 seconds" in cut.body, cut.body
+    reload(reloaded, "[limits]\nfunction_timeout = \"30s\"\n")
+    functions.call(sleeper, 0)
 
     def instances():
         rows = json.loads(reloaded.cli("ps", "--json").stdout)["Instances"]
@@ -477,6 +483,61 @@ def test_a_signal_reloads_and_leaves_a_line_of_the_trail(reloaded):
     # Showing it is none.
     reloaded.cli("config", "show", "--endpoint", reloaded.url)
     assert len(lines()) == before + 1
+
+
+def test_a_signal_during_the_start_ends_nothing_and_reloads(tmp_path):
+    server = servers.Server("[limits]\nheader = \"16KiB\"\n")
+    try:
+        def hang_up():
+            # It has read the file by then, or reads it now.
+            end = time.monotonic() + 30
+            while server.process is None and time.monotonic() < end:
+                time.sleep(0.001)
+            time.sleep(0.05)
+            write(server, "[limits]\nheader = \"32KiB\"\n")
+            server.process.send_signal(signal.SIGHUP)
+
+        sender = threading.Thread(target=hang_up)
+        sender.start()
+        server.start()
+        sender.join()
+
+        def header():
+            rows = json.loads(server.cli("config", "show", "--json", "--endpoint", server.url).stdout)
+            [row] = [row for row in rows["keys"] if row["key"] == "limits.header"]
+            return row["running"]["value"]
+
+        end = time.monotonic() + 10
+        while header() != "32KiB" and time.monotonic() < end:
+            time.sleep(0.05)
+        assert header() == "32KiB"
+    finally:
+        server.close()
+
+
+def test_a_pipe_in_the_files_place_holds_up_nothing(reloaded):
+    path = reloaded.folder / "freehold.toml"
+    path.unlink()
+    os.mkfifo(path)
+    try:
+        done = reloaded.cli("reload", check=False)
+        assert done.returncode == 4 and "not a plain file" in done.stderr, done.stderr
+    finally:
+        path.unlink()
+    assert changes(reload(reloaded, "[limits]\nsync_payload = 1000\n")["applied"])
+
+
+def test_a_file_that_comes_after_the_start_is_missed_when_it_goes(start_server):
+    server = start_server()
+    path = server.data / "freehold.toml"
+    assert server.cli("reload").returncode == 0
+    path.write_text("[limits]\nheader = \"32KiB\"\n")
+    try:
+        assert "32KiB" in server.cli("reload").stdout
+    finally:
+        path.unlink()
+    done = server.cli("reload", check=False)
+    assert done.returncode == 4 and "does not exist" in done.stderr, done.stderr
 
 
 def test_a_file_that_root_alone_reads_is_refused_with_the_reason(reloaded):

@@ -135,6 +135,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Serves until a signal. The process must have one thread yet.
 pub fn run(args: ServeArgs) -> ExitCode {
+    // A reload that is asked for before anybody listens comes when the node serves.
+    if let Err(error) = freehold_sandbox::sys::identity::hold_hangup(true) {
+        return failure(chain(&error), "").exit(crate::cli::EXIT_REFUSED);
+    }
     // Wrong flags and a wrong file are misuse; what the machine then refuses is not.
     let settings = match settings(&args) {
         Ok(settings) => settings,

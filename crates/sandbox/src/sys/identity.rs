@@ -204,6 +204,23 @@ pub fn ignore_termination() {
     }
 }
 
+/// Holds a SIGHUP back from the calling thread and from what it starts, or lets it through: one that
+/// came meanwhile comes then. Until somebody listens for it, it would end the process.
+pub fn hold_hangup(hold: bool) -> io::Result<()> {
+    let how = if hold {
+        libc::SIG_BLOCK
+    } else {
+        libc::SIG_UNBLOCK
+    };
+    // SAFETY: a set of ours, filled before it is used; nothing is written back.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGHUP);
+        check(libc::sigprocmask(how, &raw const set, std::ptr::null_mut()).into()).map(drop)
+    }
+}
+
 /// The caller's effective user id.
 pub fn effective_uid() -> u32 {
     // SAFETY: no arguments, cannot fail.

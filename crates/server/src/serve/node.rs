@@ -149,6 +149,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failure(chain(&e), ""))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failure(chain(&e), ""))?;
     let hangup = signal(SignalKind::hangup()).map_err(|e| failure(chain(&e), ""))?;
+    freehold_sandbox::sys::identity::hold_hangup(false).map_err(|e| failure(chain(&e), ""))?;
     tell_doubts(&settings);
     let mut node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
     credentials
@@ -514,7 +515,6 @@ async fn reload_at(mut hangup: Signal, api: Arc<Api>) {
 /// What of the configuration may not be as somebody meant it.
 fn tell_doubts(settings: &Settings) {
     // Variables that look like ours and are nothing that is known.
-
     for name in &settings.resolved.strangers {
         tracing::warn!(
             name,
