@@ -7,20 +7,22 @@
 //! A backup is read to its end and found whole before anything is written. What is written lies
 //! below `restoring` until all of it is on disk; the store is moved last, and `restoring` goes after
 //! it. `serve` starts on no folder that has one, and the next restore removes what an interrupted
-//! one left.
+//! one left: `restoring`, and what that says it had moved. Never what a server holds.
 
 use crate::{
     cli::{Failure, SealingKeys, bytes_text, instant_text},
-    serve::{RESTORING, default_data_dir, give_to_server},
+    serve::{RESTORED, RESTORING, default_data_dir, give_to_server},
 };
 use clap::Args;
-use freehold_storage::{BackupFault, BackupReader, BackupSummary, Discard, RestoreError};
+use freehold_storage::{
+    BackupFault, BackupHead, BackupReader, BackupSummary, Discard, RestoreError,
+};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File},
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Cursor, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -38,6 +40,8 @@ const MAY_BE_THERE: [&str; 6] = [
 ];
 /// What is moved, the store last.
 const MOVED: [&str; 3] = ["keys", "packages", "store"];
+/// The file in `restoring` that says that moving has begun.
+const MOVING: &str = "moving";
 
 /// Arguments of `freehold restore`.
 #[derive(Debug, Clone, Args)]
@@ -46,8 +50,8 @@ const MOVED: [&str; 3] = ["keys", "packages", "store"];
   zstd -dc node.backup.zst | sudo freehold restore - --key /root/node.key --data /srv/freehold
   sudo freehold serve --data /var/lib/freehold
 
-End the server that the backup was made of first: two servers of one backup would both run its
-events and its schedules.")]
+End the server that the backup was made of first: two servers of one backup would both run the same
+events, and answer to the same keys.")]
 pub struct RestoreArgs {
     /// The backup; - for stdin
     #[arg(value_name = "FILE")]
@@ -110,22 +114,26 @@ fn work(args: &RestoreArgs) -> Result<(BackupSummary, PathBuf), Failure> {
     })?;
     has_no_data(&data)?;
     let (key_path, keys) = keys(args)?;
-    let is_stdin = args.file.as_os_str() == "-";
-    if !is_stdin {
+    let mut from = match fs::metadata(&args.file).is_ok_and(|file| file.is_file()) {
         // Read twice rather than written and taken away again.
-        let found = BackupReader::read_all(&mut *open(&args.file)?, &mut Discard);
-        opens(
-            &key_path,
-            &keys.fingerprints,
-            &found.map_err(|f| refused(args, f))?,
-        )?;
-    }
+        true => {
+            let found = BackupReader::read_all(&mut *open(&args.file)?, &mut Discard);
+            let found = found.map_err(|fault| refused(args, fault))?;
+            opens(&key_path, &keys.fingerprints, &found.head)?;
+            open(&args.file)?
+        }
+        // A pipe comes once; its head says at least whether these are its keys.
+        false => {
+            let (head, from) = headed(open(&args.file)?).map_err(|fault| refused(args, fault))?;
+            opens(&key_path, &keys.fingerprints, &head)?;
+            from
+        }
+    };
     let place = Place::claim(&data)?;
     let store = place.make("store")?;
-    let mut from = open(&args.file)?;
     let summary = freehold_storage::restore(&mut *from, &store);
     let summary = summary.map_err(|error| not_restored(args, &data, error))?;
-    opens(&key_path, &keys.fingerprints, &summary)?;
+    opens(&key_path, &keys.fingerprints, &summary.head)?;
     place.keep_keys(&keys.text)?;
     place.name_packages(&store)?;
     place.finish()?;
@@ -142,6 +150,27 @@ fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
         source,
     })?;
     Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
+}
+
+/// What a stream says of itself, and the same stream from its begin.
+///
+/// Errors: [`BackupFault`] of what had to be read for that.
+fn headed(mut from: Box<dyn Read>) -> Result<(BackupHead, Box<dyn Read>), BackupFault> {
+    let (mut reader, mut begin) = (BackupReader::default(), Vec::new());
+    let mut chunk = [0; 4096];
+    loop {
+        let read = match from.read(&mut chunk) {
+            Ok(0) => return Err(reader.finish().err().unwrap_or(BackupFault::NotOne)),
+            Ok(read) => &chunk[..read],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(BackupFault::Read(error)),
+        };
+        begin.extend_from_slice(read);
+        reader.feed(read, &mut Discard)?;
+        if let Some(head) = reader.head() {
+            return Ok((head.clone(), Box::new(Cursor::new(begin).chain(from))));
+        }
+    }
 }
 
 /// The keys' file, and what is in it.
@@ -170,8 +199,8 @@ fn keys(args: &RestoreArgs) -> Result<(PathBuf, SealingKeys), Failure> {
 }
 
 /// Whether the keys open what is sealed in the backup; newer ones beside them do no harm.
-fn opens(path: &Path, keys: &[String], found: &BackupSummary) -> Result<(), Failure> {
-    if keys.starts_with(&found.head.seals) {
+fn opens(path: &Path, keys: &[String], head: &BackupHead) -> Result<(), Failure> {
+    if keys.starts_with(&head.seals) {
         return Ok(());
     }
     Err(Failure::refused(
@@ -193,12 +222,12 @@ fn has_no_data(data: &Path) -> Result<(), Failure> {
             });
         }
     };
-    let is_left = data.join(RESTORING).is_dir();
+    let left = moved_by_another(data);
     for entry in entries.flatten() {
         let name = entry.file_name();
         let of_ours = name.to_str().is_some_and(|name| {
             // What an interrupted restore has moved already: no server starts beside `restoring`.
-            MAY_BE_THERE.contains(&name) || is_left && MOVED.contains(&name)
+            MAY_BE_THERE.contains(&name) || left.contains(&name)
         });
         if !of_ours {
             return Err(Failure::refused(
@@ -212,6 +241,20 @@ fn has_no_data(data: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What a restore that was interrupted had moved: it had begun to, and has it no more. A server that
+/// holds the store says that nothing of it is a leftover.
+fn moved_by_another(data: &Path) -> Vec<&'static str> {
+    let restoring = data.join(RESTORING);
+    let store = data.join("store/lock");
+    let is_held = File::open(store)
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
+    if is_held || !restoring.join(MOVING).exists() {
+        return Vec::new();
+    }
+    let is_gone = |name: &&str| !restoring.join(name).exists();
+    MOVED.into_iter().filter(is_gone).collect()
 }
 
 fn refused(args: &RestoreArgs, fault: BackupFault) -> Failure {
@@ -250,6 +293,8 @@ fn failed_write(error: impl std::error::Error) -> Failure {
 struct Place {
     data: PathBuf,
     is_ours: bool,
+    /// How many of [`MOVED`] lie where they belong.
+    moved: usize,
     is_finished: bool,
     /// Held, so that no other restore is at it.
     _lock: File,
@@ -270,13 +315,16 @@ impl Place {
         let place = Self {
             data: data.to_owned(),
             is_ours,
+            moved: 0,
             is_finished: false,
             _lock: lock,
         };
-        place.remove_left();
+        place.remove(&moved_by_another(data));
         let restoring = place.restoring();
         let made = DirBuilder::new().mode(0o700).create(&restoring);
         made.map_err(|error| written(&restoring, error))?;
+        // A server that looked before this was made has made its folders, or finds it now.
+        has_no_data(data)?;
         Ok(place)
     }
 
@@ -284,16 +332,12 @@ impl Place {
         self.data.join(RESTORING)
     }
 
-    /// What an interrupted restore left; `restoring` says that it was one.
-    fn remove_left(&self) {
-        let restoring = self.restoring();
-        if !restoring.is_dir() {
-            return;
-        }
-        for name in MOVED {
+    /// Removes what was moved, and what was not yet. `restoring` goes last: it says whose it is.
+    fn remove(&self, moved: &[&str]) {
+        for name in moved {
             let _ = fs::remove_dir_all(self.data.join(name));
         }
-        let _ = fs::remove_dir_all(restoring);
+        let _ = fs::remove_dir_all(self.restoring());
     }
 
     fn make(&self, name: &str) -> Result<PathBuf, Failure> {
@@ -349,15 +393,23 @@ impl Place {
             let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
             synced.map_err(|error| written(dir, error))
         };
+        let moving = restoring.join(MOVING);
+        File::create(&moving).map_err(|error| written(&moving, error))?;
         sync(&restoring)?;
         for name in MOVED {
             let to = self.data.join(name);
             fs::rename(restoring.join(name), &to).map_err(|error| written(&to, error))?;
+            self.moved += 1;
         }
         sync(&self.data)?;
-        fs::remove_dir(&restoring).map_err(|error| written(&restoring, error))?;
+        // At once: as long as it is there, what was moved is an interrupted restore's.
+        let done = self.data.join(RESTORED);
+        fs::rename(&restoring, &done).map_err(|error| written(&restoring, error))?;
         self.is_finished = true;
-        sync(&self.data)
+        sync(&self.data)?;
+        // The next start removes it otherwise.
+        let _ = fs::remove_dir_all(&done);
+        Ok(())
     }
 }
 
@@ -366,7 +418,7 @@ impl Drop for Place {
         if self.is_finished {
             return;
         }
-        self.remove_left();
+        self.remove(&MOVED[..self.moved]);
         if self.is_ours {
             let _ = fs::remove_dir(&self.data);
         }

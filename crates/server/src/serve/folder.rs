@@ -23,6 +23,8 @@ use std::{
 
 /// What a restore writes into, below the data folder, until all of it is on disk.
 pub(crate) const RESTORING: &str = "restoring";
+/// What that becomes when it is done, before it goes.
+pub(crate) const RESTORED: &str = "restored";
 
 /// The folder, prepared.
 #[derive(Debug, Clone)]
@@ -89,12 +91,8 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
             )
         }
     };
-    if root.join(RESTORING).exists() {
-        return Err(failure(
-            format!("a restore into {} was not finished", root.display()),
-            "run `freehold restore` again: it begins anew; or choose another --data",
-        ));
-    }
+    may_be_used(&root)?;
+    let _ = fs::remove_dir_all(root.join(RESTORED));
     fs::create_dir_all(&root).map_err(doing(&root))?;
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(doing(&root))?;
     if is_root {
@@ -114,7 +112,20 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
             give(&path, uid, gid).map_err(doing(&path))?;
         }
     }
+    // A restore that began since the first look has seen these folders, or is seen now.
+    may_be_used(&root)?;
     Ok(folder)
+}
+
+/// Errors: a restore is at it, or was interrupted.
+fn may_be_used(root: &Path) -> Result<(), StartFailure> {
+    match root.join(RESTORING).exists() {
+        false => Ok(()),
+        true => Err(failure(
+            format!("a restore into {} was not finished", root.display()),
+            "run `freehold restore` again: it begins anew; or choose another --data",
+        )),
+    }
 }
 
 /// Gives a folder to the user that a server drops to, unless told otherwise; another one's start
