@@ -484,6 +484,103 @@ def test_an_interrupted_restore_is_no_data_folder_and_the_next_begins_anew(node,
         other.close()
 
 
+def test_what_a_server_holds_is_no_leftover_of_a_restore(server, node):
+    name, file = node
+    # As if a restore had begun between the server's look for one and its first folder.
+    restoring = server.data / "restoring"
+    restoring.mkdir()
+    try:
+        for marks in ([], ["moving"]):
+            for mark in marks:
+                (restoring / mark).touch()
+            refused(restore(file, server.data), REFUSED, "has something in it already")
+            for kept in ("keys/seal", "store/meta.db", "packages"):
+                assert (server.data / kept).exists(), kept
+    finally:
+        shutil.rmtree(restoring)
+    assert Functions(server).call(name, 3) == [SECRET, 3]
+
+
+def test_a_restore_that_was_killed_while_it_moved_is_begun_anew(node):
+    name, file = node
+    other = servers.Server()
+    try:
+        assert restore(file, other.data).returncode == 0
+        # Killed behind the first of three moves.
+        restoring = other.data / "restoring"
+        restoring.mkdir(mode=0o700)
+        (restoring / "moving").touch()
+        for later in ("packages", "store"):
+            (other.data / later).rename(restoring / later)
+        with pytest.raises(servers.NotReady, match="was not finished"):
+            other.start()
+        assert restore(file, other.data).returncode == 0
+        assert not restoring.exists()
+        other.start()
+        assert Functions(other).call(name, 5) == [SECRET, 5]
+    finally:
+        other.close()
+
+
+def test_a_backup_is_of_the_server_that_is_named(server, node, open_folder):
+    _, file = node
+    stopped = open_folder / "stopped"
+    assert restore(file, stopped).returncode == 0
+    (stopped / "store" / "logs").mkdir(exist_ok=True)
+    (stopped / "store" / "logs" / "0").mkdir(exist_ok=True)
+    # The stopped node is told from the other by a log of its own.
+    (stopped / "store" / "logs" / "0" / "999.log").write_bytes(b"of the stopped node")
+    def made(target, *arguments, env=None):
+        done = subprocess.run([str(servers.binary()), "backup", str(target), *map(str, arguments)],
+                              capture_output=True, timeout=120, env=env or server.environment())
+        assert done.returncode == 0, done.stderr.decode()
+        return b"of the stopped node" in target.read_bytes()
+
+    named = ("--endpoint", server.url, "--without-key", "--data", stopped)
+    assert not made(open_folder / "named.backup", *named)
+    # A folder that is named goes over what the environment names.
+    assert made(open_folder / "folder.backup", "--data", stopped)
+
+
+def test_a_pipe_is_read_once_and_its_keys_are_judged_before_anything_is_written(node, open_folder):
+    _, file = node
+    key = f"{file}.key"
+    other = open_folder / "other"
+    piped = subprocess.run(
+        ["bash", "-c", f'exec "$0" restore <(cat {file}) --key {key} --data {other}',
+         str(servers.binary())], capture_output=True, timeout=120)
+    assert piped.returncode == 0, piped.stderr.decode()
+    assert (other / "store" / "meta.db").exists()
+    wrong = open_folder / "wrong.key"
+    wrong.write_text("0f" * 32 + "\n")
+    nowhere = open_folder / "nowhere"
+    with file.open("rb") as whole:
+        done = restore("-", nowhere, "--key", wrong, stdin=whole)
+    refused(done, REFUSED, "keys of another backup")
+    assert not nowhere.exists()
+
+
+def test_a_terminal_that_goes_leaves_nothing_of_a_backup(node, open_folder):
+    _, file = node
+    stopped, into = open_folder / "stopped", open_folder / "into"
+    assert restore(file, stopped).returncode == 0
+    logs = stopped / "store" / "logs" / "0"
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "998.log").write_bytes(bytes(8 << 20))
+    into.mkdir()
+    going = subprocess.Popen(
+        [str(servers.binary()), "backup", str(into / "a.backup"), "--data", str(stopped),
+         "--max-rate", "1MiB"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while not any(path.stat().st_size for path in into.iterdir()):
+        assert time.monotonic() < end and going.poll() is None
+        time.sleep(0.02)
+    going.send_signal(signal.SIGHUP)
+    _, said = going.communicate(timeout=30)
+    assert going.returncode == REFUSED and b"was stopped" in said, said
+    assert not list(into.iterdir())
+
+
 @contextlib.contextmanager
 def small_disk(folder, size):
     folder.mkdir(parents=True, exist_ok=True)

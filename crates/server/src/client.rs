@@ -23,4 +23,4 @@ use connection::Call;
 pub use connection::{Client, Endpoint};
 pub use error::ClientError;
 pub use prices::{BillToGet, PricesToSet};
-pub use settings::{Choice, Environment, resolve, resolve_local};
+pub use settings::{Choice, Environment, names_a_server, resolve, resolve_local};

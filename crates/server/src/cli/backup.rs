@@ -8,7 +8,7 @@ pub use offline::{OfflineArgs, child_main};
 
 use super::{Common, Failure, print, print_json, text};
 use crate::{
-    client::{Client, backup::Piece},
+    client::{Client, ClientError, backup::Piece, names_a_server, resolve_local},
     config::Size,
     serve::{default_data_dir, fingerprint, parse_keys, plain_file},
 };
@@ -105,8 +105,9 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let data = args.common.data.clone().unwrap_or_else(default_data_dir);
     let key_file = key_file(&args)?;
-    let is_offline = offline::is_possible(&data);
-    let keys = match key_file.is_some() || is_offline {
+    let source = source(&args.common, &data);
+    // A server knows the names of its keys; of a folder they are told to whoever reads it.
+    let keys = match key_file.is_some() || source == Source::Folder {
         true => Some(sealing_keys(&data)?),
         false => None,
     };
@@ -117,9 +118,14 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
         keys: keys.as_ref(),
         is_checked: false,
     };
-    let made = match is_offline {
-        true => offline::make(&args, &data, &mut flow).await,
-        false => online(&args, &mut flow).await,
+    let made = match source {
+        Source::Folder => offline::make(&args, &data, &mut flow).await,
+        Source::ServerOf => {
+            let client = resolve_local(&data)?;
+            let client = client.ok_or_else(|| ClientError::NoServer { data: data.clone() })?;
+            online(&client, &args, &mut flow).await
+        }
+        Source::Named => online(&args.common.client()?, &args, &mut flow).await,
     };
     made?;
     let summary = flow.reader.finish().map_err(refused)?;
@@ -130,6 +136,30 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     }
     flow.target.finish()?;
     say(&args, &summary, key_file.as_deref())
+}
+
+/// Of what a backup is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The server that a flag, or else the environment, names; or the one of the data folder.
+    Named,
+    /// The server that serves from the folder that `--data` names.
+    ServerOf,
+    /// The folder itself, which no server holds.
+    Folder,
+}
+
+/// Flags say it first, then the environment: a folder that lies here is not meant by whoever names
+/// a server, and a server that the environment names is not meant by whoever names a folder.
+fn source(common: &Common, data: &Path) -> Source {
+    let names_a_flag = common.endpoint.is_some() || common.profile.is_some();
+    let names_a_folder = common.data.is_some();
+    let is_named = names_a_flag || !names_a_folder && names_a_server();
+    match (is_named, offline::is_possible(data)) {
+        (false, true) => Source::Folder,
+        (false, false) if names_a_folder => Source::ServerOf,
+        _ => Source::Named,
+    }
 }
 
 /// Where the keys go; `None` where they are not wanted.
@@ -197,12 +227,11 @@ fn refused(fault: BackupFault) -> Failure {
 }
 
 /// Fetches a backup of the running server.
-async fn online(args: &BackupArgs, flow: &mut Flow<'_>) -> Result<(), Failure> {
-    let client = args.common.client()?;
+async fn online(client: &Client, args: &BackupArgs, flow: &mut Flow<'_>) -> Result<(), Failure> {
     let Rate(rate) = args.max_rate;
     let id = client.backup_start(!args.without_logs, rate).await?;
     let fetched = tokio::select! {
-        fetched = fetch(&client, &id, flow) => fetched,
+        fetched = fetch(client, &id, flow) => fetched,
         stopped = interrupted() => Err(stopped),
     };
     if fetched.is_err() {
@@ -222,6 +251,14 @@ async fn fetch(client: &Client, id: &str, flow: &mut Flow<'_>) -> Result<(), Fai
     }
 }
 
+/// Whether whoever started this has it go on when the terminal goes.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0)
+}
+
 /// Resolves when somebody wants this to end: what was written goes then.
 async fn interrupted() -> Failure {
     let both = (
@@ -231,9 +268,20 @@ async fn interrupted() -> Failure {
     let (Ok(mut interrupt), Ok(mut terminate)) = both else {
         return std::future::pending().await;
     };
+    let hangup = async {
+        // A terminal that went away; below `nohup` that is nobody's wish.
+        if ignores_hangup() {
+            return std::future::pending().await;
+        }
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangup) => hangup.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup => {}
     }
     Failure::refused("the backup was stopped", "nothing of it was left")
 }

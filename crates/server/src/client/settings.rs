@@ -114,6 +114,16 @@ pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, Cli
     }
 }
 
+/// Whether the environment, or the profile that it chooses, names a server.
+pub fn names_a_server() -> bool {
+    let environment = Environment::of_process();
+    let of_profile = || profile_of(&Choice::default(), &environment).ok()?.endpoint;
+    ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"]
+        .iter()
+        .any(|name| environment.get(name).is_some())
+        || of_profile().is_some()
+}
+
 /// The server that serves from `data`, with its root key, whatever the environment names.
 ///
 /// Errors: a file of the data folder that is there and does not read.

@@ -319,6 +319,9 @@ impl BackupReader {
             });
         }
         let head: BackupHead = self.json(block)?;
+        if head.layout == 0 {
+            return Err(self.damaged("no release has written a data folder of format 0"));
+        }
         if head.layout > FORMAT {
             return Err(BackupFault::NewerLayout {
                 found: head.layout,

@@ -104,13 +104,15 @@ impl BackupDesk {
             logs: asked.logs,
             seals: self.seals.clone(),
         };
-        let (store, out) = (self.store.clone(), flow.clone());
+        let (store, out) = (self.store.clone(), EndsAnyway(flow.clone()));
         let work = move || {
+            // All of it belongs to the thread, its end as well.
+            let out = out;
             // Of this thread alone, and only ever for the worse.
             let _ = rustix::process::setpriority_process(None, NICENESS);
-            let ended = cut::write(&*store, &head, asked, Pieces(&out));
+            let ended = cut::write(&*store, &head, asked, Pieces(&out.0));
             drop(store);
-            out.end(match ended {
+            out.0.end(match ended {
                 Ended::Whole => Ok(()),
                 Ended::Gone => Err(BackupError::Unknown),
                 Ended::Failed(error) => {
@@ -215,6 +217,18 @@ impl Origin for SqliteStorage {
     }
     fn audit(&self) -> io::Result<Segments> {
         self.audit.cut()
+    }
+}
+
+/// Ends a flow whose thread panicked: the next backup does not wait for it for ever.
+struct EndsAnyway(Arc<Flow>);
+
+impl Drop for EndsAnyway {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            let reason = "its thread ended; the server's log says why".to_owned();
+            self.0.end(Err(BackupError::Failed { reason }));
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::cli::Failure;
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, File},
+    hash::BuildHasher,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -52,7 +54,9 @@ impl Target {
         let name = path.file_name().ok_or_else(|| wrong("names no file"))?;
         let mut partial = std::ffi::OsString::from(".");
         partial.push(name);
-        partial.push(format!(".{}.partial", std::process::id()));
+        // Not the process's number: in a container that is the same every night.
+        let number = RandomState::new().hash_one(std::process::id());
+        partial.push(format!(".{number:016x}.partial"));
         let partial = path.with_file_name(partial);
         let file = fs::OpenOptions::new()
             .write(true)
@@ -148,6 +152,20 @@ mod tests {
         assert_eq!(count(), 1);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_another_left_or_writes_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.backup");
+        // One of the same name and the same process number, as in a container.
+        let first = Target::open(&path).unwrap();
+        let mut second = Target::open(&path).unwrap();
+        second.write(b"second").unwrap();
+        second.finish().unwrap();
+        drop(first);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -140,6 +140,8 @@ fn what_a_newer_release_wrote_is_refused_by_name() {
     };
     let error = read(&write(&format(FORMAT + 1), &files(1), true)).unwrap_err();
     assert!(matches!(error, BackupFault::NewerLayout { found, .. } if found == FORMAT + 1));
+    let none = read(&write(&format(0), &files(1), true)).unwrap_err();
+    assert!(matches!(none, BackupFault::Damaged { .. }), "{none}");
     // A head of which this release understands nothing but the format.
     let mut stream = MAGIC.to_vec();
     frame::push(&mut stream, br#"H{"format":9,"other":[]}"#);
