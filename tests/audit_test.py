@@ -1,7 +1,9 @@
 """The audit trail: who changed what and who was denied, by real clients and `freehold audit`."""
 
+import contextlib
 import itertools
 import json
+import os
 import re
 import socket
 import subprocess
@@ -19,7 +21,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from support import server as servers
-from support.functions import Functions, python
+from support.functions import Functions, python, zip_of
 from support.http import send, signed
 
 
@@ -283,6 +285,30 @@ def test_a_kill_loses_no_line_whose_answer_was_sent(start_server):
     ids = [row["RequestId"] for row in rows]
     assert len(ids) == len(set(ids))
     assert set(answered) <= set(ids)
+
+
+def test_a_kill_in_the_middle_of_a_change_leaves_its_line(start_server):
+    server = start_server()
+    # So much that it is unpacked for a moment.
+    large = zip_of({f"{n}.bin": os.urandom(1 << 20).hex() for n in range(12)}
+                   | {"index.py": "def handler(event, context):\n    return event\n"})
+
+    def create():
+        with contextlib.suppress(Exception):
+            Functions(server).create(large)
+
+    change = threading.Thread(target=create)
+    change.start()
+    noted, end = server.data / "store" / "audit-under-way", time.monotonic() + 30
+    while not list(noted.iterdir()):
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    server.kill()
+    change.join()
+    server.start()
+    [row] = [row for row in audit(server) if row["Action"] == "lambda:CreateFunction"]
+    assert row["Result"] in ("unheard", "ok") and row["RequestId"], row
+    assert not list(noted.iterdir())
 
 
 def test_a_caller_that_hangs_up_leaves_its_line(server, functions, client):

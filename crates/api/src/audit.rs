@@ -241,6 +241,8 @@ pub(crate) struct Watched<'a> {
     id: InvocationId,
     source: Source,
     asks: Asks,
+    /// Whether the store knows that the call is under way.
+    is_begun: bool,
     is_over: bool,
 }
 
@@ -271,7 +273,23 @@ impl<'a> Watched<'a> {
             id: request.id,
             source,
             asks,
+            is_begun: false,
             is_over: false,
+        }
+    }
+
+    /// Notes that a change begins now: a kill of the server in front of its line does not hide it.
+    pub(crate) fn begins(&mut self) {
+        if !matches!(&self.asks, Asks::Other(asked) if asked.changes) {
+            return;
+        }
+        let line = self.line(AuditResult::Unheard, None);
+        match self.trail.storage.audit_begin(&line) {
+            Ok(()) => self.is_begun = true,
+            // Removals go on where the disk is full; the line itself decides what is answered.
+            Err(error) => {
+                tracing::warn!(%error, request = %self.id, "a change is not noted as under way");
+            }
         }
     }
 
@@ -282,8 +300,12 @@ impl<'a> Watched<'a> {
 
     /// Writes down what came of the call, where that makes a line, and gives the answer back: what
     /// was done and cannot be written down is not answered as done.
-    pub(crate) fn ends(mut self, mut response: Response<Bytes>) -> Response<Bytes> {
+    pub(crate) fn ends(mut self, response: Response<Bytes>) -> Response<Bytes> {
         self.is_over = true;
+        self.told(response)
+    }
+
+    fn told(&mut self, mut response: Response<Bytes>) -> Response<Bytes> {
         let about = response.extensions_mut().remove::<About>();
         let told = response.extensions().get::<ErrorTold>();
         let result = match told {
@@ -308,20 +330,24 @@ impl<'a> Watched<'a> {
         if let Some(made) = about.as_ref().and_then(|about| about.resource.as_deref()) {
             line.resource = AuditText::new(made);
         }
+        // The other tenant's first: as long as the caller's is not there, the call counts as cut short.
+        let told_other = match about {
+            Some(about) if line.tenant.as_ref() != Some(&about.tenant) => {
+                self.trail.append(&told_to(about.tenant, line.clone()))
+            }
+            _ => Ok(()),
+        };
         let written = match broke {
             true => self.trail.append(&line),
             false => self.trail.write(&line),
         };
-        let written = written.and_then(|()| match about {
-            Some(about) if line.tenant.as_ref() != Some(&about.tenant) => {
-                self.trail.append(&told_to(about.tenant, line))
-            }
-            _ => Ok(()),
-        });
+        let written = written.and(told_other);
         let Err(error) = written else {
             return response;
         };
         tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+        // What was noted stays, and becomes a line at the next start.
+        self.is_begun = false;
         match result {
             AuditResult::Ok => not_recorded(self.head.api.service(), self.id),
             _ => response,
@@ -353,12 +379,14 @@ impl<'a> Watched<'a> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         let changes = matches!(&self.asks, Asks::Other(asked) if asked.changes);
-        if self.is_over || !changes {
-            return;
+        if !self.is_over && changes {
+            let line = self.line(AuditResult::Unheard, None);
+            if let Err(error) = self.trail.write(&line) {
+                tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+            }
         }
-        let line = self.line(AuditResult::Unheard, None);
-        if let Err(error) = self.trail.write(&line) {
-            tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+        if self.is_begun {
+            self.trail.storage.audit_end(self.id);
         }
     }
 }

@@ -171,11 +171,12 @@ impl Front {
                 return api.trail.refused(response, id, source);
             }
         };
-        let watched = Watched::proven(&api.trail, head, &request, source);
+        let mut watched = Watched::proven(&api.trail, head, &request, source);
         if watched.takes_room() && api.disk.refuses() {
             let error = common::service_unavailable(NEARLY_FULL);
             return watched.ends(error.encode(head.api.service(), &id.to_string()));
         }
+        watched.begins();
         let response = match &head.api {
             SignedApi::Lambda => crate::lambda::serve(api, invoker, request, signer).await,
             // Boxed, as all that runs no function is: the room for the largest of them would be

@@ -152,7 +152,7 @@ pub enum AuditResult {
     Denied,
     /// It was refused or went wrong, for another reason.
     Failed,
-    /// The caller hung up before the end: it may have been carried out.
+    /// The caller hung up, or the server was killed, before the end: it may have been carried out.
     Unheard,
 }
 

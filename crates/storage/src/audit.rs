@@ -9,12 +9,17 @@ use crate::{
     lanes::Lanes,
 };
 use freehold_domain::{
-    Wall,
+    InvocationId, Wall,
     audit::{Asker, AuditLine, AuditResult, AuditText},
     ports::{AuditPage, AuditQuery, AuditRetention, AuditTrimmed, CommitError, ReadError},
 };
 use parking_lot::RwLock;
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Past this size the trail goes on in its next segment.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -29,24 +34,30 @@ const STEP: Duration = Duration::from_secs(3600);
 pub(crate) struct AuditFiles {
     lanes: Lanes,
     dir: PathBuf,
+    /// One file for each change under way, by its request: the line that it is if nobody hears of
+    /// its end.
+    under_way: PathBuf,
     /// Held for reading while segments are read, for writing while some are removed.
     removal: RwLock<()>,
 }
 
 impl AuditFiles {
-    /// Opens the trail below `dir`. What the end before this start left unfinished is cut off, or
-    /// left aside, and a line says so.
+    /// Opens the trail of the store in `dir`. What the end before this start left unfinished is cut
+    /// off, or left aside, and a line says so; a change that was under way then gets its line.
     pub(crate) fn open(
-        dir: PathBuf,
+        dir: &Path,
         segment_bytes: Option<u64>,
         health: &Arc<Health>,
         now: Wall,
     ) -> io::Result<Self> {
+        let (dir, under_way) = (dir.join("audit"), dir.join("audit-under-way"));
+        fs::create_dir_all(&under_way)?;
         let bytes = segment_bytes.unwrap_or(SEGMENT_BYTES);
         let lanes = Lanes::open(dir.clone(), Some(bytes), health.clone())?;
         let trail = Self {
             lanes,
             dir,
+            under_way,
             removal: RwLock::new(()),
         };
         if let Some(repaired) = trail.lanes.take_repaired(LANE)
@@ -54,15 +65,77 @@ impl AuditFiles {
         {
             tracing::warn!(%error, "a repair of the audit trail is not on it");
         }
+        trail.end_all()?;
         Ok(trail)
+    }
+
+    /// Notes a change that begins.
+    pub(crate) fn note(&self, line: &AuditLine) -> Result<(), CommitError> {
+        let Some(request) = line.request else {
+            return Ok(());
+        };
+        let text = as_json(line)?;
+        let path = self.under_way.join(request.to_string());
+        fs::write(&path, text).map_err(|error| file_write_failed(&path, &error))
+    }
+
+    /// It has its line.
+    pub(crate) fn forget(&self, request: InvocationId) {
+        let path = self.under_way.join(request.to_string());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, %request, "a change that has ended is still noted as under way");
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes that a kill cut short get their lines: nobody knows how far they came. One whose line
+    /// was written just before the kill has it.
+    fn end_all(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.under_way)? {
+            let path = entry?.path();
+            // What does not read was being written: nothing was begun then.
+            let line: Option<AuditLine> = fs::read(&path)
+                .ok()
+                .and_then(|text| serde_json::from_slice(&text).ok());
+            // On a full disk it stays, for the start after this one.
+            let told = match line.filter(|line| !self.ends_with(line.request)) {
+                Some(line) => self.append(&line).map_err(io::Error::other),
+                None => Ok(false),
+            };
+            if let Err(error) = told.and_then(|_| fs::remove_file(&path)) {
+                tracing::warn!(%error, path = %path.display(), "a change that a kill cut short has no line yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request has a line among the last ones.
+    fn ends_with(&self, request: Option<InvocationId>) -> bool {
+        let segments = self.lanes.segments(LANE).unwrap_or_default();
+        // The newest may have begun after that line.
+        let begin = segments.iter().rev().take(2).last();
+        let mut query = AuditQuery {
+            position: begin.map_or(0, |(number, _)| number << 32),
+            limit: LOOKED_AT_MAX,
+            ..AuditQuery::default()
+        };
+        while let Ok(page) = self.lines(&query) {
+            if page.lines.iter().any(|line| line.request == request) {
+                return true;
+            }
+            if !page.more {
+                return false;
+            }
+            query.position = page.position;
+        }
+        false
     }
 
     /// Appends one line. Says whether a segment is finished with it.
     pub(crate) fn append(&self, line: &AuditLine) -> Result<bool, CommitError> {
-        let text = serde_json::to_vec(line).map_err(|error| CommitError::Failed {
-            reason: format!("a line of the audit trail could not be written: {error}"),
-        })?;
-        self.lanes.append(LANE, &text)
+        self.lanes.append(LANE, &as_json(line)?)
     }
 
     /// Its segments as (lane, number, bytes); some may be removed before they are read.
@@ -196,6 +269,12 @@ impl AuditFiles {
         }
         Ok(trimmed)
     }
+}
+
+fn as_json(line: &AuditLine) -> Result<Vec<u8>, CommitError> {
+    serde_json::to_vec(line).map_err(|error| CommitError::Failed {
+        reason: format!("a line of the audit trail could not be written: {error}"),
+    })
 }
 
 fn repair_line(now: Wall, repaired: &str) -> AuditLine {

@@ -37,6 +37,7 @@ pub struct SqliteStorage {
     readers: Pool<Connections>,
     files: Pool<()>,
     log_reads: Pool<()>,
+    audit_reads: Pool<()>,
     pub(crate) blobs: Arc<BlobFiles>,
     pub(crate) ledger: Arc<Lanes>,
     pub(crate) audit: Arc<AuditFiles>,
@@ -57,6 +58,8 @@ struct Connections {
 const FILE_THREADS: usize = 2;
 /// Threads for logs, whose listings may read for long: never the ones that a start waits for.
 const LOG_THREADS: usize = 2;
+/// Readers of the audit trail.
+const AUDIT_THREADS: usize = 2;
 
 impl SqliteStorage {
     /// Opens the store in a folder, made where it is missing.
@@ -95,13 +98,8 @@ impl SqliteStorage {
         let blobs = BlobFiles::open(at("blobs"), health.clone()).map_err(files(at("blobs")))?;
         let ledger = Lanes::open(at("ledger"), options.segment_bytes, health.clone())
             .map_err(files(at("ledger")))?;
-        let audit = AuditFiles::open(
-            at("audit"),
-            options.audit_segment_bytes,
-            &health,
-            clock.wall(),
-        )
-        .map_err(files(at("audit")))?;
+        let audit = AuditFiles::open(dir, options.audit_segment_bytes, &health, clock.wall())
+            .map_err(files(at("audit")))?;
         let logs = LogFiles::open(LogOptions {
             dir: at("logs"),
             index: at("logs.db"),
@@ -120,6 +118,8 @@ impl SqliteStorage {
             readers: Pool::start("store-read", connections).map_err(OpenError::Threads)?,
             files: Pool::start("store-file", vec![(); FILE_THREADS]).map_err(OpenError::Threads)?,
             log_reads: Pool::start("store-log", vec![(); LOG_THREADS])
+                .map_err(OpenError::Threads)?,
+            audit_reads: Pool::start("store-audit", vec![(); AUDIT_THREADS])
                 .map_err(OpenError::Threads)?,
             blobs: Arc::new(blobs),
             ledger: Arc::new(ledger),
@@ -385,6 +385,14 @@ impl Audit for SqliteStorage {
         self.audit.append(line)
     }
 
+    fn audit_begin(&self, line: &AuditLine) -> Result<(), CommitError> {
+        self.audit.note(line)
+    }
+
+    fn audit_end(&self, request: InvocationId) {
+        self.audit.forget(request);
+    }
+
     fn audit_lines(
         &self,
         who: &Principal,
@@ -398,8 +406,8 @@ impl Audit for SqliteStorage {
             return refused(error);
         }
         let audit = self.audit.clone();
-        // With the readers of logs: a long trail is read for long.
-        Box::pin(async move { self.log_reads.run(move |()| audit.lines(&query)).await? })
+        // A long trail is read for long: by nobody else's readers.
+        Box::pin(async move { self.audit_reads.run(move |()| audit.lines(&query)).await? })
     }
 
     fn audit_trim(
@@ -411,7 +419,11 @@ impl Audit for SqliteStorage {
             return refused(error);
         }
         let audit = self.audit.clone();
-        Box::pin(async move { self.log_reads.run(move |()| audit.trim(retention)).await? })
+        Box::pin(async move {
+            self.audit_reads
+                .run(move |()| audit.trim(retention))
+                .await?
+        })
     }
 }
 

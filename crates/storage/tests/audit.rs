@@ -1,7 +1,7 @@
 //! The audit trail's files: a torn tail, a damaged segment, a full disk.
 
 use freehold_domain::{
-    Principal, Wall,
+    InvocationId, Principal, Wall,
     audit::{Asker, AuditLine, AuditResult, AuditText},
     ports::{Audit, AuditPage, AuditQuery, AuditRetention, CommitError},
 };
@@ -67,6 +67,49 @@ async fn read(store: &SqliteStorage) -> AuditPage {
 
 fn segment(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("audit/0/{number}.seg"))
+}
+
+#[tokio::test]
+async fn a_change_that_a_kill_cut_short_has_one_line_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let of = |n: u128| AuditLine {
+        request: Some(InvocationId(uuid::Uuid::from_u128(n))),
+        result: AuditResult::Unheard,
+        ..line(n as usize)
+    };
+    let store = open(dir.path());
+    for n in 0..4 {
+        store.audit_begin(&of(n)).expect("noted");
+    }
+    // The first has ended; the second got its line and was killed before the note went; more lines
+    // came after it, some in the next segment.
+    store.audit_end(InvocationId(uuid::Uuid::from_u128(0)));
+    let done = AuditLine {
+        result: AuditResult::Ok,
+        ..of(1)
+    };
+    store.audit_append(&done).expect("appended");
+    append(&store, 10..18);
+    // One whose note was being written had not begun.
+    let torn = dir
+        .path()
+        .join("audit-under-way")
+        .join(uuid::Uuid::from_u128(9).to_string());
+    fs::write(&torn, b"{\"at\":").expect("written");
+    drop(store);
+    for _ in 0..2 {
+        let store = open(dir.path());
+        let page = read(&store).await;
+        let mut found: Vec<_> = page
+            .lines
+            .into_iter()
+            .filter(|one| one.request.is_some())
+            .collect();
+        found.sort_by_key(|line| line.at);
+        assert_eq!(found, [done.clone(), of(2), of(3)]);
+        let left = fs::read_dir(dir.path().join("audit-under-way")).expect("a folder");
+        assert_eq!(left.count(), 0);
+    }
 }
 
 #[tokio::test]

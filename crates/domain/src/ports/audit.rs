@@ -1,7 +1,13 @@
 //! The audit trail: lines appended before answers leave, read back by whose they are.
 
 use super::{CommitError, ReadError};
-use crate::{BoxFuture, audit::AuditLine, ids::TenantId, principal::Principal, time::Wall};
+use crate::{
+    BoxFuture,
+    audit::AuditLine,
+    ids::{InvocationId, TenantId},
+    principal::Principal,
+    time::Wall,
+};
 
 /// Keeps the trail.
 pub trait Audit: Send + Sync {
@@ -9,6 +15,15 @@ pub trait Audit: Send + Sync {
     /// power cut within a second. Never waits for a sync. Says whether the trail has grown by so much
     /// since this was last said that a trim is due.
     fn audit_append(&self, line: &AuditLine) -> Result<bool, CommitError>;
+
+    /// Notes that a change begins, as the line that it is if nobody hears of its end: should the
+    /// process be killed before [`Audit::audit_end`], the next start appends it. Lasts as a line does.
+    ///
+    /// Errors: the store's; the change may go on.
+    fn audit_begin(&self, line: &AuditLine) -> Result<(), CommitError>;
+
+    /// The change of this request has its line, or needs none.
+    fn audit_end(&self, request: InvocationId);
 
     /// Lines in the order in which they were appended.
     ///

@@ -501,6 +501,13 @@ impl Audit for MemoryStorage {
         Ok(self.audit.lock().append(line))
     }
 
+    fn audit_begin(&self, _: &AuditLine) -> Result<(), CommitError> {
+        // What is in memory ends with the process, and so does the change.
+        self.failure()
+    }
+
+    fn audit_end(&self, _: InvocationId) {}
+
     fn audit_lines(
         &self,
         who: &Principal,
