@@ -137,6 +137,7 @@ def test_below_the_floor_new_things_are_refused_and_the_rest_goes_on(disk):
         server.client("logs").put_retention_policy(
             logGroupName=f"/aws/lambda/{name}", retentionInDays=1)
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=5)
+        server.cli("tenants", "limits", server.account, "--functions", "500")
         client.delete_function(FunctionName=victim)
         # Whoever looks is told.
         health = send(server.admin, "GET", "/healthz")

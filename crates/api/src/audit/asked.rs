@@ -22,13 +22,15 @@ use std::{borrow::Cow, fmt};
 const READING: [&str; 6] = ["Get", "List", "Describe", "Filter", "Invoke", "Test"];
 /// Beginnings of the names of changes that take no room, or give some back: they go on when the
 /// disk is nearly full.
-const ROOM_MAKING: [&str; 9] = [
+const ROOM_MAKING: [&str; 10] = [
     "Delete",
     "Disable",
     "PutFunctionConcurrency",
     "PutRetentionPolicy",
     "Reload",
     "Remove",
+    // The one that fills the disk is told to stop.
+    "SetTenantLimits",
     "StartBackup",
     "Stop",
     "Untag",
@@ -395,6 +397,7 @@ mod tests {
             "PutFunctionConcurrency",
             "PutRetentionPolicy",
             "DisableTenant",
+            "SetTenantLimits",
             "StartBackup",
             "StopBackup",
         ] {
