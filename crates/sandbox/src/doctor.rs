@@ -124,9 +124,10 @@ fn limits(root: bool, findings: &mut Vec<Finding>) {
             .hierarchies
             .iter()
             .find(|h| h.roles.contains(&role));
+        let obstacle = found.and_then(cgroup::Hierarchy::obstacle);
         findings.push(Finding {
             line,
-            enforced: found.is_some(),
+            enforced: found.is_some() && obstacle.is_none(),
             detail: match found {
                 Some(h) => {
                     let version = if h.version == Version::Two {
@@ -134,14 +135,22 @@ fn limits(root: bool, findings: &mut Vec<Finding>) {
                     } else {
                         "v1"
                     };
-                    format!("cgroup {version} at {}", h.folder.display())
+                    let at = format!("cgroup {version} at {}", h.folder.display());
+                    match &obstacle {
+                        Some(obstacle) => format!("{at} {obstacle}: the server does not start"),
+                        None => at,
+                    }
                 }
                 None => "no cgroup hierarchy for it".into(),
             },
-            remedy: match (found, root) {
-                (Some(_), _) => "",
-                (None, true) => "mount the cgroup controller",
-                (None, false) => "start as root, or with systemd's Delegate=yes",
+            remedy: match (found, obstacle, root) {
+                (Some(_), None, _) => "",
+                (Some(_), Some(_), _) => {
+                    "a group of its own that it may write: systemd's Delegate=yes, or a container with \
+                     cgroups writable and no process beside the server"
+                }
+                (None, _, true) => "mount the cgroup controller",
+                (None, _, false) => "start as root, or with systemd's Delegate=yes",
             },
         });
     }

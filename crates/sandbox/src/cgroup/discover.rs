@@ -1,5 +1,6 @@
 //! Which hierarchies this machine has, and what each of them can do for us.
 
+use rustix::fs::{Access, access};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -70,6 +71,7 @@ trait Ask {
     fn controllers(&self, folder: &Path) -> String;
     fn can_freeze(&self, mount: &Path) -> bool;
     fn alone_in(&self, folder: &Path) -> bool;
+    fn may_write(&self, folder: &Path) -> bool;
 }
 
 struct Live;
@@ -90,6 +92,38 @@ impl Ask for Live {
         let own = std::process::id().to_string();
         fs::read_to_string(folder.join("cgroup.procs"))
             .is_ok_and(|procs| procs.lines().all(|pid| pid == own))
+    }
+    fn may_write(&self, folder: &Path) -> bool {
+        access(folder, Access::WRITE_OK).is_ok()
+    }
+}
+
+impl Hierarchy {
+    /// Why our root could not be made here, `None` where it can. Makes nothing.
+    pub fn obstacle(&self) -> Option<String> {
+        self.obstacle_but_for(std::process::id())
+    }
+
+    /// As [`Hierarchy::obstacle`], for the process `own`.
+    fn obstacle_but_for(&self, own: u32) -> Option<String> {
+        if let Err(error) = access(&self.folder, Access::WRITE_OK) {
+            let name = crate::sys::errno_name(error.raw_os_error());
+            return Some(format!("cannot be written ({name})"));
+        }
+        let limits = [Role::Memory, Role::Pids, Role::Cpu];
+        let has_limits = self.roles.iter().any(|role| limits.contains(role));
+        // The hierarchy's own root has no type, and hands controllers down with processes in it.
+        if self.version == Version::One || !has_limits || !self.folder.join("cgroup.type").exists()
+        {
+            return None;
+        }
+        let read = |file| fs::read_to_string(self.folder.join(file)).unwrap_or_default();
+        let others = read("cgroup.procs")
+            .lines()
+            .filter(|pid| *pid != own.to_string())
+            .count();
+        let handed_down = !read("cgroup.subtree_control").trim().is_empty();
+        (others > 0 && !handed_down).then(|| format!("has {others} processes of others"))
     }
 }
 
@@ -121,7 +155,9 @@ fn choose(mountinfo: &str, own: &str, rootless: bool, ask: &dyn Ask) -> Discover
     if let Some(mount) = unified {
         let point = Path::new(mount.point);
         let inside = own_group(own, mount);
-        let delegated = inside != Path::new("") && ask.alone_in(&point.join(&inside));
+        // A service of an ordinary user has a group to itself, which stays root's unless it is delegated.
+        let own = point.join(&inside);
+        let delegated = inside != Path::new("") && ask.alone_in(&own) && ask.may_write(&own);
         let folder = if rootless || delegated {
             point.join(&inside)
         } else {
@@ -198,6 +234,7 @@ mod tests {
     struct Fake {
         controllers: &'static str,
         alone: bool,
+        writable: bool,
     }
     impl Ask for Fake {
         fn controllers(&self, _: &Path) -> String {
@@ -208,6 +245,9 @@ mod tests {
         }
         fn alone_in(&self, _: &Path) -> bool {
             self.alone
+        }
+        fn may_write(&self, _: &Path) -> bool {
+            self.writable
         }
     }
 
@@ -229,6 +269,7 @@ mod tests {
             &Fake {
                 controllers: "",
                 alone: false,
+                writable: true,
             },
         );
         let of = |role| {
@@ -258,6 +299,7 @@ mod tests {
         let fake = Fake {
             controllers: "cpuset cpu io memory pids",
             alone: false,
+            writable: true,
         };
         let found = choose(UNIFIED, "0::/user.slice/s.scope\n", false, &fake);
         assert_eq!(found.hierarchies.len(), 1);
@@ -270,6 +312,7 @@ mod tests {
         let fake = Fake {
             controllers: "cpu memory pids",
             alone: true,
+            writable: true,
         };
         for rootless in [false, true] {
             let found = choose(UNIFIED, "0::/system.slice/f.service\n", rootless, &fake);
@@ -283,7 +326,60 @@ mod tests {
         let fake = Fake {
             controllers: "cpu memory pids",
             alone: false,
+            writable: true,
         };
         assert_eq!(choose(HYBRID, "0::/\n", true, &fake), Discovery::default());
+    }
+
+    #[test]
+    fn a_group_to_itself_that_is_roots_was_not_delegated() {
+        let fake = Fake {
+            controllers: "cpu memory pids",
+            alone: true,
+            writable: false,
+        };
+        let found = choose(UNIFIED, "0::/system.slice/f.service\n", true, &fake);
+        assert_eq!(found, Discovery::default());
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_root_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write =
+            |file: &str, text: &str| fs::write(folder.path().join(file), text).expect("written");
+        let mut one = Hierarchy {
+            version: Version::Two,
+            folder: folder.path().to_owned(),
+            roles: vec![Role::Memory],
+        };
+        write("cgroup.procs", "10\n11\n");
+        assert_eq!(one.obstacle_but_for(10), None, "the hierarchy's own root");
+        write("cgroup.type", "domain\n");
+        write("cgroup.subtree_control", "\n");
+        assert_eq!(
+            one.obstacle_but_for(10).as_deref(),
+            Some("has 1 processes of others")
+        );
+        write("cgroup.subtree_control", "memory\n");
+        assert_eq!(
+            one.obstacle_but_for(10),
+            None,
+            "controllers are handed down already"
+        );
+        write("cgroup.subtree_control", "\n");
+        write("cgroup.procs", "10\n");
+        assert_eq!(one.obstacle_but_for(10), None, "nobody else is there");
+        write("cgroup.procs", "10\n11\n");
+        one.roles = vec![Role::Freeze];
+        assert_eq!(
+            one.obstacle_but_for(10),
+            None,
+            "freezing takes no controller"
+        );
+        one.folder = folder.path().join("missing");
+        assert_eq!(
+            one.obstacle().as_deref(),
+            Some("cannot be written (ENOENT)")
+        );
     }
 }
