@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults soak bench clean help
+.PHONY: run stop test faults soak test-rootless bench clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -10,7 +10,7 @@ ADMIN_LISTEN ?= 127.0.0.1:7071
 export LISTEN ADMIN_LISTEN
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build, start the platform in the background, deploy the example and book a ticket
 	@scripts/run.sh
@@ -26,6 +26,9 @@ faults: ## the escape list, hostile archives, kills and floods, without the rest
 
 soak: ## long runs with hang-ups, crashes and random kills; SOAK_SECONDS=3600 for the hour
 	@scripts/test.sh soak
+
+test-rootless: ## the sandbox and limit suites as an ordinary user
+	@scripts/rootless.sh
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
 	@scripts/bench.sh

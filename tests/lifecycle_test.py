@@ -14,7 +14,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
-from support import leaks
+from support import doctor, leaks
 from support import server as servers
 from support.functions import Functions, python
 from support.load import Load
@@ -309,6 +309,7 @@ def test_kill_at_any_time_loses_no_function(start_server, round_number):
 
 
 def test_an_idle_platform_uses_no_cpu_for_its_instances(start_server):
+    doctor.needs("freezing idle instances")
     server = start_server()
     functions = Functions(server)
     body = "import threading\ndef spin():\n    while True: pass\n" \

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from botocore.exceptions import ClientError
 
+from support import doctor
 from support import server as servers
 from support.functions import Functions, python
 from support.http import send, signed
@@ -134,6 +135,8 @@ def test_a_configuration_with_a_mistake_is_refused_by_name(open_folder, config, 
 
 def test_tmp_has_its_own_hard_size(functions):
     """A 128 MB function fills all of its 512 MB, and the next byte gets "no space"."""
+    if doctor.is_enforced("memory limit"):
+        doctor.needs("/tmp of its own size")
     body = """
 import errno, os
 def handler(event, context):
@@ -160,6 +163,7 @@ def test_tmp_stays_for_the_next_call_and_is_empty_for_another_instance(functions
 
 
 def test_processes_are_limited(functions):
+    doctor.needs("process limit")
     body = """
 import os, time
 def handler(e, c):

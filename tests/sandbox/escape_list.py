@@ -12,9 +12,11 @@ COLUMN = {"x86_64": 1, "aarch64": 2}
 
 
 class EscapeList:
-    """The lines that `probe` ("python", "java" or "custom") can try on this machine; of those `only`."""
+    """The lines that `probe` ("python", "java" or "custom") can try on this machine; of those `only`, and
+    what holds where these lines of doctor's are `enforced`."""
 
-    def __init__(self, probe, host_port, host_abstract, host_name=None, only=lambda line: True):
+    def __init__(self, probe, host_port, host_abstract, host_name=None, only=lambda line: True,
+                 enforced=lambda line: True):
         listed = json.loads((FOLDER / "escape_list.json").read_text())["lines"]
         self.host = {"{host_port}": str(host_port), "{host_abstract}": host_abstract}
         self.host_name = host_name or platform.node()
@@ -24,6 +26,7 @@ class EscapeList:
         self.lines = [
             line for line in listed
             if probe in line["probes"] and only(line) and line.get("on", machine) == machine
+            and ("needs" not in line or enforced(line["needs"]))
             and not (line["do"][0].startswith("call") and self.numbers[line["do"][1]] < 0)]
 
     def rendered(self):

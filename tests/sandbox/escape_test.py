@@ -12,9 +12,11 @@ import time
 import pytest
 
 from metrics_test import scrape
+from support import doctor
 from support.functions import PYTHON, java_runtime, node_runtime, unique, zip_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import programs  # noqa: E402
 from escape_list import FOLDER, EscapeList  # noqa: E402
 from hostile_host import hostile_host  # noqa: E402
 
@@ -33,17 +35,15 @@ WAYS = pytest.mark.parametrize("kinds", [EXECUTED, AHEAD], ids=["executed", "ahe
 
 @pytest.fixture(scope="module")
 def host():
+    """What there is to reach, and what doctor says is enforced here."""
     with hostile_host() as reachable:
-        yield reachable
+        yield {**reachable, "enforced": doctor.is_enforced}
 
 
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory):
     """The probe that is a program of its own."""
-    program = tmp_path_factory.mktemp("probe") / "bootstrap"
-    subprocess.run(["rustc", "--edition", "2024", "-O", "-C", "target-feature=+crt-static",
-                    "-o", str(program), str(FOLDER / "probe.rs")], check=True)
-    return program.read_bytes()
+    return programs.probe(tmp_path_factory.mktemp("probe")).read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,8 @@ def tried_in(server, functions, kinds, when, package, **fields):
 @WHEN
 @WAYS
 def test_python_gets_out_nowhere(functions, server, host, kinds, when):
+    if kinds == AHEAD:
+        doctor.needs("start images")
     listed = EscapeList("python", **host)
     files = {"probe.py": (FOLDER / "probe.py").read_text(), "lines.tsv": listed.rendered()}
     seen = tried_in(server, functions, kinds, when, zip_of(files), Runtime=PYTHON, Handler="probe.handler")

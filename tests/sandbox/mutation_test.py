@@ -19,10 +19,10 @@ import tempfile
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import programs  # noqa: E402
 from escape_list import FOLDER, EscapeList  # noqa: E402
 from hostile_host import hostile_host  # noqa: E402
 
-REPOSITORY = FOLDER.parents[1]
 HOST_NAME = "the-host"
 RENAMED = "the machine was renamed"
 # What stands for the machine: a name, and pids too high for a namespace that was just made. The
@@ -70,13 +70,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes of this tes
 @pytest.fixture(scope="module")
 def program():
     """The example that runs a probe in a sandbox, with or without a step."""
-    built = subprocess.run(
-        ["cargo", "build", "--quiet", "--package", "freehold-sandbox", "--features", "mutation",
-         "--example", "escape", "--message-format", "json"],
-        cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    messages = map(json.loads, built.stdout.splitlines())
-    return next(message["executable"] for message in messages
-                if message.get("executable") and message["target"]["name"] == "escape")
+    return programs.escape()
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +90,7 @@ def takes_no_time(line):
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
-    built = tmp_path_factory.mktemp("probe") / "bootstrap"
-    subprocess.run(["rustc", "--edition", "2024", "-O", "-C", "target-feature=+crt-static",
-                    "-o", str(built), str(FOLDER / "probe.rs")], check=True)
-    return built
+    return programs.probe(tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture(scope="module")

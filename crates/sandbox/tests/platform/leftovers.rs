@@ -35,28 +35,7 @@ impl Leftovers {
                     .insert(line.split(' ').take(4).collect::<Vec<_>>().join(" "));
             }
         }
-        // A group of a live supervisor of somebody else's is not of ours: the pid tells.
-        for hierarchy in fs::read_dir("/sys/fs/cgroup")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            for group in fs::read_dir(hierarchy.path())
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                let name = group.file_name().to_string_lossy().into_owned();
-                let pid = name
-                    .strip_prefix("freehold-")
-                    .and_then(|rest| rest.split('-').nth(1));
-                if pid.is_some_and(|pid| !lives(pid)) {
-                    found
-                        .groups
-                        .insert(group.path().to_string_lossy().into_owned());
-                }
-            }
-        }
+        found.look_for_groups(Path::new("/sys/fs/cgroup"), 4);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         found.mounts = mounts
             .lines()
@@ -84,6 +63,30 @@ impl Leftovers {
             }
         }
         found
+    }
+
+    /// Our roots of dead supervisors, in every hierarchy and wherever in it one may have been delegated.
+    fn look_for_groups(&mut self, folder: &Path, depth: u32) {
+        for group in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if !group.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let name = group.file_name().to_string_lossy().into_owned();
+            // A group of a live supervisor of somebody else's is not of ours: the pid tells.
+            match name
+                .strip_prefix("freehold-")
+                .map(|rest| rest.split('-').nth(1))
+            {
+                Some(pid) => {
+                    if pid.is_some_and(|pid| !lives(pid)) {
+                        self.groups
+                            .insert(group.path().to_string_lossy().into_owned());
+                    }
+                }
+                None if depth > 1 => self.look_for_groups(&group.path(), depth - 1),
+                None => {}
+            }
+        }
     }
 
     /// Waits until nothing is there that was not there before; what is, when it stays.

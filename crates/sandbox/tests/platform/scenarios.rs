@@ -96,6 +96,26 @@ pub const ALL: &[Scenario] = &[
     ("kills_while_images_are_taken_leave_nothing", images::kills),
 ];
 
+/// What holds for an ordinary user too, with the lines of `doctor` that it takes.
+pub const ROOTLESS: &[(&str, &[&str])] = &[
+    ("starts_and_says_what_it_is", &[]),
+    ("frames_reach_the_runtime_and_come_back", &[]),
+    (
+        "limits_hold",
+        &["memory limit", "process limit", "processor time"],
+    ),
+    ("the_whole_tree_dies", &["process limit"]),
+    (
+        "frozen_means_no_processor_time",
+        &["freezing idle instances", "processor time"],
+    ),
+    ("two_hundred_rounds_leak_nothing", &[]),
+    ("pid_1_is_harmless_beside_a_runtime", &[]),
+    ("a_dead_spawner_ends_its_lane_alone", &[]),
+    ("a_dead_server_ends_everything", &[]),
+    ("serve_until_killed", &[]),
+];
+
 /// What measures and can hardly fail: run where its name is given.
 pub const MEASURES: &[Scenario] = &[
     ("start_latency", start_latency),
@@ -136,8 +156,12 @@ pub fn platform(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
     platform_of(options(), uid, test);
 }
 
-/// The same, set up otherwise.
+/// The same, set up otherwise. An ordinary user is the only one that there is.
 fn platform_of(mut options: LaunchOptions, uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>)) {
+    let uid = match tree::is_root() {
+        true => uid,
+        false => rustix::process::geteuid().as_raw(),
+    };
     options.server_uid = uid;
     options.server_gid = uid;
     let handle = launch(options).expect("the platform comes up");
@@ -250,7 +274,10 @@ fn starts_and_says_what_it_is() {
         has("CapBnd: 0000000000000000");
         has("NoNewPrivs: 1");
         has("Seccomp: 2");
-        has("Groups:");
+        // In a user namespace nobody may leave the groups of the user.
+        if tree::is_root() {
+            has("Groups:");
+        }
         has("write tmp Ok(())");
         has("write task Err(Some(30))");
         has("write root Err(Some(30))");
