@@ -1,0 +1,5 @@
+module basket
+
+go 1.18
+
+require github.com/aws/aws-lambda-go v1.41.0
