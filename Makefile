@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults soak test-rootless bench clean help
+.PHONY: run stop test faults languages soak test-rootless bench clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -23,6 +23,9 @@ test: ## everything that a change must pass; the last line counts
 
 faults: ## the escape list, hostile archives, kills and floods, without the rest
 	@scripts/test.sh faults
+
+languages: ## the tests of examples/baskets in Scala and Clojure, which `make test` only deploys
+	@scripts/test.sh languages
 
 soak: ## long runs with hang-ups, crashes and random kills; SOAK_SECONDS=3600 for the hour
 	@scripts/test.sh soak

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: every stage runs, whatever the stages before it did; the last line counts.
-# `make faults` and `make soak` run a part: scripts/test.sh faults|soak.
+# `make faults`, `make soak` and `make languages` run a part: scripts/test.sh faults|soak|languages.
 #
 # A stage that is one check counts as one. Nothing is skipped without its reason on a line.
 source "$(dirname "$0")/lib.sh"
@@ -211,7 +211,12 @@ case $part in
     # One after the other, and told while it goes on: what grows is seen before the end.
     pytests -m soak --numprocesses 0 --capture no tests/soak_test.py tests/soak_kills_test.py
     ;;
-  *) die "no part '$part': scripts/test.sh [all|faults|soak]" ;;
+  languages)
+    check "the release binary builds" build_binary
+    step "the examples' own tests"
+    pytests -m languages tests/languages_test.py
+    ;;
+  *) die "no part '$part': scripts/test.sh [all|faults|soak|languages]" ;;
 esac
 
 finish

@@ -16,6 +16,7 @@ mod invoke;
 mod keys;
 mod logs;
 mod ls;
+mod new;
 mod prices;
 mod ps;
 mod reload;
@@ -80,6 +81,8 @@ pub struct Common {
 /// The client commands.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Make a folder with a small function in it, ready to be deployed
+    New(new::NewArgs),
     /// Build, package and deploy a folder as a function
     Deploy(Box<deploy::DeployArgs>),
     /// Run a function and print its answer
@@ -128,6 +131,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command {
+            ClientCommand::New(args) => new::run(args),
             ClientCommand::Deploy(args) => deploy::run(*args).await,
             ClientCommand::Invoke(args) => invoke::run(args).await,
             ClientCommand::Ls(args) => ls::run(args).await,

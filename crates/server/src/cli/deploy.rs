@@ -12,6 +12,8 @@ mod build;
 mod package;
 mod project;
 
+pub(super) use package::file;
+
 use super::{Common, Failure, print, print_json, progress, text};
 use crate::client::Client;
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -27,6 +27,15 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// `text` as one word of a shell; in quotes only where it needs them.
+pub fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
 /// `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
@@ -95,6 +104,17 @@ mod tests {
         check("\u{9b}31m", "\\x9b31m");
         check("a\u{202e}b", "a\\u{202e}b");
         check("\u{7f}", "\\x7f");
+    }
+
+    #[test]
+    fn a_word_of_the_shell_is_quoted_where_it_must_be() {
+        let check = |text: &str, shown: &str| assert_eq!(word(text), shown);
+        check("@a/event.json", "@a/event.json");
+        check("", "''");
+        check("a b", "'a b'");
+        check("it's", r"'it'\''s'");
+        check("$(x)", "'$(x)'");
+        check("~", "'~'");
     }
 
     #[test]
