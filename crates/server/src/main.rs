@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod doctor;
+mod install;
 mod restore;
 mod runtimes_cmd;
 mod serve;
@@ -40,6 +41,10 @@ enum Command {
     Runtimes(runtimes_cmd::RuntimesArgs),
     /// Make a data folder of a backup
     Restore(restore::RestoreArgs),
+    /// Make this binary a service of this machine: user, folders, configuration, unit
+    Install(install::InstallArgs),
+    /// Take it away again; data and configuration stay
+    Uninstall(install::UninstallArgs),
     #[command(flatten)]
     Client(cli::ClientCommand),
     /// Unpacks one archive without privileges; the server starts it, nobody else.
@@ -60,6 +65,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Runtimes(args) => runtimes_cmd::run(args),
         Command::Restore(args) => restore::run(args),
+        Command::Install(args) => install::install(args),
+        Command::Uninstall(args) => install::uninstall(args),
         Command::Client(command) => cli::run(command),
         Command::Unpack => serve::unpack_child(),
         Command::Compile => serve::compile_child(),

@@ -55,7 +55,7 @@ pub fn run(args: RuntimesArgs) -> ExitCode {
 }
 
 /// Whether a server holds the lock of this data folder.
-fn in_use(data: &std::path::Path) -> bool {
+pub(crate) fn in_use(data: &std::path::Path) -> bool {
     let lock = std::fs::File::open(data.join("store/lock"));
     lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }

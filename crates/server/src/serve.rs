@@ -15,6 +15,7 @@ mod folder;
 mod keys;
 mod listeners;
 mod node;
+mod notify;
 mod processors;
 mod reload;
 mod runtimes;
@@ -105,7 +106,7 @@ pub(crate) struct StartFailure {
 }
 
 impl StartFailure {
-    fn exit(self, code: u8) -> ExitCode {
+    pub(crate) fn exit(self, code: u8) -> ExitCode {
         eprintln!("freehold: {}", self.what);
         if !self.remedy.is_empty() {
             eprintln!("  remedy: {}", self.remedy);

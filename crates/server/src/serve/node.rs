@@ -9,6 +9,7 @@ use super::{
     folder::Folder,
     keys,
     listeners::Listeners,
+    notify,
     processors::Processors,
     reload::Running,
     runtimes::Check,
@@ -194,6 +195,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     )
     .map_err(|error| failure(format!("run/endpoint.json cannot be written: {error}"), ""))?;
     greet(&settings, &listeners.address.to_string(), &node.started);
+    notify::ready(listeners.address);
 
     let lost = tokio::select! {
         _ = terminate.recv() => false,
@@ -209,6 +211,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         ));
     }
     tracing::info!("stopping: no new calls, those that run may finish");
+    notify::stopping();
     stop.cancel();
     housekeeping.abort();
     reloads.abort();
