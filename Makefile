@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults languages soak test-rootless bench clean help
+.PHONY: run stop test faults languages soak test-rootless bench deb static clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -35,6 +35,12 @@ test-rootless: ## the sandbox and limit suites as an ordinary user
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
 	@scripts/bench.sh
+
+deb: ## build the Debian package; its path is the last line
+	@scripts/deb.sh
+
+static: ## build a binary without shared libraries; its path is the last line
+	@scripts/static.sh
 
 clean: ## remove builds and fetched tools from the cache; data of `make run` stays
 	@scripts/clean.sh

@@ -294,6 +294,11 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
     if booted && unit.exists() {
         steps.push(Step::command(&["systemctl", "disable", "--now", SERVICE]));
     }
+    if args.purge {
+        let act = Act::Unserved(data);
+        let note = "nobody serves from it";
+        steps.push(Step::new(Word::Checked, &record.data, note, act));
+    }
     let mut stays = BTreeMap::new();
     for (path, sum) in &record.files {
         let at = root.contained(path)?;

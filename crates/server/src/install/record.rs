@@ -1,7 +1,7 @@
 //! What an install has written, kept so that the next one and `uninstall` know it from what is not
 //! ours.
 
-use super::{Root, Trouble};
+use super::{Root, Trouble, unit};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -71,8 +71,11 @@ impl Record {
                 record.format
             ));
         }
-        let paths = record.files.keys().chain(&record.folders);
-        let mut all = paths.chain([&record.data, &record.bin_dir]);
+        // What is removed with all that is in it is not for a file to make up.
+        for path in [&record.data, &record.bin_dir] {
+            unit::allowed(path).map_err(|why| format!("names {why}"))?;
+        }
+        let mut all = record.files.keys().chain(&record.folders);
         match all.find(|path| !path.is_absolute()) {
             Some(path) => Err(format!("names {}, which is not absolute", path.display())),
             None => Ok(record),
@@ -105,6 +108,7 @@ mod tests {
         for (was, is, says) in [
             ("\"format\": 1", "\"format\": 2", "format 2"),
             ("\"/etc/freehold\"", "\"etc/freehold\"", "not absolute"),
+            ("\"/var/lib/freehold\"", "\"/\"", "absolute path"),
             ("{", "", "does not read"),
         ] {
             let error = Record::parse(text.replacen(was, is, 1).as_bytes()).unwrap_err();

@@ -1,6 +1,7 @@
 //! What is done, one step at a time, and the word for it.
 
 use super::account;
+use crate::runtimes_cmd::in_use;
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -22,6 +23,7 @@ pub(super) enum Word {
     Removed,
     Left,
     Ran,
+    Checked,
 }
 
 impl Word {
@@ -35,6 +37,7 @@ impl Word {
             Self::Removed => "remove",
             Self::Left => "leave",
             Self::Ran => "run",
+            Self::Checked => "check",
         }
     }
 
@@ -48,6 +51,7 @@ impl Word {
             Self::Removed => "removed",
             Self::Left => "left",
             Self::Ran => "ran",
+            Self::Checked => "checked",
         }
     }
 }
@@ -78,6 +82,8 @@ pub(super) enum Act {
     Run(Vec<String>),
     /// User and group of the tree.
     RemoveAccount(PathBuf),
+    /// Nobody may serve from that data folder by now.
+    Unserved(PathBuf),
 }
 
 impl Step {
@@ -139,6 +145,10 @@ impl Act {
             },
             Self::Run(words) => run(words),
             Self::RemoveAccount(root) => account::remove(root),
+            Self::Unserved(data) if in_use(data) => Err(io::Error::other(
+                "a server that is no service uses it: end it first",
+            )),
+            Self::Unserved(_) => Ok(()),
         }
     }
 }
