@@ -3,7 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 shopt -s nullglob
-for path in "$CACHE"/target-* "$CACHE"/venv "$CACHE"/venv-* "$CACHE"/node "$CACHE"/node-* "$CACHE"/tools "$CACHE"/test-* /var/cache/freehold/test-assembled; do
+for path in "$CACHE"/target-* "$CACHE"/venv "$CACHE"/venv-* "$CACHE"/node "$CACHE"/node-* "$CACHE"/tools "$CACHE"/deb "$CACHE"/test-* /var/cache/freehold/test-assembled; do
   [ -e "$path" ] || [ -L "$path" ] || continue
   say "removing $path"
   rm -rf "$path"

@@ -8,7 +8,7 @@ source "$(dirname "$0")/../../scripts/lib.sh"
 [ $# = 2 ] || die "usage: packaging/deb/build.sh BINARY FOLDER"
 binary=$1 folder=$2 here=$ROOT/packaging
 [ -x "$binary" ] || die "there is no binary $binary"
-for tool in dpkg-deb dpkg-shlibdeps strip; do
+for tool in dpkg-deb dpkg-shlibdeps strip python3; do
   have "$tool" || die "missing $tool: sudo apt-get install -y --no-install-recommends dpkg-dev binutils"
 done
 
@@ -35,6 +35,10 @@ put 644 "$here/grafana/freehold.json" usr/share/freehold/grafana/freehold.json
 put 644 "$here/logrotate/freehold" usr/share/doc/freehold/examples/logrotate
 put 644 "$here/deb/copyright" usr/share/doc/freehold/copyright
 put 644 "$ROOT/NOTICE" usr/share/doc/freehold/NOTICE
+find_cargo
+(cd "$ROOT" && cargo metadata --quiet --locked --offline --format-version 1) |
+  python3 "$here/deb/libraries.py" >"$work/libraries"
+put 644 "$work/libraries" usr/share/doc/freehold/libraries
 install -d -m 755 "$tree/usr/lib/systemd/system" "$tree/usr/share/lintian/overrides"
 sed -e 's#@BIN@#/usr/bin/freehold#; s#@DATA@#/var/lib/freehold#' "$here/systemd/freehold.service" \
   >"$tree/usr/lib/systemd/system/freehold.service"

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+mod claims;
 mod codegen;
 mod errors;
 mod layering;
@@ -9,6 +10,7 @@ mod served;
 
 const USAGE: &str = "usage: cargo xtask NAME
 
+  claims     check that the tests are there which the threat model names
   codegen    write the AWS protocols from their models (--check: only compare)
   errors     write docs/errors from errors.toml (--check: only compare)
   served     write the table of operations in the book (--check: only compare)
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         .expect("xtask lies in the repository");
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
+        Some("claims") => claims::run(root),
         Some("codegen") => codegen::run(root, &args[1..]),
         Some("errors") => errors::run(root, &args[1..]),
         Some("served") => served::run(root, &args[1..]),
