@@ -133,10 +133,18 @@ fn finish(planned: Result<Plan, Trouble>, dry_run: bool, json: bool) -> ExitCode
     }
     let mut rows = Vec::new();
     for step in &plan.steps {
-        if !dry_run && let Err(error) = step.act.run() {
-            eprintln!("freehold: {} {}: {error}", step.word.plan(), step.what);
-            eprintln!("  remedy: mend that, and run the command again: it goes on from there");
-            return ExitCode::from(crate::cli::EXIT_REFUSED);
+        if !dry_run {
+            match step.act.run() {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    eprintln!("freehold: {} {}: {error}", step.word.plan(), step.what);
+                    eprintln!(
+                        "  remedy: mend that and run the command again: it goes on from there"
+                    );
+                    return ExitCode::from(crate::cli::EXIT_REFUSED);
+                }
+            }
         }
         let word = match dry_run {
             true => step.word.plan(),
@@ -341,7 +349,9 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
         "",
         Act::Remove(at),
     ));
-    for folder in record.folders.iter().rev() {
+    // Those of what stays are not even looked at.
+    let goes = |folder: &&PathBuf| !stays.keys().any(|path| path.starts_with(folder));
+    for folder in record.folders.iter().rev().filter(goes) {
         let at = root.contained(folder)?;
         steps.push(Step::new(
             Word::Removed,

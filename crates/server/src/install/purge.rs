@@ -61,6 +61,10 @@ pub(super) fn plan(root: &Root, record: &Record, steps: &mut Vec<Step>) -> Resul
     if judge::digest_of(&at).is_ok_and(|found| found.is_some()) {
         steps.push(Step::new(Word::Removed, config, "", Act::Remove(at)));
     }
+    if let Some(folder) = config.parent() {
+        let act = Act::RemoveEmpty(root.contained(folder)?);
+        steps.push(Step::new(Word::Removed, folder, "if it is empty", act));
+    }
     if record.account {
         let what = format!("user and group {}", account::NAME);
         let act = Act::RemoveAccount(root.path().to_owned());

@@ -119,9 +119,21 @@ impl Step {
 }
 
 impl Act {
-    pub(super) fn run(&self) -> io::Result<()> {
+    /// Does it, and says whether anything was done: a folder with something in it stays.
+    pub(super) fn run(&self) -> io::Result<bool> {
+        if let Self::RemoveEmpty(at) = self {
+            return match fs::remove_dir(at) {
+                Ok(()) => Ok(true),
+                Err(error) if is_why_a_folder_stays(error.kind()) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        self.act().map(|()| true)
+    }
+
+    fn act(&self) -> io::Result<()> {
         match self {
-            Self::Nothing => Ok(()),
+            Self::Nothing | Self::RemoveEmpty(_) => Ok(()),
             Self::Folder(at) => {
                 fs::create_dir(at)?;
                 fs::set_permissions(at, fs::Permissions::from_mode(0o755))
@@ -136,13 +148,6 @@ impl Act {
                 Ok(facts) if facts.is_dir() => gone(fs::remove_dir_all(at)),
                 _ => gone(fs::remove_file(at)),
             },
-            Self::RemoveEmpty(at) => match fs::remove_dir(at) {
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-                // A disk of its own is mounted there, or it is a link.
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(()),
-                done => gone(done),
-            },
             Self::Run(words) => run(words),
             Self::RemoveAccount(root) => account::remove(root),
             Self::Unserved(data) if in_use(data) => Err(io::Error::other(
@@ -151,6 +156,17 @@ impl Act {
             Self::Unserved(_) => Ok(()),
         }
     }
+}
+
+/// Something is in it, a disk of its own is mounted there, it is a link, or it is gone.
+fn is_why_a_folder_stays(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::ResourceBusy
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::NotFound
+    )
 }
 
 /// What is not there need not be removed.
