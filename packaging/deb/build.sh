@@ -2,6 +2,8 @@
 # packaging/deb/build.sh BINARY FOLDER: makes FOLDER/freehold_VERSION_ARCH.deb of a binary that was
 # built. `make deb` builds one first. The same binary and commit give the same package, to the byte.
 #
+# DEB_LEVEL is how hard it is compressed, 0 to 9.
+#
 # Needs dpkg-dev (dpkg-deb, dpkg-shlibdeps, strip), which build-essential brings.
 source "$(dirname "$0")/../../scripts/lib.sh"
 
@@ -83,5 +85,6 @@ find "$tree" -type d -exec chmod 755 {} +
 
 mkdir -p "$folder"
 package=$folder/freehold_${version}_$arch.deb
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$package" >/dev/null
+# One thread: how many there are would show in the bytes.
+DPKG_DEB_THREADS_MAX=1 dpkg-deb --root-owner-group -Zxz "-z${DEB_LEVEL:-6}" --build "$tree" "$package" >/dev/null
 say "$package"
