@@ -93,7 +93,7 @@ impl Account {
         }
         if !has_user {
             let (shell, home) = (closed_shell(), data.display().to_string());
-            let arguments = [
+            let arguments: [&str; 13] = [
                 "--system",
                 "--no-log-init",
                 "--no-create-home",

@@ -168,7 +168,7 @@ impl<'a> Look<'a> {
         if fs::symlink_metadata(&file).is_err() {
             return Ok(SERVER_UID);
         }
-        match Given::new(Some(&file), data).resolve() {
+        match Given::new(Some(file.as_path()), data).resolve() {
             Ok(resolved) => Ok(resolved.config.server.uid),
             Err(error) => Err(chain(&error)),
         }
