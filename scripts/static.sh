@@ -4,16 +4,20 @@
 source "$(dirname "$0")/lib.sh"
 
 "$ROOT/scripts/setup.sh" run
-use_target_folder
+step "building"
+build_binary
 host=$(rustc -vV | sed -n 's/^host: //p')
 [[ $host = *-linux-gnu ]] || die "a static binary is built on Linux with glibc; this is $host"
-step "building without shared libraries; the first time this compiles everything anew"
-# Named as a target, so that macros and build scripts, which are loaded or run here, stay as they are.
-(cd "$ROOT" && RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
-  CARGO_TARGET_DIR=$CARGO_TARGET_DIR/static \
-  cargo build --quiet --locked --release --package freehold --target "$host") ||
-  die "the build failed; the compiler's words stand above"
-binary=$CARGO_TARGET_DIR/static/$host/release/freehold
+# The libraries are those of `make run`; only the last step is another. rustc decides there, and not
+# in each crate, whether libc is linked in.
+step "linking without shared libraries"
+(cd "$ROOT" && cargo rustc --quiet --locked --release --package freehold --bin freehold -- \
+  -C target-feature=+crt-static) || die "the build failed; the compiler's words stand above"
+binary=$CARGO_TARGET_DIR/static/freehold
+mkdir -p "${binary%/*}"
+strip --strip-debug -o "$binary" "$FREEHOLD_BIN" || die "no binary to strip"
+# Where the other one was, it is again: only its name has to be put back.
+build_binary
 # Asked of the file and not of ldd, which runs what it is asked about.
 if readelf --program-headers "$binary" | grep -q INTERP; then
   die "$binary asks for an interpreter: it is not static"
