@@ -14,7 +14,7 @@ from support.functions import PYTHON, node_runtime, python
 FINE, FUNCTION_FAILED, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = range(6)
 LIB = pathlib.Path(__file__).parents[1] / "scripts" / "lib.sh"
 COMMANDS = ["serve", "env", "doctor", "runtimes", "new", "deploy", "invoke", "ls", "describe", "logs", "ps",
-            "usage", "bill", "rm", "tenants", "keys", "prices"]
+            "usage", "bill", "rm", "tenants", "keys", "prices", "install", "uninstall"]
 
 
 def run(server, *arguments, **fields):
