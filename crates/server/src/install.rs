@@ -253,8 +253,14 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
     if booted {
         plan.push(command(&["systemctl", "daemon-reload"]));
         if args.start {
+            let is_new = |step: &Step| matches!(step.word, Word::Wrote | Word::Replaced);
+            // What runs and is what is installed goes on running.
+            let verb = match plan.iter().any(is_new) {
+                true => "restart",
+                false => "start",
+            };
             plan.push(command(&["systemctl", "enable", SERVICE]));
-            plan.push(command(&["systemctl", "restart", SERVICE]));
+            plan.push(command(&["systemctl", verb, SERVICE]));
         } else if served {
             next.push(format!("end the server that uses {} now, or `systemctl restart freehold` if it is this one", data.display()));
         } else {
