@@ -105,6 +105,9 @@ WRONG_UNITS = {
     "region": ['"US EAST"', '""'],
     "regions": ['"us-east-1"', '["US EAST"]', "[1]"],
     "domain": ['"a b"', '""', '"a..b"'],
+    "hosts": ['"a"', '["a b"]', '["*"]', '["a:80"]'],
+    "networks": ['"::1"', '["localhost"]', '["10.0.0.0/33"]'],
+    "file": ['"tls.pem"', '""', '"~/tls.pem"'],
     "paths": ['"/usr/bin/python3"', '{ "python3.12" = 3 }', '{ "" = "/x" }'],
 }
 
@@ -131,7 +134,8 @@ def test_every_key_refuses_other_types_units_and_ranges_by_line(keys, tmp_path):
 def test_every_key_refuses_them_as_variable_and_flag(keys, tmp_path):
     wrong = {key: "1w" if row["type"] != "paths" else "no-pair" for key, row in keys.items()}
     # What is a name is a right one in these letters.
-    wrong |= {"server.region": "US EAST", "server.regions": "eu,US", "server.url_domain": "a b"}
+    wrong |= {"server.region": "US EAST", "server.regions": "eu,US", "server.url_domain": "a b",
+              "server.hosts": "a b"}
     faults = Shown(tmp_path, env={keys[key]["variable"]: text for key, text in wrong.items()})
     faults = faults.refused()
     assert len(faults) == len(keys)

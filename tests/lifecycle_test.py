@@ -107,14 +107,6 @@ def test_a_taken_port_is_named(open_folder):
     assert address in done.stderr
 
 
-def test_off_loopback_it_wants_insecure(open_folder):
-    done = subprocess.run(
-        [str(servers.binary()), "serve", "--data", str(open_folder / "d"), "--listen", "0.0.0.0:0",
-         "--admin-listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=30)
-    assert done.returncode != 0
-    assert "--insecure" in done.stderr
-
-
 def test_a_restart_keeps_everything(start_server):
     server = start_server()
     functions = Functions(server)

@@ -204,14 +204,8 @@ pub async fn density(
     tokio::time::sleep(if smoke { REST_SMOKE } else { REST }).await;
     let in_turn = in_turn(calls)?.all_good()?.figures;
     println!("\n{}", figures::head("ms"));
-    println!(
-        "{}",
-        in_turn.row("idle functions in turn", 1000.0)
-    );
-    println!(
-        "{}",
-        together.row("all instances at once", 1000.0)
-    );
+    println!("{}", in_turn.row("idle functions in turn", 1000.0));
+    println!("{}", together.row("all instances at once", 1000.0));
     println!("goal: 10,000 in ≤ 14 GiB, p99 ≤ 10 ms across them");
     server.stop()
 }

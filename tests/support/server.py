@@ -120,6 +120,8 @@ class Server:
             path = self.folder / "freehold.toml"
             path.write_text(config)
             self.arguments += ["--config", str(path)]
+        # Before the command, say `unshare --net`; where it listens; what its clients trust.
+        self.wrapped_in, self.listen, self.trusted = [], "127.0.0.1:0", None
         self.process = None
         self.processes, self.roots = {}, set()
         self.before = leaks.Snapshot(self.data, self.temporary)
@@ -132,7 +134,7 @@ class Server:
         endpoint.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(binary()), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0",
+                [*self.wrapped_in, str(binary()), "serve", "--data", str(self.data), "--listen", self.listen,
                  "--admin-listen", "127.0.0.1:0", *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "TMPDIR": str(self.temporary)})
@@ -236,7 +238,7 @@ class Server:
         settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 330,
                     "max_pool_connections": 256, **config}
         return boto3.client(
-            service, endpoint_url=self.url, region_name=keys["AWS_REGION"],
+            service, endpoint_url=self.url, region_name=keys["AWS_REGION"], verify=self.trusted,
             aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"], config=Config(**settings))
 

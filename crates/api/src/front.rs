@@ -16,7 +16,7 @@ use freehold_domain::{
     ports::{CallChain, Caller, Invoke},
 };
 use freehold_wire::{ApiError, Service, common};
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use std::{
@@ -28,6 +28,12 @@ use std::{
 /// How long the rest of a body that nobody wants is taken in and thrown away. A socket that is
 /// closed with unread bytes resets its connection, and the sender loses the answer with it.
 const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// Answers up to this are not counted where a connection may have many of them.
+const MULTIPLEXED_FREE_BYTES: usize = 4 << 10;
+
+/// Characters of a strange host that are told.
+const HOST_TOLD_MAX: usize = 100;
 
 /// What is answered to a change for which the disk has no room to spare.
 const NEARLY_FULL: &str = "The disk of this node is nearly full; nothing was changed. Removals, reads and invocations go on.";
@@ -58,6 +64,19 @@ impl Audience {
     }
 }
 
+/// What the line tells of a request that comes over it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Via {
+    /// Who connected.
+    pub(crate) peer: IpAddr,
+    /// The listener's port.
+    pub(crate) port: u16,
+    /// Whether it is encrypted.
+    pub(crate) is_secure: bool,
+    /// Whether the request is for a name of ours.
+    pub(crate) names_us: bool,
+}
+
 /// What every connection of one core shares.
 #[derive(Clone)]
 pub struct Front {
@@ -74,27 +93,28 @@ impl Front {
     pub(crate) async fn answer(
         &self,
         request: hyper::Request<Incoming>,
-        peer: IpAddr,
-        port: u16,
+        via: Via,
     ) -> Response<Bytes> {
         let id = self.api.ids.invocation();
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        let is_connect = parts.method == Method::CONNECT;
+        if parts.uri.authority().is_some() {
+            host_from_target(&mut parts);
+        }
         let target = route_api(&parts, &self.api.url_domain);
         let expect = parts.headers.contains_key(header::EXPECT);
         tracing::trace!(method = %parts.method, uri = %parts.uri, ?target, expect, "a request");
         if head_bytes(&parts) > u64::from(self.api.limits.now().header_bytes) {
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
-        if parts.headers.get_all(header::HOST).iter().count() > 1 {
-            let text = "The request names more than one host.";
-            let response = ApiError::new("BadRequest", 400, text);
-            let response = response.encode(service_of(&target), &id.to_string());
+        if let Some(error) = wrong_host(&parts, via).or_else(|| is_connect.then(no_tunnel)) {
+            let response = error.encode(service_of(&target), &id.to_string());
             return self.let_go(body, &parts, response);
         }
         let admitted = match admit(&self.api, &self.audience, &parts, target, id).await {
             Ok(admitted) => admitted,
             Err(response) => {
-                let response = self.api.trail.refused(response, id, self.source(peer));
+                let response = self.api.trail.refused(response, id, self.source(via.peer));
                 return self.let_go(body, &parts, response);
             }
         };
@@ -110,22 +130,32 @@ impl Front {
                 };
             }
         };
+        let free_bytes = match parts.version {
+            Version::HTTP_2 => MULTIPLEXED_FREE_BYTES,
+            _ => ANSWER_FREE_BYTES,
+        };
         let request = Request {
             parts,
             body,
             id,
-            peer,
-            port,
+            peer: via.peer,
+            port: via.port,
+            is_secure: via.is_secure,
             caller: self.audience.caller(),
             held: Some(held),
         };
         let response = self.dispatch(request, &admitted).await;
-        self.booked(response, &admitted)
+        self.booked(response, &admitted, free_bytes)
     }
 
-    /// A large answer counts until its client has taken it.
-    fn booked(&self, mut response: Response<Bytes>, admitted: &Admitted) -> Response<Bytes> {
-        if response.body().len() > ANSWER_FREE_BYTES {
+    /// An answer beyond `free_bytes` counts until its client has taken it.
+    fn booked(
+        &self,
+        mut response: Response<Bytes>,
+        admitted: &Admitted,
+        free_bytes: usize,
+    ) -> Response<Bytes> {
+        if response.body().len() > free_bytes {
             let answer = std::mem::take(response.body_mut());
             let (answer, untaken) = admitted.book(&self.api, &self.audience).keep(answer);
             *response.body_mut() = answer;
@@ -206,7 +236,8 @@ impl Front {
         parts: &Parts,
         response: Response<Bytes>,
     ) -> Response<Bytes> {
-        if body.is_end_stream() {
+        // Of many on one connection, one can be left alone.
+        if body.is_end_stream() || parts.version == Version::HTTP_2 {
             return response;
         }
         if !parts.headers.contains_key(header::EXPECT) {
@@ -224,6 +255,53 @@ fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
         .headers_mut()
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// Puts the host of a target in absolute form, or of HTTP/2, where everybody looks for it, and
+/// leaves the target as path and query.
+fn host_from_target(parts: &mut Parts) {
+    let target = std::mem::take(&mut parts.uri).into_parts();
+    if let Some(path_and_query) = target.path_and_query {
+        parts.uri = Uri::from(path_and_query);
+    }
+    let authority = target.authority.as_ref().map(|one| one.as_str());
+    let host = authority.and_then(|host| HeaderValue::from_str(host).ok());
+    if let Some(host) = host.filter(|host| parts.headers.get(header::HOST) != Some(host)) {
+        // Beside another one it makes two, which are refused.
+        parts.headers.append(header::HOST, host);
+    }
+}
+
+/// What is wrong with the host that a request names.
+fn wrong_host(parts: &Parts, via: Via) -> Option<ApiError> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        let text = "The request names more than one host.";
+        return Some(ApiError::new("BadRequest", 400, text));
+    }
+    if via.names_us {
+        return None;
+    }
+    let Some(host) = first else {
+        return Some(ApiError::new(
+            "BadRequest",
+            400,
+            "The request names no host.",
+        ));
+    };
+    let host: String = String::from_utf8_lossy(host.as_bytes())
+        .chars()
+        .take(HOST_TOLD_MAX)
+        .collect();
+    let text = format!(
+        "This server is not known as {host:?}. If the name is its own, its operator adds it to server.hosts of freehold.toml."
+    );
+    Some(ApiError::new("MisdirectedRequest", 421, text))
+}
+
+fn no_tunnel() -> ApiError {
+    ApiError::new("MethodNotAllowed", 405, "There is no tunnel here.")
 }
 
 /// A peer address for what comes out of an instance.

@@ -168,6 +168,11 @@ pub struct HeldBytes {
 pub struct Untaken(Weak<HeldBytes>);
 
 impl Untaken {
+    /// Whether the client has taken all of it, or is gone.
+    pub fn is_taken(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
     /// Whether it stands in the way of others: some share that it counts on is more than half held.
     /// Never once it has been taken.
     pub fn crowds_others(&self) -> bool {

@@ -34,6 +34,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) who: Principal,
     pub(crate) place: Place,
     pub(crate) host: String,
+    /// Whether it was asked encrypted.
+    pub(crate) is_secure: bool,
 }
 
 /// Whether the request is an Invoke, whose body has its own limit.
@@ -100,6 +102,7 @@ async fn answer(
             region: signer.region,
         },
         host,
+        is_secure: request.is_secure,
     };
     if operation == Operation::Invoke {
         return invoking::invoke(&ctx, invoker, request, found.labels).await;

@@ -16,8 +16,10 @@ pub mod arn;
 mod audit;
 mod auth;
 pub mod body;
+mod door;
 pub mod front;
 mod gate;
+mod hosts;
 mod in_flight;
 mod invoke;
 mod lambda;
@@ -26,19 +28,23 @@ mod logs;
 pub mod metrics;
 mod own;
 pub mod platform;
+mod proxies;
 mod request;
 pub mod route;
 mod sts;
 mod unread;
 mod urls;
 
+pub use door::Door;
 pub use front::{Audience, Front};
+pub use hosts::Hosts;
 pub use own::{
     AmountsRow, AuditRow, BillLineRow, BillRow, ChangeRow, ConfigurationRow, ConfigurationView,
     InstanceRow, KeyRow, LimitsRow, NewKey, PriceChangeRow, PricesRow, ReloadRefused, ReloadRow,
     SettingRow, StretchRow, SumRow, TenantRow,
 };
 pub use platform::InstanceEndpoint;
+pub use proxies::{Network, Proxies};
 
 use freehold_control::Control;
 use freehold_domain::{
@@ -48,7 +54,13 @@ use freehold_domain::{
     ports::{Backups, Clock, CommitError, Ids, Sink, Storage},
 };
 use freehold_identity::Verifier;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 use tokio_util::task::TaskTracker;
 
 /// What the front ends are made of.
@@ -99,7 +111,9 @@ pub struct Api {
     pub(crate) limits: Live<Limits>,
     pub(crate) url_domain: String,
     /// The port that URLs are written with; set once the listener is bound.
-    pub(crate) port: std::sync::atomic::AtomicU16,
+    port: AtomicU16,
+    /// Whether they are written with `https`.
+    is_secure: AtomicBool,
     pub(crate) engine: Arc<dyn own::EngineView>,
     pub(crate) in_flight: in_flight::BytesInFlight,
     /// The public listeners' places.
@@ -142,6 +156,7 @@ impl Api {
             limits: parts.limits,
             url_domain: parts.url_domain,
             port: Default::default(),
+            is_secure: Default::default(),
             engine: parts.engine,
             places: listener::Places::new(),
             running: TaskTracker::new(),
@@ -152,9 +167,19 @@ impl Api {
         })
     }
 
-    /// Tells the port that function URLs are written with.
-    pub fn set_port(&self, port: u16) {
-        self.port.store(port, std::sync::atomic::Ordering::Relaxed);
+    /// Tells the port and whether it is TLS's, for function URLs.
+    pub fn set_port(&self, port: u16, is_secure: bool) {
+        self.port.store(port, Ordering::Relaxed);
+        self.is_secure.store(is_secure, Ordering::Relaxed);
+    }
+
+    /// Scheme and port of function URLs.
+    pub(crate) fn url_end(&self) -> (&'static str, u16) {
+        let is_secure = self.is_secure.load(Ordering::Relaxed);
+        (
+            request::scheme(is_secure),
+            self.port.load(Ordering::Relaxed),
+        )
     }
 
     /// Waits until every call that runs and every connection has ended. Front ends must have been

@@ -3,14 +3,27 @@
 //! One listener per core (SO_REUSEPORT is the server's to set); a connection stays on the core that
 //! accepted it. A client that is slow to send a head, or that stops reading, is cut off; one that
 //! reads slowly is not, unless what it leaves lying stands in the way of others.
+//!
+//! ```text
+//!  accepted ─┬─ in clear ────────────────────▶ HTTP/1.1
+//!            └─ TLS ─▶ handshake ─▶ ALPN ─┬──▶ HTTP/1.1
+//!                                         └──▶ HTTP/2 (http2.rs)
+//! ```
+
+mod http2;
 
 use crate::{
-    front::Front,
+    door::{self, Door},
+    front::{Audience, Front, Via},
+    hosts::Hosts,
     in_flight::Untaken,
+    proxies::Proxies,
     unread::{Answering, Unread},
 };
+use freehold_domain::live::Live;
+use http::{Version, header};
 use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process;
 use std::{
@@ -29,6 +42,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for a head, which also bounds an idle connection.
@@ -76,10 +90,61 @@ impl Places {
     }
 
     fn head_wait(&self) -> Duration {
-        if self.free.available_permits() < self.all / 4 {
+        if self.is_crowded() {
             HEAD_WAIT_CROWDED_MAX
         } else {
             HEAD_WAIT_MAX
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.free.available_permits() < self.all / 4
+    }
+}
+
+/// What is known of a connection.
+struct Line {
+    peer: IpAddr,
+    /// The listener's port.
+    port: u16,
+    /// Whether it is encrypted.
+    is_secure: bool,
+    /// The listener's names; nothing where whoever connects may name any.
+    hosts: Option<Arc<Hosts>>,
+    /// Whose word is taken for who asks; nothing where who connected is none of them.
+    proxies: Option<Arc<Proxies>>,
+    /// Longest wait for a head.
+    patience: Duration,
+}
+
+impl Line {
+    /// What of it goes with a request.
+    fn via(&self, request: &hyper::Request<Incoming>) -> Via {
+        let (mut peer, mut is_secure) = (self.peer, self.is_secure);
+        if let Some(proxies) = &self.proxies {
+            peer = proxies.origin(request.headers(), peer);
+            is_secure = Proxies::is_secure(request.headers()).unwrap_or(is_secure);
+        }
+        Via {
+            peer,
+            port: self.port,
+            is_secure,
+            names_us: match &self.hosts {
+                Some(hosts) => names(hosts, request),
+                None => true,
+            },
+        }
+    }
+}
+
+/// Whether a request is for one of our names. Before HTTP/1.1 it may have none.
+pub(crate) fn names<B>(hosts: &Hosts, request: &hyper::Request<B>) -> bool {
+    let authority = request.uri().authority();
+    let header = || request.headers().get(header::HOST)?.to_str().ok();
+    match authority.map(|one| one.as_str()).or_else(header) {
+        Some(host) => hosts.know(host),
+        None => {
+            request.version() < Version::HTTP_11 && !request.headers().contains_key(header::HOST)
         }
     }
 }
@@ -136,7 +201,7 @@ impl Front {
     ///
     /// After `stop` the connections are taken that clients made and the kernel accepted before it:
     /// closing the listener resets them, with the calls that they carry.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    pub async fn serve(self, listener: TcpListener, door: Door, stop: CancellationToken) {
         // The node is not drained before every core has taken in what waits for it.
         let _serving = self.api.running.token();
         let port = listener.local_addr().map_or(0, |address| address.port());
@@ -151,7 +216,7 @@ impl Front {
                 next = next => next,
             };
             match accepted {
-                Ok((stream, peer)) => self.begin(stream, peer.ip(), port, &stop, place),
+                Ok((stream, peer)) => self.begin(stream, peer.ip(), port, &door, &stop, place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -164,7 +229,7 @@ impl Front {
         };
         for (stream, peer) in last {
             if let Ok(place) = places.free.clone().try_acquire_owned() {
-                self.begin(stream, peer, port, &stop, place);
+                self.begin(stream, peer, port, &door, &stop, place);
             }
         }
     }
@@ -175,46 +240,97 @@ impl Front {
         stream: TcpStream,
         peer: IpAddr,
         port: u16,
+        door: &Door,
         stop: &CancellationToken,
         place: OwnedSemaphorePermit,
     ) {
         let _ = stream.set_nodelay(true);
         let (front, stop) = (self.clone(), stop.clone());
-        let head_wait = self.api.places.head_wait();
-        let running = self.api.running.clone();
+        let line = Line {
+            peer,
+            port,
+            is_secure: door.tls.is_some(),
+            hosts: Some(door.hosts.whole()),
+            proxies: Some(door.proxies.whole()).filter(|proxies| proxies.have(peer)),
+            patience: self.api.places.head_wait(),
+        };
+        let (tls, running) = (door.tls.clone(), self.api.running.clone());
         tokio::spawn(running.track_future(async move {
-            front.connection(stream, peer, port, head_wait, stop).await;
+            match tls {
+                None => {
+                    let answering = Answering::default();
+                    let stream = Unread::new(stream, answering.clone());
+                    front.http1(stream, answering, line, stop).await;
+                }
+                // Boxed: one in clear would carry the room for it.
+                Some(tls) => Box::pin(front.secure(stream, tls, line, stop)).await,
+            }
             drop(place);
         }));
+    }
+
+    /// Serves one connection once it is encrypted.
+    async fn secure(
+        self,
+        stream: TcpStream,
+        tls: Live<Arc<ServerConfig>>,
+        line: Line,
+        stop: CancellationToken,
+    ) {
+        let answering = Answering::default();
+        let is_crowded = self.api.places.is_crowded();
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FIRST_REQUEST_MAX).await;
+        };
+        let stream = tokio::select! {
+            stream = door::encrypt(&tls, stream, answering.clone(), is_crowded) => stream,
+            () = stopped => None,
+        };
+        let Some(stream) = stream else { return };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(stream, line, stop).await,
+            _ => self.http1(stream, answering, line, stop).await,
+        }
     }
 
     /// The same for a connection that an instance made.
     pub(crate) async fn guest(self, stream: TcpStream, port: u16, stop: CancellationToken) {
         let _ = stream.set_nodelay(true);
-        let peer = crate::front::GUEST_PEER;
-        self.connection(stream, peer, port, HEAD_WAIT_MAX, stop)
-            .await;
+        debug_assert!(matches!(self.audience, Audience::Instance { .. }));
+        let line = Line {
+            peer: crate::front::GUEST_PEER,
+            port,
+            is_secure: false,
+            hosts: None,
+            proxies: None,
+            patience: HEAD_WAIT_MAX,
+        };
+        let answering = Answering::default();
+        let stream = Unread::new(stream, answering.clone());
+        self.http1(stream, answering, line, stop).await;
     }
 
     /// Serves one connection to its end; after `stop` it ends with the answer that is under way.
-    async fn connection(
+    /// `answering` is what the stream below times.
+    async fn http1(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: IpAddr,
-        port: u16,
-        head_wait: Duration,
+        answering: Answering,
+        line: Line,
         stop: CancellationToken,
     ) {
         let header_bytes = self.api.limits.now().header_bytes as usize;
-        let (seen, answering) = (Arc::new(Seen::default()), Answering::default());
-        let (service_seen, service_answering) = (seen.clone(), answering.clone());
-        let service = service_fn(move |request| {
+        let (seen, patience) = (Arc::new(Seen::default()), line.patience);
+        let service_seen = seen.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let via = line.via(&request);
             let (front, seen) = (self.clone(), service_seen.clone());
-            let answering = service_answering.clone();
+            let answering = answering.clone();
             seen.any.store(true, Ordering::Relaxed);
             seen.now.store(true, Ordering::Relaxed);
             async move {
-                let mut response = front.answer(request, peer, port).await;
+                let mut response = front.answer(request, via).await;
                 if let Some(untaken) = response.extensions_mut().remove::<Untaken>() {
                     *answering.lock() = Some(untaken);
                 }
@@ -226,9 +342,9 @@ impl Front {
         // on the heap for every request.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(head_wait)
+            .header_read_timeout(patience)
             .max_buf_size(header_bytes.max(8192))
-            .serve_connection(TokioIo::new(Unread::new(stream, answering)), service);
+            .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

@@ -3,6 +3,11 @@
 //! Bounded in series: numbers of the node, labelled by reasons and endings that are lists of ours,
 //! never by what a tenant chose.
 
+use crate::{
+    door::{self, Door},
+    hosts::Hosts,
+    unread::Answering,
+};
 use bytes::Bytes;
 use freehold_domain::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -16,7 +21,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tokio_util::sync::CancellationToken;
 
 /// One number with its labels.
@@ -122,7 +130,12 @@ pub fn render(families: Vec<Family>) -> String {
 const CONNECTIONS_MAX: usize = 64;
 
 /// Serves the admin listener until `stop`.
-pub async fn serve(listener: TcpListener, source: Arc<dyn MetricsSource>, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    door: Door,
+    source: Arc<dyn MetricsSource>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -136,29 +149,54 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn MetricsSource>, stop: 
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let source = source.clone();
+        let is_crowded = places.available_permits() < CONNECTIONS_MAX / 4;
+        let (source, door) = (source.clone(), door.clone());
         tokio::spawn(async move {
-            let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let source = source.clone();
-                async move { Ok::<_, Infallible>(answer(&request, &*source).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
-                .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an admin connection ended early");
+            let hosts = door.hosts.whole();
+            match &door.tls {
+                None => connection(stream, hosts, source).await,
+                Some(tls) => {
+                    let answering = Answering::default();
+                    if let Some(stream) = door::encrypt(tls, stream, answering, is_crowded).await {
+                        connection(stream, hosts, source).await;
+                    }
+                }
             }
             drop(place);
         });
     }
 }
 
+/// Serves one connection to its end.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    hosts: Arc<Hosts>,
+    source: Arc<dyn MetricsSource>,
+) {
+    let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (hosts, source) = (hosts.clone(), source.clone());
+        async move { Ok::<_, Infallible>(answer(&request, &hosts, &*source).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(stream), answer);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
 async fn answer<B>(
     request: &hyper::Request<B>,
+    hosts: &Hosts,
     source: &dyn MetricsSource,
 ) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
+        _ if !crate::listener::names(hosts, request) => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "text/plain",
+            "this server is not known by that name: see server.hosts of freehold.toml\n".to_owned(),
+        ),
         (&Method::GET, "/metrics") => (
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -19,6 +19,8 @@ pub struct Request {
     pub peer: IpAddr,
     /// The port of the listener.
     pub port: u16,
+    /// Whether it came encrypted.
+    pub is_secure: bool,
     /// The run that it came out of, on an instance's own listener.
     pub caller: Option<Caller>,
     /// The body's share of the bytes in flight, given back with the request.
@@ -29,5 +31,13 @@ impl Request {
     /// A header's value, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// How a URL begins.
+pub(crate) fn scheme(is_secure: bool) -> &'static str {
+    match is_secure {
+        true => "https",
+        false => "http",
     }
 }

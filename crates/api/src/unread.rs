@@ -30,7 +30,7 @@ const CROWDED_GRACE: Duration = Duration::from_secs(30);
 /// Bytes per second that keep such an answer alive once its grace is used up.
 const CROWDED_BYTES_PER_S: u64 = 64 << 10;
 /// How often it is looked whether there is a crowd.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a connection is answering with, where that is large enough to count.
 pub(crate) type Answering = Arc<Mutex<Option<Untaken>>>;
@@ -46,22 +46,43 @@ pub(crate) struct Unread<S> {
 
 /// An answer that does not fit the kernel's buffer.
 struct Slow {
-    since: Instant,
-    taken: u64,
-    /// When something was last taken.
-    last: Instant,
+    taking: Taking,
     look: Pin<Box<Sleep>>,
 }
 
-impl Slow {
-    /// Whether the time of who takes it is up.
-    fn is_over(&self, now: Instant, answering: &Answering) -> bool {
+/// How an answer is being taken.
+pub(crate) struct Taking {
+    since: Instant,
+    bytes: u64,
+    /// When something was last taken.
+    last: Instant,
+}
+
+impl Taking {
+    /// Nothing is taken yet.
+    pub(crate) fn begin() -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            bytes: 0,
+            last: now,
+        }
+    }
+
+    /// Some more is.
+    pub(crate) fn took(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.last = Instant::now();
+    }
+
+    /// Whether the time of who takes it is up; `untaken` where it is large enough to count.
+    pub(crate) fn is_over(&self, now: Instant, untaken: Option<&Untaken>) -> bool {
         if now.duration_since(self.last) >= UNREAD_MAX {
             return true;
         }
-        let earned = Duration::from_millis(self.taken.saturating_mul(1000) / CROWDED_BYTES_PER_S);
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / CROWDED_BYTES_PER_S);
         now.duration_since(self.since) > CROWDED_GRACE + earned
-            && (answering.lock().as_ref()).is_some_and(Untaken::crowds_others)
+            && untaken.is_some_and(Untaken::crowds_others)
     }
 }
 
@@ -82,23 +103,17 @@ impl<S> Unread<S> {
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = written {
             if let (Some(slow), Ok(count)) = (&mut self.slow, &written) {
-                slow.taken += *count as u64;
-                slow.last = Instant::now();
+                slow.taking.took(*count as u64);
             }
             return Poll::Ready(written);
         }
-        let slow = self.slow.get_or_insert_with(|| {
-            let now = Instant::now();
-            Slow {
-                since: now,
-                taken: 0,
-                last: now,
-                look: Box::pin(sleep(LOOK_EVERY)),
-            }
+        let slow = self.slow.get_or_insert_with(|| Slow {
+            taking: Taking::begin(),
+            look: Box::pin(sleep(LOOK_EVERY)),
         });
         while slow.look.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if slow.is_over(now, &self.answering) {
+            if slow.taking.is_over(now, self.answering.lock().as_ref()) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             slow.look.as_mut().reset(now + LOOK_EVERY);

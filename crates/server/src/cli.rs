@@ -61,7 +61,7 @@ pub const EXIT_CODES: &str = "Exit codes:
 /// Options of every client command.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Server to talk to, such as http://host:7070 [default: AWS_ENDPOINT_URL, the profile's, or the one of this machine]
+    /// Server to talk to, such as https://host:7070 [default: AWS_ENDPOINT_URL, the profile's, or the one of this machine]
     #[arg(long, value_name = "URL", global = true, help_heading = "Connection")]
     endpoint: Option<String>,
     /// Region [default: AWS_REGION, the profile's, or the server's]
@@ -73,6 +73,14 @@ pub struct Common {
     /// Data folder of the server of this machine, when nothing else names a server
     #[arg(long, value_name = "DIR", global = true, help_heading = "Connection")]
     data: Option<PathBuf>,
+    /// SHA-256 of the server's certificate, to believe that one alone [default: who is vouched for by AWS_CA_BUNDLE or the system]
+    #[arg(
+        long,
+        value_name = "SHA256",
+        global = true,
+        help_heading = "Connection"
+    )]
+    fingerprint: Option<String>,
     /// Print JSON
     #[arg(long, global = true, help_heading = "Connection")]
     json: bool,
@@ -165,6 +173,7 @@ impl Common {
             region: self.region.clone(),
             profile: self.profile.clone(),
             data: self.data.clone(),
+            fingerprint: self.fingerprint.clone(),
         };
         Ok(resolve(&choice, &Environment::of_process())?)
     }

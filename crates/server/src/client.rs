@@ -2,8 +2,8 @@
 //!
 //! It knows the endpoint, the keys and the region, and how an error answer reads. It never touches
 //! the server's storage: whatever it can do, a program on another machine can do with the same key.
-//! It speaks plain HTTP, which is all that this release serves; an `https` endpoint is refused by
-//! name instead of being called without its certificate checked.
+//! An `https` endpoint is called only once its certificate is the one that is known, or is vouched
+//! for by those that this machine trusts.
 
 pub mod backup;
 pub mod configuration;
@@ -18,6 +18,7 @@ mod profile;
 mod settings;
 mod sts;
 pub mod tenants;
+mod trust;
 
 use connection::Call;
 pub use connection::{Client, Endpoint};

@@ -12,6 +12,7 @@ mod clock;
 mod disk;
 mod endpoint;
 mod folder;
+mod front_door;
 mod keys;
 mod listeners;
 mod node;
@@ -21,6 +22,7 @@ mod reload;
 mod runtimes;
 mod settings;
 mod tenants;
+mod tls;
 mod wiring;
 
 pub(crate) use disk::{FLOOR_PERCENT, Room};
@@ -29,15 +31,18 @@ pub use endpoint::{EnvArgs, env};
 pub(crate) use folder::{RESTORED, RESTORING, give_to_server};
 pub(crate) use keys::{fingerprint, parse as parse_keys};
 pub use runtimes::discover_options;
+pub(crate) use tls::Fingerprint;
 
 use crate::config::{Config, Given, Resolved};
 use clap::Args;
 use freehold_domain::{Region, TenantId};
 use freehold_sandbox::{LaunchOptions, seccomp::Embedded};
+use front_door::FrontDoor;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 /// Where data lies unless told otherwise: of the machine as root, else of the user.
@@ -75,7 +80,13 @@ pub struct ServeArgs {
     /// Configuration file [default: freehold.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Serve off loopback in clear: passwords and code cross the network readable
+    /// The certificate and those that vouch for it, PEM [default: one of its own making off loopback]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Off loopback, serve in clear: passwords and code cross the network readable
     #[arg(long)]
     pub insecure: bool,
     /// Any key of the configuration, over file and environment; may be given more than once
@@ -192,7 +203,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, StartFailure> {
         )
     })?;
     let given = args.given(&data);
-    let resolved = given.resolve_serving().map_err(|error| {
+    let resolved = given.resolve().map_err(|error| {
         failure(
             chain(&error),
             "mend what each line names; `freehold config show` judges the same without a start",
@@ -233,12 +244,25 @@ impl ServeArgs {
             .with_flag("--account", "server.account", self.account.as_ref())
             .with_flag("--region", "server.region", self.region.as_ref())
             .with_flag(
+                "--tls-cert",
+                "tls.certificate",
+                absolute(self.tls_cert.as_deref()),
+            )
+            .with_flag("--tls-key", "tls.key", absolute(self.tls_key.as_deref()))
+            .with_flag(
                 "--insecure",
                 "server.insecure",
                 self.insecure.then_some(true),
             )
             .with_sets(&self.set)
     }
+}
+
+/// A flag's path as the configuration has it.
+fn absolute(path: Option<&Path>) -> Option<String> {
+    let path = path?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Some(absolute.display().to_string())
 }
 
 fn serve(settings: Settings) -> Result<(), StartFailure> {
@@ -262,12 +286,20 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
     })?;
     // Secrets come into memory only now, and root goes away right after.
     let sealing_keys = keys::load_or_make(&folder)?;
+    let door = FrontDoor::open(&settings, &folder, listeners.address, listeners.admin_address)
+        .map_err(|error| {
+            failure(
+                format!("tls.certificate cannot be taken: {}", chain(&error)),
+                "give another --tls-cert and --tls-key, or neither: the server then makes a certificate",
+            )
+        })?;
     freehold_sandbox::drop_privileges(folder.uid, folder.gid)
         .map_err(|error| failure(chain(&error), ""))?;
     node::run(node::NodeParts {
         settings,
         folder,
         listeners,
+        door: Arc::new(door),
         catalog,
         credentials,
         supervisor,

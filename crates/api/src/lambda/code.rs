@@ -23,12 +23,12 @@ impl CodeLinks {
         Self { key }
     }
 
-    /// A link below `/_freehold/code/`.
-    pub(super) fn link(&self, host: &str, tenant: &TenantId, digest: Digest, now: Wall) -> String {
+    /// A link below `/_freehold/code/`; `base` is how the caller reached the server.
+    pub(super) fn link(&self, base: &str, tenant: &TenantId, digest: Digest, now: Wall) -> String {
         let until = (now + LINK_LIFE).millis();
         let what = format!("{tenant}/{digest}/{until}");
         let tag = hex::encode(hmac::sign(&self.key, what.as_bytes()));
-        format!("http://{host}/_freehold/code/{what}/{tag}")
+        format!("{base}/_freehold/code/{what}/{tag}")
     }
 
     /// Whose package a link is for; `None` for one that we never made or that is too old.

@@ -6,7 +6,10 @@ use super::{
     explain::{self, about},
     render,
 };
-use crate::arn::{Absent, Named};
+use crate::{
+    arn::{Absent, Named},
+    request::scheme,
+};
 use bytes::Bytes;
 use freehold_control::{
     CodeChange, ConfigurationChange, LoggingChange, NewFunction, Settings, WithoutEffect,
@@ -114,8 +117,9 @@ pub(super) async fn get(
         .function_get(&ctx.who, &named.function, named.qualifier.as_ref())
         .await
         .map_err(|fault| about(fault, &named))?;
+    let base = format!("{}://{}", scheme(ctx.is_secure), ctx.host);
     let location = ctx.api.code_links.link(
-        &ctx.host,
+        &base,
         &ctx.place.tenant,
         found.spec.package.digest,
         ctx.api.clock.wall(),

@@ -178,11 +178,11 @@ pub(super) fn cors(cors: &CorsV1) -> lambda::Cors {
     }
 }
 
-/// `http://ID.lambda-url.REGION.DOMAIN:PORT/`.
+/// `SCHEME://ID.lambda-url.REGION.DOMAIN:PORT/`.
 pub(super) fn function_url(ctx: &Ctx<'_>, id: &str) -> String {
-    let port = ctx.api.port.load(std::sync::atomic::Ordering::Relaxed);
+    let (scheme, port) = ctx.api.url_end();
     format!(
-        "http://{id}.lambda-url.{}.{}:{port}/",
+        "{scheme}://{id}.lambda-url.{}.{}:{port}/",
         ctx.place.region, ctx.api.url_domain
     )
 }

@@ -1,7 +1,11 @@
 //! The event of payload format 2.0.
 
 use super::ResolvedUrl;
-use crate::{Api, request::Request, route::UrlTarget};
+use crate::{
+    Api,
+    request::{Request, scheme},
+    route::UrlTarget,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use freehold_domain::{Principal, Wall, json::Object};
 use http::{HeaderValue, header};
@@ -180,7 +184,7 @@ fn headers<'a>(
     found.push((host, Cow::Borrowed(domain)));
     found.push((by, Cow::Owned(request.peer.to_string())));
     found.push((port, Cow::Owned(request.port.to_string())));
-    found.push((proto, Cow::Borrowed("http")));
+    found.push((proto, Cow::Borrowed(scheme(request.is_secure))));
     if !all.contains_key(TRACE) || hop.iter().any(|own| own == TRACE) {
         let trace = freehold_domain::TraceHeader::new_root(request.id.0);
         found.push((TRACE, Cow::Owned(trace.to_string())));

@@ -370,12 +370,7 @@ impl State {
     }
 
     /// Whether `bytes` more have room once all has gone that can.
-    fn admit(
-        &mut self,
-        of: Option<&TenantId>,
-        bytes: u64,
-        limit_bytes: u64,
-    ) -> Result<(), NoRoom> {
+    fn admit(&mut self, of: Option<&TenantId>, bytes: u64, limit_bytes: u64) -> Result<(), NoRoom> {
         if bytes > limit_bytes {
             return Err(NoRoom::TooLarge { limit_bytes });
         }

@@ -63,7 +63,7 @@ pub async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let data = common.data.clone().unwrap_or_else(default_data_dir);
     let given = Given::new(config.as_deref(), &data);
     let given = given.with_environment().with_sets(&set);
-    let resolved = match given.resolve_serving() {
+    let resolved = match given.resolve() {
         Ok(resolved) => resolved,
         Err(error) => {
             eprintln!("freehold: {}", chain(&error));

@@ -1,6 +1,6 @@
 //! One request, signed and sent, and its answer: bounded in time and in size.
 
-use super::ClientError;
+use super::{ClientError, trust::Trust};
 use bytes::Bytes;
 use freehold_identity::sigv4::{Credentials, Timestamp, sign};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, uri::Authority};
@@ -8,9 +8,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use std::{
     fmt,
+    net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// How long a connection may take to open.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -19,9 +24,11 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// Largest answer, bytes; the server's own ceilings are far below.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-/// Where a server is: `http://host:port`, perhaps with a path before every other.
+/// Where a server is: `http://host:port` or `https://host:port`, perhaps with a path before every
+/// other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    is_secure: bool,
     authority: Authority,
     prefix: String,
 }
@@ -29,22 +36,18 @@ pub struct Endpoint {
 impl Endpoint {
     /// Reads a URL.
     ///
-    /// Errors: not a URL, or not plain HTTP.
+    /// Errors: not a URL, or not HTTP's.
     pub fn parse(text: &str) -> Result<Self, ClientError> {
         let wrong = |reason: &str| ClientError::Setting {
             what: format!("the endpoint {text:?}"),
             reason: reason.to_owned(),
         };
         let uri: Uri = text.trim().parse().map_err(|_| wrong("it is not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(wrong(
-                    "this release speaks plain HTTP; use http://, through a tunnel where the network is not yours",
-                ));
-            }
-            _ => return Err(wrong("it must begin with http://")),
-        }
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("it must begin with http:// or https://")),
+        };
         let authority = uri.authority().cloned();
         let authority = authority.ok_or_else(|| wrong("it names no host"))?;
         if authority.as_str().contains('@') {
@@ -54,13 +57,33 @@ impl Endpoint {
             });
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { authority, prefix })
+        Ok(Self {
+            is_secure,
+            authority,
+            prefix,
+        })
+    }
+
+    /// Whether it is called by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// The host, without brackets.
+    fn host(&self) -> &str {
+        self.authority.host().trim_matches(['[', ']'])
+    }
+
+    fn port(&self) -> u16 {
+        let usual = if self.is_secure { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(usual)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let scheme = if self.is_secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
@@ -132,6 +155,10 @@ impl Answer {
 pub struct Client {
     /// The server.
     pub endpoint: Endpoint,
+    /// Where it is reached, whatever its name resolves to.
+    pub address: Option<SocketAddr>,
+    /// What its certificate is believed by.
+    pub trust: Trust,
     /// The key.
     pub credentials: Credentials,
     /// The region that requests are scoped to.
@@ -218,27 +245,26 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Bytes>, String> {
-        let authority = &self.endpoint.authority;
-        let host = authority.host().trim_matches(['[', ']']);
-        let port = authority.port_u16().unwrap_or(80);
-        let stream = timeout(CONNECT_LIMIT, TcpStream::connect((host, port)))
+        let connect = async {
+            match self.address {
+                Some(address) => TcpStream::connect(address).await,
+                None => TcpStream::connect((self.endpoint.host(), self.endpoint.port())).await,
+            }
+        };
+        let stream = timeout(CONNECT_LIMIT, connect)
             .await
             .map_err(|_| "the connection did not open in 5 s".to_owned())?
             .map_err(|error| error.to_string())?;
         // Small requests with nothing behind them; waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-                .await
-                .map_err(|error| error.to_string())?;
-        let driver = tokio::spawn(connection);
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|error| chain(&error))?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        driver.abort();
-        let body = body.map_err(|error| chain(error.as_ref()))?.to_bytes();
-        Ok(http::Response::from_parts(parts, body))
+        if !self.endpoint.is_secure() {
+            return exchange_over(stream, request).await;
+        }
+        let shaking = self.trust.encrypt(self.endpoint.host(), stream);
+        let stream = timeout(CONNECT_LIMIT, shaking)
+            .await
+            .map_err(|_| "the handshake did not end in 5 s".to_owned())??;
+        exchange_over(stream, request).await
     }
 
     fn unreachable(&self, reason: String) -> ClientError {
@@ -247,6 +273,25 @@ impl Client {
             reason,
         }
     }
+}
+
+/// One request and its answer, whole.
+async fn exchange_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<http::Response<Bytes>, String> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await;
+    let response = response.map_err(|error| chain(&error))?;
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    driver.abort();
+    let body = body.map_err(|error| chain(error.as_ref()))?.to_bytes();
+    Ok(http::Response::from_parts(parts, body))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -261,14 +306,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_a_plain_http_url_without_a_user() {
+    fn an_endpoint_is_a_url_of_http_without_a_user() {
         let shown = |text: &str| Endpoint::parse(text).map(|endpoint| endpoint.to_string());
         assert_eq!(shown("http://h:7070/").unwrap(), "http://h:7070");
         assert_eq!(
             shown("http://[::1]:7070/a/").unwrap(),
             "http://[::1]:7070/a"
         );
-        for bad in ["https://h", "h:7070", "ftp://h", "", "http://", "http:///x"] {
+        assert_eq!(shown("https://h/").unwrap(), "https://h");
+        assert_eq!(Endpoint::parse("https://h").unwrap().port(), 443);
+        for bad in ["h:7070", "ftp://h", "", "http://", "http:///x"] {
             assert!(shown(bad).is_err(), "{bad}");
         }
         let error = shown("http://user:sesame@h").unwrap_err().to_string();

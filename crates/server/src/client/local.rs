@@ -4,10 +4,11 @@
 //! written by [`crate::serve`]; this only reads them, and only when nothing else names a server. The
 //! server has given up root, the reader may have it: only small plain files are read.
 
-use super::ClientError;
+use super::{ClientError, trust::Trust};
+use crate::serve::Fingerprint;
 use freehold_identity::sigv4::Credentials;
 use serde::Deserialize;
-use std::{io::ErrorKind, path::Path};
+use std::{io::ErrorKind, net::SocketAddr, path::Path};
 
 /// The root key's file, below the data folder.
 pub const KEY_FILE: &str = "root-key";
@@ -24,12 +25,18 @@ struct RootKey {
 struct Listening {
     listen: String,
     region: String,
+    address: Option<SocketAddr>,
+    certificate: Option<String>,
 }
 
 /// A server that was found.
 pub struct Local {
     /// Where it listens.
     pub listen: String,
+    /// Where that is, whatever its name resolves to.
+    pub address: Option<SocketAddr>,
+    /// The certificate that it shows, if any.
+    pub trust: Option<Trust>,
     /// Its default region.
     pub region: String,
     /// Its root key.
@@ -46,8 +53,17 @@ pub fn find(data: &Path) -> Result<Option<Local>, ClientError> {
     let Some(key) = read::<RootKey>(&data.join(KEY_FILE))? else {
         return Ok(None);
     };
+    let certificate = listening.certificate.as_deref();
+    let known = certificate.map(|text| {
+        Fingerprint::parse(text).ok_or_else(|| ClientError::Setting {
+            what: data.join(ENDPOINT_FILE).display().to_string(),
+            reason: "its certificate is no SHA-256".to_owned(),
+        })
+    });
     Ok(Some(Local {
         listen: listening.listen,
+        address: listening.address,
+        trust: known.transpose()?.map(Trust::Known),
         region: listening.region,
         credentials: Credentials {
             access_key_id: key.access_key_id,

@@ -5,13 +5,14 @@
 //!           else the server whose data folder is on this machine, with its root key
 //! keys      --profile, AWS_ACCESS_KEY_ID …, AWS_PROFILE or the default profile, the local root key
 //! region    --region, AWS_REGION, AWS_DEFAULT_REGION, the profile's, the local server's, us-east-1
+//! trust     --fingerprint, the local server's certificate, AWS_CA_BUNDLE, what the system trusts
 //! ```
 //!
 //! Without an endpoint nothing is ever sent to AWS, whatever keys the environment holds: then the
 //! local server's own key and region are used, since no other key can be meant.
 
-use super::{Client, ClientError, Endpoint, local, profile};
-use crate::serve::default_data_dir;
+use super::{Client, ClientError, Endpoint, local, profile, trust::Trust};
+use crate::serve::{Fingerprint, default_data_dir};
 use freehold_identity::sigv4::Credentials;
 use std::{
     io::ErrorKind,
@@ -29,6 +30,8 @@ pub struct Choice {
     pub profile: Option<String>,
     /// `--data`.
     pub data: Option<PathBuf>,
+    /// `--fingerprint`.
+    pub fingerprint: Option<String>,
 }
 
 type Variables = Box<dyn Fn(&str) -> Option<String>>;
@@ -58,8 +61,24 @@ impl Environment {
     }
 }
 
+/// What a certificate is believed by that no local server shows.
+fn trust_of(choice: &Choice, environment: &Environment) -> Result<Trust, ClientError> {
+    if let Some(text) = &choice.fingerprint {
+        let known = Fingerprint::parse(text).ok_or_else(|| ClientError::Setting {
+            what: format!("--fingerprint {text:?}"),
+            reason: "it is no SHA-256: 64 hexadecimal digits, with or without colons".into(),
+        })?;
+        return Ok(Trust::Known(known));
+    }
+    let file = environment
+        .get("AWS_CA_BUNDLE")
+        .or_else(|| environment.get("SSL_CERT_FILE"));
+    Ok(Trust::Roots(file.map(PathBuf::from)))
+}
+
 /// Puts endpoint, keys and region together.
 pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, ClientError> {
+    let trust = trust_of(choice, environment)?;
     let profile = profile_of(choice, environment)?;
     let named = choice
         .endpoint
@@ -84,6 +103,11 @@ pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, Cli
         (None, None) => Err(ClientError::NoServer { data }),
         (None, Some(local)) => Ok(Client {
             endpoint: Endpoint::parse(&local.listen)?,
+            address: local.address,
+            trust: match choice.fingerprint {
+                Some(_) => trust,
+                None => local.trust.unwrap_or(trust),
+            },
             region: choice.region.clone().unwrap_or(local.region),
             // A profile that was asked for by name is meant; keys of the environment are AWS's.
             credentials: match keys.filter(|_| choice.profile.is_some()) {
@@ -96,6 +120,8 @@ pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, Cli
             let same =
                 local.filter(|found| Endpoint::parse(&found.listen).ok() == Some(endpoint.clone()));
             let region = region.or_else(|| same.as_ref().map(|local| local.region.clone()));
+            let address = same.as_ref().and_then(|local| local.address);
+            let shown = same.as_ref().and_then(|local| local.trust.clone());
             let credentials = match (keys, same) {
                 (Some(keys), _) => keys,
                 (None, Some(local)) => local.credentials,
@@ -107,6 +133,11 @@ pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, Cli
             };
             Ok(Client {
                 endpoint,
+                address,
+                trust: match choice.fingerprint {
+                    Some(_) => trust,
+                    None => shown.unwrap_or(trust),
+                },
                 credentials,
                 region: region.unwrap_or_else(|| "us-east-1".to_owned()),
             })
@@ -133,6 +164,8 @@ pub fn resolve_local(data: &Path) -> Result<Option<Client>, ClientError> {
     };
     Ok(Some(Client {
         endpoint: Endpoint::parse(&local.listen)?,
+        address: local.address,
+        trust: local.trust.unwrap_or(Trust::Roots(None)),
         credentials: local.credentials,
         region: local.region,
     }))

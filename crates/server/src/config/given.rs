@@ -200,15 +200,6 @@ impl Given {
         taken.resolved(text.is_some())
     }
 
-    /// The same for a server.
-    pub fn resolve_serving(&self) -> Result<Resolved, ConfigError> {
-        let resolved = self.resolve()?;
-        match rules::judge_serving(&resolved.config, |key| resolved.origin(key)) {
-            faults if faults.is_empty() => Ok(resolved),
-            faults => Err(ConfigError::Invalid(faults)),
-        }
-    }
-
     /// The arguments that give another command of this binary the same file and flags; it has the
     /// environment anyway.
     pub fn arguments(&self) -> Vec<OsString> {

@@ -10,6 +10,7 @@ use super::{
     kind::{Bounds, Kind, Value, within},
     measure::{Size, Span},
 };
+use freehold_api::Network;
 use freehold_domain::{Region, TenantId, limits::Limits};
 use freehold_engine::EngineConfig;
 use freehold_flow::queue::QueuePolicy;
@@ -120,6 +121,9 @@ fields! {
     Region: Value::Region(region) => region.clone();
     Vec<Region>: Value::Regions(regions) => regions.clone();
     String: Value::Domain(domain) => domain.clone();
+    Vec<String>: Value::Hosts(hosts) => hosts.clone();
+    Vec<Network>: Value::Networks(networks) => networks.clone();
+    PathBuf: Value::File(path) => path.clone();
     BTreeMap<String, PathBuf>: Value::Paths(paths) => paths.clone();
     Cpu: Value::Word(word) => if *word == LAMBDA { Cpu::Lambda } else { Cpu::Burst };
 }
@@ -246,14 +250,28 @@ keys! {
         regions: Vec<Region> = Kind::Regions(64), Preset::Is(Value::Regions(Vec::new())), Start;
         /// The domain of function URLs, `ID.lambda-url.REGION.DOMAIN:PORT`
         url_domain: String = Kind::Domain, Preset::Is(Value::Domain("localhost".to_owned())), Start;
+        /// Names and addresses of the server beside those that it listens on and those of its certificate
+        hosts: Vec<String> = Kind::Hosts(64), Preset::Is(Value::Hosts(Vec::new())), Reload;
+        /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, on connections from then on
+        proxies: Vec<Network> = Kind::Networks(64), Preset::Is(Value::Networks(Vec::new())), Reload;
         /// Serving threads and spawners
         cores: Option<u16> = Kind::Count(within(1, 64)), Preset::Made("the machine's, 64 at most"), Start;
-        /// Serve off loopback too, in clear
+        /// Off loopback, serve in clear instead of TLS
         insecure: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
         /// What the server drops to when root starts it
         uid: u32 = Kind::Count(within(1, u32::MAX as u64 - 1)), count(SERVER_UID as u64), Start;
         /// At SIGTERM: longest wait for running calls
         drain_timeout: Span = Kind::Span(within(0, DAY)), span(QueuePolicy::default().drain_grace), Reload;
+    }
+
+    /// Encryption.
+    tls: Tls {
+        /// The certificate and those that vouch for it, PEM, the server's own first
+        certificate: Option<PathBuf> = Kind::File, Preset::Made("one of its own making where TLS is spoken"), Reload;
+        /// Its key, PEM
+        key: Option<PathBuf> = Kind::File, Preset::Made("that certificate's"), Reload;
+        /// Speak TLS on loopback too, with a certificate of its own making
+        self_signed: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
     }
 
     /// Interpreters.

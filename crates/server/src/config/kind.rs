@@ -5,9 +5,15 @@
 //! what was found, and what is allowed.
 
 use super::measure::{Size, Span};
+use freehold_api::Network;
 use freehold_domain::{Region, TenantId};
 use serde_json::json;
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// The type of a key.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +42,12 @@ pub enum Kind {
     Regions(usize),
     /// A domain's name.
     Domain,
+    /// Names and addresses of hosts, up to so many.
+    Hosts(usize),
+    /// Addresses and networks, up to so many.
+    Networks(usize),
+    /// The path of a file, from the root.
+    File,
     /// Names, each with a path.
     Paths,
 }
@@ -96,6 +108,12 @@ pub enum Value {
     Regions(Vec<Region>),
     /// See [`Kind::Domain`].
     Domain(String),
+    /// See [`Kind::Hosts`].
+    Hosts(Vec<String>),
+    /// See [`Kind::Networks`].
+    Networks(Vec<Network>),
+    /// See [`Kind::File`].
+    File(PathBuf),
     /// See [`Kind::Paths`].
     Paths(BTreeMap<String, PathBuf>),
 }
@@ -163,6 +181,25 @@ impl Kind {
             (Self::Domain, Found::Text(text)) => {
                 is_domain(text).then(|| Value::Domain(text.clone()))
             }
+            (Self::Hosts(most), Found::List(list)) if list.len() <= most => {
+                let host = |one: &Found| match one {
+                    Found::Text(text) if is_host(text) => Some(text.clone()),
+                    _ => None,
+                };
+                let hosts: Option<Vec<String>> = list.iter().map(host).collect();
+                hosts.map(Value::Hosts)
+            }
+            (Self::Networks(most), Found::List(list)) if list.len() <= most => {
+                let network = |one: &Found| match one {
+                    Found::Text(text) => text.parse().ok(),
+                    _ => None,
+                };
+                let networks: Option<Vec<Network>> = list.iter().map(network).collect();
+                networks.map(Value::Networks)
+            }
+            (Self::File, Found::Text(text)) => {
+                text.starts_with('/').then(|| Value::File(text.into()))
+            }
             (Self::Paths, Found::Table(table)) => {
                 let path = |(name, one): &(String, Found)| match one {
                     Found::Text(path) if !name.is_empty() && !path.is_empty() => {
@@ -191,7 +228,7 @@ impl Kind {
                 _ => return None,
             },
             Self::Count(_) => Found::Whole(text.parse().ok()?),
-            Self::Spans(..) | Self::Regions(_) => {
+            Self::Spans(..) | Self::Regions(_) | Self::Hosts(_) | Self::Networks(_) => {
                 Found::List(items().map(|item| Found::Text(item.to_owned())).collect())
             }
             Self::Paths => {
@@ -221,6 +258,9 @@ impl Kind {
             Self::Region => "region",
             Self::Regions(_) => "regions",
             Self::Domain => "domain",
+            Self::Hosts(_) => "hosts",
+            Self::Networks(_) => "networks",
+            Self::File => "file",
             Self::Paths => "paths",
         }
     }
@@ -279,6 +319,13 @@ impl Kind {
                 format!("a list of up to {most} names of regions, such as \"us-east-1\"")
             }
             Self::Domain => "the name of a domain, such as \"localhost\"".to_owned(),
+            Self::Hosts(most) => {
+                format!("a list of up to {most} names or addresses, such as \"api.example.org\" or \"*.example.org\"")
+            }
+            Self::Networks(most) => {
+                format!("a list of up to {most} addresses or networks, such as \"10.0.0.5\" or \"10.0.0.0/8\"")
+            }
+            Self::File => "the path of a file from the root, such as \"/etc/freehold/tls.pem\"".to_owned(),
             Self::Paths => {
                 "a table of runtimes and their interpreters, such as \"python3.12\" = \"/opt/bin/python3.12\""
                     .to_owned()
@@ -304,6 +351,11 @@ fn is_domain(text: &str) -> bool {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// A name of a domain, below which `*.` stands for any one label, or an address.
+fn is_host(text: &str) -> bool {
+    is_domain(text.strip_prefix("*.").unwrap_or(text)) || text.parse::<IpAddr>().is_ok()
 }
 
 fn sizes(Bounds { least, most, step }: Bounds) -> String {
@@ -351,6 +403,9 @@ impl fmt::Display for Value {
             Self::Region(region) => region.fmt(f),
             Self::Regions(regions) => joined(regions, f),
             Self::Domain(domain) => f.write_str(domain),
+            Self::Hosts(hosts) => joined(hosts, f),
+            Self::Networks(networks) => joined(networks, f),
+            Self::File(path) => path.display().fmt(f),
             Self::Paths(paths) => {
                 let pairs: Vec<_> = paths
                     .iter()
@@ -370,6 +425,8 @@ impl Value {
             Self::Count(number) => json!(number),
             Self::Spans(spans) => spans.iter().map(Span::to_string).collect(),
             Self::Regions(regions) => regions.iter().map(Region::to_string).collect(),
+            Self::Hosts(hosts) => json!(hosts),
+            Self::Networks(networks) => networks.iter().map(Network::to_string).collect(),
             Self::Paths(paths) => json!(paths),
             one => json!(one.to_string()),
         }

@@ -37,27 +37,22 @@ pub fn judge(config: &Config, origin: impl Fn(&str) -> Origin) -> Vec<Fault> {
             ),
         );
     }
-    faults
-}
-
-/// What else has to hold of a server that is started with it; other commands may read it.
-pub fn judge_serving(config: &Config, origin: impl Fn(&str) -> Origin) -> Vec<Fault> {
-    let server = &config.server;
-    let mut faults = Vec::new();
-    for (key, address) in [
-        ("server.listen", server.listen),
-        ("server.admin_listen", server.admin_listen),
-    ] {
-        if !address.ip().is_loopback() && !server.insecure {
-            let why = format!(
-                "{address} is off loopback, and Freehold does not serve TLS yet: listen on \
-                 127.0.0.1 behind a TLS proxy, or accept clear text by --insecure"
-            );
-            faults.push(Fault {
-                at: origin(key),
-                what: Wrong::Together { key, why },
-            });
-        }
+    let (server, tls) = (&config.server, &config.tls);
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => fault("tls.certificate", "wants its key beside it, tls.key".into()),
+        (None, Some(_)) => fault(
+            "tls.key",
+            "wants its certificate beside it, tls.certificate".into(),
+        ),
+        (Some(_), Some(_)) if server.insecure => fault(
+            "server.insecure",
+            "serves in clear, and tls.certificate is given: one or the other".into(),
+        ),
+        (Some(_), Some(_)) if tls.self_signed => fault(
+            "tls.self_signed",
+            "makes a certificate, and tls.certificate is given: one or the other".into(),
+        ),
+        _ => {}
     }
     faults
 }

@@ -24,7 +24,7 @@ fn folder(text: &str) -> (tempfile::TempDir, Given) {
 }
 
 fn faults(given: &Given) -> Vec<Fault> {
-    match given.resolve_serving() {
+    match given.resolve() {
         Err(ConfigError::Invalid(faults)) => faults,
         other => panic!("it is judged as {other:?}"),
     }
@@ -107,6 +107,17 @@ fn wrong(kind: Kind) -> Vec<String> {
             wrong.push(format!("[{}]", vec!["\"r\""; most + 1].join(", ")));
         }
         Kind::Domain => wrong.extend(["\"\"", "\"a b\"", "\"a..b\"", "1"].map(str::to_owned)),
+        Kind::Hosts(most) => {
+            wrong.extend(["\"a\"", "[\"a b\"]", "[\"*\"]", "[\"a:80\"]", "[1]"].map(str::to_owned));
+            wrong.push(format!("[{}]", vec!["\"a\""; most + 1].join(", ")));
+        }
+        Kind::Networks(most) => {
+            wrong.extend(["\"::1\"", "[\"a\"]", "[\"10.0.0.0/33\"]", "[1]"].map(str::to_owned));
+            wrong.push(format!("[{}]", vec!["\"::1\""; most + 1].join(", ")));
+        }
+        Kind::File => {
+            wrong.extend(["\"tls.pem\"", "\"\"", "\"~/tls.pem\"", "[\"/a\"]"].map(str::to_owned));
+        }
         Kind::Paths => wrong.extend(["\"x\"", "{ a = 1 }", "{ a = \"\" }"].map(str::to_owned)),
     }
     wrong
@@ -121,6 +132,8 @@ fn wrong_text(kind: Kind) -> Vec<String> {
         Kind::Count(_) => vec!["many".to_owned(), "1.5".to_owned(), String::new()],
         Kind::Spans(..) => vec![String::new(), "1m,1w".to_owned(), "1m 2m".to_owned()],
         Kind::Regions(_) => vec!["US,eu".to_owned()],
+        Kind::Hosts(_) => vec!["a b".to_owned(), "a,*".to_owned()],
+        Kind::Networks(_) => vec!["localhost".to_owned(), "::1,10.0.0.0/33".to_owned()],
         Kind::Paths => vec!["python3.12".to_owned(), "=/x".to_owned()],
         _ => {
             let quoted = wrong(kind).into_iter().filter(|text| is_quoted(&text));
@@ -553,12 +566,20 @@ fn keys_that_do_not_go_together_are_refused() {
             "default: audit.size is 1GiB; with audit.file_size = 512MiB it has to be 2GiB at the least",
         ),
         (
-            "[server]\nlisten = \"0.0.0.0:7070\"",
-            "freehold.toml:2: server.listen 0.0.0.0:7070 is off loopback, and Freehold does not serve TLS yet",
+            "[tls]\ncertificate = \"/a.pem\"",
+            "freehold.toml:2: tls.certificate wants its key beside it, tls.key",
         ),
         (
-            "[server]\nadmin_listen = \"[2001:db8::1]:7070\"",
-            "server.admin_listen [2001:db8::1]:7070 is off loopback",
+            "[tls]\nkey = \"/a.key\"",
+            "freehold.toml:2: tls.key wants its certificate beside it, tls.certificate",
+        ),
+        (
+            "[tls]\ncertificate = \"/a.pem\"\nkey = \"/a.key\"\n[server]\ninsecure = true",
+            "freehold.toml:5: server.insecure serves in clear, and tls.certificate is given",
+        ),
+        (
+            "[tls]\ncertificate = \"/a.pem\"\nkey = \"/a.key\"\nself_signed = true",
+            "freehold.toml:4: tls.self_signed makes a certificate, and tls.certificate is given",
         ),
         (
             "[server]\nuid = 1879048192",
@@ -569,11 +590,8 @@ fn keys_that_do_not_go_together_are_refused() {
         let said = said(&given);
         assert!(said.len() == 1 && said[0].contains(says), "{said:?}");
     }
-    let (_data, given) = folder("[server]\nlisten = \"0.0.0.0:1\"\n[audit]\nsize = \"64MiB\"");
-    // Whoever does not serve may read it, and so may a server that was told to.
-    assert!(given.resolve().is_ok());
-    let given = given.with_flag("--insecure", "server.insecure", Some(true));
-    assert!(given.resolve_serving().is_ok());
+    let together = "[server]\nlisten = \"0.0.0.0:1\"\n[tls]\ncertificate = \"/a\"\nkey = \"/b\"\n";
+    assert!(folder(together).1.resolve().is_ok());
 }
 
 #[test]

@@ -20,15 +20,22 @@ use std::{
 
 /// What `run/endpoint.json` says while the server serves.
 #[derive(Debug, Serialize)]
-struct Endpoint<'a> {
-    /// Base URL of all APIs.
-    listen: String,
+pub(crate) struct Announced<'a> {
+    /// Base URL of all APIs, with a name of the certificate where there is one.
+    pub(crate) listen: String,
     /// Base URL of metrics and health.
-    admin: String,
+    pub(crate) admin: String,
     /// The server.
-    pid: i32,
+    pub(crate) pid: i32,
     /// The default region.
-    region: &'a Region,
+    pub(crate) region: &'a Region,
+    /// Where this machine reaches the APIs, whatever their name resolves to.
+    pub(crate) address: SocketAddr,
+    /// The SHA-256 of the certificate that is shown there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// Whether clients have to be told to trust it.
+    pub(crate) is_self_signed: bool,
 }
 
 /// What the root-key file says.
@@ -76,20 +83,9 @@ impl CredentialsFile {
 }
 
 /// Says where the server is, whole or not at all.
-pub(crate) fn announce(
-    folder: &Folder,
-    address: SocketAddr,
-    admin: SocketAddr,
-    region: &Region,
-) -> io::Result<()> {
-    let endpoint = Endpoint {
-        listen: format!("http://{address}"),
-        admin: format!("http://{admin}"),
-        pid: rustix::process::getpid().as_raw_nonzero().get(),
-        region,
-    };
+pub(crate) fn announce(folder: &Folder, announced: &Announced<'_>) -> io::Result<()> {
     let partial = folder.run().join("endpoint.new");
-    fs::write(&partial, serde_json::to_vec_pretty(&endpoint)?)?;
+    fs::write(&partial, serde_json::to_vec_pretty(announced)?)?;
     fs::rename(&partial, folder.run().join("endpoint.json"))
 }
 

@@ -5,6 +5,7 @@
 //!   root-key         0600: the root access key, for `freehold env`
 //!   keys/            0700: sealing keys, read before root is given up
 //!   runtimes/ sdk/   interpreters' trees and their table, SDKs
+//!   tls/             a certificate of its own making, its key 0600; only where one is needed
 //!   state/           0700: the spawners' own
 //!   store/           the server's: records, queue, blobs, ledger, logs
 //!   packages/        the server's: unpacked packages, read by guests
@@ -20,6 +21,9 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+/// Where a certificate of the server's own making lies, below the data folder.
+pub(crate) const TLS: &str = "tls";
 
 /// What a restore writes into, below the data folder, until all of it is on disk.
 pub(crate) const RESTORING: &str = "restoring";
@@ -52,6 +56,9 @@ impl Folder {
     }
     pub(crate) fn compiled(&self) -> PathBuf {
         self.root.join("compiled")
+    }
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.root.join(TLS)
     }
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")

@@ -7,6 +7,7 @@ use super::{
     endpoint::{self, CredentialsFile},
     failure,
     folder::Folder,
+    front_door::FrontDoor,
     keys,
     listeners::Listeners,
     notify,
@@ -71,6 +72,7 @@ pub(crate) struct NodeParts {
     pub(crate) settings: Settings,
     pub(crate) folder: Folder,
     pub(crate) listeners: Listeners,
+    pub(crate) door: Arc<FrontDoor>,
     pub(crate) catalog: Catalog,
     pub(crate) credentials: CredentialsFile,
     pub(crate) supervisor: SupervisorHandle,
@@ -142,6 +144,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         settings,
         folder,
         listeners,
+        door,
         catalog,
         mut credentials,
         supervisor,
@@ -152,7 +155,9 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     let hangup = signal(SignalKind::hangup()).map_err(|e| failure(chain(&e), ""))?;
     freehold_sandbox::sys::identity::hold_hangup(false).map_err(|e| failure(chain(&e), ""))?;
     tell_doubts(&settings);
-    let mut node = wire(&settings, &folder, catalog, supervisor, &sealing_keys).await?;
+    door.tell_end();
+    let made = (catalog, supervisor, door.clone());
+    let mut node = wire(&settings, &folder, made, &sealing_keys).await?;
     credentials
         .write(&node.started.key)
         .map_err(|error| failure(format!("the root key cannot be written: {error}"), ""))?;
@@ -160,21 +165,23 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     let root_keys = node.root_keys.clone();
     let key_file = tenants::keep_written(&*node.storage, root_keys, credentials, written);
     node.guards.push(key_file);
-    node.api.set_port(listeners.address.port());
+    (node.api).set_port(listeners.address.port(), door.is_secure());
 
     let stop = CancellationToken::new();
-    let threads = start_cores(&node, listeners.cores, &stop).await?;
+    let threads = start_cores(&node, listeners.cores, &door, &stop).await?;
     let admin = TcpListener::from_std(listeners.admin).map_err(|e| failure(chain(&e), ""))?;
     let numbers = Arc::new(Numbers {
         engine: node.engine.clone(),
         store: node.storage.clone(),
         draining: stop.clone(),
         disk: node.disk.clone(),
+        door: door.clone(),
     });
     let disk = tokio::spawn(node.disk.clone().watch());
     let admin_stop = CancellationToken::new();
     tokio::spawn(freehold_api::metrics::serve(
         admin,
+        door.admin(),
         numbers,
         admin_stop.clone(),
     ));
@@ -187,15 +194,10 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         node.config.clone(),
     ));
     let reloads = tokio::spawn(reload_at(hangup, node.api.clone()));
-    endpoint::announce(
-        &folder,
-        listeners.address,
-        listeners.admin_address,
-        &settings.regions[0],
-    )
-    .map_err(|error| failure(format!("run/endpoint.json cannot be written: {error}"), ""))?;
-    greet(&settings, &listeners.address.to_string(), &node.started);
-    notify::ready(listeners.address);
+    door.announce()
+        .map_err(|error| failure(format!("run/endpoint.json cannot be written: {error}"), ""))?;
+    greet(&settings, &door, &node.started);
+    notify::ready(&door.url());
 
     let lost = tokio::select! {
         _ = terminate.recv() => false,
@@ -245,8 +247,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
 async fn wire(
     settings: &Settings,
     folder: &Folder,
-    catalog: Catalog,
-    supervisor: SupervisorHandle,
+    (catalog, supervisor, door): (Catalog, SupervisorHandle, Arc<FrontDoor>),
     sealing_keys: &[[u8; 32]],
 ) -> Result<Node, StartFailure> {
     let failed = |error: &dyn std::error::Error| failure(chain(error), "");
@@ -257,6 +258,7 @@ async fn wire(
         settings.given.clone(),
         settings.resolved.clone(),
         cells.clone(),
+        door,
     );
     let sealer: Arc<dyn Sealer> = Arc::new(NodeSealer::new(sealing_keys));
     let mut options = OpenOptions::new(folder.store(), clock.clone());
@@ -446,6 +448,7 @@ fn wasm_host(
 async fn start_cores(
     node: &Node,
     listeners: Vec<std::net::TcpListener>,
+    door: &FrontDoor,
     stop: &CancellationToken,
 ) -> Result<Vec<JoinHandle<()>>, StartFailure> {
     let mut threads = Vec::new();
@@ -461,7 +464,7 @@ async fn start_cores(
             invoker: node.engine.invoker(core),
             audience: Audience::Everybody,
         };
-        let (stop, processors) = (stop.clone(), processors.clone());
+        let (stop, processors, door) = (stop.clone(), processors.clone(), door.public());
         let thread = std::thread::Builder::new()
             .name(format!("core-{at}"))
             .spawn(move || {
@@ -487,7 +490,7 @@ async fn start_cores(
                         Ok(listener) => {
                             let ended = stop.clone();
                             let api = front.api.clone();
-                            front.serve(listener, stop).await;
+                            front.serve(listener, door, stop).await;
                             ended.cancelled().await;
                             api.closed().await;
                         }
@@ -583,9 +586,12 @@ async fn trim_audit(api: &Api, config: &Live<Config>) {
     }
 }
 
-fn greet(settings: &Settings, address: &str, started: &Started) {
+fn greet(settings: &Settings, door: &FrontDoor, started: &Started) {
     let data = settings.data.display();
-    println!("Freehold serves on http://{address}");
+    println!("Freehold serves on {}", door.url());
+    if let Some(certificate) = door.told() {
+        println!("  TLS      {certificate}");
+    }
     println!(
         "  account  {}   region {}",
         started.tenant.id, settings.regions[0]

@@ -16,9 +16,9 @@ use std::{
     path::Path,
 };
 
-/// Requests are served from now on.
-pub(crate) fn ready(address: std::net::SocketAddr) {
-    tell(&format!("READY=1\nSTATUS=Serves on {address}\n"));
+/// Requests are served from now on, at this URL.
+pub(crate) fn ready(url: &str) {
+    tell(&format!("READY=1\nSTATUS=Serves on {url}\n"));
 }
 
 /// No new calls; those that run may finish.

@@ -6,7 +6,7 @@
 //!
 //! The server has given root up by then: a file that only root can read is refused, by name.
 
-use super::{chain, settings::Cells};
+use super::{chain, front_door::FrontDoor, settings::Cells};
 use crate::config::{Change, ConfigError, Given, Resolved, Setting, When};
 use freehold_api::{
     ChangeRow, ConfigurationRow, ConfigurationView, ReloadRefused, ReloadRow, SettingRow,
@@ -23,17 +23,24 @@ pub(crate) struct Running {
     /// Held for a whole reload: the next one begins with what it left.
     turn: Mutex<()>,
     cells: Cells,
+    door: Arc<FrontDoor>,
     engine: OnceLock<Arc<Engine>>,
 }
 
 impl Running {
     /// `held` was put together from `given`.
-    pub(crate) fn new(given: Given, held: Resolved, cells: Cells) -> Arc<Self> {
+    pub(crate) fn new(
+        given: Given,
+        held: Resolved,
+        cells: Cells,
+        door: Arc<FrontDoor>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             given,
             held: Mutex::new(held),
             turn: Mutex::default(),
             cells,
+            door,
             engine: OnceLock::new(),
         })
     }
@@ -48,11 +55,14 @@ impl Running {
         let _turn = self.turn.lock();
         let refused = |error: ConfigError| ReloadRefused(chain(&error));
         let had_file = self.held.lock().has_file;
-        let read = self.given.again(had_file).resolve_serving();
+        let read = self.given.again(had_file).resolve();
         let read = read.map_err(refused)?;
         let reloaded = self.held.lock().reloaded(read);
         let (taken, changes) = reloaded.map_err(refused)?;
+        let renewed = self.door.renewed(&taken.config);
+        let renewed = renewed.map_err(|error| ReloadRefused(chain(&error)))?;
         self.cells.set(&taken.config);
+        let certificate = self.door.renew(renewed, &taken.config);
         *self.held.lock() = taken;
         if let Some(engine) = self.engine.get() {
             engine.reconfigured();
@@ -61,11 +71,12 @@ impl Running {
             let of = changes.iter().filter(|change| change.key().when == when);
             of.map(change_row).collect()
         };
-        let row = ReloadRow {
+        let mut row = ReloadRow {
             file: self.given.file().display().to_string(),
             applied: rows(When::Reload),
             needs_restart: rows(When::Start),
         };
+        row.applied.extend(certificate);
         tell(&row);
         Ok(row)
     }

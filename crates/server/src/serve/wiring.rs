@@ -1,6 +1,6 @@
 //! Small pieces that let crates meet which do not know each other.
 
-use super::{disk::DiskFloor, node::CORE};
+use super::{disk::DiskFloor, front_door::FrontDoor, node::CORE};
 use freehold_api::{
     EngineView, InstanceRow,
     metrics::{Family, MetricsSource, Sample},
@@ -259,6 +259,7 @@ pub(crate) struct Numbers {
     pub(crate) store: Arc<SqliteStorage>,
     pub(crate) draining: tokio_util::sync::CancellationToken,
     pub(crate) disk: Arc<DiskFloor>,
+    pub(crate) door: Arc<FrontDoor>,
 }
 
 impl MetricsSource for Numbers {
@@ -507,6 +508,13 @@ impl MetricsSource for Numbers {
                     stats.memory_booked_bytes as f64,
                 ),
             ];
+            if let Some(ends) = self.door.ends() {
+                families.push(gauge(
+                    "freehold_certificate_ends_seconds",
+                    "When clients begin to refuse the certificate, seconds since 1970",
+                    ends as f64,
+                ));
+            }
             if let Ok(counts) =
                 EventQueue::counts(&*self.store, &Principal::platform("metrics")).await
             {

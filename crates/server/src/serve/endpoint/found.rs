@@ -4,6 +4,7 @@
 //! its output by a shell. So nothing here is passed on as it stands: a file is a small plain one or
 //! refused, and every value is parsed as what it claims to be before anybody sees it.
 
+use crate::serve::folder::TLS;
 use freehold_domain::Region;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -24,6 +25,8 @@ struct Announced {
     listen: String,
     pid: i32,
     region: Region,
+    #[serde(default)]
+    is_self_signed: bool,
 }
 
 #[derive(Deserialize)]
@@ -35,22 +38,31 @@ struct RootKey {
 /// A server that serves here, and its root key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    listen: SocketAddr,
+    /// A URL, of which every part was looked at.
+    listen: String,
     region: Region,
+    /// What clients have to trust, where the server made it itself.
+    certificate: Option<String>,
     access_key_id: String,
     secret_access_key: String,
 }
 
 impl Found {
     /// The variables by which AWS's clients find the server, with their values.
-    pub(super) fn variables(&self) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.listen)),
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("AWS_ENDPOINT_URL", self.listen.clone()),
             ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
             ("AWS_REGION", self.region.to_string()),
             ("AWS_DEFAULT_REGION", self.region.to_string()),
-        ]
+        ];
+        if let Some(certificate) = &self.certificate {
+            // Python's, Go's and the command line's clients look at the one, Node's at the other.
+            all.push(("AWS_CA_BUNDLE", certificate.clone()));
+            all.push(("NODE_EXTRA_CA_CERTS", certificate.clone()));
+        }
+        all
     }
 }
 
@@ -67,11 +79,23 @@ pub(super) fn read(data: &Path) -> Result<Found, String> {
         ),
         _ => format!("{}: {error}", path.display()),
     })?;
-    let listen = announced
-        .listen
-        .strip_prefix("http://")
-        .and_then(|address| address.parse().ok())
-        .ok_or_else(|| refused(&path, "listen", "http://ADDRESS:PORT"))?;
+    let listen = announced.listen;
+    if !is_url(&listen) {
+        return Err(refused(
+            &path,
+            "listen",
+            "http://ADDRESS:PORT or https://NAME:PORT",
+        ));
+    }
+    // Its place is ours to say: the server only says that it is there.
+    let certificate = (announced.is_self_signed && listen.starts_with("https://"))
+        .then(|| data.join(TLS).join("certificate.pem"))
+        .map(|path| {
+            std::path::absolute(&path)
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        });
     if !is_alive(announced.pid) {
         return Err(format!(
             "the server of {} is not there any more: start it by `freehold serve --data {}`",
@@ -101,9 +125,28 @@ pub(super) fn read(data: &Path) -> Result<Found, String> {
     Ok(Found {
         listen,
         region: announced.region,
+        certificate,
         access_key_id: key.access_key_id,
         secret_access_key: key.secret_access_key,
     })
+}
+
+/// `http://ADDRESS:PORT`, `https://ADDRESS:PORT` or `https://NAME:PORT`, and nothing else.
+fn is_url(text: &str) -> bool {
+    let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
+    let is_name = |text: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+        text.rsplit_once(':').is_some_and(|(name, port)| {
+            (1..=253).contains(&name.len())
+                && name.bytes().all(is_plain)
+                && port.parse::<u16>().is_ok()
+        })
+    };
+    match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(address), _) => is_address(address),
+        (None, Some(host)) => is_address(host) || is_name(host),
+        (None, None) => false,
+    }
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -202,6 +245,31 @@ mod tests {
         let found = read(folder.path()).unwrap();
         assert_eq!(found.variables()[0].1, "http://127.0.0.1:7070");
         assert_eq!(found.variables()[3].1, "eu-central-1");
+        assert_eq!(found.variables().len(), 5);
+    }
+
+    #[test]
+    fn a_certificate_of_the_servers_own_is_found_where_it_has_to_be() {
+        let mut announced = announced();
+        announced["listen"] = "https://api.example.org:7070".into();
+        let found = |announced: &Value| {
+            let folder = folder(announced, &key());
+            let found = read(folder.path()).unwrap().variables();
+            let path = found.iter().find(|(name, _)| *name == "AWS_CA_BUNDLE");
+            assert_eq!(found[0].1, announced["listen"].as_str().unwrap());
+            path.map(|(_, path)| {
+                Path::new(path)
+                    .strip_prefix(folder.path())
+                    .unwrap()
+                    .to_owned()
+            })
+        };
+        assert_eq!(found(&announced), None);
+        announced["is_self_signed"] = true.into();
+        let path = found(&announced).unwrap();
+        assert_eq!(path, Path::new("tls/certificate.pem"));
+        announced["listen"] = "http://127.0.0.1:1".into();
+        assert_eq!(found(&announced), None);
     }
 
     #[track_caller]
@@ -226,7 +294,13 @@ mod tests {
             "http://127.0.0.1:1'; touch /tmp/p; '",
             "http://$(touch p):1",
             "http://127.0.0.1:1\ntouch p",
-            "https://127.0.0.1:1",
+            "https://127.0.0.1",
+            "https://a;touch p:1",
+            "https://touch p:1",
+            "https://touch/p:1",
+            "https://touch@p:1",
+            "https://:1",
+            "https://touch:p",
             "127.0.0.1:1",
             "http://localhost:1",
             "",

@@ -1,0 +1,355 @@
+//! Connections that speak HTTP/2: many requests at once, within the bounds of one connection.
+//!
+//! Frames, header blocks, windows and streams that are reset before they are looked at are bounded
+//! by `h2`. What it leaves open is here: a connection on which nothing is asked, one that begins
+//! requests only to cancel them, and answers for which a client opens no window. None of that
+//! reaches the engine: a call that has begun is settled whatever becomes of its stream.
+//!
+//! An answer goes out in pieces, so that it shows how much of it is taken; all but the smallest are
+//! counted, since one connection may have a hundred of them waiting.
+
+use super::{FIRST_REQUEST_MAX, Line};
+use crate::{
+    front::Front,
+    in_flight::Untaken,
+    unread::{LOOK_EVERY, Taking},
+};
+use bytes::Bytes;
+use http::header;
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    rt::Executor,
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Requests of one connection at once.
+const STREAMS_MAX: u32 = 100;
+/// Bytes of one body that may be on their way before it is read, and of all bodies of a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+/// Bytes of one answer that wait in the connection for the client's window.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// What an answer is cut into.
+const PIECE_BYTES: usize = 16 << 10;
+/// Requests that may be cancelled before their answer, beyond which they must be fewer than those
+/// that were answered.
+const CANCELLED_MAX: u64 = 100;
+/// How often a connection that is to end is looked at.
+const LOOK_WHILE_ENDING: Duration = Duration::from_millis(200);
+
+/// What is asked on one connection.
+struct Streams {
+    state: Mutex<State>,
+    /// Told once too many requests were cancelled.
+    too_many: Notify,
+}
+
+struct State {
+    open: usize,
+    /// Since when nothing is open.
+    quiet: Instant,
+    answered: u64,
+    cancelled: u64,
+    /// Answers that may not have been taken whole.
+    answers: Vec<Arc<Answer>>,
+}
+
+/// An answer on its way.
+struct Answer {
+    taking: Mutex<Taking>,
+    untaken: Option<Untaken>,
+}
+
+impl Answer {
+    /// Whether its client has taken it: all that counts, or all that has a stream.
+    fn is_taken(self: &Arc<Self>) -> bool {
+        match &self.untaken {
+            Some(untaken) => untaken.is_taken(),
+            None => Arc::strong_count(self) == 1,
+        }
+    }
+}
+
+impl Streams {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                open: 0,
+                quiet: Instant::now(),
+                answered: 0,
+                cancelled: 0,
+                answers: Vec::new(),
+            }),
+            too_many: Notify::new(),
+        })
+    }
+
+    /// A request has begun.
+    fn open(self: &Arc<Self>) -> Open {
+        self.state.lock().open += 1;
+        Open {
+            streams: self.clone(),
+            is_answered: false,
+        }
+    }
+
+    /// How long nothing has been open.
+    fn quiet_for(&self, now: Instant) -> Option<Duration> {
+        let state = self.state.lock();
+        (state.open == 0).then(|| now.duration_since(state.quiet))
+    }
+
+    /// Whether the time of who takes an answer is up.
+    fn is_untaken(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.answers.retain(|answer| !answer.is_taken());
+        let mut answers = state.answers.iter();
+        answers.any(|answer| (answer.taking.lock()).is_over(now, answer.untaken.as_ref()))
+    }
+}
+
+/// A request that is there until its answer has been handed over, or it was cancelled.
+struct Open {
+    streams: Arc<Streams>,
+    is_answered: bool,
+}
+
+impl Open {
+    fn answer(&mut self, untaken: Option<Untaken>) -> Arc<Answer> {
+        self.is_answered = true;
+        let answer = Arc::new(Answer {
+            taking: Mutex::new(Taking::begin()),
+            untaken,
+        });
+        let mut state = self.streams.state.lock();
+        state.answered += 1;
+        if state.answers.len() > 2 * STREAMS_MAX as usize {
+            state.answers.retain(|answer| !answer.is_taken());
+        }
+        state.answers.push(answer.clone());
+        answer
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut state = self.streams.state.lock();
+        state.open -= 1;
+        if state.open == 0 {
+            state.quiet = Instant::now();
+        }
+        if !self.is_answered {
+            state.cancelled += 1;
+            if state.cancelled > CANCELLED_MAX.max(state.answered) {
+                self.streams.too_many.notify_one();
+            }
+        }
+    }
+}
+
+/// An answer's body.
+struct Pieces {
+    rest: Bytes,
+    /// What was given last and is taken once more is asked for.
+    given: u64,
+    answer: Arc<Answer>,
+    _open: Open,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let taken = std::mem::take(&mut self.given);
+        self.answer.taking.lock().took(taken);
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = PIECE_BYTES.min(self.rest.len());
+        self.given = piece as u64;
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+/// Has what it runs waited for at shutdown.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(self.0.track_future(stream));
+    }
+}
+
+impl Front {
+    /// Serves one connection to its end; after `stop` it ends with the answers that are under way.
+    pub(super) async fn http2(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        line: Line,
+        stop: CancellationToken,
+    ) {
+        let header_bytes = self.api.limits.now().header_bytes;
+        let (streams, patience) = (Streams::new(), line.patience);
+        let running = Tracked(self.api.running.clone());
+        let asked = streams.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let via = line.via(&request);
+            let (front, mut open) = (self.clone(), asked.open());
+            async move {
+                let mut response = front.answer(request, via).await;
+                // It is about a connection that carries one request at a time.
+                response.headers_mut().remove(header::CONNECTION);
+                let untaken = response.extensions_mut().remove::<Untaken>();
+                let answer = open.answer(untaken);
+                Ok::<_, Infallible>(response.map(|rest| Pieces {
+                    rest,
+                    given: 0,
+                    answer,
+                    _open: open,
+                }))
+            }
+        });
+        let connection = http2::Builder::new(running)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(header_bytes)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // Until when a connection that was told to end may be quiet.
+        let mut ending: Option<Instant> = None;
+        let why = loop {
+            let look = match (ending, streams.quiet_for(Instant::now())) {
+                (Some(_), _) => LOOK_WHILE_ENDING,
+                (None, Some(_)) => patience / 3,
+                (None, None) => LOOK_EVERY,
+            };
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = stop.cancelled(), if ending.is_none() => {
+                    connection.as_mut().graceful_shutdown();
+                    ending = Some(Instant::now() + FIRST_REQUEST_MAX);
+                }
+                () = streams.too_many.notified() => break "requests were begun and cancelled",
+                () = sleep(look) => {
+                    let now = Instant::now();
+                    if streams.is_untaken(now) {
+                        break "an answer was not taken";
+                    }
+                    match (streams.quiet_for(now), ending) {
+                        (Some(_), Some(until)) if now >= until => break "nothing more was asked",
+                        (Some(quiet), None) if quiet >= patience => {
+                            connection.as_mut().graceful_shutdown();
+                            ending = Some(now + FIRST_REQUEST_MAX);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        };
+        tracing::debug!(why, "a connection is cut off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn cuts(streams: &Arc<Streams>) -> bool {
+        let mut told = std::pin::pin!(streams.too_many.notified());
+        let waker = futures_util::task::noop_waker();
+        told.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+    }
+
+    #[tokio::test]
+    async fn who_only_cancels_is_cut_off_and_who_is_answered_more_often_is_not() {
+        for (answered, cancelled, is_cut) in [(0, 100, false), (0, 101, true), (300, 300, false)] {
+            let streams = Streams::new();
+            for _ in 0..answered {
+                streams.open().answer(None);
+            }
+            for _ in 0..cancelled {
+                drop(streams.open());
+            }
+            assert_eq!(cuts(&streams), is_cut, "{answered} {cancelled}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_is_seen_and_one_that_is_taken_slowly_is_served() {
+        let streams = Streams::new();
+        let mut open = streams.open();
+        let mut pieces = Pieces {
+            rest: Bytes::from(vec![b'x'; 3 * PIECE_BYTES]),
+            given: 0,
+            answer: open.answer(None),
+            _open: open,
+        };
+        let most = Duration::from_secs(119);
+        for left in [2, 1, 0] {
+            tokio::time::sleep(most).await;
+            assert!(!streams.is_untaken(Instant::now()));
+            let frame = pieces.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap().len(), PIECE_BYTES);
+            assert_eq!(pieces.rest.len(), left * PIECE_BYTES);
+        }
+        tokio::time::sleep(most + Duration::from_secs(1)).await;
+        assert!(streams.is_untaken(Instant::now()));
+        drop(pieces);
+        assert!(!streams.is_untaken(Instant::now()));
+        assert_eq!(streams.quiet_for(Instant::now()), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_answers_leave_nothing_behind() {
+        let streams = Streams::new();
+        for _ in 0..10_000 {
+            streams.open().answer(None);
+        }
+        assert!(streams.state.lock().answers.len() <= 2 * STREAMS_MAX as usize + 1);
+        assert!(!streams.is_untaken(Instant::now()));
+        assert!(streams.state.lock().answers.is_empty());
+    }
+}
