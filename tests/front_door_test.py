@@ -106,7 +106,7 @@ def resident_mib(server):
 
 
 def test_real_clients_call_by_tls(secure, authority):
-    assert secure.url == f"https://localhost:{port_of(secure)}"
+    assert secure.url == f"https://127.0.0.1:{port_of(secure)}"
     assert secure.function_url.startswith("https://")
     assert secure.functions.call(secure.name, {"a": 1}) == {"a": 1}
     location = secure.functions.client.get_function(FunctionName=secure.name)["Code"]["Location"]
