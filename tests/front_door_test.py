@@ -106,7 +106,7 @@ def resident_mib(server):
 
 
 def test_real_clients_call_by_tls(secure, authority):
-    assert secure.url == f"https://127.0.0.1:{port_of(secure)}"
+    assert secure.url == f"https://127.0.0.1:{port_of(secure)}", "which the certificate names"
     assert secure.function_url.startswith("https://")
     assert secure.functions.call(secure.name, {"a": 1}) == {"a": 1}
     location = secure.functions.client.get_function(FunctionName=secure.name)["Code"]["Location"]
@@ -638,10 +638,12 @@ def test_idle_connections_at_the_cap_let_others_in(authority):
 
 def test_a_stop_ends_connections_in_order(authority):
     key = authority.make_key("stop")
-    server = Server(arguments=["--tls-cert", str(authority.sign("stop", key)), "--tls-key", str(key)])
+    certificate = authority.sign("stop", key, names="DNS:localhost,DNS:*.lambda-url.us-east-1.localhost")
+    server = Server(arguments=["--tls-cert", str(certificate), "--tls-key", str(key)])
     server.trusted = str(authority.certificate)
     try:
         server.start()
+        assert server.url == f"https://localhost:{port_of(server)}", "whom the certificate names"
         functions = Functions(server)
         name = functions.create(python("import time\ndef handler(e, c):\n    time.sleep(2)\n    return 'done'\n"))
         host = url_host_and_id(functions.public_url(name))[0]
