@@ -38,7 +38,10 @@ need mount util-linux have mount
 need ip iproute2 env PATH="$PATH:/usr/sbin:/sbin" bash -c 'command -v ip'
 need curl curl have curl
 case $target in
-  test | faults | soak) need 'Go 1.18 or later' golang-go go_is_118 ;;&
+  test | faults | soak)
+    need 'Go 1.18 or later' golang-go go_is_118
+    need openssl openssl have openssl
+    ;;&
   test)
     need Ruby ruby have ruby
     need PHP php-cli have php
