@@ -163,7 +163,7 @@ def test_odd_texts_are_bounded_and_move_no_cursor(server):
     path = "/_freehold/api/" + "%1b[2J" + "x" * 3000
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as raw:
-        raw.sendall(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\nauthorization: AWS4-HMAC-SHA256 "
+        raw.sendall(f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nauthorization: AWS4-HMAC-SHA256 "
                     "Credential=\tAKIA\x85ODD/20261121/us-east-1/freehold/aws4_request, SignedHeaders=host, "
                     "Signature=00\r\n\r\n".encode("latin-1"))
         raw.recv(1000)
@@ -180,7 +180,7 @@ def test_a_flood_of_denied_calls_is_counted(start_server):
     def flood(n):
         with socket.create_connection((host, int(port))) as raw:
             for _ in range(n):
-                raw.sendall(b"GET /2015-03-31/functions/x HTTP/1.1\r\nhost: h\r\n\r\n")
+                raw.sendall(b"GET /2015-03-31/functions/x HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 answer = b""
                 while b"\r\n\r\n" not in answer:
                     answer += raw.recv(65536)

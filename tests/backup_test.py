@@ -570,7 +570,9 @@ def test_a_terminal_that_goes_leaves_nothing_of_a_backup(node, open_folder):
     into.mkdir()
     going = subprocess.Popen(
         [str(servers.binary()), "backup", str(into / "a.backup"), "--data", str(stopped),
-         "--max-rate", "1MiB"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+         "--max-rate", "1MiB"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Whoever runs the tests under nohup has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     end = time.monotonic() + 20
     while not any(path.stat().st_size for path in into.iterdir()):
         assert time.monotonic() < end and going.poll() is None
@@ -669,14 +671,15 @@ def test_the_operator_alone_makes_backups_and_the_trail_says_so(server, node, op
     assert ("freehold:StartBackup", "ok", server.keys()["AWS_ACCESS_KEY_ID"]) in seen
     assert not any(row["Action"] == "freehold:GetBackupPiece" for row in rows)
     # By the server's address alone, without its folder, there are no keys to write beside it.
-    done = server.cli("backup", file, "--data", open_folder, check=False)
+    named = ["--endpoint", server.url, "--data", open_folder]
+    done = server.cli("backup", file, *named, check=False)
     assert done.returncode == REFUSED and "sealing keys" in flat(done.stderr), done.stderr
-    assert server.cli("backup", file, "--without-key", "--data", open_folder).returncode == 0
+    assert server.cli("backup", file, "--without-key", *named).returncode == 0
     assert [path.name for path in open_folder.iterdir()] == [file.name]
     # The keys of another node are not taken for this one's.
     (open_folder / "keys").mkdir()
     (open_folder / "keys" / "seal").write_text("ab" * 32 + "\n")
-    done = server.cli("backup", file, "--data", open_folder, check=False)
+    done = server.cli("backup", file, *named, check=False)
     assert done.returncode == REFUSED and "not those of the server" in flat(done.stderr), done.stderr
 
 
