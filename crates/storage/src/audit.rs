@@ -115,7 +115,7 @@ impl AuditFiles {
     fn ends_with(&self, request: Option<InvocationId>) -> bool {
         let segments = self.lanes.segments(LANE).unwrap_or_default();
         // The newest may have begun after that line.
-        let begin = segments.iter().rev().take(2).last();
+        let begin = segments.iter().rev().take(2).next_back();
         let mut query = AuditQuery {
             position: begin.map_or(0, |(number, _)| number << 32),
             limit: LOOKED_AT_MAX,

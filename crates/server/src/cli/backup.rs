@@ -8,7 +8,7 @@ pub use offline::{OfflineArgs, child_main};
 
 use super::{Common, Failure, print, print_json, text};
 use crate::{
-    client::{Client, ClientError, backup::Piece, names_a_server, resolve_local},
+    client::{Client, backup::Piece, names_a_server, resolve_local},
     config::Size,
     serve::{default_data_dir, fingerprint, parse_keys, plain_file},
 };
@@ -121,8 +121,11 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     let made = match source {
         Source::Folder => offline::make(&args, &data, &mut flow).await,
         Source::ServerOf => {
-            let client = resolve_local(&data)?;
-            let client = client.ok_or_else(|| ClientError::NoServer { data: data.clone() })?;
+            // Where none serves from it, it says where the keys are, and nothing of the server.
+            let client = match resolve_local(&data)? {
+                Some(client) => client,
+                None => args.common.client()?,
+            };
             online(&client, &args, &mut flow).await
         }
         Source::Named => online(&args.common.client()?, &args, &mut flow).await,
