@@ -77,12 +77,11 @@ impl Leftovers {
                 .strip_prefix("freehold-")
                 .map(|rest| rest.split('-').nth(1))
             {
-                Some(pid) => {
-                    if pid.is_some_and(|pid| !lives(pid)) {
-                        self.groups
-                            .insert(group.path().to_string_lossy().into_owned());
-                    }
+                Some(Some(pid)) if !lives(pid) => {
+                    self.groups
+                        .insert(group.path().to_string_lossy().into_owned());
                 }
+                Some(_) => {}
                 None if depth > 1 => self.look_for_groups(&group.path(), depth - 1),
                 None => {}
             }
