@@ -168,7 +168,9 @@ def test_core_files(says, two):
 
 def test_memory(says, functions, two):
     limit = group_file(two[0].pid, "memory.limit_in_bytes", "memory.max")
-    assert (limit == str(128 * MIB)) == says["memory limit"], limit
+    # What was thawed from a small image has a part of it counted in its limit (decision 0010).
+    held = (limit or "").isdigit() and 115 * MIB < int(limit) <= 128 * MIB
+    assert held == says["memory limit"], limit
     answer = functions.invoke(functions.create(package("memory"), MemorySize=128, Timeout=60), "memory")
     assert (answer.error is not None) == says["memory limit"], answer.payload
     if answer.error is None:
@@ -206,19 +208,20 @@ def test_freezing(says, server, functions):
         fields = (thread / "stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    time.sleep(1)
+    # Who is expected soon waits awake, and is frozen within two seconds if it does not sleep.
+    time.sleep(3)
     before = ticks()
     time.sleep(1)
     assert (ticks() == before) == says["freezing idle instances"]
 
 
-def test_fast_moves(says, two):
+def test_fast_moves(says, server, two):
     rows = leaks._read(f"/proc/{two[0].pid}/cgroup")
-    mounted = re.search(r"name=fastmoves\d+", rows) is not None
+    # The hierarchy bears its supervisor's pid; other servers on the machine have theirs. One without the
+    # option may be there and is of no use.
+    mounted = any(f"name=fastmoves{pid}:" in rows for pid in leaks.descendants(server.process.pid))
     assert mounted or not says["fast moves into groups"], rows
-    # A kernel without the option has the hierarchy, which then is of no use.
-    if not says["fast moves into groups"]:
-        assert os.geteuid() != 0 or not os.path.exists("/proc/config.gz") or not mounted
+    assert not mounted or os.geteuid() == 0, rows
 
 
 def test_tmp(says, functions, two):
@@ -231,6 +234,6 @@ def test_tmp(says, functions, two):
 
 
 def test_start_images(says, functions, client):
-    name = functions.create(package("image"), SnapStart=ON, Timeout=60)
+    name = functions.create(SnapStart=ON, Timeout=60)
     version = publish(client, name)
     assert (version["SnapStart"]["OptimizationStatus"] == "On") == says["start images"], version.get("StateReason")
