@@ -34,7 +34,7 @@ if is_root; then
   group=$(delegate "$user")
 fi
 "${as_user[@]}" unshare --user --mount true 2>/dev/null ||
-  die "this machine forbids user namespaces to ordinary users; make test-v2 tries them in a machine of its own"
+  die "this machine forbids user namespaces to ordinary users"
 {
   printf 'SUITES_WORK=%q\n' "$work/user"
   printf 'SUITES_GROUPS=%q\n' "$group"

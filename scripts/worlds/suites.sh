@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The sandbox and limit suites, from programs that were built before; compiles nothing. Run by
-# scripts/v2.sh inside its machine and by scripts/rootless.sh as an ordinary user.
+# scripts/rootless.sh as an ordinary user.
 #
 #   suites.sh WORLD ENVIRONMENT COUNTS
 #
