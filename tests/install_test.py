@@ -194,12 +194,48 @@ def test_other_folders_are_kept_to_by_the_next_install(tree):
 
 
 def test_beside_the_package_it_refuses(tree):
-    (tree / "var/lib/dpkg/info").mkdir(parents=True)
-    (tree / "var/lib/dpkg/info/freehold.list").write_text("/.\n")
+    status = tree / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    other = "Package: free\nStatus: install ok installed\n\n"
+    status.write_text(other + "Package: freehold\nStatus: install ok installed\nPriority: optional\n")
     done = run("install", "--root", tree)
     assert done.returncode == REFUSED and "Debian package" in done.stderr
     done = run("uninstall", "--root", tree)
     assert done.returncode == NOT_FOUND and "apt remove freehold" in done.stderr
+    # Removed, with its configuration left, it is in nobody's way.
+    status.write_text(other + "Package: freehold\nStatus: deinstall ok config-files\n")
+    install(tree)
+    status.write_text(other + "Package: freehold\nStatus: install ok half-configured\n")
+    before = files(tree)
+    done = run("uninstall", "--root", tree, "--purge")
+    assert done.returncode == REFUSED and "may be its own" in done.stderr, done.stderr
+    assert files(tree) == before
+
+
+def test_a_data_folder_is_its_own(tree):
+    for folder, says in (("srv", "the system's"), ("mirror", "no server has served from it")):
+        (tree / folder / "packages").mkdir(parents=True)
+        before = files(tree)
+        done = run("install", "--root", tree, "--data", f"/{folder}")
+        assert done.returncode == REFUSED and says in done.stderr, done.stderr
+        assert files(tree) == before
+    # What somebody puts into it before a server has served from it is not taken for Freehold's.
+    install(tree, "--data", "/mirror/fh")
+    (tree / "mirror/fh/packages").mkdir()
+    done = run("uninstall", "--root", tree, "--purge")
+    assert done.returncode == FINE and "left      /mirror/fh/packages" in done.stdout, done.stdout
+    assert [path.name for path in (tree / "mirror/fh").iterdir()] == ["packages"]
+
+
+def test_a_tree_that_others_may_write_to_is_refused(tree):
+    tree.chmod(0o777)
+    done = run("install", "--root", tree)
+    assert done.returncode == REFUSED and "may write to" in done.stderr, done.stderr
+    tree.chmod(0o755)
+    (tree / "etc/group").rename(tree / "etc/real")
+    (tree / "etc/group").symlink_to("real")
+    done = run("install", "--root", tree)
+    assert done.returncode == REFUSED and "etc/group is a link" in done.stderr, done.stderr
 
 
 def test_uninstall_keeps_data_configuration_and_account_and_says_so(tree):
@@ -232,6 +268,9 @@ def test_purge_takes_all_that_is_freeholds_and_nothing_else(tree):
     data = tree / "var/lib/freehold"
     (data / "store/blobs").mkdir(parents=True)
     (data / "store/blobs/one").write_text("x")
+    (data / "store/format").write_text("1")
+    (data / "tls").mkdir()
+    (data / "tls/key.pem").write_text("secret")
     (data / "store/link").symlink_to(tree / "etc")
     (data / "diary").write_text("mine")
     done = run("uninstall", "--root", tree, "--purge")
@@ -242,8 +281,8 @@ def test_purge_takes_all_that_is_freeholds_and_nothing_else(tree):
     assert "freehold" not in (tree / "etc/passwd").read_text() + (tree / "etc/group").read_text()
     assert (tree / "etc/passwd").read_text().startswith("root:")
 
-    install(tree)
     (data / "diary").unlink()
+    install(tree)
     assert run("uninstall", "--root", tree, "--purge").returncode == FINE
     assert not data.exists()
 

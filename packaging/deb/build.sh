@@ -57,7 +57,7 @@ libraries=$(cd "$work" && dpkg-shlibdeps -O "$tree/usr/bin/freehold" 2>"$work/sa
   die "dpkg-shlibdeps could not say what the binary needs: $(cat "$work/said")"
 
 mkdir -p "$tree/DEBIAN"
-for script in postinst prerm postrm; do install -m 755 "$here/deb/$script" "$tree/DEBIAN/$script"; done
+for script in preinst postinst prerm postrm; do install -m 755 "$here/deb/$script" "$tree/DEBIAN/$script"; done
 echo /etc/freehold/freehold.toml >"$tree/DEBIAN/conffiles"
 cat >"$tree/DEBIAN/control" <<CONTROL
 Package: freehold

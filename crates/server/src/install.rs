@@ -40,8 +40,8 @@ const SERVICE: &str = "freehold.service";
 const UNIT: &str = "/etc/systemd/system/freehold.service";
 const CONFIG: &str = "/etc/freehold/freehold.toml";
 const CONFIG_TEXT: &str = include_str!("../../../packaging/freehold.toml");
-/// dpkg's list of the Debian package's files.
-const PACKAGE: &str = "/var/lib/dpkg/info/freehold.list";
+/// What dpkg knows of packages.
+const PACKAGES: &str = "/var/lib/dpkg/status";
 
 /// Arguments of `freehold install`.
 #[derive(Debug, Clone, Args)]
@@ -232,14 +232,14 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
         &root,
         earlier.unwrap_or_else(|| Record::new(&data, &bin_dir)),
     );
-    if root.holds(PACKAGE)? {
+    if has_package(&root)? {
         look.refuse("the Debian package freehold is installed, with its own unit: `apt install` a newer one, or `apt remove freehold` first, the data stays");
     }
     if args.start && !booted {
         look.refuse("--start needs systemd, and none runs here");
     }
     look.copy_of_this_binary(&binary)?;
-    look.folder(&data)?;
+    look.data_folder(&data)?;
     look.configuration(&data)?;
     look.file(Path::new(UNIT), unit::text(&binary, &data).into_bytes())?;
     match look.server_uid(&data) {
@@ -255,7 +255,7 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
         if args.start {
             let is_new = |step: &Step| matches!(step.word, Word::Wrote | Word::Replaced);
             // What runs and is what is installed goes on running.
-            let verb = match plan.iter().any(is_new) {
+            let verb = match plan.iter().any(is_new) || unit::runs_another(&binary) {
                 true => "restart",
                 false => "start",
             };
@@ -283,10 +283,33 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
     Ok(Plan { steps: plan, next })
 }
 
+/// Whether dpkg has the Debian package, more of it than its configuration.
+fn has_package(root: &Root) -> Result<bool, Trouble> {
+    let at = root.contained(Path::new(PACKAGES))?;
+    match std::fs::read_to_string(&at) {
+        Ok(text) => Ok(is_installed(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("{}: {error}", at.display()).into()),
+    }
+}
+
+fn is_installed(status: &str) -> bool {
+    let mut paragraphs = status.split("\n\n").map(str::lines);
+    paragraphs.any(|mut lines| {
+        let is_it = |line: &str| line == "Package: freehold";
+        let is_there = |line: &str| {
+            line.strip_prefix("Status: ")
+                .and_then(|status| status.split(' ').nth(2))
+                .is_some_and(|state| !["config-files", "not-installed"].contains(&state))
+        };
+        lines.clone().any(is_it) && lines.any(is_there)
+    })
+}
+
 fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
     let root = Root::open(args.root.as_deref())?;
     let Some(record) = Record::read(&root)? else {
-        let by_package = match root.holds(PACKAGE)? {
+        let by_package = match has_package(&root)? {
             true => ": the Debian package has it (`apt remove freehold`)",
             false => "",
         };
@@ -294,6 +317,12 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
             "`freehold install` has installed nothing here{by_package}"
         )));
     };
+    let has_package = has_package(&root)?;
+    if has_package && args.purge {
+        return Err("the Debian package freehold is installed too, and data, configuration and account may be its own: uninstall without --purge"
+            .to_owned()
+            .into());
+    }
     let booted = root.is_system() && unit::systemd_runs();
     let data = root.at(&record.data);
     if !booted && in_use(&data) {
@@ -305,7 +334,8 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
     }
     let mut steps = Vec::new();
     let unit = root.at(Path::new(UNIT));
-    if booted && unit.exists() {
+    // With the package installed the service is its own.
+    if booted && unit.exists() && !has_package {
         steps.push(Step::command(&["systemctl", "disable", "--now", SERVICE]));
     }
     if args.purge {

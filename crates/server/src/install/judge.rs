@@ -3,6 +3,7 @@
 use super::{
     Act, CONFIG, CONFIG_TEXT, RECORD, Record, Root, Step, Trouble, Word,
     account::{self, Account},
+    purge,
 };
 use crate::{
     config::{Given, SERVER_UID},
@@ -16,6 +17,32 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+/// Folders that are nobody's data folder, also when they are empty.
+const SYSTEMS: [&str; 22] = [
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+];
 
 /// What was seen so far.
 pub(super) struct Look<'a> {
@@ -37,6 +64,23 @@ impl<'a> Look<'a> {
 
     pub(super) fn refuse(&mut self, why: impl Into<String>) {
         self.refusals.push(why.into());
+    }
+
+    /// The data folder: a new one, an empty one, or one that is Freehold's already, since `--purge`
+    /// goes by what lies in it.
+    pub(super) fn data_folder(&mut self, path: &Path) -> Result<(), Trouble> {
+        let at = self.root.contained(path)?;
+        if let Some(system) = SYSTEMS.iter().find(|system| Path::new(system) == path) {
+            self.refuse(format!(
+                "{system} is the system's: choose a folder below it"
+            ));
+        } else if at.is_dir() && !purge::is_ours(&at) && !purge::is_empty(&at) {
+            self.refuse(format!(
+                "{} has something in it, and no server has served from it: choose a folder of its own",
+                path.display()
+            ));
+        }
+        self.folder(path)
     }
 
     /// A folder with those around it, which uninstalling removes again if they are empty.

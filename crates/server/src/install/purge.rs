@@ -1,30 +1,53 @@
 //! What `uninstall --purge` removes besides: data, configuration, account.
 
 use super::{Act, CONFIG, Root, Step, Trouble, Word, account, judge, record::Record};
+use crate::serve::{RESTORED, RESTORING, TLS};
 use std::{fs, io, path::Path};
 
 /// What a server, its tools and `make run` leave in a data folder. Anything else there is the
 /// operator's, and stays.
-const OURS: [&str; 14] = [
+const OURS: [&str; 16] = [
     "root-key",
     "keys",
     "runtimes",
     "sdk",
+    TLS,
     "cache",
     "state",
     "store",
     "packages",
     "compiled",
     "run",
-    "restoring",
+    RESTORING,
+    RESTORED,
     "freehold.toml",
     "server.log",
     "lost+found",
 ];
 
+/// What may lie in a folder before a server has served from it.
+const BEFORE: [&str; 2] = ["freehold.toml", "lost+found"];
+
+/// Whether a server has served from a folder: the names in it alone are no proof.
+pub(super) fn is_ours(data: &Path) -> bool {
+    ["root-key", "store/format"]
+        .iter()
+        .any(|mark| data.join(mark).is_file())
+}
+
+/// Whether there is nothing in a folder, but for what a data folder may begin with.
+pub(super) fn is_empty(data: &Path) -> bool {
+    let may_be = |name: &std::ffi::OsStr| BEFORE.iter().any(|known| name == *known);
+    fs::read_dir(data).is_ok_and(|entries| {
+        let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        names.all(|name| name.is_ok_and(|name| may_be(&name)))
+    })
+}
+
 /// Errors: a folder that cannot be read.
 pub(super) fn plan(root: &Root, record: &Record, steps: &mut Vec<Step>) -> Result<(), Trouble> {
     let data = root.contained(&record.data)?;
+    let is_ours = is_ours(&data);
     let mut left = Vec::new();
     match fs::read_dir(&data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -36,7 +59,7 @@ pub(super) fn plan(root: &Root, record: &Record, steps: &mut Vec<Step>) -> Resul
                 match name.to_str() {
                     // The disk's own.
                     Some("lost+found") => {}
-                    Some(known) if OURS.contains(&known) => {
+                    Some(known) if is_ours && OURS.contains(&known) || known == BEFORE[0] => {
                         let act = Act::RemoveTree(entry.path());
                         steps.push(Step::new(Word::Removed, &path, "", act));
                     }
@@ -71,4 +94,21 @@ pub(super) fn plan(root: &Root, record: &Record, steps: &mut Vec<Step>) -> Resul
         steps.push(Step::new(Word::Removed, Path::new(&what), "", act));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_removes_the_same() {
+        let postrm = include_str!("../../../../packaging/deb/postrm");
+        let line = postrm.lines().find(|line| line.contains("for name in"));
+        let words = line.expect("a loop").split(" in ").nth(1).expect("names");
+        let mut theirs: Vec<_> = words.trim_end_matches("; do").split(' ').collect();
+        let mut ours: Vec<_> = OURS.into_iter().filter(|n| *n != "lost+found").collect();
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(theirs, ours);
+    }
 }

@@ -3,6 +3,7 @@
 use super::Trouble;
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -17,7 +18,7 @@ impl Root {
             return Ok(Self(PathBuf::from("/")));
         };
         match fs::canonicalize(named) {
-            Ok(path) if path.is_dir() => Ok(Self(path)),
+            Ok(path) if path.is_dir() => Self(path).of_ours(),
             Ok(_) => Err(Trouble::Usage(format!(
                 "--root {} is no folder",
                 named.display()
@@ -27,6 +28,32 @@ impl Root {
                 named.display()
             ))),
         }
+    }
+
+    /// Errors: whoever may write to the tree could lead root out of it between a look and a step; a
+    /// file of accounts that is a link is followed by the tools that write to it.
+    fn of_ours(self) -> Result<Self, Trouble> {
+        let facts =
+            fs::metadata(&self.0).map_err(|error| format!("{}: {error}", self.0.display()))?;
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root && (facts.uid() != 0 || facts.mode() & 0o022 != 0) {
+            return Err(format!(
+                "others than root may write to {}: what is installed there would be theirs",
+                self.0.display()
+            )
+            .into());
+        }
+        for name in ["passwd", "group", "shadow", "gshadow"] {
+            let file = self.0.join("etc").join(name);
+            if fs::symlink_metadata(&file).is_ok_and(|facts| facts.is_symlink()) {
+                return Err(format!(
+                    "{} is a link: accounts are written to files",
+                    file.display()
+                )
+                .into());
+            }
+        }
+        Ok(self)
     }
 
     pub(super) fn path(&self) -> &Path {

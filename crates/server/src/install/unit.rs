@@ -49,6 +49,23 @@ pub(super) fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// Whether the service that runs is of another binary than the one that lies there, or of one that
+/// was replaced since. Nothing that runs is none.
+pub(super) fn runs_another(binary: &Path) -> bool {
+    let asked = std::process::Command::new("/usr/bin/systemctl")
+        .args(["show", "--property=MainPID", "--value", super::SERVICE])
+        .output();
+    let pid = asked.ok().and_then(|said| {
+        let text = String::from_utf8(said.stdout).ok()?;
+        text.trim().parse::<u32>().ok()
+    });
+    match pid {
+        None | Some(0) => false,
+        // What was replaced is told with " (deleted)" behind it.
+        Some(pid) => std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe != binary),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
