@@ -383,6 +383,8 @@ impl Drop for Watched<'_> {
             let line = self.line(AuditResult::Unheard, None);
             if let Err(error) = self.trail.write(&line) {
                 tracing::error!(%error, request = %self.id, "a call is not on the audit trail");
+                // What was noted becomes its line at the next start.
+                self.is_begun = false;
             }
         }
         if self.is_begun {

@@ -159,7 +159,13 @@ impl Control {
             let asked = from;
             let from = from.unwrap_or(now);
             // The clock was set back: what was counted of the day has had its price.
-            if let Some(latest) = metered.latest_on(from).filter(|latest| *latest >= now) {
+            if let Some(latest) = metered.latest_since(from).filter(|latest| *latest >= now) {
+                if asked.is_none() && day_begin(latest) != day_begin(now) {
+                    return Err(ControlError::invalid(
+                        Field::PriceFrom,
+                        "the clock was set back: calls of a later day were counted already, and keep the prices that they had",
+                    ));
+                }
                 now = Wall::from_millis(latest.millis() + 1);
             }
             let from = asked.unwrap_or(now);

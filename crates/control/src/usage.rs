@@ -42,9 +42,10 @@ impl Metered {
         }
     }
 
-    /// The latest moment of a moment's day up to which something was rolled up.
-    pub(crate) fn latest_on(&self, day_of: Wall) -> Option<Wall> {
-        self.0.get(&day_begin(day_of)).copied()
+    /// The latest moment, on a moment's day or behind it, up to which something was rolled up.
+    pub(crate) fn latest_since(&self, day_of: Wall) -> Option<Wall> {
+        let days = self.0.range(day_begin(day_of)..);
+        days.map(|(_, latest)| *latest).max()
     }
 }
 

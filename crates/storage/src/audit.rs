@@ -15,6 +15,7 @@ use freehold_domain::{
 };
 use parking_lot::RwLock;
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -76,7 +77,11 @@ impl AuditFiles {
         };
         let text = as_json(line)?;
         let path = self.under_way.join(request.to_string());
-        fs::write(&path, text).map_err(|error| file_write_failed(&path, &error))
+        fs::write(&path, text).map_err(|error| {
+            // On a full disk its name is there all the same.
+            let _ = fs::remove_file(&path);
+            file_write_failed(&path, &error)
+        })
     }
 
     /// It has its line.
@@ -93,14 +98,22 @@ impl AuditFiles {
     /// Changes that a kill cut short get their lines: nobody knows how far they came. One whose line
     /// was written just before the kill has it.
     fn end_all(&self) -> io::Result<()> {
+        let mut last: Option<HashSet<InvocationId>> = None;
         for entry in fs::read_dir(&self.under_way)? {
             let path = entry?.path();
-            // What does not read was being written: nothing was begun then.
-            let line: Option<AuditLine> = fs::read(&path)
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok());
+            let text = match fs::read(&path) {
+                Ok(text) => text,
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "a change that a kill cut short cannot be read");
+                    continue;
+                }
+            };
+            // What is no line was being written: nothing was begun then.
+            let line: Option<AuditLine> = serde_json::from_slice(&text).ok();
+            let last = last.get_or_insert_with(|| self.last_requests());
+            let has_line = |line: &AuditLine| line.request.is_some_and(|one| last.contains(&one));
             // On a full disk it stays, for the start after this one.
-            let told = match line.filter(|line| !self.ends_with(line.request)) {
+            let told = match line.filter(|line| !has_line(line)) {
                 Some(line) => self.append(&line).map_err(io::Error::other),
                 None => Ok(false),
             };
@@ -111,26 +124,25 @@ impl AuditFiles {
         Ok(())
     }
 
-    /// Whether a request has a line among the last ones.
-    fn ends_with(&self, request: Option<InvocationId>) -> bool {
+    /// Requests that have a line among the last ones.
+    fn last_requests(&self) -> HashSet<InvocationId> {
         let segments = self.lanes.segments(LANE).unwrap_or_default();
-        // The newest may have begun after that line.
+        // The newest may have begun after a line.
         let begin = segments.iter().rev().take(2).next_back();
         let mut query = AuditQuery {
             position: begin.map_or(0, |(number, _)| number << 32),
             limit: LOOKED_AT_MAX,
             ..AuditQuery::default()
         };
+        let mut found = HashSet::new();
         while let Ok(page) = self.lines(&query) {
-            if page.lines.iter().any(|line| line.request == request) {
-                return true;
-            }
+            found.extend(page.lines.iter().filter_map(|line| line.request));
             if !page.more {
-                return false;
+                break;
             }
             query.position = page.position;
         }
-        false
+        found
     }
 
     /// Appends one line. Says whether a segment is finished with it.

@@ -8,7 +8,7 @@ pub use offline::{OfflineArgs, child_main};
 
 use super::{Common, Failure, print, print_json, text};
 use crate::{
-    client::{Client, backup::Piece, names_a_server, resolve_local},
+    client::{Client, ClientError, backup::Piece, names_a_server, resolve_local},
     config::Size,
     serve::{default_data_dir, fingerprint, parse_keys, plain_file},
 };
@@ -121,9 +121,13 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode, Failure> {
     let made = match source {
         Source::Folder => offline::make(&args, &data, &mut flow).await,
         Source::ServerOf => {
-            // Where none serves from it, it says where the keys are, and nothing of the server.
+            // A folder without a store says where the keys are, and nothing of the server. One that
+            // has a store is meant itself: its server begins or ends, and another is none in its place.
             let client = match resolve_local(&data)? {
                 Some(client) => client,
+                None if data.join("store").exists() => {
+                    return Err(ClientError::NoServer { data }.into());
+                }
                 None => args.common.client()?,
             };
             online(&client, &args, &mut flow).await
