@@ -43,7 +43,8 @@ pub fn memory() {
             "1"
         );
         talk.send("most = bytearray(os.urandom(1 << 20)) * 100; out = 1");
-        assert_eq!(talk.answer().await, None);
+        // It may be done before the next look, which ends it all the same.
+        let _ = talk.answer().await;
         assert_eq!(thawed.exited().await.cause, ExitCause::OutOfMemory);
     });
 }
