@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 
 import pytest
 from botocore.exceptions import ClientError
@@ -247,6 +248,19 @@ def test_a_cookie_loses_its_domain(raw):
 def test_an_answer_that_is_no_http_is_a_502(raw, value):
     reply = answer_of(raw, value)
     assert reply.status == 502, reply.text
+
+
+@pytest.mark.parametrize("many, length, status", [
+    (200, 100, 200), (256, 1, 200), (257, 1, 502), (200, 400, 502), (30_000, 1, 502)])
+def test_headers_of_an_answer_have_bounds(raw, many, length, status):
+    value = {"statusCode": 200, "headers": {f"x-{n}": "v" * length for n in range(many)}, "body": "b"}
+    # A client of the standard library takes a hundred.
+    with socket.create_connection(raw.functions.server.url.removeprefix("http://").split(":")) as line:
+        body = json.dumps(value).encode()
+        line.sendall(f"POST / HTTP/1.1\r\nHost: {raw.host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        line.sendall(body)
+        first = line.makefile("rb").readline()
+    assert first.split()[1] == str(status).encode()
 
 
 @pytest.mark.parametrize("headers", [

@@ -32,6 +32,9 @@ const LINGER_MAX: Duration = Duration::from_secs(5);
 /// Answers up to this are not counted where a connection may have many of them.
 const MULTIPLEXED_FREE_BYTES: usize = 4 << 10;
 
+/// Fields of one head: hyper's own bound for HTTP/1.1, which its HTTP/2 lacks.
+const FIELDS_MAX: usize = 100;
+
 /// Characters of a strange host that are told.
 const HOST_TOLD_MAX: usize = 100;
 
@@ -104,7 +107,9 @@ impl Front {
         let target = route_api(&parts, &self.api.url_domain);
         let expect = parts.headers.contains_key(header::EXPECT);
         tracing::trace!(method = %parts.method, uri = %parts.uri, ?target, expect, "a request");
-        if head_bytes(&parts) > u64::from(self.api.limits.now().header_bytes) {
+        if parts.headers.len() > FIELDS_MAX
+            || head_bytes(&parts) > u64::from(self.api.limits.now().header_bytes)
+        {
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
         if let Some(error) = wrong_host(&parts, via).or_else(|| is_connect.then(no_tunnel)) {

@@ -65,7 +65,13 @@ const PLACES_MAX: usize = 1 << 20;
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     all: usize,
+    /// Requests beside the first of their connection.
+    beside: Arc<Semaphore>,
 }
+
+/// Requests of all connections that are others' beside on their connection. A head with what is made
+/// of it takes some tens of KiB, which is on no share.
+const BESIDE_MAX: usize = 4096;
 
 impl Places {
     /// Half of the descriptors that the process may open: the other half is for what serves them.
@@ -81,6 +87,7 @@ impl Places {
         Self {
             free: Arc::new(Semaphore::new(all)),
             all,
+            beside: Arc::new(Semaphore::new(BESIDE_MAX)),
         }
     }
 

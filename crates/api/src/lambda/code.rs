@@ -1,7 +1,7 @@
 //! Links to a function's package, as GetFunction gives them: good for ten minutes, for whoever has
 //! one.
 
-use crate::Api;
+use crate::{Api, in_flight::Bringer};
 use bytes::Bytes;
 use freehold_domain::{Digest, Principal, TenantId, Wall};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -61,9 +61,21 @@ pub(crate) async fn serve(api: &Api, path: &str) -> Response<Bytes> {
         return refuse(StatusCode::FORBIDDEN, "the account is disabled\n");
     }
     let who = Principal::platform("code-links");
+    let booking = || api.in_flight.book(Bringer::Key(&tenant), None);
+    // How large it is is known once it is there.
+    let mut largest = booking();
+    if largest.grow_to(api.limits.now().package_zip_bytes).is_err() {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many bytes are on their way: ask again\n",
+        );
+    }
     match freehold_domain::ports::Blobs::get(&*api.storage, &who, &tenant, digest).await {
         Ok(Some(zip)) => {
+            drop(largest);
+            let (zip, untaken) = booking().keep(zip);
             let mut response = Response::new(zip);
+            response.extensions_mut().insert(untaken);
             let kind = HeaderValue::from_static("application/zip");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response

@@ -15,7 +15,7 @@ use crate::{
     unread::{LOOK_EVERY, Taking},
 };
 use bytes::Bytes;
-use http::header;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
     rt::Executor,
@@ -27,13 +27,16 @@ use parking_lot::Mutex;
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -58,6 +61,8 @@ struct Streams {
     state: Mutex<State>,
     /// Told once too many requests were cancelled.
     too_many: Notify,
+    /// Nothing new is begun: the server ends, and the client goes on asking.
+    is_over: AtomicBool,
 }
 
 struct State {
@@ -97,6 +102,7 @@ impl Streams {
                 answers: Vec::new(),
             }),
             too_many: Notify::new(),
+            is_over: AtomicBool::new(false),
         })
     }
 
@@ -106,6 +112,7 @@ impl Streams {
         Open {
             streams: self.clone(),
             is_answered: false,
+            _place: None,
         }
     }
 
@@ -128,9 +135,23 @@ impl Streams {
 struct Open {
     streams: Arc<Streams>,
     is_answered: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Open {
+    /// Whether it may go on: beside others of its connection it takes one of the places that all
+    /// connections have for that.
+    fn may_go_on(&mut self, beside: &Arc<Semaphore>) -> bool {
+        if self.streams.is_over.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.streams.state.lock().open > 1 {
+            self._place = beside.clone().try_acquire_owned().ok();
+            return self._place.is_some();
+        }
+        true
+    }
+
     fn answer(&mut self, untaken: Option<Untaken>) -> Arc<Answer> {
         self.is_answered = true;
         let answer = Arc::new(Answer {
@@ -213,6 +234,28 @@ where
     }
 }
 
+/// Asks for patience: nothing of the request was looked at.
+fn later() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"Try again later.\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let again = HeaderValue::from_static("1");
+    response.headers_mut().insert(header::RETRY_AFTER, again);
+    response
+}
+
+/// Takes away what may not be sent: hyper does so for HTTP/1.1 alone.
+fn without_body(response: &mut Response<Bytes>, is_head: bool) {
+    let status = response.status();
+    if is_head {
+        let length = HeaderValue::from(response.body().len());
+        let headers = response.headers_mut();
+        headers.entry(header::CONTENT_LENGTH).or_insert(length);
+    } else if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return;
+    }
+    *response.body_mut() = Bytes::new();
+}
+
 impl Front {
     /// Serves one connection to its end; after `stop` it ends with the answers that are under way.
     pub(super) async fn http2(
@@ -228,8 +271,14 @@ impl Front {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let via = line.via(&request);
             let (front, mut open) = (self.clone(), asked.open());
+            let is_head = request.method() == Method::HEAD;
+            let may_go_on = open.may_go_on(&front.api.places.beside);
             async move {
-                let mut response = front.answer(request, via).await;
+                let mut response = match may_go_on {
+                    true => front.answer(request, via).await,
+                    false => later(),
+                };
+                without_body(&mut response, is_head);
                 // It is about a connection that carries one request at a time.
                 response.headers_mut().remove(header::CONNECTION);
                 let untaken = response.extensions_mut().remove::<Untaken>();
@@ -277,6 +326,9 @@ impl Front {
                     }
                     match (streams.quiet_for(now), ending) {
                         (Some(_), Some(until)) if now >= until => break "nothing more was asked",
+                        (None, Some(until)) if now >= until => {
+                            streams.is_over.store(true, Ordering::Relaxed);
+                        }
                         (Some(quiet), None) if quiet >= patience => {
                             connection.as_mut().graceful_shutdown();
                             ending = Some(now + FIRST_REQUEST_MAX);
@@ -340,6 +392,39 @@ mod tests {
         drop(pieces);
         assert!(!streams.is_untaken(Instant::now()));
         assert_eq!(streams.quiet_for(Instant::now()), Some(Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn beside_the_first_a_request_needs_a_place_and_at_the_end_none_begins() {
+        let (streams, beside) = (Streams::new(), Arc::new(Semaphore::new(1)));
+        let (mut first, mut second, mut third) = (streams.open(), streams.open(), streams.open());
+        // Two others are open: even the first of them has to take the only place now.
+        assert!(second.may_go_on(&beside));
+        assert!(!third.may_go_on(&beside));
+        drop((second, third));
+        assert!(first.may_go_on(&beside));
+        assert_eq!(beside.available_permits(), 1);
+        streams.is_over.store(true, Ordering::Relaxed);
+        assert!(!first.may_go_on(&beside));
+    }
+
+    #[test]
+    fn head_and_what_has_no_body_send_none() {
+        for (status, is_head, left) in [
+            (200, true, 0),
+            (204, false, 0),
+            (304, false, 0),
+            (200, false, 4),
+        ] {
+            let mut response = Response::new(Bytes::from_static(b"body"));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            without_body(&mut response, is_head);
+            assert_eq!(response.body().len(), left, "{status} {is_head}");
+            assert_eq!(
+                response.headers().contains_key(header::CONTENT_LENGTH),
+                is_head
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

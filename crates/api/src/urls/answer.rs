@@ -62,8 +62,20 @@ fn from_payload(payload: Bytes) -> Response<Bytes> {
     json_response(StatusCode::OK, payload)
 }
 
-/// `None` for an answer that HTTP cannot carry.
+/// Headers of an answer, cookies among them.
+const FIELDS_MAX: usize = 256;
+/// Bytes of them together, names and values. They count on no share and no window holds them back.
+const HEADERS_MAX: usize = 64 << 10;
+
+/// `None` for an answer that HTTP cannot carry, or whose headers are beyond their bounds.
 fn explicit(answer: &Answer<'_>) -> Option<Response<Bytes>> {
+    let single = answer.headers.as_ref().map_or(0, |all| all.len());
+    let several = answer.multi_value_headers.iter().flatten();
+    let several: usize = several.map(|(_, values)| values.len()).sum();
+    let cookies = answer.cookies.as_ref().map_or(0, Vec::len);
+    if single + several + cookies > FIELDS_MAX {
+        return None;
+    }
     let status = answer
         .status_code
         .get()
@@ -114,7 +126,10 @@ fn explicit(answer: &Answer<'_>) -> Option<Response<Bytes>> {
             headers.append(header::SET_COOKIE, value);
         }
     }
-    Some(response)
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    (sizes.sum::<usize>() <= HEADERS_MAX).then_some(response)
 }
 
 /// Strings, numbers and booleans as text; `null` as nothing; `None` for objects and lists.

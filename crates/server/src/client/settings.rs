@@ -78,6 +78,20 @@ fn trust_of(choice: &Choice, environment: &Environment) -> Result<Trust, ClientE
 
 /// Puts endpoint, keys and region together.
 pub fn resolve(choice: &Choice, environment: &Environment) -> Result<Client, ClientError> {
+    let client = put_together(choice, environment)?;
+    match &choice.fingerprint {
+        Some(text) if !client.endpoint.is_secure() => Err(ClientError::Setting {
+            what: format!("--fingerprint {text:?}"),
+            reason: format!(
+                "{} shows no certificate: name it by https://",
+                client.endpoint
+            ),
+        }),
+        _ => Ok(client),
+    }
+}
+
+fn put_together(choice: &Choice, environment: &Environment) -> Result<Client, ClientError> {
     let trust = trust_of(choice, environment)?;
     let profile = profile_of(choice, environment)?;
     let named = choice

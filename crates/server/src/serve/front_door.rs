@@ -326,7 +326,7 @@ impl FrontDoor {
 /// Whom a certificate of the server's own making names.
 fn own_names(settings: &Settings, listen: SocketAddr, admin_listen: SocketAddr) -> Vec<String> {
     let domain = &settings.config.server.url_domain;
-    let mut others = vec![tls::host_name(), domain.clone()];
+    let mut others = vec![domain.clone()];
     let functions = settings.regions.iter();
     others.extend(functions.map(|region| format!("*.lambda-url.{region}.{domain}")));
     others.extend(settings.config.server.hosts.iter().cloned());

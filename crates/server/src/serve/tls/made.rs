@@ -60,10 +60,18 @@ fn lacks(found: &Identity, names: &[String], now: i64) -> Option<String> {
     if found.ends < now + LEFT_MIN_S {
         return Some(format!("ends at {}", day(found.ends)));
     }
-    let named = |name: &&String| found.names.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let address = |name: &str| name.parse::<IpAddr>().ok();
+    let is_same = |one: &String, name: &String| match (address(one), address(name)) {
+        (Some(one), Some(name)) => one == name,
+        _ => one.eq_ignore_ascii_case(name),
+    };
+    let named = |name: &&String| found.names.iter().any(|one| is_same(one, name));
     let missing = names.iter().find(|name| !named(name))?;
     Some(format!("does not name {missing}"))
 }
+
+/// Addresses of the machine that a certificate names.
+const ADDRESSES_MAX: usize = 64;
 
 /// What the machine calls itself.
 pub(crate) fn host_name() -> String {
@@ -114,7 +122,9 @@ fn addresses() -> Vec<String> {
 
 fn make(folder: &Path, names: &[String], now: i64) -> io::Result<()> {
     let mut all = names.to_vec();
-    all.extend(addresses());
+    // What changes from day to day, or with each container, is named and never missed.
+    all.push(host_name());
+    all.extend(addresses().into_iter().take(ADDRESSES_MAX));
     let mut known = std::collections::BTreeSet::new();
     all.retain(|name| known.insert(name.clone()));
     let date = |second: i64| {
