@@ -257,7 +257,8 @@ def test_headers_of_an_answer_have_bounds(raw, many, length, status):
     # A client of the standard library takes a hundred.
     with socket.create_connection(raw.functions.server.url.removeprefix("http://").split(":")) as line:
         body = json.dumps(value).encode()
-        line.sendall(f"POST / HTTP/1.1\r\nHost: {raw.host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        line.sendall((f"POST / HTTP/1.1\r\nHost: {raw.host}\r\nConnection: close\r\n"
+                      f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode())
         line.sendall(body)
         first = line.makefile("rb").readline()
     assert first.split()[1] == str(status).encode()
