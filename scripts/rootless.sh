@@ -42,6 +42,8 @@ fi
 
 world="an ordinary user, $([ -n "$group" ] && say "with a delegated group" || say "without control groups")"
 in_group "$group" "${as_user[@]}" "$ROOT/scripts/worlds/suites.sh" "$world" "$work/environment" "$counts" || true
+# It writes that last: suites that died half-way are not fewer tests that passed.
+[ -e "$work/user/ended" ] || say "0 1 0" >>"$counts"
 if is_root; then
   step "no process of the user is left"
   for _ in $(seq 100); do

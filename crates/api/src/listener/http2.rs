@@ -50,7 +50,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// What an answer is cut into.
 const PIECE_BYTES: usize = 16 << 10;
-/// Requests that may be cancelled before their answer, beyond which they must be fewer than those
+/// Requests that may be cancelled before their answer, beyond which they must be no more than those
 /// that were answered.
 const CANCELLED_MAX: u64 = 100;
 /// How often a connection that is to end is looked at.
