@@ -88,7 +88,7 @@ fn is_test(source: &str, name: &str) -> bool {
         return false;
     }
     let (python, rust) = (format!("def {name}("), format!("fn {name}("));
-    let scenario = format!("(\"{name}\",");
+    let (scenario, alone) = (format!("(\"{name}\","), format!("\"{name}\","));
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     lines.iter().enumerate().any(|(at, line)| {
         let above = &lines[at.saturating_sub(4)..at];
@@ -101,6 +101,8 @@ fn is_test(source: &str, name: &str) -> bool {
         (name.starts_with("test_") && line.starts_with(&python))
             || (is_rust && is_marked())
             || line.contains(&scenario)
+            // As rustfmt writes a long one.
+            || (*line == alone && above.last() == Some(&"("))
     })
 }
 
@@ -129,12 +131,17 @@ mod tests {
         ));
         assert!(is_test("    (\"it_holds\", run),\n", "it_holds"));
         assert!(is_test("ALL: &[X] = &[(\"it_holds\", run)];\n", "it_holds"));
+        assert!(is_test(
+            "    (\n        \"it_holds\",\n        run,\n    ),\n",
+            "it_holds"
+        ));
         for (source, name) in [
             ("def test_ab(server):\n", "test_a"),
             ("def helper(server):\n", "helper"),
             ("# def test_a(server)\n", "test_a"),
             ("fn it_holds() {\n", "it_holds"),
             ("#[test]\nfn it_holds() {\n", ""),
+            ("    say(\n        \"it_holds\",\n", "it_holds"),
         ] {
             assert!(!is_test(source, name), "{source:?} {name:?}");
         }
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_claim_of_the_repository_has_its_tests() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = &crate::root().unwrap();
         let found = task(root);
         assert!(found.as_ref().is_ok_and(|count| *count > 30), "{found:?}");
     }

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_checked_in_is_what_is_generated() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = &crate::root().unwrap();
         if let Err(fault) = check(root) {
             panic!("{fault}");
         }

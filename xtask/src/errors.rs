@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_page_of_the_repository_is_current() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = &crate::root().unwrap();
         assert_eq!(task(root, true).err(), None);
     }
 }

@@ -1,6 +1,9 @@
 //! Tasks of the repository itself, run as `cargo xtask NAME`. Each is one module; none is shipped.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 mod claims;
 mod codegen;
@@ -17,9 +20,10 @@ const USAGE: &str = "usage: cargo xtask NAME
   layering   check the arrows between crates and the words that only some may say";
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the repository");
+    let Some(root) = &root() else {
+        eprintln!("xtask: not inside the repository");
+        return ExitCode::from(2);
+    };
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("claims") => claims::run(root),
@@ -36,4 +40,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The repository that this is run in, and not the one that it was built from: builds of several
+/// clones share a target folder.
+fn root() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let found = here
+        .ancestors()
+        .find(|folder| folder.join("xtask/Cargo.toml").is_file());
+    found.map(Path::to_owned)
 }

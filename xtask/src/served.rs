@@ -74,10 +74,11 @@ fn page(root: &Path) -> Result<String, String> {
     page.push_str(
         "\n## Function URLs\n\nBy host and by path, payload format 2.0, binary bodies, cookies, CORS, \
          `AuthType` NONE and AWS_IAM. Answers are buffered.\n\n## Freehold's own\n\n\
-         `POST /_freehold/api/ListInstances`, `/_freehold/api/GetUsage`, `/_freehold/api/GetBill` and \
-         `/_freehold/api/GetAudit`: JSON, signed for service `freehold`. `freehold ps`, `freehold usage`, \
-         `freehold bill` and `freehold audit` ask them. The operator's are in [Tenants and \
-         keys](tenants.md) and [Prices and bills](prices.md).\n",
+         `POST /_freehold/api/ListInstances`, `/_freehold/api/GetUsage`, `/_freehold/api/GetBill`, \
+         `/_freehold/api/ListBudgets` and `/_freehold/api/GetAudit`: JSON, signed for service `freehold`. \
+         `freehold ps`, `freehold usage`, `freehold bill`, `freehold budgets list` and `freehold audit` ask \
+         them. The operator's are in [Tenants and keys](tenants.md), [Prices and bills](prices.md) and \
+         [Budgets](budgets.md).\n",
     );
     Ok(page)
 }
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_page_of_the_repository_is_current() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = &crate::root().unwrap();
         assert_eq!(task(root, true), Ok(()));
     }
 }

@@ -20,6 +20,7 @@ use denials::{Counted, Denials, Share};
 use freehold_domain::{
     InvocationId, Principal, TenantId, Wall,
     audit::{Asker, AuditLine, AuditResult, AuditText},
+    budgets::Reached,
     ports::{AuditRetention, AuditTrimmed, Clock, CommitError, Storage},
 };
 use freehold_wire::{ApiError, ErrorTold, Service};
@@ -161,6 +162,19 @@ impl Trail {
         };
         if let Err(error) = self.append(&line) {
             tracing::error!(%error, signal, "what a signal led to is not on the audit trail");
+        }
+    }
+
+    /// Writes down that a part of a budget was reached: the platform did it, and its tenant reads it.
+    pub(crate) fn budget_reached(&self, reached: &Reached) {
+        let (name, percent) = (reached.budget.name(), reached.percent);
+        let line = AuditLine {
+            tenant: Some(reached.tenant.clone()),
+            resource: AuditText::new(&format!("{name} {percent}%")),
+            ..self.own_line("budgets", "freehold:BudgetReached")
+        };
+        if let Err(error) = self.append(&line) {
+            tracing::error!(%error, name, "what a budget has reached is not on the audit trail");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::in_flight::{HeldBytes, UsedUp};
 use bytes::{Bytes, BytesMut};
-use freehold_domain::limits::Limits;
+use freehold_domain::{TenantLimit, limits::Limits};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub enum ReadBodyError {
         limit_bytes: u64,
     },
     /// All bodies of the node, or of the caller's share, hold too much already.
-    #[error("the node holds too many body bytes at the moment")]
-    Busy,
+    #[error("{}", busy(.0))]
+    Busy(UsedUp),
     /// Nothing came for [`BODY_IDLE_MAX`], or too little.
     #[error("the body stalled")]
     Stalled,
@@ -41,8 +41,21 @@ pub enum ReadBodyError {
 }
 
 impl From<UsedUp> for ReadBodyError {
-    fn from(UsedUp: UsedUp) -> Self {
-        Self::Busy
+    fn from(used_up: UsedUp) -> Self {
+        Self::Busy(used_up)
+    }
+}
+
+fn busy(used_up: &UsedUp) -> String {
+    let bytes = used_up.limit_bytes;
+    match used_up.is_own {
+        true => format!(
+            "the account's requests hold all of the {bytes} body bytes that they may at a time; {}",
+            TenantLimit::BytesInFlight.raise()
+        ),
+        false => format!(
+            "requests hold all of the {bytes} body bytes at the moment that this share of limits.bytes_in_flight has"
+        ),
     }
 }
 
@@ -153,7 +166,7 @@ mod tests {
     }
 
     fn pot() -> BytesInFlight {
-        BytesInFlight::new(Limits::default().into())
+        BytesInFlight::new(Limits::default().into(), Default::default())
     }
 
     fn held(pot: &BytesInFlight) -> HeldBytes {
@@ -227,10 +240,10 @@ mod tests {
             bytes_in_flight: 1 << 20,
             ..Limits::default()
         };
-        let pot = BytesInFlight::new(limits.into());
+        let pot = BytesInFlight::new(limits.into(), Default::default());
         let mut body = slow(2 << 20, 64 << 10, Duration::from_millis(1));
         let read = read_body(&mut body, LIMIT, &mut held(&pot)).await;
-        assert_eq!(read, Err(ReadBodyError::Busy));
+        assert!(matches!(read, Err(ReadBodyError::Busy(_))), "{read:?}");
         assert_eq!(pot.held(), 0);
     }
 }

@@ -12,13 +12,15 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    InstanceId,
+    InstanceId, InvocationId, TenantId, TenantLimit,
     ports::{CallChain, Caller, Invoke},
+    tenants::{HeldConnection, OverRate, TenantTable},
 };
-use freehold_wire::{ApiError, Service, common};
+use freehold_wire::{ApiError, Service, common, lambda::error};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use parking_lot::Mutex;
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -80,6 +82,25 @@ pub(crate) struct Via {
     pub(crate) names_us: bool,
 }
 
+/// Whose a connection counts as: the tenant's whose request it carried last.
+#[derive(Default)]
+pub(crate) struct Seat(Mutex<Option<HeldConnection>>);
+
+impl Seat {
+    /// Counts the connection as this tenant's from now on.
+    ///
+    /// Errors: the tenant's limit, where others have all of it.
+    fn take(&self, tenants: &TenantTable, tenant: &TenantId) -> Result<(), u64> {
+        let mut held = self.0.lock();
+        if held.as_ref().is_some_and(|held| held.tenant() == tenant) {
+            return Ok(());
+        }
+        *held = None;
+        *held = tenants.connect(tenant)?;
+        Ok(())
+    }
+}
+
 /// What every connection of one core shares.
 #[derive(Clone)]
 pub struct Front {
@@ -97,6 +118,7 @@ impl Front {
         &self,
         request: hyper::Request<Incoming>,
         via: Via,
+        seat: &Seat,
     ) -> Response<Bytes> {
         let id = self.api.ids.invocation();
         let (mut parts, mut body) = request.into_parts();
@@ -107,8 +129,8 @@ impl Front {
         let target = route_api(&parts, &self.api.url_domain);
         let expect = parts.headers.contains_key(header::EXPECT);
         tracing::trace!(method = %parts.method, uri = %parts.uri, ?target, expect, "a request");
-        if parts.headers.len() > FIELDS_MAX
-            || head_bytes(&parts) > u64::from(self.api.limits.now().header_bytes)
+        let head = head_bytes(&parts);
+        if parts.headers.len() > FIELDS_MAX || head > u64::from(self.api.limits.now().header_bytes)
         {
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
@@ -123,12 +145,18 @@ impl Front {
                 return self.let_go(body, &parts, response);
             }
         };
-        let (body, held) = match self.read(&mut body, &admitted).await {
+        if let Some(most) = self.own_header_limit(&admitted)
+            && head_bytes(&parts) > most
+        {
+            let response = own_head(most).encode(admitted.service(), &id.to_string());
+            return self.let_go(body, &parts, closing(response));
+        }
+        let (body, held) = match self.read(&mut body, head, &admitted).await {
             Ok(read) => read,
             Err(error) => {
                 let response = refuse_body(&error, &admitted, &parts, &id.to_string());
                 return match error {
-                    ReadBodyError::TooLarge { .. } | ReadBodyError::Busy => {
+                    ReadBodyError::TooLarge { .. } | ReadBodyError::Busy(_) => {
                         self.let_go(body, &parts, response)
                     }
                     ReadBodyError::Stalled | ReadBodyError::Broken => closing(response),
@@ -149,7 +177,7 @@ impl Front {
             caller: self.audience.caller(),
             held: Some(held),
         };
-        let response = self.dispatch(request, &admitted).await;
+        let response = self.dispatch(request, &admitted, seat).await;
         self.booked(response, &admitted, free_bytes)
     }
 
@@ -172,26 +200,62 @@ impl Front {
     async fn read(
         &self,
         body: &mut Incoming,
+        head: u64,
         admitted: &Admitted,
     ) -> Result<(Bytes, HeldBytes), ReadBodyError> {
         let mut held = admitted.book(&self.api, &self.audience);
         // It may bring nothing, whatever its head says, and ask for much.
-        if admitted.runs_a_function() && !held.has_room() {
-            return Err(ReadBodyError::Busy);
+        if admitted.runs_a_function() {
+            held.has_room()?;
         }
+        held.hold_head(head)?;
         if body.is_end_stream() {
-            return Ok((Bytes::new(), HeldBytes::nothing()));
+            return Ok((Bytes::new(), held));
         }
         let limit = admitted.body_limit(&self.api, &self.audience);
         let read = read_body(body, limit, &mut held).await?;
         Ok((read, held))
     }
 
-    async fn dispatch(&self, request: Request, admitted: &Admitted) -> Response<Bytes> {
+    /// The header limit of the tenant that the head names, where it has one of its own.
+    fn own_header_limit(&self, admitted: &Admitted) -> Option<u64> {
+        let state = self.api.tenants.of(admitted.tenant()?)?;
+        state.limits().own(TenantLimit::Header)
+    }
+
+    /// What a tenant is answered, in the shape of `service`, that may not make one more request now, on
+    /// this connection.
+    fn beyond(
+        &self,
+        tenant: &TenantId,
+        seat: &Seat,
+        (service, id): (Service, InvocationId),
+    ) -> Option<Response<Bytes>> {
+        let tenants = &self.api.tenants;
+        if matches!(self.audience, Audience::Everybody)
+            && let Err(most) = seat.take(tenants, tenant)
+        {
+            let error = too_many_connections(most);
+            return Some(closing(error.encode(service, &id.to_string())));
+        }
+        let over = tenants.request(tenant, self.api.clock.now()).err()?;
+        Some(too_many_requests(over).encode(service, &id.to_string()))
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request,
+        admitted: &Admitted,
+        seat: &Seat,
+    ) -> Response<Bytes> {
         let (api, invoker) = (&self.api, self.invoker.clone());
         let (id, source) = (request.id, self.source(request.peer));
         let head = match admitted {
             Admitted::Url(call) => {
+                let tenant = &call.resolved.function.tenant;
+                if let Some(response) = self.beyond(tenant, seat, (Service::Lambda, id)) {
+                    return response;
+                }
                 let response = crate::urls::serve(api, invoker, request, call).await;
                 return api.trail.refused(response, id, source);
             }
@@ -207,6 +271,14 @@ impl Front {
             }
         };
         let mut watched = Watched::proven(&api.trail, head, &request, source);
+        // Who could not raise its own limit any more would have locked itself out.
+        let is_operators = matches!(head.api, SignedApi::Own(_))
+            && signer.principal.tenant() == Some(&api.operator);
+        if let Some(tenant) = signer.principal.tenant().filter(|_| !is_operators)
+            && let Some(response) = self.beyond(tenant, seat, (head.api.service(), id))
+        {
+            return watched.ends(response);
+        }
         if watched.takes_room() && api.disk.refuses() {
             let error = common::service_unavailable(NEARLY_FULL);
             return watched.ends(error.encode(head.api.service(), &id.to_string()));
@@ -342,6 +414,34 @@ fn refuse_head(target: &Target, id: &str) -> Response<Bytes> {
     closing(response)
 }
 
+fn own_head(most: u64) -> ApiError {
+    let raise = TenantLimit::Header.raise();
+    let text = format!(
+        "The request's line and headers are over the account's limit of {most} bytes; {raise}."
+    );
+    ApiError::new("RequestHeaderFieldsTooLarge", 431, text)
+}
+
+fn too_many_requests(over: OverRate) -> ApiError {
+    let OverRate { per_s, wait } = over;
+    let raise = TenantLimit::Requests.raise();
+    let text =
+        format!("Rate Exceeded. The account may make {per_s} requests in a second; {raise}.");
+    let wait_s = wait.as_secs_f64().ceil().max(1.0) as u32;
+    error::too_many_requests(text)
+        .with_reason("CallerRateLimitExceeded")
+        .with_retry_after_s(wait_s)
+}
+
+fn too_many_connections(most: u64) -> ApiError {
+    let raise = TenantLimit::Connections.raise();
+    let text =
+        format!("Rate Exceeded. The account may have {most} connections at a time; {raise}.");
+    error::too_many_requests(text)
+        .with_reason("CallerRateLimitExceeded")
+        .with_retry_after_s(1)
+}
+
 fn refuse_body(
     error: &ReadBodyError,
     admitted: &Admitted,
@@ -359,8 +459,10 @@ fn refuse_body(
                 "Request must be smaller than {limit_bytes} bytes for the {operation} operation"
             ))
         }
-        ReadBodyError::Busy => ApiError::new("ServiceUnavailableException", 503, error.to_string())
-            .with_retry_after_s(1),
+        ReadBodyError::Busy(_) => {
+            ApiError::new("ServiceUnavailableException", 503, error.to_string())
+                .with_retry_after_s(1)
+        }
         ReadBodyError::Stalled => ApiError::new("RequestTimeoutException", 408, error.to_string()),
         ReadBodyError::Broken => {
             ApiError::new("InvalidRequestContentException", 400, error.to_string())

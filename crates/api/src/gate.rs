@@ -16,7 +16,7 @@ use crate::{
     urls,
 };
 use bytes::Bytes;
-use freehold_domain::{InvocationId, Principal};
+use freehold_domain::{InvocationId, Principal, TenantId};
 use freehold_identity::{Presented, sigv4::Claim};
 use freehold_wire::{ApiError, Service, common};
 use http::{Response, StatusCode, request::Parts};
@@ -168,7 +168,10 @@ impl Admitted {
     /// The largest body that is taken. Packages arrive as base64 within JSON; no instance may
     /// deploy, so none sends any.
     pub(crate) fn body_limit(&self, api: &Api, audience: &Audience) -> u64 {
-        let limits = &api.limits.now();
+        let limits = &match self.tenant() {
+            Some(tenant) => api.limits_of(tenant),
+            None => api.limits.now(),
+        };
         let (payload, package) = (limits.sync_payload_bytes, package_limit_bytes(limits));
         match self {
             Self::Url(_) => payload,
@@ -178,6 +181,14 @@ impl Admitted {
                 (SignedApi::Lambda, Audience::Instance { .. }) => payload.min(package),
                 _ => 1 << 20,
             },
+        }
+    }
+
+    /// The tenant that the head names.
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Url(call) => Some(&call.resolved.function.tenant),
+            Self::Signed(head) => head.claim.principal().tenant(),
         }
     }
 

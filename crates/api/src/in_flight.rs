@@ -1,4 +1,4 @@
-//! Body bytes that the node holds at once: counted in all, and by share.
+//! Bytes of bodies, and of large heads, that the node holds at once: counted in all, and by share.
 //!
 //! Shares overlap on purpose: alone, a tenant may use much of the machine; nobody may use all of
 //! it. What is booked is given back when [`HeldBytes`] is dropped, wherever that happens.
@@ -11,13 +11,13 @@
 //!
 //! | share | of the whole |
 //! |---|---|
-//! | requests signed with a tenant's keys, its instances' among them | half |
-//! | calls to a tenant's function URLs | a quarter |
+//! | requests signed with a tenant's keys, its instances' among them | half, or its own limit |
+//! | calls to a tenant's function URLs | a quarter, or half of its own limit |
 //! | calls to all function URLs | half |
 //! | one instance | four payloads |
 
 use bytes::Bytes;
-use freehold_domain::{TenantId, limits::Limits, live::Live};
+use freehold_domain::{TenantId, TenantLimit, limits::Limits, live::Live, tenants::TenantTable};
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
@@ -30,12 +30,17 @@ use std::{
 /// Answers up to this are not counted: a socket's buffer takes them at once.
 pub const ANSWER_FREE_BYTES: usize = 64 << 10;
 
+/// Heads up to this are not counted: those of ordinary clients are far below.
+pub const HEAD_FREE_BYTES: u64 = 8 << 10;
+
 /// A count with a ceiling, which follows the node's.
 #[derive(Debug)]
 pub struct Share {
     held: AtomicU64,
     kind: Kind,
     limits: Live<Limits>,
+    /// Whose it is, where it is one tenant's, and where its own limit stands.
+    tenant: Option<(TenantId, Arc<TenantTable>)>,
 }
 
 /// Which share of the whole.
@@ -54,7 +59,36 @@ impl Share {
             held: AtomicU64::new(0),
             kind,
             limits: limits.clone(),
+            tenant: None,
         })
+    }
+
+    fn of(
+        kind: Kind,
+        limits: &Live<Limits>,
+        tenant: &TenantId,
+        all: &Arc<TenantTable>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicU64::new(0),
+            kind,
+            limits: limits.clone(),
+            tenant: Some((tenant.clone(), all.clone())),
+        })
+    }
+
+    /// The limit of its tenant's own.
+    fn own(&self) -> Option<u64> {
+        let (tenant, all) = self.tenant.as_ref()?;
+        all.of(tenant)?.limits().own(TenantLimit::BytesInFlight)
+    }
+
+    /// Why nothing more fits.
+    fn used_up(&self) -> UsedUp {
+        UsedUp {
+            limit_bytes: self.limit(),
+            is_own: self.own().is_some(),
+        }
     }
 
     /// Its ceiling now, bytes. Where the whole is small, a share still takes the largest body.
@@ -62,6 +96,11 @@ impl Share {
         let limits = self.limits.now();
         let whole = limits.bytes_in_flight;
         let payload = limits.sync_payload_bytes.min(whole);
+        match (self.kind, self.own()) {
+            (Kind::TenantUrls, Some(own)) => return own / 2,
+            (_, Some(own)) => return own,
+            _ => {}
+        }
         match self.kind {
             Kind::Whole => whole,
             Kind::Urls => (whole / 2).max(payload),
@@ -98,16 +137,19 @@ pub struct BytesInFlight {
     /// One entry per tenant that has keys or URLs: a stranger cannot make more.
     tenants: RwLock<HashMap<TenantId, TenantShares>>,
     limits: Live<Limits>,
+    own: Arc<TenantTable>,
 }
 
 impl BytesInFlight {
-    /// The shares of `limits`, as they are whenever something is booked.
-    pub fn new(limits: Live<Limits>) -> Self {
+    /// The shares of `limits`, and of what tenants have of their `own`, as they are whenever
+    /// something is booked.
+    pub fn new(limits: Live<Limits>, own: Arc<TenantTable>) -> Self {
         Self {
             whole: Share::new(Kind::Whole, &limits),
             urls: Share::new(Kind::Urls, &limits),
             tenants: RwLock::default(),
             limits,
+            own,
         }
     }
 
@@ -139,8 +181,8 @@ impl BytesInFlight {
                 tenants
                     .entry(tenant.clone())
                     .or_insert_with(|| TenantShares {
-                        keys: Share::new(Kind::TenantKeys, &self.limits),
-                        urls: Share::new(Kind::TenantUrls, &self.limits),
+                        keys: Share::of(Kind::TenantKeys, &self.limits, tenant, &self.own),
+                        urls: Share::of(Kind::TenantUrls, &self.limits, tenant, &self.own),
                     }),
             )
         });
@@ -151,6 +193,7 @@ impl BytesInFlight {
                 urls,
                 instance.cloned(),
             ],
+            head_bytes: 0,
             bytes: 0,
         }
     }
@@ -160,6 +203,8 @@ impl BytesInFlight {
 #[derive(Debug)]
 pub struct HeldBytes {
     shares: [Option<Arc<Share>>; 4],
+    /// Of `bytes`, those of the head.
+    head_bytes: u64,
     bytes: u64,
 }
 
@@ -194,36 +239,60 @@ impl AsRef<[u8]> for Booked {
 
 /// One of the shares is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UsedUp;
+pub struct UsedUp {
+    /// What it may hold, bytes.
+    pub limit_bytes: u64,
+    /// Whether its tenant has that limit of its own.
+    pub is_own: bool,
+}
 
 impl HeldBytes {
     /// A booking that counts nowhere, for what has no body.
     pub fn nothing() -> Self {
         Self {
             shares: [const { None }; 4],
+            head_bytes: 0,
             bytes: 0,
         }
     }
 
-    /// Books up to `bytes` in all.
+    /// Books a head of `bytes`, where it is a large one; what else is booked comes on top.
+    ///
+    /// Errors: [`UsedUp`]; the booking is then to be dropped.
+    pub fn hold_head(&mut self, bytes: u64) -> Result<(), UsedUp> {
+        if bytes > HEAD_FREE_BYTES {
+            self.head_bytes = bytes;
+        }
+        self.grow_to(0)
+    }
+
+    /// Books up to `bytes` of a body in all.
     ///
     /// Errors: [`UsedUp`]; the booking is then to be dropped.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), UsedUp> {
+        let bytes = bytes + self.head_bytes;
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
             return Ok(());
         };
         self.bytes = bytes;
-        let mut fits = true;
+        let mut fits = Ok(());
         for share in self.shares.iter().flatten() {
-            fits &= share.held.fetch_add(more, Ordering::Relaxed) + more <= share.limit();
+            if share.held.fetch_add(more, Ordering::Relaxed) + more > share.limit() {
+                fits = Err(share.used_up());
+            }
         }
-        fits.then_some(()).ok_or(UsedUp)
+        fits
     }
 
     /// Whether something new may begin on all of its shares.
-    pub fn has_room(&self) -> bool {
-        let mut shares = self.shares.iter().flatten();
-        shares.all(|share| share.held.load(Ordering::Relaxed) < share.limit())
+    ///
+    /// Errors: [`UsedUp`].
+    pub fn has_room(&self) -> Result<(), UsedUp> {
+        let is_full = |share: &&Arc<Share>| share.held.load(Ordering::Relaxed) >= share.limit();
+        match self.shares.iter().flatten().find(is_full) {
+            Some(share) => Err(share.used_up()),
+            None => Ok(()),
+        }
     }
 
     /// Whether more than half of some share is held.
@@ -286,7 +355,7 @@ mod tests {
 
     #[test]
     fn answers_beyond_a_tenants_share_are_in_its_own_way_alone() {
-        let pot = BytesInFlight::new(Limits::default().into());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let [one, two]: [TenantId; 2] =
             ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
         let answer = Bytes::from(vec![0; 6 * MIB as usize]);
@@ -298,19 +367,19 @@ mod tests {
             .into_iter()
             .map(|held| held.keep(answer.clone()))
             .collect();
-        assert!(!pot.book(Bringer::Url(&one), None).has_room());
+        assert!(pot.book(Bringer::Url(&one), None).has_room().is_err());
         assert!(kept.iter().all(|(_, untaken)| untaken.crowds_others()));
         for other in [Bringer::Url(&two), Bringer::Key(&two), Bringer::Key(&one)] {
-            assert!(pot.book(other, None).has_room());
+            assert!(pot.book(other, None).has_room().is_ok());
         }
         assert!(pot.held() <= Limits::default().bytes_in_flight / 4);
         drop(kept);
-        assert!(pot.book(Bringer::Url(&one), None).has_room() && pot.held() == 0);
+        assert!(pot.book(Bringer::Url(&one), None).has_room().is_ok() && pot.held() == 0);
     }
 
     #[test]
     fn nobody_takes_what_is_for_others() {
-        let pot = BytesInFlight::new(Limits::default().into());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let [one, two, three]: [TenantId; 3] =
             ["111111111111", "222222222222", "333333333333"].map(|id| id.parse().unwrap());
         // Strangers on the URLs of one tenant leave room on those of another, and for keys.
@@ -329,8 +398,38 @@ mod tests {
     }
 
     #[test]
+    fn large_heads_count_beside_their_bodies_and_small_ones_do_not() {
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let tenant = "111111111111".parse().unwrap();
+        let new = || pot.book(Bringer::Url(&tenant), None);
+        let mut small = new();
+        small.hold_head(HEAD_FREE_BYTES).unwrap();
+        assert_eq!(pot.held(), 0);
+        let mut large = new();
+        large.hold_head(64 << 10).unwrap();
+        assert_eq!(pot.held(), 64 << 10);
+        large.grow_to(MIB).unwrap();
+        assert_eq!(pot.held(), MIB + (64 << 10));
+        drop((small, large));
+        assert_eq!(pot.held(), 0);
+        // A quarter of 512 MiB is what a tenant's URLs may hold: of 64 KiB each, 2,048 requests.
+        let mut held = Vec::new();
+        let refused = loop {
+            let mut one = new();
+            match one.hold_head(64 << 10) {
+                Ok(()) => held.push(one),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((held.len(), refused.limit_bytes), (2048, 128 << 20));
+        assert!(pot.book(Bringer::Key(&tenant), None).has_room().is_ok());
+        drop(held);
+        assert_eq!(pot.held(), 0);
+    }
+
+    #[test]
     fn an_instance_takes_four_payloads() {
-        let pot = BytesInFlight::new(Limits::default().into());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         let (one, other) = (pot.instance(), pot.instance());
         let taken = fill(&pot, Bringer::Key(&tenant), Some(&one));
@@ -341,7 +440,7 @@ mod tests {
 
     #[test]
     fn answers_count_until_they_are_taken_and_are_never_refused() {
-        let pot = BytesInFlight::new(Limits::default().into());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         let new = || pot.book(Bringer::Url(&tenant), None);
         let answer = Bytes::from(vec![7; 10 << 20]);
@@ -353,10 +452,10 @@ mod tests {
             // more of them.
             assert_eq!(pot.held(), count.min(12) * 10 * MIB);
             assert_eq!(slow.crowds_others(), count > 6, "{count}");
-            assert_eq!(new().has_room(), count < 13, "{count}");
+            assert_eq!(new().has_room().is_ok(), count < 13, "{count}");
             untaken.push((bytes, slow));
         }
-        assert!(pot.book(Bringer::Key(&tenant), None).has_room());
+        assert!(pot.book(Bringer::Key(&tenant), None).has_room().is_ok());
         let (bytes, slow) = untaken.pop().unwrap();
         let rest = bytes.slice(5..);
         drop(bytes);
@@ -373,7 +472,7 @@ mod tests {
             bytes_in_flight: 8 * MIB,
             ..Limits::default()
         };
-        let pot = BytesInFlight::new(limits.into());
+        let pot = BytesInFlight::new(limits.into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         assert!(
             pot.book(Bringer::Key(&tenant), None)
@@ -387,14 +486,17 @@ mod tests {
         );
         assert_eq!(
             pot.book(Bringer::Key(&tenant), None).grow_to(8 * MIB + 1),
-            Err(UsedUp)
+            Err(UsedUp {
+                limit_bytes: 8 * MIB,
+                is_own: false
+            })
         );
     }
 
     #[test]
     fn shares_that_are_held_follow_a_change_of_the_whole() {
         let limits = Live::new(Limits::default());
-        let pot = BytesInFlight::new(limits.clone());
+        let pot = BytesInFlight::new(limits.clone(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         let instance = pot.instance();
         let taken = fill(&pot, Bringer::Url(&tenant), None);
@@ -402,11 +504,46 @@ mod tests {
         limits.change(|limits| limits.bytes_in_flight *= 2);
         assert!(!fill(&pot, Bringer::Url(&tenant), None).is_empty());
         limits.change(|limits| limits.bytes_in_flight /= 8);
-        assert!(!pot.book(Bringer::Url(&tenant), None).has_room());
+        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_err());
         drop(taken);
-        assert!(pot.book(Bringer::Url(&tenant), None).has_room());
+        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_ok());
         limits.change(|limits| limits.sync_payload_bytes = 12 * MIB);
         assert_eq!(fill(&pot, Bringer::Key(&tenant), Some(&instance)).len(), 8);
         assert_eq!(pot.held(), 0, "what was refused or dropped is given back");
+    }
+
+    #[test]
+    fn a_tenants_own_limit_is_its_shares_and_nobody_elses() {
+        let own = Arc::<TenantTable>::default();
+        let pot = BytesInFlight::new(Limits::default().into(), own.clone());
+        let [one, two]: [TenantId; 2] =
+            ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
+        let set = |bytes| {
+            let mut limits = freehold_domain::TenantLimits::default();
+            limits.set(TenantLimit::BytesInFlight, bytes);
+            own.note(&one, limits);
+        };
+        let most = |who: Bringer<'_>| fill(&pot, who, None).len();
+        // A share that is held follows.
+        let before = fill(&pot, Bringer::Key(&one), None);
+        set(Some(24 * MIB));
+        assert_eq!(
+            pot.book(Bringer::Key(&one), None).has_room(),
+            Err(UsedUp {
+                limit_bytes: 24 * MIB,
+                is_own: true
+            })
+        );
+        drop(before);
+        assert_eq!((most(Bringer::Key(&one)), most(Bringer::Url(&one))), (4, 2));
+        assert_eq!(most(Bringer::Key(&two)) as u64, 256 / 6);
+        // Above the node's share too, up to all that there is.
+        set(Some(400 * MIB));
+        assert_eq!(most(Bringer::Key(&one)) as u64, 400 / 6);
+        set(Some(4096 * MIB));
+        assert_eq!(most(Bringer::Key(&one)) as u64, 512 / 6);
+        set(None);
+        assert_eq!(most(Bringer::Key(&one)) as u64, 256 / 6);
+        assert_eq!(pot.held(), 0);
     }
 }

@@ -5,9 +5,10 @@ use crate::{Api, in_flight::HeldBytes};
 use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
-    Qualifier, Source, ThrottleReason, TraceHeader,
+    Qualifier, Source, TenantId, TenantLimit, ThrottleReason, TraceHeader,
     limits::START_WAIT_S,
     ports::{Caller, Invoke},
+    tenants::TenantState,
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -145,14 +146,42 @@ pub async fn invoke_detached(
         })
 }
 
+/// What a caller is told of a budget that has stopped a function.
+pub const STOPPED: &str = "A budget of the account is used up and has stopped what it is about, until the operator of the node raises or removes it (freehold budgets).";
+
+/// What a caller is told of a throttle: AWS's words, and what to do where AWS has none.
+pub(crate) fn throttle_text(api: &Api, tenant: &TenantId, reason: ThrottleReason) -> String {
+    match reason {
+        ThrottleReason::Budget => {
+            "Rate Exceeded. A budget of the account is used up until its period is over; freehold budgets list shows it, and the node's operator raises it.".to_owned()
+        }
+        ThrottleReason::BudgetStop => STOPPED.to_owned(),
+        ThrottleReason::StartRate => {
+            let of = |state: Arc<TenantState>| state.limits().own(TenantLimit::Starts);
+            let own = api.tenants.of(tenant).and_then(of);
+            let most = own.map_or_else(String::new, |most| format!(" {most}"));
+            format!(
+                "Rate Exceeded. No instance is free, and of the account no more than{most} may start in a second; {}.",
+                TenantLimit::Starts.raise()
+            )
+        }
+        _ => "Rate Exceeded.".to_owned(),
+    }
+}
+
 /// AWS's word for a throttle.
 pub fn throttle_reason(reason: ThrottleReason) -> &'static str {
     match reason {
         ThrottleReason::ReservedConcurrency => "ReservedFunctionConcurrentInvocationLimitExceeded",
         ThrottleReason::CallRate => "CallerRateLimitExceeded",
+        ThrottleReason::StartRate => "FunctionInvocationRateLimitExceeded",
+        // Ours: AWS's budgets act on policies.
+        ThrottleReason::Budget => "BudgetExceeded",
+        ThrottleReason::BudgetStop => "BudgetStopped",
         // AWS has no word for a machine that is full: to the caller it is the same limit.
         ThrottleReason::AccountConcurrency
         | ThrottleReason::MachineMemory
+        | ThrottleReason::MachineRoom
         | ThrottleReason::InitBackoff => "ConcurrentInvocationLimitExceeded",
     }
 }

@@ -39,9 +39,9 @@ pub use door::Door;
 pub use front::{Audience, Front};
 pub use hosts::Hosts;
 pub use own::{
-    AmountsRow, AuditRow, BillLineRow, BillRow, ChangeRow, ConfigurationRow, ConfigurationView,
-    InstanceRow, KeyRow, LimitsRow, NewKey, PriceChangeRow, PricesRow, ReloadRefused, ReloadRow,
-    SettingRow, StretchRow, SumRow, TenantRow,
+    AmountsRow, AuditRow, BillLineRow, BillRow, BudgetRow, ChangeRow, ConfigurationRow,
+    ConfigurationView, InstanceRow, KeyRow, LimitsRow, NewKey, PriceChangeRow, PricesRow,
+    ReloadRefused, ReloadRow, SettingRow, StretchRow, SumRow, TenantRow,
 };
 pub use platform::InstanceEndpoint;
 pub use proxies::{Network, Proxies};
@@ -49,9 +49,11 @@ pub use proxies::{Network, Proxies};
 use freehold_control::Control;
 use freehold_domain::{
     TenantId,
+    budgets::Reached,
     limits::Limits,
     live::Live,
     ports::{Backups, Clock, CommitError, Ids, Sink, Storage},
+    tenants::TenantTable,
 };
 use freehold_identity::Verifier;
 use std::{
@@ -79,6 +81,8 @@ pub struct ApiParts {
     pub ids: Arc<dyn Ids>,
     /// The ceilings.
     pub limits: Live<Limits>,
+    /// What tenants have of their own in place of those; the engine keeps it true.
+    pub tenants: Arc<TenantTable>,
     /// The domain of function URLs.
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
@@ -109,6 +113,7 @@ pub struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) limits: Live<Limits>,
+    pub(crate) tenants: Arc<TenantTable>,
     pub(crate) url_domain: String,
     /// The port that URLs are written with; set once the listener is bound.
     port: AtomicU16,
@@ -146,7 +151,7 @@ impl Api {
             backups: parts.backups,
             disk: parts.disk,
             tokens: own::Tokens::new(),
-            in_flight: in_flight::BytesInFlight::new(parts.limits.clone()),
+            in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone()),
             control: parts.control,
             events: parts.events,
             storage: parts.storage,
@@ -154,6 +159,7 @@ impl Api {
             clock: parts.clock,
             ids: parts.ids,
             limits: parts.limits,
+            tenants: parts.tenants,
             url_domain: parts.url_domain,
             port: Default::default(),
             is_secure: Default::default(),
@@ -165,6 +171,11 @@ impl Api {
             url_cache,
             _url_watch: watch,
         })
+    }
+
+    /// The ceilings that hold for a tenant now.
+    pub(crate) fn limits_of(&self, tenant: &TenantId) -> Limits {
+        self.tenants.limits(tenant, self.limits.now())
     }
 
     /// Tells the port and whether it is TLS's, for function URLs.
@@ -202,6 +213,11 @@ impl Api {
     /// Resolves when the audit trail has grown so far that [`Api::audit_keep`] is due again.
     pub async fn audit_grown(&self) {
         self.trail.grown().await;
+    }
+
+    /// Writes down on the audit trail that a part of a budget was reached: its tenant's line.
+    pub fn budget_reached(&self, reached: &Reached) {
+        self.trail.budget_reached(reached);
     }
 
     /// Reloads the configuration for whoever may send the server a signal, with a line of the audit

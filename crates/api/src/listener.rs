@@ -14,7 +14,7 @@ mod http2;
 
 use crate::{
     door::{self, Door},
-    front::{Audience, Front, Via},
+    front::{Audience, Front, Seat, Via},
     hosts::Hosts,
     in_flight::Untaken,
     proxies::Proxies,
@@ -25,6 +25,7 @@ use http::{Version, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use rustix::process;
 use std::{
     convert::Infallible,
@@ -41,6 +42,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -51,8 +53,12 @@ const HEAD_WAIT_MAX: Duration = Duration::from_secs(75);
 const HEAD_WAIT_CROWDED_MAX: Duration = Duration::from_secs(10);
 /// After the stop: longest wait for the first request of a connection that has had none.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(2);
-/// After the stop: how long a connection between two requests may still bring one.
+/// After the stop: how long a connection between two requests may still bring one, since any such
+/// connection brought one. Clients that are still calling use those that they have, and learn with
+/// the answer that it was the last.
 const LAST_CALL: Duration = Duration::from_millis(200);
+/// After the stop: longest wait for one.
+const LAST_CALL_MAX: Duration = FIRST_REQUEST_MAX;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are always allowed, however few descriptors there are.
@@ -67,6 +73,8 @@ pub(crate) struct Places {
     all: usize,
     /// Requests beside the first of their connection.
     beside: Arc<Semaphore>,
+    /// After the stop: when a connection between two requests last brought one.
+    last_call: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Requests of all connections that are others' beside on their connection. A head with what is made
@@ -88,6 +96,7 @@ impl Places {
             free: Arc::new(Semaphore::new(all)),
             all,
             beside: Arc::new(Semaphore::new(BESIDE_MAX)),
+            last_call: Arc::default(),
         }
     }
 
@@ -190,14 +199,26 @@ struct Seen {
 }
 
 impl Seen {
-    /// Resolves when a request is being answered, or after `quiet`.
-    async fn until_busy_or(&self, quiet: Duration) {
-        let sleep = tokio::time::sleep(quiet);
+    /// Resolves when a request is being answered, or when none comes any more.
+    async fn until_last_call(&self, places: &Places) {
+        let begun = Instant::now();
+        let sleep = tokio::time::sleep_until(begun + LAST_CALL);
         tokio::pin!(sleep);
         // Polled with the connection that sets `now`, in one task and after it.
-        std::future::poll_fn(|cx| match self.now.load(Ordering::Relaxed) {
-            true => Poll::Ready(()),
-            false => sleep.as_mut().poll(cx),
+        std::future::poll_fn(|cx| {
+            if self.now.load(Ordering::Relaxed) {
+                *places.last_call.lock() = Some(Instant::now());
+                return Poll::Ready(());
+            }
+            while sleep.as_mut().poll(cx).is_ready() {
+                let others = places.last_call.lock().unwrap_or(begun);
+                let until = (others + LAST_CALL).min(begun + LAST_CALL_MAX);
+                if until <= sleep.deadline() {
+                    return Poll::Ready(());
+                }
+                sleep.as_mut().reset(until);
+            }
+            Poll::Pending
         })
         .await;
     }
@@ -297,6 +318,8 @@ impl Front {
         let Some(stream) = stream else { return };
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => self.http2(stream, line, stop).await,
+            // An authority that proves a name: the handshake was the answer (RFC 8737).
+            Some(b"acme-tls/1") => {}
             _ => self.http1(stream, answering, line, stop).await,
         }
     }
@@ -329,15 +352,16 @@ impl Front {
     ) {
         let header_bytes = self.api.limits.now().header_bytes as usize;
         let (seen, patience) = (Arc::new(Seen::default()), line.patience);
-        let service_seen = seen.clone();
+        let places = self.api.places.clone();
+        let (service_seen, seat) = (seen.clone(), Arc::new(Seat::default()));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let via = line.via(&request);
-            let (front, seen) = (self.clone(), service_seen.clone());
+            let (front, seen, seat) = (self.clone(), service_seen.clone(), seat.clone());
             let answering = answering.clone();
             seen.any.store(true, Ordering::Relaxed);
             seen.now.store(true, Ordering::Relaxed);
             async move {
-                let mut response = front.answer(request, via).await;
+                let mut response = front.answer(request, via, &seat).await;
                 if let Some(untaken) = response.extensions_mut().remove::<Untaken>() {
                     *answering.lock() = Some(untaken);
                 }
@@ -370,7 +394,7 @@ impl Front {
             ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => Some(ended),
-                () = seen.until_busy_or(LAST_CALL) => None,
+                () = seen.until_last_call(&places) => None,
             };
         }
         let ended = match ended {
@@ -422,6 +446,29 @@ mod tests {
             client.read_to_string(&mut answer).unwrap();
             assert_eq!(answer, "done");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_between_requests_waits_while_others_bring_some() {
+        let places = Places::of(8);
+        let wait = async || {
+            let begun = Instant::now();
+            Seen::default().until_last_call(&places).await;
+            begun.elapsed().as_millis()
+        };
+        let brings = async |every: u64, times: usize| {
+            let seen = Seen::default();
+            seen.now.store(true, Ordering::Relaxed);
+            for _ in 0..times {
+                tokio::time::sleep(Duration::from_millis(every)).await;
+                seen.until_last_call(&places).await;
+            }
+        };
+        let (quiet, longest) = (LAST_CALL.as_millis(), LAST_CALL_MAX.as_millis());
+        assert_eq!(wait().await, quiet);
+        assert_eq!(tokio::join!(wait(), brings(150, 3)).0, 450 + quiet);
+        assert_eq!(tokio::join!(wait(), brings(300, 1)).0, quiet, "too late");
+        assert_eq!(tokio::join!(wait(), brings(100, 50)).0, longest);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 //! | `GetAudit` | `{"Since", "Until": ms, "TenantId", "Action", "Denied", "Token", "Limit"}`, all optional | `{"Lines": [AuditRow], "Token", "More", "Gaps"}`: the caller's tenant's, the operator's key reads all |
 //! | `GetUsage` | `{"From": "2026-11-01", "Until": "2026-11-30"}`, UTC days, both included, both optional | `{"Usage": [...]}` by function and day, equal to the ledger |
 //! | `GetBill` | `{"TenantId", "Month": "2026-11", "By": "function" or "tag:KEY", "Marker", "MaxItems"}`, all optional | a page of a bill, [`BillRow`]: the caller's own, with the operator's key anybody's, or everybody's one after the other |
+//! | `ListBudgets` | `{"TenantId"}`, optional | `{"Budgets": [BudgetRow]}`: the caller's own, with the operator's key anybody's, or everybody's |
 //!
 //! With the root key of the node's operator alone:
 //!
@@ -14,7 +15,8 @@
 //! |---|---|---|
 //! | `CreateTenant` | `{"TenantId", "Name"}`, both optional | `{"Tenant": TenantRow, "Key": NewKey}`, the secret this once |
 //! | `ListTenants` | `{"Marker", "MaxItems"}`, both optional | `{"Tenants": [TenantRow], "NextMarker"}` |
-//! | `SetTenantLimits` | `{"TenantId", "Concurrency", "CodeStorageBytes", "Functions"}`; what is left out stays, `null` is the node's | `{"Tenant": TenantRow}` |
+//! | `GetTenant` | `{"TenantId"}` | `{"Tenant": TenantRow}` |
+//! | `SetTenantLimits` | `{"TenantId", "Concurrency", "CodeStorageBytes", …}`, the names of [`LimitRow::wire`](freehold_domain::tenant_limits::LimitRow::wire); what is left out stays, `null` is the node's | `{"Tenant": TenantRow}` |
 //! | `DisableTenant`, `EnableTenant` | `{"TenantId"}` | `{"Tenant": TenantRow}` |
 //! | `CreateKey` | `{"TenantId"}` | `{"Key": NewKey}`, the secret this once |
 //! | `ListKeys` | `{"TenantId"}`, optional | `{"Keys": [KeyRow]}` |
@@ -27,16 +29,20 @@
 //! | `StopBackup` | `{"BackupId"}` | `{}` |
 //! | `GetPrices` | `{"TenantId"}`, optional: without it the node's | `{"Changes": [PriceChangeRow]}` |
 //! | `SetPrices` | `{"TenantId", "From": ms, "Currency", "TenantMonth", "Invocation", "GbSecond", "CpuSecond", "GbOut"}`, decimal numbers as text; what is left out stays | `{"Changes": [PriceChangeRow]}` |
+//! | `SetBudget` | `{"TenantId", "FunctionName", "Period": "hour", "Then": "throttle"}` and one of `Cost` (with `Currency`), `GbSeconds`, decimal numbers as text, `Invocations`, `EgressBytes` | `{"Budget": BudgetRow}` |
+//! | `RemoveBudget` | `{"TenantId", "Name"}` | `{}` |
 //! | `EndPrices` | `{"TenantId", "From": ms}`, both optional | `{"Changes": [PriceChangeRow]}` |
 
 mod audit;
 mod backup;
+mod budgets;
 mod configuration;
 mod prices;
 mod tenants;
 
 pub use audit::AuditRow;
 pub(crate) use audit::Tokens;
+pub use budgets::BudgetRow;
 pub use configuration::{
     ChangeRow, ConfigurationRow, ConfigurationView, ReloadRefused, ReloadRow, SettingRow,
 };
@@ -163,11 +169,16 @@ async fn answer(
     let configuring = configuration::action(operation);
     let backing_up = backup::action(operation);
     let pricing = prices::action(operation);
+    let budgeting = budgets::action(operation);
     let known = match operation {
         "ListInstances" => Some(Action("freehold:ListInstances")),
         "GetUsage" => Some(Action("freehold:GetUsage")),
         "GetAudit" => Some(Action("freehold:GetAudit")),
-        _ => managing.or(configuring).or(backing_up).or(pricing),
+        _ => managing
+            .or(configuring)
+            .or(backing_up)
+            .or(pricing)
+            .or(budgeting),
     };
     let Some(action) = known else {
         let shown: String = operation.chars().take(64).collect();
@@ -195,6 +206,10 @@ async fn answer(
     if pricing.is_some() {
         let answer = prices::answer(api, who, operation, &request.body).await;
         return answer.map(Answer::from);
+    }
+    if budgeting.is_some() {
+        let place = (&tenant, &signer.region);
+        return budgets::answer(api, who, place, operation, &request.body).await;
     }
     let answer = match operation {
         "ListInstances" => {

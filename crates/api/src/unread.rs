@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_reads_slowly_in_others_way_is_not() {
-        let pot = BytesInFlight::new(Limits::default().into());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         // Of 128 MiB that the URLs of one tenant may hold.
         for (answer_mib, is_cut) in [(60, false), (70, true)] {
@@ -234,7 +234,7 @@ mod tests {
             drop(ours);
             assert_eq!(taking.await.unwrap() == 1000, !is_cut);
         }
-        assert!(pot.book(Bringer::Url(&tenant), None).has_room());
+        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,9 @@ use crate::{
     route::UrlTarget,
 };
 use bytes::Bytes;
-use freehold_domain::{InvocationId, InvokeError, Mode, Principal, Source, ports::Invoke};
+use freehold_domain::{
+    InvocationId, InvokeError, Mode, Principal, Source, TenantId, ThrottleReason, ports::Invoke,
+};
 use freehold_identity::{
     Presented,
     policy::{Decision, decide_url},
@@ -207,7 +209,7 @@ async fn answer(
             }
         },
     };
-    let limit_bytes = api.limits.now().sync_payload_bytes;
+    let limit_bytes = api.limits_of(&resolved.function.tenant).sync_payload_bytes;
     let event = event::build(api, &request, target, resolved, &who);
     if event.len() as u64 > limit_bytes {
         return plain(
@@ -233,7 +235,7 @@ async fn answer(
     };
     let response = match invoke_detached(api, invoker, call).await {
         Ok(outcome) => answer::from_outcome(outcome),
-        Err(error) => from_error(&error),
+        Err(error) => from_error(api, &resolved.function.tenant, &error),
     };
     with_request_id(response, &id.to_string())
 }
@@ -247,13 +249,21 @@ fn forbidden(id: InvocationId, refused: Refused) -> Response<Bytes> {
     response
 }
 
-fn from_error(error: &InvokeError) -> Response<Bytes> {
+fn from_error(api: &Api, tenant: &TenantId, error: &InvokeError) -> Response<Bytes> {
     let (status, text) = match error {
+        InvokeError::Throttled {
+            reason: ThrottleReason::BudgetStop,
+            ..
+        } => (
+            StatusCode::FORBIDDEN,
+            serde_json::json!({ "Message": crate::invoke::STOPPED }).to_string(),
+        ),
         InvokeError::Throttled { reason, .. } => (
             StatusCode::TOO_MANY_REQUESTS,
             format!(
-                "{{\"Reason\":\"{}\",\"Type\":\"User\",\"message\":\"Rate Exceeded.\"}}",
-                crate::invoke::throttle_reason(*reason)
+                "{{\"Reason\":\"{}\",\"Type\":\"User\",\"message\":\"{}\"}}",
+                crate::invoke::throttle_reason(*reason),
+                crate::invoke::throttle_text(api, tenant, *reason)
             ),
         ),
         InvokeError::TenantDisabled => (StatusCode::FORBIDDEN, FORBIDDEN.to_owned()),

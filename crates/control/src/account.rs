@@ -11,6 +11,8 @@ use freehold_domain::{
 pub struct AccountUsage {
     /// Functions.
     pub functions: u64,
+    /// Published versions.
+    pub versions: u64,
     /// Archives of all heads and revisions, bytes.
     pub code_bytes: u64,
     /// Sum of reserved concurrency.
@@ -42,15 +44,14 @@ impl Control {
         place: &Place,
     ) -> Result<AccountSettings, ControlError> {
         let usage = self.account_usage(who, place).await?;
-        let limits = &self.limits.now();
-        let own = self.ceilings_of(who, &place.tenant).await?;
+        let limits = self.limits_of(who, &place.tenant).await?;
         let reserved = u32::try_from(usage.reserved_concurrency).unwrap_or(u32::MAX);
         Ok(AccountSettings {
-            code_storage_bytes: own.code_storage_bytes,
+            code_storage_bytes: limits.code_storage_bytes,
             package_unpacked_bytes: limits.package_unpacked_bytes,
             package_zip_bytes: limits.package_zip_bytes,
-            concurrency: own.concurrency,
-            unreserved_concurrency: own.concurrency.saturating_sub(reserved),
+            concurrency: limits.account_concurrency,
+            unreserved_concurrency: limits.account_concurrency.saturating_sub(reserved),
             usage,
         })
     }

@@ -5,7 +5,7 @@ use crate::{
     store::{self, CHANGE_ATTEMPTS, function_key},
     tenants::put_back,
 };
-use freehold_domain::{FunctionRef, Principal};
+use freehold_domain::{FunctionRef, Principal, TenantLimit};
 
 impl Control {
     /// Reserves `amount` for a function; 0 throttles it whole.
@@ -63,7 +63,8 @@ impl Control {
                     .filter(|other| other.name != of.name)
                     .map(|other| u64::from(other.reserved_concurrency.unwrap_or(0)))
                     .sum();
-                let account = u64::from(self.ceilings(&tenant.record).concurrency);
+                let account = self.limit_of(&tenant.record, TenantLimit::Concurrency);
+                let account = account.unwrap_or(u64::MAX);
                 let min = u64::from(self.limits.now().unreserved_concurrency_min);
                 if others + u64::from(amount) + min > account {
                     return Err(ControlError::LimitExceeded {

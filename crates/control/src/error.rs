@@ -4,7 +4,7 @@
 
 use crate::archive::ArchiveError;
 use freehold_domain::{
-    FunctionName, TenantId,
+    FunctionName, TenantId, TenantLimit,
     ports::{CommitError, PackageError, ReadError},
     record::RecordError,
 };
@@ -33,6 +33,8 @@ pub enum Resource {
     AccessKey,
     /// A package's archive.
     Package,
+    /// A budget.
+    Budget,
 }
 
 /// An input, in our words.
@@ -67,6 +69,7 @@ pub enum Field {
     Day,
     PackageType,
     Vpc,
+    Network,
     DeadLetter,
     EncryptionKey,
     Tracing,
@@ -81,15 +84,14 @@ pub enum Field {
     DryRun,
     TenantId,
     TenantName,
-    TenantConcurrency,
-    TenantCodeStorage,
-    TenantFunctions,
+    TenantLimit(TenantLimit),
     KeyOverlap,
     Price,
     Currency,
     PriceFrom,
     Month,
     BillBy,
+    Budget,
 }
 
 /// A ceiling that was met.
@@ -105,6 +107,8 @@ pub enum Limit {
     PolicyBytes,
     /// Functions of a tenant.
     Functions,
+    /// Published versions of a tenant.
+    Versions,
     /// Tenants of a node.
     Tenants,
     /// Access keys of a tenant that sign.
@@ -113,6 +117,8 @@ pub enum Limit {
     PriceChanges,
     /// Values of one tag on a bill.
     BillTagValues,
+    /// Budgets of a tenant.
+    Budgets,
 }
 
 /// Why the control plane did not do what it was asked. Nothing was changed.

@@ -17,6 +17,7 @@ use crate::{
 use bytes::Bytes;
 use freehold_domain::{
     FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
+    limits::Limits,
     ports::{Blobs, CodeError, Expect, Op, Records},
     record::{
         FunctionStateV1, FunctionV1, ImageStateV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1,
@@ -126,7 +127,11 @@ impl Control {
         new.settings.without_effect.check()?;
         rules::tags(&new.tags)?;
         let architecture = self.architecture_of(new.architectures.as_deref())?;
-        let mut spec = self.first_spec(&of, &new.settings, architecture)?;
+        let limits = self.limits_of(who, &place.tenant).await?;
+        let mut spec = self.first_spec(&of, &new.settings, architecture, &limits)?;
+        if let Some(network) = rules::tagged(&new.tags, &self.networks)? {
+            spec.network = Some(network);
+        }
         let key = function_key(&of);
         let exists = || ControlError::AlreadyExists {
             what: Resource::Function,
@@ -135,7 +140,7 @@ impl Control {
         if Records::get(&*self.storage, who, &key).await?.is_some() {
             return Err(exists());
         }
-        self.function_room(who, place).await?;
+        self.function_room(who, place, new.publish).await?;
         self.code_storage_has_room(who, place, new.zip.len() as u64, 0)
             .await?;
         let admitted = self.packages.admit(who, &place.tenant, new.zip).await?;
@@ -158,7 +163,7 @@ impl Control {
         for _ in 0..CHANGE_ATTEMPTS {
             let mut ops = vec![store::put(key.clone(), Expect::Absent, &function)];
             ops.extend(self.revision_put(&of, published.as_ref()));
-            ops.extend(self.function_room(who, place).await?);
+            ops.extend(self.function_room(who, place, published.is_some()).await?);
             if self.try_commit(who, ops).await? {
                 return Ok(self.described_after(&of, function, published));
             }
@@ -323,13 +328,35 @@ impl Control {
         Self::reaches(who, &of.tenant)?;
         change.settings.without_effect.check()?;
         let guard = change.revision_id.as_deref();
-        let apply = |head: &mut RevisionSpecV1| self.apply(of, head, &change.settings);
+        let limits = self.limits_of(who, &of.tenant).await?;
+        let apply = |head: &mut RevisionSpecV1| self.apply(of, head, &change.settings, &limits);
         let present = self.function(who, of).await?.record;
         self.may_change(&present, guard)?;
         let mut head = present.head;
         apply(&mut head)?;
         self.judge(of, &head).await?;
         self.change_head(who, of, guard, false, apply).await
+    }
+
+    /// The head gets the policy that its function's tags name now.
+    pub(crate) fn take_tagged_network(
+        &self,
+        function: &mut FunctionV1,
+    ) -> Result<(), ControlError> {
+        let network = rules::tagged(&function.tags, &self.networks)?;
+        if network == function.head.network {
+            return Ok(());
+        }
+        self.may_change(function, None)?;
+        function.head.network = network;
+        function.head.generation += 1;
+        function.head.revision_id = self.ids.uuid().to_string();
+        function.head.modified = self.clock.wall();
+        match function.served {
+            Some(_) => function.last_update = UpdateStateV1::InProgress,
+            None => function.state = FunctionStateV1::Pending,
+        }
+        Ok(())
     }
 
     /// Changes the head by `edit` in a compare-and-set loop.
@@ -367,6 +394,7 @@ impl Control {
                     None => {
                         published = Some(self.next_revision(&mut function, None));
                         ops.extend(self.revision_put(of, published.as_ref()));
+                        ops.extend(self.version_room(who, &Place::of(of)).await?);
                     }
                 }
             }
@@ -473,6 +501,7 @@ impl Control {
         of: &FunctionRef,
         settings: &Settings,
         architecture: String,
+        limits: &Limits,
     ) -> Result<RevisionSpecV1, ControlError> {
         let needed = |field, given: &Option<String>| match given {
             Some(text) if !text.is_empty() => Ok(text.clone()),
@@ -494,9 +523,9 @@ impl Control {
             },
             role,
             description: String::new(),
-            memory: Mebibytes(128.max(self.limits.now().memory_min_mib)),
+            memory: Mebibytes(128.max(limits.memory_min_mib)),
             timeout_s: 3,
-            tmp: Mebibytes(512.max(self.limits.now().tmp_min_mib)),
+            tmp: Mebibytes(512.max(limits.tmp_min_mib)),
             environment: None,
             logging: LoggingV1 {
                 group: None,
@@ -506,10 +535,11 @@ impl Control {
             },
             architecture,
             snap_start: false,
+            network: None,
             revision_id: self.ids.uuid().to_string(),
             modified: self.clock.wall(),
         };
-        self.apply(of, &mut spec, settings)?;
+        self.apply(of, &mut spec, settings, limits)?;
         Ok(spec)
     }
 
@@ -519,8 +549,8 @@ impl Control {
         of: &FunctionRef,
         head: &mut RevisionSpecV1,
         settings: &Settings,
+        limits: &Limits,
     ) -> Result<(), ControlError> {
-        let limits = &self.limits.now();
         if let Some(runtime) = &settings.runtime {
             let resolved = self.resolve(runtime)?;
             (head.runtime, head.substitute) = (resolved.name, resolved.substitute);
@@ -564,6 +594,9 @@ impl Control {
         }
         if let Some(change) = &settings.logging {
             head.logging = rules::logging(&head.logging, change)?;
+        }
+        if let Some(vpc) = &settings.vpc {
+            head.network = rules::vpc(vpc, &self.networks)?;
         }
         head.snap_start = settings.snap_start.unwrap_or(head.snap_start);
         if head.snap_start {
@@ -619,8 +652,7 @@ impl Control {
         replaced_bytes: u64,
     ) -> Result<(), ControlError> {
         self.packages.may_be_admitted(zip_bytes)?;
-        let max = self.ceilings_of(who, &place.tenant).await?;
-        let max = max.code_storage_bytes;
+        let max = self.limits_of(who, &place.tenant).await?.code_storage_bytes;
         let used = self.account_usage(who, place).await?.code_bytes;
         if used
             .saturating_sub(replaced_bytes)

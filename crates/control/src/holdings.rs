@@ -57,11 +57,13 @@ impl Known {
         let sum = &mut self.sum;
         if let Some(before) = before {
             sum.functions -= u64::from(is_function);
+            sum.versions -= u64::from(!is_function);
             sum.code_bytes -= before.code_bytes;
             sum.reserved_concurrency -= u64::from(before.reserved);
         }
         if let Some(has) = has {
             sum.functions += u64::from(is_function);
+            sum.versions += u64::from(!is_function);
             sum.code_bytes += has.code_bytes;
             sum.reserved_concurrency += u64::from(has.reserved);
         }

@@ -1,5 +1,5 @@
 //! The control plane: functions, revisions, URLs, permissions, tags, packages, accounts, tenants and
-//! their keys, prices and bills.
+//! their keys, prices, bills and budgets.
 //!
 //! What it does: checks what a caller asks for, writes the desired part of records by
 //! compare-and-set, keeps archives and their unpacked trees, rolls up the ledger. What it refuses
@@ -14,6 +14,7 @@ pub mod account;
 pub mod archive;
 pub mod bills;
 pub mod bootstrap;
+pub mod budgets;
 pub mod concurrency;
 mod error;
 pub mod functions;
@@ -34,12 +35,14 @@ pub mod usage;
 
 pub use error::{ControlError, Field, Limit, Resource};
 pub use functions::{CodeChange, ConfigurationChange, Described, Environment, NewFunction};
-pub use rules::{LoggingChange, Settings, WithoutEffect};
+pub use rules::{LoggingChange, Settings, Vpc, WithoutEffect};
 
 use freehold_domain::{
     BoxFuture, Principal, Region, RuntimeName, TenantId,
+    budgets::Budgets,
     limits::Limits,
     live::Live,
+    network::Networks,
     ports::{Clock, CodeError, Ids, Sealer, Storage},
     record::RevisionSpecV1,
 };
@@ -105,12 +108,16 @@ pub struct ControlParts {
     pub sealer: Arc<dyn Sealer>,
     /// Ceilings.
     pub limits: Live<Limits>,
+    /// What budgets have used; the engine counts.
+    pub budgets: Arc<Budgets>,
     /// Runtimes.
     pub runtimes: Arc<dyn RuntimeCheck>,
     /// Archives and trees.
     pub packages: Arc<PackageStore>,
     /// What this machine executes, in the words of records: `x86_64` or `arm64`.
     pub architecture: &'static str,
+    /// Whom functions may reach.
+    pub networks: Arc<Networks>,
 }
 
 /// The control plane of one node. Cheap to share; every method may run beside every other.
@@ -120,9 +127,11 @@ pub struct Control {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) sealer: Arc<dyn Sealer>,
     pub(crate) limits: Live<Limits>,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) runtimes: Arc<dyn RuntimeCheck>,
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
+    pub(crate) networks: Arc<Networks>,
     pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
     pub(crate) holdings: Arc<holdings::Holdings>,
     /// Held while entries of the ledger are rolled up, and while prices are set.
@@ -141,9 +150,11 @@ impl Control {
             ids,
             sealer,
             limits,
+            budgets,
             runtimes,
             packages,
             architecture,
+            networks,
         } = parts;
         let holdings = Arc::<holdings::Holdings>::default();
         let longest = packages.longest();
@@ -155,9 +166,11 @@ impl Control {
             ids,
             sealer,
             limits,
+            budgets,
             runtimes,
             packages,
             architecture,
+            networks,
             groups_coming: Arc::default(),
             metering: tokio::sync::Mutex::default(),
             longest,

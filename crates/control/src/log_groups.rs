@@ -5,13 +5,17 @@ use crate::{
     store::{self, CHANGE_ATTEMPTS},
 };
 use freehold_domain::{
-    Principal, Wall,
+    Principal, TenantId, TenantLimit, TenantLimits, Wall,
     logs::LogGroupName,
     ports::{Expect, Op, Records},
-    record::{self, Key, KeyPrefix, Kind, LogGroupV1},
+    record::{self, Key, KeyPrefix, Kind, LogGroupV1, TenantV2},
 };
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// Groups on one page at the most. Source: CloudWatch Logs API reference, DescribeLogGroups.
@@ -22,6 +26,9 @@ pub const RETENTION_DAYS: [u32; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
+
+/// How often the streams of a tenant with too many logs are looked through at a time.
+const TRIM_ROUNDS: usize = 8;
 
 /// A group and what is stored of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,14 +254,16 @@ impl Control {
         Ok(())
     }
 
-    /// Removes lines that are past their group's retention, for all tenants; says how many
-    /// streams or lines the store removed.
+    /// Removes lines that are past their group's retention or their tenant's log age, and the oldest
+    /// streams of tenants whose logs take more than they may; says how many streams the store removed.
     ///
     /// Errors: the first of a group's, once all have had their turn.
     pub async fn log_groups_expire(&self) -> Result<u64, ControlError> {
         let platform = Principal::platform("logs");
         let now = self.clock.wall();
         let (mut after, mut removed, mut failed) = (None, 0, None);
+        let mut own: HashMap<TenantId, TenantLimits> = HashMap::new();
+        let mut full: BTreeMap<TenantId, Stored> = BTreeMap::new();
         loop {
             let found = self
                 .storage
@@ -262,21 +271,43 @@ impl Control {
                 .await?;
             for stored in &found {
                 let group: LogGroupV1 = record::decode(&stored.bytes)?;
-                let Some(days) = group.retention_days else {
-                    continue;
+                let tenant = stored.key.tenant();
+                let limits = match own.get(tenant) {
+                    Some(known) => *known,
+                    None => {
+                        let key = Key::tenant_record(tenant);
+                        // What does not read has no limits of its own; the engine's log names it.
+                        let read = self.read::<TenantV2>(&platform, &key).await.ok().flatten();
+                        let limits = read.map(|read| read.record.limits).unwrap_or_default();
+                        own.insert(tenant.clone(), limits);
+                        limits
+                    }
                 };
-                let kept = Duration::from_secs(u64::from(days) * 86_400);
-                let micros = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
-                let before = Wall(now.0.saturating_sub(micros));
                 let name = LogGroupName {
-                    tenant: stored.key.tenant().clone(),
+                    tenant: tenant.clone(),
                     region: stored.key.region().clone(),
                     group: group.name,
                 };
-                // One file that cannot be read is in nobody else's way.
-                match self.storage.expire(&platform, &name, before).await {
-                    Ok(count) => removed += count,
-                    Err(error) => failed = failed.or(Some(error)),
+                if let Some(kept) = kept(group.retention_days, limits.own(TenantLimit::LogAge)) {
+                    // One file that cannot be read is in nobody else's way.
+                    match self
+                        .storage
+                        .expire(&platform, &name, before(now, kept))
+                        .await
+                    {
+                        Ok(count) => removed += count,
+                        Err(error) => failed = failed.or(Some(error.into())),
+                    }
+                }
+                if let Some(most) = limits.own(TenantLimit::StoredLogs) {
+                    match self.storage.group_bytes(&platform, &name).await {
+                        Ok(bytes) => {
+                            let stored = full.entry(tenant.clone()).or_insert(Stored::of(most));
+                            stored.bytes += bytes;
+                            stored.groups.push(name);
+                        }
+                        Err(error) => failed = failed.or(Some(error.into())),
+                    }
                 }
             }
             match found.last() {
@@ -284,6 +315,139 @@ impl Control {
                 _ => break,
             }
         }
-        failed.map_or(Ok(removed), |error| Err(error.into()))
+        for stored in full
+            .into_values()
+            .filter(|stored| stored.bytes > stored.most)
+        {
+            match self.logs_trim(&platform, stored).await {
+                Ok(count) => removed += count,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+
+    /// Removes the oldest streams of a tenant until the rest takes no more than it may. Streams that
+    /// are written to stay, so that what an instance says is never torn; others go in their place.
+    async fn logs_trim(&self, platform: &Principal, stored: Stored) -> Result<u64, ControlError> {
+        let Stored {
+            most,
+            mut bytes,
+            groups,
+        } = stored;
+        let (mut from, mut removed) = (Wall(i64::MIN), 0);
+        for _ in 0..TRIM_ROUNDS {
+            let aim = bytes.saturating_sub(most);
+            let until = self.oldest_until(platform, &groups, from, aim);
+            let Some(until) = until.await? else {
+                break;
+            };
+            // What is left of those before it is written to.
+            (from, bytes) = (until, 0);
+            for group in &groups {
+                removed += self.storage.expire(platform, group, until).await?;
+                bytes += self.storage.group_bytes(platform, group).await?;
+            }
+            if bytes <= most {
+                break;
+            }
+        }
+        if let Some(group) = groups.first().filter(|_| removed > 0) {
+            let tenant = &group.tenant;
+            tracing::info!(%tenant, most, removed, "logs beyond their tenant's limit were removed");
+        }
+        Ok(removed)
+    }
+
+    /// The moment before which the oldest streams of these groups had their last lines, of those with
+    /// lines since `from`; so many that they take `aim` bytes together, or all.
+    async fn oldest_until(
+        &self,
+        platform: &Principal,
+        groups: &[LogGroupName],
+        from: Wall,
+        aim: u64,
+    ) -> Result<Option<Wall>, ControlError> {
+        let (mut oldest, mut held) = (BinaryHeap::<(Wall, u64)>::new(), 0);
+        for group in groups {
+            let mut after: Option<String> = None;
+            loop {
+                let page = self
+                    .storage
+                    .streams(platform, group, "", after.as_deref(), store::LIST_CHUNK)
+                    .await?;
+                for stream in &page {
+                    let last = stream.last.unwrap_or(stream.created);
+                    if last < from {
+                        continue;
+                    }
+                    oldest.push((last, stream.bytes));
+                    held += stream.bytes;
+                    // The newest goes out as long as the others are enough.
+                    while let Some((_, bytes)) = oldest.peek()
+                        && held - bytes >= aim
+                    {
+                        held -= bytes;
+                        oldest.pop();
+                    }
+                }
+                match page.last() {
+                    Some(last) if page.len() == store::LIST_CHUNK => {
+                        after = Some(last.name.clone());
+                    }
+                    _ => break,
+                }
+            }
+        }
+        let newest = oldest.peek().map(|(last, _)| *last);
+        Ok(newest.map(|last| Wall(last.0.saturating_add(1))))
+    }
+}
+
+/// The logs of a tenant that has a limit for them.
+struct Stored {
+    most: u64,
+    bytes: u64,
+    groups: Vec<LogGroupName>,
+}
+
+impl Stored {
+    fn of(most: u64) -> Self {
+        Self {
+            most,
+            bytes: 0,
+            groups: Vec::new(),
+        }
+    }
+}
+
+/// How long lines are kept: as the group or the tenant's limit says, whichever is shorter.
+fn kept(retention_days: Option<u32>, log_age_s: Option<u64>) -> Option<Duration> {
+    let days = retention_days.map(|days| u64::from(days) * 86_400);
+    let shorter = match (days, log_age_s) {
+        (Some(days), Some(age)) => Some(days.min(age)),
+        (days, age) => days.or(age),
+    };
+    shorter.map(Duration::from_secs)
+}
+
+fn before(now: Wall, span: Duration) -> Wall {
+    let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    Wall(now.0.saturating_sub(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_of_retention_and_log_age_holds() {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        assert_eq!(kept(None, None), None);
+        assert_eq!(kept(Some(3), None), days(3));
+        assert_eq!(kept(None, Some(86_400)), days(1));
+        assert_eq!(kept(Some(3), Some(86_400)), days(1));
+        assert_eq!(kept(Some(3), Some(9 * 86_400)), days(3));
+        assert_eq!(before(Wall(5), Duration::MAX), Wall(5 - i64::MAX));
     }
 }

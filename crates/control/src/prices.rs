@@ -120,8 +120,10 @@ impl Control {
         change: &PricesChange,
         from: Option<Wall>,
     ) -> Result<PriceBookV1, ControlError> {
-        self.book_change(who, tenant, from, |present| change.over(present).map(Some))
-            .await
+        let set = self.book_change(who, tenant, from, |present| change.over(present).map(Some));
+        let book = set.await?;
+        self.budgets_reprice().await?;
+        Ok(book)
     }
 
     /// Ends a book's prices from a moment on, by default from now: the node's hold for the tenant
@@ -134,7 +136,9 @@ impl Control {
         tenant: Option<&str>,
         from: Option<Wall>,
     ) -> Result<PriceBookV1, ControlError> {
-        self.book_change(who, tenant, from, |_| Ok(None)).await
+        let book = self.book_change(who, tenant, from, |_| Ok(None)).await?;
+        self.budgets_reprice().await?;
+        Ok(book)
     }
 
     async fn book_change(

@@ -1,7 +1,7 @@
 //! Published revisions: immutable, numbered from 1, never renumbered.
 
 use crate::{
-    Control, ControlError, Described, Field, Page, Resource,
+    Control, ControlError, Described, Field, Page, Place, Resource,
     rules::{self, cut},
     store::{self, CHANGE_ATTEMPTS, function_key, revision_key},
 };
@@ -30,7 +30,8 @@ impl Control {
     /// answer.
     ///
     /// Errors: [`ControlError::CodeMismatch`], [`ControlError::PreconditionFailed`],
-    /// [`ControlError::Busy`], [`ControlError::NotFound`].
+    /// [`ControlError::Busy`], [`ControlError::NotFound`], [`ControlError::LimitExceeded`] for
+    /// [`Limit::Versions`](crate::Limit::Versions).
     pub async fn revision_publish(
         &self,
         who: &Principal,
@@ -73,6 +74,7 @@ impl Control {
             }
             let mut ops = vec![store::put(function_key(of), expect, &function)];
             ops.extend(self.revision_put(of, Some(&revision)));
+            ops.extend(self.version_room(who, &Place::of(of)).await?);
             if self.try_commit(who, ops).await? {
                 return Ok(self.describe_revision(of, &function, revision));
             }

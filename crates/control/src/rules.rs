@@ -1,7 +1,11 @@
 //! The rules that a function's settings keep, as AWS states them, with our ceilings.
 
 use crate::{ControlError, Field};
-use freehold_domain::{limits::Limits, record::LoggingV1};
+use freehold_domain::{
+    limits::Limits,
+    network::{self, Networks},
+    record::{LoggingV1, NetworkV1},
+};
 use std::collections::BTreeMap;
 
 /// Names that belong to the platform. Source: Lambda developer guide, "Defined runtime
@@ -66,8 +70,19 @@ pub struct Settings {
     pub logging: Option<LoggingChange>,
     /// Whether published revisions start from an image.
     pub snap_start: Option<bool>,
+    /// Subnets and security groups, whose ids name a policy; none of either for the node's own.
+    pub vpc: Option<Vpc>,
     /// Fields that have no effect yet.
     pub without_effect: WithoutEffect,
+}
+
+/// Ids of subnets and security groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vpc {
+    /// `subnet-` and the name of a policy.
+    pub subnets: Vec<String>,
+    /// `sg-` and the name of a policy.
+    pub security_groups: Vec<String>,
 }
 
 /// Fields that have no effect yet: accepted with the default, else refused by name.
@@ -75,8 +90,6 @@ pub struct Settings {
 pub struct WithoutEffect {
     /// `Zip` is the default.
     pub package_type: Option<String>,
-    /// Subnets and security groups; none is the default.
-    pub vpc: Vec<String>,
     /// Target of failed events.
     pub dead_letter: Option<String>,
     /// The tenant's own key.
@@ -109,7 +122,6 @@ impl WithoutEffect {
         };
         let given = [
             (Field::PackageType, text(&self.package_type, "Zip")),
-            (Field::Vpc, list(&self.vpc)),
             (Field::DeadLetter, text(&self.dead_letter, "")),
             (Field::EncryptionKey, text(&self.encryption_key, "")),
             (Field::Tracing, text(&self.tracing, "PassThrough")),
@@ -191,6 +203,77 @@ pub(crate) fn snap_start(runtime: &str) -> Result<(), ControlError> {
         cut(runtime)
     );
     Err(ControlError::invalid(Field::SnapStart, reason))
+}
+
+/// The policy that all of the ids name; `None` for no ids.
+pub(crate) fn vpc(vpc: &Vpc, networks: &Networks) -> Result<Option<NetworkV1>, ControlError> {
+    let refused = |reason: String| ControlError::invalid(Field::Vpc, reason);
+    let mut policy: Option<&str> = None;
+    let subnets = vpc.subnets.iter().map(|id| (id, "subnet-"));
+    let groups = vpc.security_groups.iter().map(|id| (id, "sg-"));
+    for (id, prefix) in subnets.chain(groups) {
+        let name = id.strip_prefix(prefix).unwrap_or(id);
+        if networks.number(name).is_none() {
+            let known: Vec<&str> = networks.names().collect();
+            return Err(refused(format!(
+                "{:?} names no network policy of this node; it has {}",
+                cut(id),
+                known.join(", ")
+            )));
+        }
+        if policy.is_some_and(|other| other != name) {
+            return Err(refused(format!(
+                "{:?} names another network policy than the ids before it; a function has one",
+                cut(id)
+            )));
+        }
+        policy = Some(name);
+    }
+    let Some(policy) = policy else {
+        return Ok(None);
+    };
+    can_have(policy, networks).map_err(refused)?;
+    Ok(Some(NetworkV1 {
+        policy: policy.to_owned(),
+        subnets: vpc.subnets.clone(),
+        security_groups: vpc.security_groups.clone(),
+    }))
+}
+
+/// The policy that a function's tags name; `None` for none.
+pub(crate) fn tagged(
+    tags: &BTreeMap<String, String>,
+    networks: &Networks,
+) -> Result<Option<NetworkV1>, ControlError> {
+    let Some(policy) = tags.get(network::TAG) else {
+        return Ok(None);
+    };
+    let refused = |reason: String| ControlError::invalid(Field::Network, reason);
+    if networks.number(policy).is_none() {
+        let known: Vec<&str> = networks.names().collect();
+        return Err(refused(format!(
+            "the tag {} is {:?}, which names no network policy of this node; it has {}",
+            network::TAG,
+            cut(policy),
+            known.join(", ")
+        )));
+    }
+    can_have(policy, networks).map_err(refused)?;
+    Ok(Some(NetworkV1 {
+        policy: policy.clone(),
+        subnets: Vec::new(),
+        security_groups: vec![format!("sg-{policy}")],
+    }))
+}
+
+/// Why no function of this node can have the policy.
+fn can_have(policy: &str, networks: &Networks) -> Result<(), String> {
+    match networks.missing() {
+        Some(reason) if policy != network::NONE => {
+            Err(format!("instances of this node have no network: {reason}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn description(text: &str) -> Result<(), ControlError> {

@@ -4,7 +4,7 @@ use crate::{
     Control, ControlError, Field, rules,
     store::{self, CHANGE_ATTEMPTS, function_key},
 };
-use freehold_domain::{FunctionRef, Principal};
+use freehold_domain::{FunctionRef, Principal, network::TAG};
 use std::collections::BTreeMap;
 
 impl Control {
@@ -60,7 +60,11 @@ impl Control {
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;
+            let before = function.tags.get(TAG).cloned();
             edit(&mut function.tags)?;
+            if before.as_ref() != function.tags.get(TAG) {
+                self.take_tagged_network(&mut function)?;
+            }
             let ops = vec![store::put(function_key(of), expect, &function)];
             if self.try_commit(who, ops).await? {
                 return Ok(());

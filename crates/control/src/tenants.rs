@@ -10,21 +10,17 @@ use crate::{
     store::{self, CHANGE_ATTEMPTS, LIST_CHUNK, Versioned},
 };
 use freehold_domain::{
-    Principal, TenantId,
+    Principal, TenantId, TenantLimit,
+    limits::Limits,
     ports::{Expect, Op},
     record::{Key, Kind, TenantV2},
+    tenant_limits::Beside,
 };
 
 /// Tenants of a node, the operator among them.
 pub const TENANTS_MAX: u64 = 10_000;
 /// Longest name of a tenant, in characters.
 pub const TENANT_NAME_CHARS_MAX: usize = 64;
-/// Most that a tenant's own ceiling of concurrency may be.
-pub const CONCURRENCY_MAX: u64 = 1_000_000;
-/// Most bytes that a tenant's own ceiling of packages may be: a pebibyte.
-pub const CODE_STORAGE_BYTES_MAX: u64 = 1 << 50;
-/// Most functions that a tenant's own ceiling may be.
-pub const FUNCTIONS_MAX: u64 = 1_000_000;
 /// Tenants in one page of a listing.
 pub const TENANTS_PAGE_MAX: usize = 1000;
 
@@ -37,27 +33,8 @@ pub struct NewTenant {
     pub name: Option<String>,
 }
 
-/// Which of a tenant's ceilings to change: `Some(None)` goes back to the node's.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LimitsChange {
-    /// Invocations in flight, in each region.
-    pub concurrency: Option<Option<u64>>,
-    /// All packages in a region, bytes.
-    pub code_storage_bytes: Option<Option<u64>>,
-    /// Functions in a region.
-    pub functions: Option<Option<u64>>,
-}
-
-/// The ceilings that hold for a tenant, its own and the node's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TenantCeilings {
-    /// Invocations in flight, in each region.
-    pub concurrency: u32,
-    /// All packages in a region, bytes.
-    pub code_storage_bytes: u64,
-    /// Functions in a region; `None` as many as there is room for.
-    pub functions: Option<u64>,
-}
+/// Which of a tenant's limits to change; none goes back to the node's.
+pub type LimitsChange = Vec<(TenantLimit, Option<u64>)>;
 
 /// On whose behalf other tenants' records are read and written, once the operator has asked.
 pub(crate) fn platform() -> Principal {
@@ -65,25 +42,29 @@ pub(crate) fn platform() -> Principal {
 }
 
 impl Control {
-    /// The ceilings that hold for a tenant.
-    pub fn ceilings(&self, tenant: &TenantV2) -> TenantCeilings {
-        let (own, node) = (&tenant.limits, self.limits.now());
-        TenantCeilings {
-            concurrency: own.concurrency.unwrap_or(node.account_concurrency),
-            code_storage_bytes: own.code_storage_bytes.unwrap_or(node.code_storage_bytes),
-            functions: own.functions,
-        }
+    /// What holds for a tenant; none is as many as there is room for.
+    pub fn limit_of(&self, tenant: &TenantV2, limit: TenantLimit) -> Option<u64> {
+        tenant.limits.holds(limit, &self.limits.now())
     }
 
-    /// The same of a stored tenant.
+    /// The ceilings that hold for a stored tenant.
     ///
     /// Errors: [`ControlError::NotFound`].
-    pub(crate) async fn ceilings_of(
+    pub(crate) async fn limits_of(
         &self,
         who: &Principal,
         tenant: &TenantId,
-    ) -> Result<TenantCeilings, ControlError> {
-        Ok(self.ceilings(&self.tenant(who, tenant).await?.record))
+    ) -> Result<Limits, ControlError> {
+        let tenant = self.tenant(who, tenant).await?;
+        Ok(tenant.record.limits.over(&self.limits.now()))
+    }
+
+    /// One tenant.
+    ///
+    /// Errors: [`ControlError::NotOperator`], [`ControlError::NotFound`].
+    pub async fn tenant_get(&self, who: &Principal, id: &str) -> Result<TenantV2, ControlError> {
+        self.operator(who).await?;
+        Ok(self.tenant(&platform(), &tenant_id(id)?).await?.record)
     }
 
     pub(crate) async fn tenant(
@@ -217,48 +198,35 @@ impl Control {
         })
     }
 
-    /// Gives a tenant ceilings of its own, or the node's back. What runs beyond a lower one ends on
-    /// its own; what is stored beyond it stays.
+    /// Gives a tenant limits of its own, or the node's back. What runs beyond a lower one ends on
+    /// its own; what is stored beyond it stays, but for logs.
     ///
     /// Errors: [`ControlError::NotOperator`], [`ControlError::NotFound`],
-    /// [`ControlError::OutOfRange`].
+    /// [`ControlError::OutOfRange`], also for a value above the node's where that binds it.
     pub async fn tenant_limits_set(
         &self,
         who: &Principal,
         id: &str,
         change: LimitsChange,
     ) -> Result<TenantV2, ControlError> {
-        let within = |field, value: Option<Option<u64>>, max| match value.flatten() {
-            Some(value) if value > max => Err(ControlError::OutOfRange {
-                field,
-                value,
-                min: 0,
-                max,
-            }),
-            _ => Ok(()),
-        };
-        let LimitsChange {
-            concurrency,
-            code_storage_bytes,
-            functions,
-        } = change;
+        let node = self.limits.now();
         self.tenant_change(who, id, |tenant| {
-            within(Field::TenantConcurrency, concurrency, CONCURRENCY_MAX)?;
-            within(
-                Field::TenantCodeStorage,
-                code_storage_bytes,
-                CODE_STORAGE_BYTES_MAX,
-            )?;
-            within(Field::TenantFunctions, functions, FUNCTIONS_MAX)?;
-            let own = &mut tenant.limits;
-            if let Some(value) = concurrency {
-                own.concurrency = value.and_then(|value| u32::try_from(value).ok());
-            }
-            if let Some(value) = code_storage_bytes {
-                own.code_storage_bytes = value;
-            }
-            if let Some(value) = functions {
-                own.functions = value;
+            for (limit, value) in &change {
+                let row = limit.row();
+                let max = match (row.beside, (row.preset)(&node)) {
+                    (Beside::Below, Some(node)) => row.most.min(node),
+                    _ => row.most,
+                };
+                let given = value.unwrap_or(max);
+                if !(row.least..=max).contains(&given) {
+                    return Err(ControlError::OutOfRange {
+                        field: Field::TenantLimit(*limit),
+                        value: given,
+                        min: row.least,
+                        max,
+                    });
+                }
+                tenant.limits.set(*limit, *value);
             }
             Ok(())
         })
@@ -312,23 +280,54 @@ impl Control {
     }
 
     /// Whether an account may have one more function; the write that keeps two from taking the same
-    /// last place, where there is a ceiling at all.
+    /// last place, where there is a limit at all.
     ///
     /// Errors: [`ControlError::LimitExceeded`].
     pub(crate) async fn function_room(
         &self,
         who: &Principal,
         place: &Place,
+        publishes: bool,
+    ) -> Result<Option<Op>, ControlError> {
+        let wants: &[_] = match publishes {
+            true => &[TenantLimit::Functions, TenantLimit::Versions],
+            false => &[TenantLimit::Functions],
+        };
+        self.room_for(who, place, wants).await
+    }
+
+    /// The same of one more version.
+    ///
+    /// Errors: [`ControlError::LimitExceeded`].
+    pub(crate) async fn version_room(
+        &self,
+        who: &Principal,
+        place: &Place,
+    ) -> Result<Option<Op>, ControlError> {
+        self.room_for(who, place, &[TenantLimit::Versions]).await
+    }
+
+    async fn room_for(
+        &self,
+        who: &Principal,
+        place: &Place,
+        wants: &[TenantLimit],
     ) -> Result<Option<Op>, ControlError> {
         let tenant = self.tenant(who, &place.tenant).await?;
-        let Some(max) = tenant.record.limits.functions else {
+        let own = |limit: &TenantLimit| Some((*limit, tenant.record.limits.own(*limit)?));
+        let bound: Vec<(TenantLimit, u64)> = wants.iter().filter_map(own).collect();
+        if bound.is_empty() {
             return Ok(None);
-        };
-        if self.account_usage(who, place).await?.functions >= max {
-            return Err(ControlError::LimitExceeded {
-                limit: Limit::Functions,
-                max,
-            });
+        }
+        let has = self.account_usage(who, place).await?;
+        for (limit, max) in bound {
+            let (used, limit) = match limit {
+                TenantLimit::Versions => (has.versions, Limit::Versions),
+                _ => (has.functions, Limit::Functions),
+            };
+            if used >= max {
+                return Err(ControlError::LimitExceeded { limit, max });
+            }
         }
         Ok(Some(put_back(&tenant)))
     }

@@ -17,7 +17,7 @@ use freehold_domain::{
     ports::{Expect, Ledger, Op},
     record::{
         Key, KeyPrefix, Kind, LedgerCursorV1, PartTagsV1, PriceBooks, TagSetV1, UsagePartV1,
-        UsageRollupV2,
+        UsageRollupV2, hour_begin,
     },
 };
 use std::collections::{BTreeMap, HashMap};
@@ -76,50 +76,83 @@ impl Control {
     }
 
     async fn roll_up_lane(&self, platform: &Principal, lane: u16) -> Result<u64, ControlError> {
-        let cursor_key = Key::ledger_cursor(lane);
-        let (mut entries, mut lost) = (0, 0);
+        let mut entries = 0;
         loop {
             // Prices change between two batches, never under one: what was rolled up is older.
             let mut metered = self.metering.lock().await;
+            match self.roll_up_batch(platform, lane, &mut metered).await? {
+                batch if batch.is_empty() => return Ok(entries),
+                batch => entries += batch.len() as u64,
+            }
+        }
+    }
+
+    /// Rolls everything up that is there; `note` hears of each entry.
+    ///
+    /// Errors: as [`Control::usage_roll_up`].
+    pub(crate) async fn roll_up_held(
+        &self,
+        metered: &mut Metered,
+        note: &mut (dyn FnMut(&LedgerEntry) + Send),
+    ) -> Result<(), ControlError> {
+        let platform = Principal::platform("metering");
+        for lane in self.storage.lanes().await? {
+            loop {
+                let batch = self.roll_up_batch(&platform, lane, metered).await?;
+                batch.iter().for_each(&mut *note);
+                if batch.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rolls the next entries of a lane up, and says which those were.
+    async fn roll_up_batch(
+        &self,
+        platform: &Principal,
+        lane: u16,
+        metered: &mut Metered,
+    ) -> Result<Vec<LedgerEntry>, ControlError> {
+        let cursor_key = Key::ledger_cursor(lane);
+        for _ in 0..CHANGE_ATTEMPTS {
             let cursor = self.read::<LedgerCursorV1>(platform, &cursor_key).await?;
             let expect = cursor.as_ref().map_or(Expect::Absent, |c| c.expect());
             let position = cursor.map_or(0, |c| c.record.position);
             let (frames, position) =
                 Ledger::read(&*self.storage, lane, position, ROLL_UP_FRAMES).await?;
             if frames.is_empty() {
-                return Ok(entries);
+                return Ok(Vec::new());
             }
-            let (mut ops, received) = self.rolled_up(platform, &frames).await?;
+            let (mut ops, entries) = self.rolled_up(platform, &frames).await?;
             let cursor = LedgerCursorV1 { position };
             ops.push(store::put(cursor_key.clone(), expect, &cursor));
             if self.try_commit(platform, ops).await? {
-                entries += frames.len() as u64;
-                received.into_iter().for_each(|at| metered.note(at));
-                continue;
-            }
-            lost += 1;
-            if lost == CHANGE_ATTEMPTS {
-                return Err(ControlError::Contended {
-                    name: cursor_key.to_string(),
-                });
+                entries
+                    .iter()
+                    .for_each(|entry| metered.note(entry.received));
+                return Ok(entries);
             }
         }
+        Err(ControlError::Contended {
+            name: cursor_key.to_string(),
+        })
     }
 
-    /// The writes that add entries to the roll-ups, and when those were received.
+    /// The writes that add entries to the roll-ups, and the entries.
     async fn rolled_up(
         &self,
         platform: &Principal,
         frames: &[bytes::Bytes],
-    ) -> Result<(Vec<Op>, Vec<Wall>), ControlError> {
-        let mut received = Vec::with_capacity(frames.len());
+    ) -> Result<(Vec<Op>, Vec<LedgerEntry>), ControlError> {
+        let mut entries = Vec::with_capacity(frames.len());
         let mut books: HashMap<TenantId, PriceBooks> = HashMap::new();
         let mut days: BTreeMap<Key, (Expect, UsageRollupV2)> = BTreeMap::new();
         let mut sets: BTreeMap<Key, TagSetV1> = BTreeMap::new();
         for frame in frames {
             let entry: LedgerEntry = serde_json::from_slice(frame)
                 .map_err(|error| ControlError::internal("reading the ledger", error))?;
-            received.push(entry.received);
             let (tenant, key) = (&entry.function.tenant, usage_key(&entry));
             if !books.contains_key(tenant) {
                 books.insert(tenant.clone(), self.price_books(tenant).await?);
@@ -136,10 +169,12 @@ impl Control {
             if let Some(EntryTags {
                 id,
                 set: Some(tags),
-            }) = entry.tags
+            }) = &entry.tags
             {
-                sets.insert(Key::tag_set(tenant, &id), TagSetV1 { tags });
+                let tags = tags.clone();
+                sets.insert(Key::tag_set(tenant, id), TagSetV1 { tags });
             }
+            entries.push(entry);
         }
         let mut ops = Vec::with_capacity(days.len() + sets.len() + 1);
         for (key, (expect, day)) in days {
@@ -150,7 +185,7 @@ impl Control {
                 ops.push(store::put(key, Expect::Absent, &set));
             }
         }
-        Ok((ops, received))
+        Ok((ops, entries))
     }
 
     /// Usage of one function, or of all, on the days from `first` to `last`, both included; the
@@ -231,15 +266,13 @@ fn add(day: &mut UsageRollupV2, entry: &LedgerEntry, since: Option<Wall>) {
     day.billed_mib_ms += billed_mib_ms;
     add_usage(&mut day.sums, &entry.usage);
     let tags = entry.tags.as_ref();
-    day.add_part(UsagePartV1 {
+    let part = UsagePartV1 {
         since,
         tags: tags.map_or(PartTagsV1::None, |tags| PartTagsV1::Set(tags.id)),
-        invocations: 1,
-        billed_ms: entry.usage.billed_ms,
-        billed_mib_ms,
-        cpu_us: entry.usage.cpu_us,
-        bytes_out: entry.usage.bytes_out,
-    });
+        ..UsagePartV1::of(&entry.usage, entry.memory_mib)
+    };
+    day.add_hour(hour_begin(entry.received), &part);
+    day.add_part(part);
 }
 
 fn add_usage(sums: &mut Usage, usage: &Usage) {

@@ -3,17 +3,23 @@
 mod support;
 
 use freehold_control::{
-    Control, ControlError, Field, Limit, Place, Resource,
+    ConfigurationChange, Control, ControlError, Field, Limit, Place, Resource, Settings,
     bootstrap::{Keys, Started},
     keys::{KEYS_PER_TENANT_MAX, OVERLAP_MAX},
-    tenants::{CONCURRENCY_MAX, LimitsChange, NewTenant},
+    revisions::Publish,
+    tenants::{LimitsChange, NewTenant},
 };
 use freehold_domain::{
-    FunctionRef, InstanceId, Principal,
-    ports::{Expect, Fence, Op, Storage},
+    FunctionRef, InstanceId, Principal, Qualifier, TenantLimit, Wall,
+    logs::{LineKind, LogGroupName, LogLine, LogStreamName},
+    ports::{Clock, Expect, Fence, LogStore, Op, Storage},
     record::{self, AccessKeyV2, Key, TenantV2},
+    tenant_limits::{Beside, TENANT_LIMITS},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use support::*;
 
 /// A node after its first start: a control plane, its operator and whoever looks keys up.
@@ -397,12 +403,13 @@ async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
             .tenant_limits_set(&n.operator, "111111111111", change);
         set.await
     };
-    let change = LimitsChange {
-        concurrency: Some(Some(150)),
-        code_storage_bytes: Some(Some(400)),
-        functions: Some(Some(2)),
-    };
-    assert_eq!(set(change).await.unwrap().limits.functions, Some(2));
+    let change = vec![
+        (TenantLimit::Concurrency, Some(150)),
+        (TenantLimit::CodeStorage, Some(400)),
+        (TenantLimit::Functions, Some(2)),
+    ];
+    let limits = set(change).await.unwrap().limits;
+    assert_eq!(limits.own(TenantLimit::Functions), Some(2));
     let settings = w.control.account_settings(&w.who, &w.place).await.unwrap();
     assert_eq!(
         (
@@ -429,14 +436,9 @@ async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
         ),
         "{third:?}"
     );
-    let more = LimitsChange {
-        functions: Some(None),
-        ..LimitsChange::default()
-    };
-    assert_eq!(
-        set(more).await.unwrap().limits.code_storage_bytes,
-        Some(400)
-    );
+    let more = vec![(TenantLimit::Functions, None)];
+    let limits = set(more).await.unwrap().limits;
+    assert_eq!(limits.own(TenantLimit::CodeStorage), Some(400));
     let third = w.create("c").await;
     assert!(
         matches!(
@@ -448,11 +450,10 @@ async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
         ),
         "{third:?}"
     );
-    let node_s = LimitsChange {
-        concurrency: Some(None),
-        code_storage_bytes: Some(None),
-        functions: None,
-    };
+    let node_s = vec![
+        (TenantLimit::Concurrency, None),
+        (TenantLimit::CodeStorage, None),
+    ];
     set(node_s).await.unwrap();
     w.create("c").await.unwrap();
     let settings = w.control.account_settings(&w.who, &w.place).await.unwrap();
@@ -461,34 +462,23 @@ async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
         (1000, 950)
     );
 
-    for (change, field) in [
-        (
-            LimitsChange {
-                concurrency: Some(Some(CONCURRENCY_MAX + 1)),
-                ..Default::default()
-            },
-            Field::TenantConcurrency,
-        ),
-        (
-            LimitsChange {
-                code_storage_bytes: Some(Some(u64::MAX)),
-                ..Default::default()
-            },
-            Field::TenantCodeStorage,
-        ),
-        (
-            LimitsChange {
-                functions: Some(Some(u64::MAX)),
-                ..Default::default()
-            },
-            Field::TenantFunctions,
-        ),
-    ] {
-        let refused = set(change).await;
-        assert!(
-            matches!(&refused, Err(ControlError::OutOfRange { field: f, .. }) if *f == field),
-            "{refused:?}"
-        );
+    for row in TENANT_LIMITS {
+        let mut beyond = vec![row.most + 1];
+        beyond.extend(row.least.checked_sub(1));
+        // What the node sizes its own parts by binds a tenant's value.
+        let node = (row.preset)(&w.control.limits());
+        beyond.extend(node.filter(|_| row.beside == Beside::Below).map(|n| n + 1));
+        for value in beyond {
+            let refused = set(vec![(row.limit, Some(value))]).await;
+            assert!(
+                matches!(&refused, Err(ControlError::OutOfRange { field: Field::TenantLimit(l), .. })
+                    if *l == row.limit),
+                "{} {value} {refused:?}",
+                row.name
+            );
+        }
+        let fits = vec![(row.limit, Some(row.least)), (row.limit, None)];
+        assert!(set(fits).await.is_ok(), "{}", row.name);
     }
     let nobody =
         n.control()
@@ -500,6 +490,153 @@ async fn a_tenants_own_ceilings_hold_for_it_alone_and_go_back() {
             ..
         })
     ));
+}
+
+#[tokio::test]
+async fn what_a_function_may_have_is_its_tenants_own() {
+    let n = node().await;
+    let w = &n.world;
+    let set = async |limit, value| {
+        let set = n
+            .control()
+            .tenant_limits_set(&n.operator, "111111111111", vec![(limit, value)]);
+        set.await.unwrap();
+    };
+    let f = w.ready("f").await;
+    let with = async |settings: Settings| {
+        let change = ConfigurationChange {
+            settings,
+            ..ConfigurationChange::default()
+        };
+        w.control
+            .function_update_configuration(&w.who, &f, change)
+            .await
+    };
+    let memory = |mib| Settings {
+        memory_mib: Some(mib),
+        ..Settings::default()
+    };
+    let timeout = |seconds| Settings {
+        timeout_s: Some(seconds),
+        ..Settings::default()
+    };
+    let environment = |bytes: usize| Settings {
+        environment: Some([("WORD".to_owned(), "x".repeat(bytes))].into()),
+        ..Settings::default()
+    };
+    let cases: [(TenantLimit, u64, [Settings; 2]); 3] = [
+        (TenantLimit::Memory, 256, [memory(256), memory(257)]),
+        (TenantLimit::Timeout, 5, [timeout(5), timeout(6)]),
+        (
+            TenantLimit::Environment,
+            100,
+            [environment(80), environment(100)],
+        ),
+    ];
+    for (limit, value, [fits, over]) in cases {
+        set(limit, Some(value)).await;
+        let refused = with(over.clone()).await;
+        assert!(
+            matches!(
+                refused,
+                Err(ControlError::OutOfRange { max, .. }
+                    | ControlError::EnvironmentTooLarge { limit_bytes: max, .. }) if max == value
+            ),
+            "{limit:?} {refused:?}"
+        );
+        with(fits).await.unwrap();
+        w.reconcile(&f).await;
+        set(limit, None).await;
+        with(over).await.unwrap();
+        w.reconcile(&f).await;
+    }
+
+    set(TenantLimit::Versions, Some(1)).await;
+    let publish = async || {
+        let published = w.control.revision_publish(&w.who, &f, Publish::default());
+        published.await.map(|version| version.qualifier)
+    };
+    assert_eq!(publish().await.unwrap(), Qualifier::Revision(1));
+    with(memory(512)).await.unwrap();
+    w.reconcile(&f).await;
+    let full = publish().await;
+    assert!(
+        matches!(
+            full,
+            Err(ControlError::LimitExceeded {
+                limit: Limit::Versions,
+                max: 1
+            })
+        ),
+        "{full:?}"
+    );
+    w.control.revision_delete(&w.who, &f, 1).await.unwrap();
+    assert_eq!(publish().await.unwrap(), Qualifier::Revision(2));
+}
+
+#[tokio::test]
+async fn logs_beyond_what_a_tenant_may_store_go_oldest_first() {
+    let n = node().await;
+    let w = &n.world;
+    let limits = async |change: LimitsChange| {
+        let set = n
+            .control()
+            .tenant_limits_set(&n.operator, "111111111111", change);
+        set.await.unwrap();
+    };
+    let (platform, store) = (Principal::platform("test"), &w.storage);
+    let group = LogGroupName {
+        tenant: w.place.tenant.clone(),
+        region: w.place.region.clone(),
+        group: "/aws/lambda/f".to_owned(),
+    };
+    let ensured = w
+        .control
+        .log_group_ensure(&platform, &w.place, &group.group);
+    ensured.await.unwrap();
+    let now = w.clock.wall();
+    let write = |name: &str, ago_s: i64| {
+        let stream = LogStreamName {
+            group: group.clone(),
+            stream: name.to_owned(),
+        };
+        let line = LogLine {
+            at: Wall(now.0 - ago_s * 1_000_000),
+            kind: LineKind::Function,
+            invocation: None,
+            text: vec![b'x'; 200 << 10].into(),
+            truncated: false,
+        };
+        for _ in 0..3 {
+            LogStore::append(&**store, &stream, std::slice::from_ref(&line)).unwrap();
+        }
+        if name != "open" {
+            LogStore::close(&**store, &stream);
+        }
+    };
+    // 600 KiB each: the oldest is written to, the others have ended.
+    write("open", 900);
+    for (name, ago_s) in [("b", 700), ("a", 600), ("d", 500), ("c", 400)] {
+        write(name, ago_s);
+    }
+    let left = async || {
+        w.control.log_groups_expire().await.unwrap();
+        let streams = store.streams(&platform, &group, "", None, 100).await;
+        let names = streams.unwrap().into_iter().map(|stream| stream.name);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(left().await, ["a", "b", "c", "d", "open"]);
+    limits(vec![(TenantLimit::StoredLogs, Some(2 << 20))]).await;
+    assert_eq!(left().await, ["c", "d", "open"]);
+    limits(vec![
+        (TenantLimit::StoredLogs, None),
+        (TenantLimit::LogAge, Some(86_400)),
+    ])
+    .await;
+    assert_eq!(left().await, ["c", "d", "open"]);
+    let day = 86_400 - 450;
+    w.clock.wall.fetch_add(day * 1_000_000, Ordering::Relaxed);
+    assert_eq!(left().await, ["c", "open"]);
 }
 
 /// Runs `work` on eight threads at once, each with a runtime of its own; how many succeeded.
@@ -532,10 +669,7 @@ fn side_by_side_nobody_takes_the_same_last_place() {
     let (n, tenant, first) = runtime.block_on(async {
         let n = node().await;
         let (tenant, first) = n.tenant().await;
-        let three = LimitsChange {
-            functions: Some(Some(3)),
-            ..LimitsChange::default()
-        };
+        let three = vec![(TenantLimit::Functions, Some(3))];
         let set = n
             .control()
             .tenant_limits_set(&n.operator, "111111111111", three);
@@ -648,10 +782,7 @@ async fn a_reservation_can_be_lowered_where_none_can_be_made() {
         put.map_err(|error| assert!(matches!(error, ControlError::LimitExceeded { .. })))
     };
     assert_eq!(put(&a, 500).await, Ok(500));
-    let less = LimitsChange {
-        concurrency: Some(Some(50)),
-        ..LimitsChange::default()
-    };
+    let less = vec![(TenantLimit::Concurrency, Some(50))];
     let tenant = w.place.tenant.as_str();
     let set = n.control().tenant_limits_set(&n.operator, tenant, less);
     set.await.unwrap();

@@ -6,6 +6,8 @@
 
 pub mod audit;
 pub mod body;
+pub mod bucket;
+pub mod budgets;
 pub mod ids;
 pub mod invocation;
 pub mod json;
@@ -14,6 +16,7 @@ pub mod limits;
 pub mod live;
 pub mod logs;
 pub mod month;
+pub mod network;
 pub mod onward;
 pub mod outcome;
 pub mod ports;
@@ -21,6 +24,8 @@ pub mod prices;
 pub mod principal;
 pub mod record;
 pub mod runtime;
+pub mod tenant_limits;
+pub mod tenants;
 pub mod time;
 pub mod trace;
 
@@ -34,6 +39,7 @@ pub use outcome::{
     Usage,
 };
 pub use principal::Principal;
+pub use tenant_limits::{TenantLimit, TenantLimits};
 pub use time::{Mono, Wall};
 pub use trace::TraceHeader;
 

@@ -60,6 +60,13 @@ impl<T: Send + Sync + 'static> Live<T> {
         seen.unwrap_or_else(|_| **self.current())
     }
 
+    /// Reads the value as it is now in place. What reads it must not read any cell.
+    pub fn with<R>(&self, read: impl Fn(&T) -> R) -> R {
+        let seen = SEEN.try_with(|seen| read(self.newest(&mut seen.borrow_mut())));
+        // Only while the thread ends.
+        seen.unwrap_or_else(|_| read(&self.current()))
+    }
+
     /// The value as it is now, for what is too large to copy.
     pub fn whole(&self) -> Arc<T> {
         let seen = SEEN.try_with(|seen| {
@@ -149,6 +156,7 @@ mod tests {
         let words = Live::new(vec!["a"]);
         words.change(|words| words.push("b"));
         assert_eq!(*words.whole(), ["a", "b"]);
+        assert_eq!(words.with(|words| words.join(" ")), "a b");
     }
 
     #[test]

@@ -96,8 +96,16 @@ pub enum ThrottleReason {
     AccountConcurrency,
     /// Too many calls per second.
     CallRate,
+    /// The tenant's instances come up at the rate that it may have, and none is free.
+    StartRate,
+    /// A budget is used up until its period is over.
+    Budget,
+    /// A budget is used up, and stays so until the node's operator raises or removes it.
+    BudgetStop,
     /// The machine had no memory for a new instance before the deadline.
     MachineMemory,
+    /// The machine had no place for a new instance before the deadline, or no disk for its `/tmp`.
+    MachineRoom,
     /// Three inits in a row failed; the next try waits.
     InitBackoff,
 }

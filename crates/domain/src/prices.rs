@@ -183,6 +183,16 @@ impl Amount {
             .ok_or(AmountTooHigh)
     }
 
+    /// In parts, of which each amount has a whole number.
+    pub(crate) fn parts(self) -> u128 {
+        self.0
+    }
+
+    /// The inverse of [`Amount::parts`].
+    pub(crate) fn of_parts(parts: u128) -> Self {
+        Self(parts)
+    }
+
     /// The sum, exact.
     ///
     /// Errors: [`AmountTooHigh`].

@@ -3,6 +3,7 @@
 //! A record's desired part is written by `control`, its reported part by the engine's reconciler
 //! through the same compare-and-set. Wire shapes stay with the front ends, which convert.
 
+mod budgets;
 mod event;
 mod function;
 mod key;
@@ -12,6 +13,7 @@ mod seal;
 mod tenant;
 mod usage;
 
+pub use budgets::*;
 pub use event::*;
 pub use function::*;
 pub use key::*;

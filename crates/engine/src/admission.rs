@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
+    budgets::Closed,
     ids::{FunctionName, FunctionRef, Region, TenantId},
     invocation::Invocation,
     limits::Limits,
@@ -258,6 +259,22 @@ impl Admission {
     }
 }
 
+/// Whether something of a function may begin, as far as budgets say.
+///
+/// Errors: [`InvokeError::Throttled`].
+pub(crate) fn within_budget(node: &Node, function: &FunctionRef) -> Result<(), InvokeError> {
+    let (reason, retry_after) = match node.parts.budgets.closed(function, &*node.parts.clock) {
+        None => return Ok(()),
+        Some(Closed::For(wait)) => (ThrottleReason::Budget, Some(wait)),
+        Some(Closed::Stopped) => (ThrottleReason::BudgetStop, None),
+    };
+    node.counters.throttled(reason);
+    Err(InvokeError::Throttled {
+        reason,
+        retry_after,
+    })
+}
+
 /// Lets an invocation in, or says which limit turns it away.
 ///
 /// Errors: [`InvokeError::Throttled`] with the reason, [`InvokeError::TenantDisabled`],
@@ -276,6 +293,7 @@ pub(crate) fn admit(
     {
         return Err(InvokeError::TenantDisabled);
     }
+    within_budget(node, &routed.invocation.function)?;
     let permit = node
         .admission
         .take(&routed.invocation.function)

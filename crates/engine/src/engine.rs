@@ -204,6 +204,12 @@ impl Engine {
             booted: self.node.stock.len() as u64,
             ..self.node.counters.read()
         };
+        let budgets = self.node.parts.budgets.counts(self.node.parts.clock.wall());
+        (
+            stats.budgets_warned,
+            stats.budgets_exhausted,
+            stats.budgets_closed,
+        ) = budgets;
         let (templates, bytes) = self.node.stock.templates.held();
         (stats.templates, stats.template_bytes) = (templates as u64, bytes);
         for revision in self.node.revisions() {

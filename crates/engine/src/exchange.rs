@@ -418,7 +418,8 @@ fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
 /// The whole answer, within its limit.
 async fn answer(node: &Node, cell: &Cell, call: GuestCall) -> Ended {
     // The contract's limit is a little higher, as Lambda's is; this one bounds those without any.
-    let limit_bytes = node.parts.limits.now().sync_payload_bytes + 100;
+    let limits = node.limits_of(&call.function.tenant);
+    let limit_bytes = limits.sync_payload_bytes + 100;
     match cell.link.handle(call).await {
         Ok(GuestAnswer::Response { content_type, body }) => match body.collect(limit_bytes).await {
             Ok((bytes, _)) => {

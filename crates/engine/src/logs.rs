@@ -22,6 +22,7 @@ use freehold_domain::{
     logs::{LineKind, LogLine, LogStreamName},
     ports::{Clock, GuestOutput, GuestStream, LogStore},
     record::LoggingV1,
+    tenants::TenantTable,
 };
 use parking_lot::Mutex;
 use pipe::{Pipe, ReadTo};
@@ -47,6 +48,7 @@ pub(crate) struct InstanceLog {
     store: Arc<dyn LogStore>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    tenants: Arc<TenantTable>,
     line_bytes: usize,
     state: Mutex<State>,
     pipes: Mutex<Vec<(Arc<Pipe>, AbortHandle)>>,
@@ -83,6 +85,7 @@ impl InstanceLog {
             store: parts.logs.clone(),
             clock: parts.clock.clone(),
             counters: node.counters.clone(),
+            tenants: parts.tenants.clone(),
             line_bytes: limits.log_line_bytes as usize,
             state: Mutex::new(State {
                 pending: Vec::new(),
@@ -202,7 +205,15 @@ impl InstanceLog {
         }
         let mut state = self.state.lock();
         self.counters.log_line();
-        if !state.throttle.lets(self.clock.now(), line.text.len() + 1) {
+        let (now, bytes) = (self.clock.now(), line.text.len() + 1);
+        let tenant = &self.stream.group.tenant;
+        // The instance's own rate first: what that drops takes nothing from the tenant's others.
+        if !state.throttle.lets(now, bytes) {
+            self.counters.log_lines_lost(1);
+            return;
+        }
+        if !self.tenants.keeps_line(tenant, now, bytes as u64) {
+            state.throttle.count_lost(1, bytes as u64 - 1);
             self.counters.log_lines_lost(1);
             return;
         }

@@ -12,7 +12,8 @@ use crate::{
     tags::Tags,
 };
 use freehold_domain::{
-    ids::{CoreId, FunctionRef, Qualifier},
+    ids::{CoreId, FunctionRef, Qualifier, TenantId},
+    limits::Limits,
     ports::Clock,
     time::Mono,
 };
@@ -113,6 +114,11 @@ impl Node {
         if let Some(slot) = self.cores.get(usize::from(core.0)) {
             let _ = slot.set(Handle::current());
         }
+    }
+
+    /// The ceilings that hold for a tenant now.
+    pub(crate) fn limits_of(&self, tenant: &TenantId) -> Limits {
+        self.parts.tenants.limits(tenant, self.parts.limits.now())
     }
 
     /// Where the starts of a core stand in line.

@@ -2,14 +2,18 @@
 
 use crate::keep::Policy;
 use freehold_domain::{
+    budgets::Budgets,
     ids::Mebibytes,
     limits::Limits,
     live::Live,
+    network::Networks,
     ports::{
         Clock, Commit, Contract, CpuShare, FREEZE_AFTER, Ids, InProcess, InstanceCredentials,
-        Ledger, LogStore, Packages, PlatformEndpoint, Records, SandboxDriver, Sealer,
+        InstanceNames, Ledger, LogStore, Packages, PlatformEndpoint, Records, SandboxDriver,
+        Sealer,
     },
     runtime::{RuntimeFamily, RuntimeRow},
+    tenants::TenantTable,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -43,8 +47,16 @@ pub struct EngineParts {
     pub credentials: Arc<dyn InstanceCredentials>,
     /// Serves the platform to each instance.
     pub platform: Arc<dyn PlatformEndpoint>,
+    /// Answers each instance's questions for names.
+    pub names: Arc<dyn InstanceNames>,
+    /// Whom functions may reach.
+    pub networks: Arc<Networks>,
     /// The ceilings, as they are when each is applied.
     pub limits: Live<Limits>,
+    /// What tenants have of their own in place of those; the engine keeps it true.
+    pub tenants: Arc<TenantTable>,
+    /// What may still be used, and what was: counted as attempts settle.
+    pub budgets: Arc<Budgets>,
     /// The engine's own settings. Whoever changes them tells [`crate::Engine::reconfigured`].
     pub config: Live<EngineConfig>,
     /// Serving cores of this node.

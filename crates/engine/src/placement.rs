@@ -3,7 +3,7 @@
 //! Waits at most until the invocation's deadline.
 
 use crate::{
-    admission::Admitted,
+    admission::{self, Admitted},
     node::Node,
     pool::{Asked, FailedInit, Grant, Lease},
 };
@@ -83,6 +83,9 @@ pub(crate) async fn place(
         {
             return Err(PlaceError::Refused(InvokeError::TenantDisabled));
         }
+        // So does whoever waited while a budget was used up: what has begun by then runs on.
+        admission::within_budget(node, &admitted.invocation.function)
+            .map_err(PlaceError::Refused)?;
         let place = match grant {
             Grant::Lease(lease) => match take_up(node, lease).await {
                 Some((lease, exited)) => Place::Lease(lease, exited),
@@ -174,14 +177,14 @@ fn linger(node: &Arc<Node>, mut lease: Lease, mut exited: BoxFuture<'static, Exi
 }
 
 fn too_late(node: &Node, admitted: &Admitted) -> InvokeError {
-    if admitted
-        .revision
-        .pool
-        .short_of_memory
-        .load(Ordering::Acquire)
-        > 0
-    {
-        let reason = ThrottleReason::MachineMemory;
+    let pool = &admitted.revision.pool;
+    let lacks = if pool.short_of_memory.load(Ordering::Acquire) > 0 {
+        Some(ThrottleReason::MachineMemory)
+    } else {
+        let lacks_room = pool.short_of_room.load(Ordering::Acquire);
+        lacks_room.then_some(ThrottleReason::MachineRoom)
+    };
+    if let Some(reason) = lacks {
         node.counters.throttled(reason);
         return InvokeError::Throttled {
             reason,

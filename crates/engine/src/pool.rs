@@ -52,7 +52,7 @@ use crate::{
 use crowd::Crowd;
 use freehold_domain::{
     ids::{CoreId, InstanceId},
-    outcome::InvokeError,
+    outcome::{InvokeError, ThrottleReason},
     time::Mono,
 };
 use parking_lot::Mutex;
@@ -89,6 +89,9 @@ pub(crate) struct Pool {
     tending: Arc<Notify>,
     /// Starts of this pool that wait for machine memory.
     pub(crate) short_of_memory: AtomicUsize,
+    /// Whether the last sandbox that was asked for was refused for want of something else that the
+    /// platform bounds.
+    pub(crate) short_of_room: AtomicBool,
 }
 
 struct State {
@@ -237,6 +240,7 @@ impl Pool {
             tenant,
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
+            short_of_room: AtomicBool::new(false),
         }
     }
 
@@ -336,8 +340,9 @@ impl Pool {
         (seat.busy == 0 && seat.uses == uses_seen).then(|| state.remove(id))?
     }
 
-    /// The instance that has been idle longest at `now`. None of the minimum.
-    pub(crate) fn oldest_idle(&self, now: Seconds) -> Option<OldestIdle> {
+    /// The instance that has been idle longest at `now`, of those on `core` where one is named. None
+    /// of the minimum.
+    pub(crate) fn oldest_idle(&self, now: Seconds, core: Option<CoreId>) -> Option<OldestIdle> {
         let state = self.state.lock();
         if state.seats.len() <= self.minimum() as usize {
             return None;
@@ -347,6 +352,7 @@ impl Pool {
         let level = u32::try_from(state.in_use + idle().count()).unwrap_or(u32::MAX);
         let (is_expected, _) = state.keep.awake(now, level);
         idle()
+            .filter(|(_, seat)| core.is_none_or(|core| seat.cell.core == core))
             .map(|(id, seat)| OldestIdle {
                 is_expected,
                 since: seat.idle_since,
@@ -494,6 +500,22 @@ impl Revision {
         } else {
             state.starts_wanted()
         };
+        if wanted > 0
+            && let Err(over) = node
+                .parts
+                .tenants
+                .start(&self.function.tenant, now, wanted as u64)
+        {
+            // Nobody would start one for it, and who is free by then has others in line.
+            state.waiters.pop_back();
+            drop(state);
+            let reason = ThrottleReason::StartRate;
+            node.counters.throttled(reason);
+            return Asked::Now(Grant::Failed(InvokeError::Throttled {
+                reason,
+                retry_after: Some(over.wait),
+            }));
+        }
         state.starting += wanted;
         let mut calls = state.note(node.seconds(now)) || !state.is_tended;
         let others = self.weighed(&mut state, now);

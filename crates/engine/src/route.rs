@@ -55,9 +55,10 @@ pub(crate) async fn route(
             hops: invocation.hops,
         });
     }
+    let limits = node.limits_of(&invocation.function.tenant);
     let limit_bytes = match invocation.mode {
-        Mode::RequestResponse => node.parts.limits.now().sync_payload_bytes,
-        Mode::Event => node.parts.limits.now().async_payload_bytes,
+        Mode::RequestResponse => limits.sync_payload_bytes,
+        Mode::Event => limits.async_payload_bytes,
     };
     let body = std::mem::replace(&mut invocation.body, freehold_domain::Body::empty());
     let event = match body.collect(limit_bytes).await {

@@ -1,7 +1,7 @@
 //! What an invocation cost, written down once, before anybody hears of its end.
 //!
-//! Order: the log's last lines, the ledger's entry, the slot, the answer. An entry that cannot be
-//! written keeps its answer back: what was not recorded was not done.
+//! Order: the log's last lines, the ledger's entry with what it takes of budgets, the slot, the
+//! answer. An entry that cannot be written keeps its answer back: what was not recorded was not done.
 
 use crate::{
     exchange::{Answer, Finished},
@@ -10,9 +10,11 @@ use crate::{
 };
 use freehold_domain::{
     body::Body,
+    budgets::Settling,
     ids::CoreId,
     ledger::LedgerEntry,
     outcome::{InvokeError, Outcome, OutcomeHead, Trailer, Usage},
+    record::UsagePartV1,
 };
 use std::time::Duration;
 
@@ -69,7 +71,15 @@ pub(crate) fn settle(
         tags: None,
     };
     let (ledger, tags) = (&*node.parts.ledger, admitted.tags.as_deref());
-    let written = node.tags.append(ledger, core, entry, tags);
+    let settling = Settling {
+        function: &invocation.function,
+        attempt: (id, invocation.attempt),
+        received: admitted.received,
+        part: UsagePartV1::of(&usage, memory.0),
+        clock: &*node.parts.clock,
+    };
+    let append = || node.tags.append(ledger, core, entry, tags);
+    let written = node.parts.budgets.settle(core.0, &settling, append);
     let is_restored = waited && came_up == CameUp::Restored;
     node.counters.settled(ending, &usage, waited, is_restored);
     if lease.is_none() {

@@ -84,6 +84,12 @@ pub struct Stats {
     pub snapshots: u64,
     /// See `snapshots`.
     pub snapshot_bytes: u64,
+    /// How often budgets reached 80 %, and all.
+    pub budgets_warned: u64,
+    /// See `budgets_warned`.
+    pub budgets_exhausted: u64,
+    /// Budgets on account of which nothing begins.
+    pub budgets_closed: u64,
 }
 
 /// How an instance came up.
@@ -166,11 +172,15 @@ const ENDINGS: [Ending; 8] = [
     Ending::Cancelled,
     Ending::NoRoom,
 ];
-const REASONS: [ThrottleReason; 5] = [
+const REASONS: [ThrottleReason; 9] = [
     ThrottleReason::ReservedConcurrency,
     ThrottleReason::AccountConcurrency,
     ThrottleReason::CallRate,
+    ThrottleReason::StartRate,
+    ThrottleReason::Budget,
+    ThrottleReason::BudgetStop,
     ThrottleReason::MachineMemory,
+    ThrottleReason::MachineRoom,
     ThrottleReason::InitBackoff,
 ];
 

@@ -1,4 +1,4 @@
-//! Tenants as the engine sees them: a limit of their own, or disabled.
+//! Tenants as the engine sees them: limits of their own, or disabled.
 //!
 //! The store's watch tells, before the write returns. What a disabled tenant runs is ended at once:
 //! whoever calls hears [`InvokeError::TenantDisabled`], free instances go, busy ones are killed, and
@@ -12,18 +12,24 @@ use freehold_domain::{
     ids::TenantId,
     ports::Stored,
     record::{TenantV2, decode},
+    tenant_limits::{TenantLimit, TenantLimits},
 };
 use std::sync::Arc;
 
 /// Takes a tenant's record over. Synchronous and short: it runs inside the store's commit.
 pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>) {
     let record = stored.map(|stored| decode::<TenantV2>(&stored.bytes));
+    let mut limits = TenantLimits::default();
     let standing = match record {
         None => Standing::default(),
-        Some(Ok(record)) => Standing {
-            is_disabled: !record.enabled,
-            concurrency: record.limits.concurrency,
-        },
+        Some(Ok(record)) => {
+            limits = record.limits;
+            let concurrency = limits.own(TenantLimit::Concurrency);
+            Standing {
+                is_disabled: !record.enabled,
+                concurrency: concurrency.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+            }
+        }
         // What cannot be told is not allowed.
         Some(Err(error)) => {
             tracing::error!(%tenant, %error, "a tenant's record does not read; it is disabled");
@@ -33,6 +39,7 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
             }
         }
     };
+    node.parts.tenants.note(tenant, limits);
     let before = node.admission.set_standing(tenant, standing);
     if standing.is_disabled && !before.is_disabled {
         end_all(node, tenant);

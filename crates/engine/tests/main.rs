@@ -1,10 +1,12 @@
 //! The engine over fakes, on a clock that jumps: one program, since each would be the whole engine
 //! compiled anew. A file of it alone: `cargo test -p freehold-engine --test engine snapshots::`.
 
+mod budgets;
 mod cores;
 mod keep;
 mod keeping;
 mod logs;
+mod networks;
 mod outcomes;
 mod rests;
 mod simulator;

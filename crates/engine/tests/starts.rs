@@ -3,7 +3,7 @@
 use crate::support::*;
 use freehold_domain::{
     BoxFuture,
-    outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
+    outcome::{FunctionErrorKind, InvokeError, OutcomeKind, ThrottleReason},
     ports::*,
     runtime::RuntimeFamily,
     time::Mono,
@@ -56,10 +56,52 @@ async fn no_room_is_waited_for_until_the_callers_deadline() {
     sim.sleep(1).await;
     let error = sim.call("f", "x").await.unwrap_err();
     assert!(
-        matches!(error, InvokeError::DeadlinePassed { .. }),
+        matches!(
+            error,
+            InvokeError::Throttled {
+                reason: ThrottleReason::MachineRoom,
+                ..
+            }
+        ),
         "{error:?}"
     );
     let _ = busy.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_uses_gives_its_place_where_there_is_no_other() {
+    let sim = Sim::new().await;
+    for name in ["f", "g"] {
+        sim.deploy(name, |_| {}).await;
+    }
+    let begun = tokio::time::Instant::now();
+    sim.call("f", "x").await.unwrap();
+    let usual = begun.elapsed();
+    sim.sleep(1_000).await;
+    let (live, begun) = (sim.world.live(), tokio::time::Instant::now());
+    sim.world.push_start_failure(StartError::Exhausted {
+        resource: "instances".to_owned(),
+    });
+    sim.call("g", "x").await.unwrap();
+    assert_eq!((sim.world.live(), sim.engine.stats().evictions), (live, 1));
+    // It does not wait for a place that it has made itself: a try every 50 ms.
+    let took = begun.elapsed();
+    assert!(
+        took < usual + Duration::from_millis(50),
+        "{took:?}, {usual:?}"
+    );
+    // Who is at work keeps its place: then there is none to be had until it is done.
+    let busy = sim.spawn(0, sim.event("g", "sleep 2000"));
+    sim.sleep(1).await;
+    for _ in 0..10 {
+        sim.world.push_start_failure(StartError::Exhausted {
+            resource: "instances".to_owned(),
+        });
+    }
+    sim.call("f", "x").await.unwrap();
+    assert_eq!(sim.engine.stats().evictions, 1);
+    busy.await.unwrap().unwrap();
+    sim.ends_clean().await;
 }
 
 /// Instances whose runtime breaks its line at once and is found dead a little later.

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use freehold_domain::{
+    TenantLimit,
     outcome::{InvokeError, OutcomeKind, ThrottleReason},
     ports::{Commit, Expect, Fence, Op},
     record::{Key, TenantV2, encode},
@@ -109,7 +110,10 @@ async fn a_tenants_own_limit_holds_from_the_write_on() {
     };
     assert_eq!(most().await, 2);
     let concurrency = async |limit| {
-        set(&sim, "111111111111", |t| t.limits.concurrency = limit).await;
+        set(&sim, "111111111111", |t| {
+            t.limits.set(TenantLimit::Concurrency, limit);
+        })
+        .await;
     };
     concurrency(Some(4)).await;
     assert_eq!(most().await, 4);
@@ -117,5 +121,96 @@ async fn a_tenants_own_limit_holds_from_the_write_on() {
     assert_eq!(most().await, 0);
     concurrency(None).await;
     assert_eq!(most().await, 2);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_start_at_their_tenants_rate_and_those_there_are_go_on() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.deploy(OTHER, |_| {}).await;
+    set(&sim, "111111111111", |t| {
+        t.limits.set(TenantLimit::Starts, Some(2))
+    })
+    .await;
+    let most = async |name: &str| {
+        let calls: Vec<_> = (0..6)
+            .map(|_| sim.spawn(0, sim.event(name, "sleep 100")))
+            .collect();
+        let mut fine = 0;
+        for call in calls {
+            match call.await.unwrap() {
+                Ok(_) => fine += 1,
+                Err(InvokeError::Throttled {
+                    reason,
+                    retry_after,
+                }) => {
+                    assert_eq!(reason, ThrottleReason::StartRate);
+                    assert!(retry_after.is_some_and(|wait| wait.as_millis() <= 500));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        fine
+    };
+    assert_eq!((most("f").await, most(OTHER).await), (2, 6));
+    // Two are there, and a second later two more may start.
+    sim.sleep(1000).await;
+    let then = most("f").await;
+    assert!((3..=4).contains(&then), "{then}");
+    set(&sim, "111111111111", |_| {}).await;
+    assert_eq!(most("f").await, 6);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn payloads_answers_and_runs_are_within_their_tenants_limits() {
+    let sim = Sim::new().await;
+    for name in ["f", OTHER] {
+        sim.deploy(name, |record| record.head.timeout_s = 30).await;
+    }
+    set(&sim, "111111111111", |t| {
+        t.limits.set(TenantLimit::SyncPayload, Some(1000));
+        t.limits.set(TenantLimit::Timeout, Some(1));
+    })
+    .await;
+    let long = "x".repeat(1001);
+    assert_eq!(
+        sim.call("f", &long).await.map(|_| ()),
+        Err(InvokeError::EventTooLarge { limit_bytes: 1000 })
+    );
+    assert_eq!(sim.call(OTHER, &long).await.unwrap().1, long);
+    let (kind, text) = sim.call("f", "sleep 1500").await.unwrap();
+    assert_ne!(kind, OutcomeKind::Success, "{text}");
+    let (kind, _) = sim.call(OTHER, "sleep 1500").await.unwrap();
+    assert_eq!(kind, OutcomeKind::Success);
+    sim.ends_clean().await;
+}
+
+#[tokio::test]
+async fn log_lines_of_all_instances_of_a_tenant_share_its_rate() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.head.timeout_s = 30).await;
+    set(&sim, "111111111111", |t| {
+        t.limits.set(TenantLimit::LogRate, Some(4 << 10))
+    })
+    .await;
+    let calls: Vec<_> = (0..2)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 300")))
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    for view in sim.engine.instances(|_| true).await {
+        let instance = sim.world.instance(view.id).unwrap();
+        let print = move || instance.print("a line of sixteen\n".repeat(500).as_bytes());
+        tokio::task::spawn_blocking(print).await.unwrap();
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let stats = sim.engine.stats();
+    let kept = stats.log_lines - stats.log_lines_lost;
+    // 227 lines of 18 bytes are a second's worth; a slow machine lets some more through.
+    assert_eq!(stats.log_lines, 1000);
+    assert!((227..1000).contains(&kept), "{kept}");
     sim.ends_clean().await;
 }

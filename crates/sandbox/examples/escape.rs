@@ -8,12 +8,17 @@
 //! image is taken of it once it has said a word through its line, and both sandboxes are thawed from
 //! that; they go on when they are told. With `booted.json` such a command is executed twice before it
 //! has a package: once it has said its word it becomes a function's, and is told to go on. The probe's
-//! lines come out on standard output, as they are.
+//! lines come out on standard output, as they are. With `parked` nothing is started: what is not as it
+//! must be in the sandbox that waits comes out, a line each, seen from outside.
 //! Leaving a step out needs the feature `mutation`, which the shipped binary never has.
+
+#[path = "../tests/platform/parked.rs"]
+mod parked;
 
 use freehold_domain::{
     BoxFuture,
     ids::{CoreId, Digest, InstanceId, Mebibytes},
+    network::NetworkId,
     ports::{Clock, CpuShare, Instance, InstanceSpec, SandboxDriver, Specialisation, StartImage},
     runtime::{RuntimeFamily, RuntimeRow},
     time::{Mono, Wall},
@@ -97,12 +102,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // Before the runtime below, which may start threads.
     let handle = launch(options)?;
+    if folder.join("parked").exists() {
+        let faults = faults_of_parked()?;
+        handle.shutdown(PATIENCE)?;
+        faults.iter().for_each(|fault| println!("{fault}"));
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let seen = runtime.block_on(probe(handle, &folder.join("package"), way))?;
     print!("{seen}");
     Ok(())
+}
+
+/// What is wrong with the one that waits.
+fn faults_of_parked() -> Result<Vec<String>, Box<dyn Error>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let own = i32::try_from(std::process::id())?;
+        match parked::all_below(own)[..] {
+            [(init, guest), ..] => return Ok(parked::faults(init, guest)),
+            [] if Instant::now() > until => return Err("no sandbox was parked".into()),
+            [] => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
 }
 
 #[cfg(feature = "mutation")]
@@ -149,6 +173,7 @@ async fn probe(
             weight: 1024,
             quota_us: None,
         },
+        network: NetworkId::NONE,
     };
     if way == Way::Thawed {
         spec.image = Some(image(&pool, &*clock, spec.clone()).await?);
@@ -213,6 +238,7 @@ fn becoming(spec: &InstanceSpec, package: Arc<OwnedFd>) -> Specialisation {
         tmp: spec.tmp,
         pids: spec.pids,
         cpu: spec.cpu,
+        network: spec.network,
     }
 }
 

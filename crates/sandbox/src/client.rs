@@ -17,15 +17,21 @@ mod room;
 use crate::{
     block,
     launch::{LaneSocket, SupervisorHandle, meminfo_bytes, wait_gone},
+    network::Way,
     protocol::{
         CARRIES_IMAGE, CARRIES_PACKAGE, EAGER, MESSAGE_MAX, Notice, Request, SHUTDOWN, Start,
+        bounds,
     },
     sys::{processes, sockets},
 };
 use freehold_domain::{
     BoxFuture,
     ids::CoreId,
-    ports::{Clock, DriverCapacity, Instance, InstanceSpec, SandboxDriver, StartError},
+    network::{NetworkId, Ports},
+    ports::{
+        Admission, Clock, DriverCapacity, Instance, InstanceSpec, NameGate, SandboxDriver,
+        StartError,
+    },
     time::Mono,
 };
 use lane::Lane;
@@ -50,6 +56,7 @@ pub struct SandboxPool {
     instances_max: u32,
     guests_memory_bytes: u64,
     room: Room,
+    network: Result<Way, String>,
 }
 
 impl SandboxPool {
@@ -61,12 +68,14 @@ impl SandboxPool {
             0 => handle.guests_memory_bytes,
             total => handle.guests_memory_bytes.min(total),
         };
+        let network = handle.network().map_err(str::to_owned);
+        let relayed = network == Ok(Way::Relay);
         let (supervisor, pidfd, mut sockets) = handle.into_parts();
         let room = Room::new(Arc::clone(&clock));
         sockets.sort_by_key(|lane| lane.lane);
         let lanes = sockets
             .into_iter()
-            .map(|socket| Arc::new(Lane::new(socket, Arc::clone(&clock))))
+            .map(|socket| Arc::new(Lane::new(socket, relayed, Arc::clone(&clock))))
             .collect();
         Arc::new(SandboxPool {
             lanes,
@@ -78,7 +87,13 @@ impl SandboxPool {
             instances_max,
             guests_memory_bytes,
             room,
+            network,
         })
+    }
+
+    /// Which way out instances have; why none, for the operator.
+    pub fn network(&self) -> Result<Way, &str> {
+        self.network.as_ref().copied().map_err(String::as_str)
     }
 
     /// Reads the answers of `core`'s spawner on the calling thread's runtime, for as long as that
@@ -195,6 +210,28 @@ impl SandboxDriver for SandboxPool {
     }
 }
 
+impl NameGate for SandboxPool {
+    fn admit(&self, core: CoreId, one: Admission) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let Some(lane) = self.lanes.get(usize::from(core.0)) else {
+                return false;
+            };
+            let NetworkId(network) = one.network;
+            let Ports { first, last } = one.ports;
+            let lives_s = u32::try_from(one.lives.as_secs()).unwrap_or(u32::MAX);
+            let admit = |token| Request::Admit {
+                token,
+                network: network.into(),
+                address: one.address.to_bits(),
+                first: first.into(),
+                last: last.into(),
+                lives_s: lives_s.clamp(*bounds::ADMITTED_S.start(), *bounds::ADMITTED_S.end()),
+            };
+            lane.ask_now(admit).await
+        })
+    }
+}
+
 impl SandboxPool {
     /// Sends a start and waits for the instance. `eager`: 0 or [`EAGER`].
     fn begin(
@@ -227,6 +264,7 @@ impl SandboxPool {
                 carries: spec.package.as_ref().map_or(0, |_| CARRIES_PACKAGE)
                     | spec.image.as_ref().map_or(0, |_| CARRIES_IMAGE)
                     | eager,
+                network: spec.network.0.into(),
             };
             // The other side would refuse the packet without knowing whose it was.
             Request::decode(&Request::Start(start).encode()).map_err(|e| StartError::Step {

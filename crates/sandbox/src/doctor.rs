@@ -4,7 +4,8 @@
 //! looked at is not enforced.
 
 use crate::{
-    cgroup::{self, Role, Version},
+    cgroup::{self, Discovery, Hierarchy, Role, Version},
+    network,
     seccomp::Embedded,
     start_image::{Unsupported, probe_images},
     sys::identity,
@@ -46,12 +47,60 @@ pub fn probe() -> Vec<Finding> {
         user_namespaces(root),
         system_calls(),
     ];
-    limits(root, &mut findings);
+    let discovery = cgroup::discover(!root).unwrap_or_default();
+    limits(root, &discovery, &mut findings);
+    findings.push(swap(&discovery));
     findings.push(fast_moves(root));
     findings.push(volumes(root));
     findings.push(crashes());
     findings.push(images(root));
+    findings.push(networks(root));
     findings
+}
+
+/// Whether functions can be let out, and nowhere else than where they may.
+fn networks(root: bool) -> Finding {
+    let tried = match root {
+        true => network::probe(),
+        false => Err("links need root".to_owned()),
+    };
+    if let Err(reason) = &tried
+        && network::probe_divert(!root).is_ok()
+    {
+        return Finding {
+            line: "networks of functions",
+            enforced: true,
+            detail: format!(
+                "the server carries their connections, by TCP alone ({reason}); the policies are the \
+                 same"
+            ),
+            remedy: "",
+        };
+    }
+    let foreign = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
+    Finding {
+        line: "networks of functions",
+        enforced: tried.is_ok(),
+        detail: match &tried {
+            Ok(()) if foreign.lines().any(|table| table == "filter") => {
+                "links and rules can be made; this machine has iptables rules too, and what they \
+                 drop of forwarded packets is dropped for functions as well"
+                    .into()
+            }
+            Ok(()) => "links and rules (nf_tables) can be made".into(),
+            Err(reason) => format!("functions reach nobody, whatever their policy: {reason}"),
+        },
+        remedy: match (tried.is_ok(), root) {
+            (true, _) => "",
+            (false, true) => {
+                "a kernel with veth, nf_tables and its nat, ct, fib, limit and connlimit"
+            }
+            (false, false) => {
+                "start as root, or on a kernel with nf_tables, its nat and redir, that lets \
+                 ordinary users make namespaces"
+            }
+        },
+    }
 }
 
 /// Start images are a matter of speed, so what is enforced without them is the same.
@@ -111,8 +160,7 @@ fn system_calls() -> Finding {
     }
 }
 
-fn limits(root: bool, findings: &mut Vec<Finding>) {
-    let discovery = cgroup::discover(!root).unwrap_or_default();
+fn limits(root: bool, discovery: &Discovery, findings: &mut Vec<Finding>) {
     for (line, role) in [
         ("memory limit", Role::Memory),
         ("process limit", Role::Pids),
@@ -124,7 +172,7 @@ fn limits(root: bool, findings: &mut Vec<Finding>) {
             .hierarchies
             .iter()
             .find(|h| h.roles.contains(&role));
-        let obstacle = found.and_then(cgroup::Hierarchy::obstacle);
+        let obstacle = found.and_then(Hierarchy::obstacle);
         findings.push(Finding {
             line,
             enforced: found.is_some() && obstacle.is_none(),
@@ -154,6 +202,54 @@ fn limits(root: bool, findings: &mut Vec<Finding>) {
             },
         });
     }
+}
+
+fn swap(discovery: &Discovery) -> Finding {
+    let limited = |h: &&Hierarchy| h.roles.contains(&Role::Memory) && h.obstacle().is_none();
+    let found = discovery.hierarchies.iter().find(limited);
+    swapped(fs::read_to_string("/proc/swaps").ok().as_deref(), found)
+}
+
+/// Whether memory of instances, and start images, may be written to swap space.
+///
+/// `swaps`: `/proc/swaps`, where it can be read. `memory`: where memory is limited.
+fn swapped(swaps: Option<&str>, memory: Option<&Hierarchy>) -> Finding {
+    let spaces = swaps.map(|table| table.lines().skip(1).filter(|l| !l.is_empty()).count());
+    let (enforced, detail) = match (spaces, memory) {
+        (Some(0), _) => (true, "this machine has no swap space"),
+        (_, Some(h)) if h.version == Version::Two && has_swap_limit(&h.folder) => (
+            true,
+            "this machine has swap space, and memory.swap.max is 0 for instances and start images",
+        ),
+        (_, Some(h)) if h.version == Version::One => (
+            false,
+            "this machine has swap space; memory.swappiness is 0 for instances and start images, \
+             which cgroup v1 passes over when the whole machine is short",
+        ),
+        (Some(_), Some(_)) => (false, "this machine has swap space, and no limit of it"),
+        (Some(_), None) => (
+            false,
+            "this machine has swap space, and there is no group of our own",
+        ),
+        (None, _) => (false, "/proc/swaps cannot be read"),
+    };
+    Finding {
+        line: "memory is not swapped",
+        enforced,
+        detail: detail.into(),
+        remedy: if enforced {
+            ""
+        } else {
+            "encrypt the swap space or do without (swapoff -a); root with cgroup v2 keeps instances out of it"
+        },
+    }
+}
+
+/// Whether a v2 group, or those below it, have a limit of swap; the hierarchy's own root has none.
+fn has_swap_limit(folder: &Path) -> bool {
+    let has = |group: &Path| group.join("memory.swap.max").exists();
+    let below = fs::read_dir(folder).into_iter().flatten().flatten();
+    has(folder) || below.map(|group| group.path()).any(|group| has(&group))
 }
 
 fn fast_moves(root: bool) -> Finding {
@@ -265,6 +361,38 @@ mod tests {
             assert_eq!(found.enforced, enforced, "{pattern:?} {can_be_one}");
             assert!(found.detail.contains(says), "{}", found.detail);
         }
+    }
+
+    #[test]
+    fn swap_space_is_no_matter_where_a_limit_holds() {
+        const HEAD: &str = "Filename\tType\tSize\tUsed\tPriority\n";
+        const SPACE: &str = "/dev/dm-1 partition 2097148 0 -2\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let group = |version| Hierarchy {
+            version,
+            folder: folder.path().to_owned(),
+            roles: vec![Role::Memory],
+        };
+        let (one, two) = (group(Version::One), group(Version::Two));
+        let both = [HEAD, SPACE].concat();
+        let says = |swaps, memory| {
+            let found = swapped(swaps, memory);
+            assert_eq!(found.enforced, found.remedy.is_empty());
+            (found.enforced, found.detail)
+        };
+        for memory in [None, Some(&one), Some(&two)] {
+            assert!(says(Some(HEAD), memory).0, "no swap space");
+            let (enforced, _) = says(Some(&both), memory);
+            assert!(!enforced, "{memory:?}");
+            assert!(!says(None, memory).0, "nobody knows");
+        }
+        assert!(says(Some(&both), Some(&one)).1.contains("swappiness"));
+        // In the hierarchy's root it is the groups below that have it.
+        let below = folder.path().join("system.slice");
+        std::fs::create_dir(&below).expect("a folder");
+        std::fs::write(below.join("memory.swap.max"), "max\n").expect("written");
+        assert!(says(Some(&both), Some(&two)).0);
+        assert!(!says(Some(&both), Some(&one)).0);
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub const NAMESPACES: [(&str, i32); 5] = [
 ];
 
 /// Steps that happen outside the lists, with their names.
-const OTHER_STEPS: [&str; 9] = [
-    "fork", "limits", "volume", "package", "runtime", "exec", "cgroup", "pipes", "lost",
+const OTHER_STEPS: [&str; 10] = [
+    "fork", "limits", "volume", "package", "runtime", "exec", "cgroup", "pipes", "lost", "network",
 ];
 
 /// Whether a step is one of a thaw's: the image's fault or the machine's, never the function's.

@@ -8,6 +8,7 @@
 use crate::{
     cgroup,
     isolate::Privilege,
+    network::{self, NetworkOptions, Way},
     protocol::{MESSAGE_MAX, Notice, Reply, SHUTDOWN, VERSION},
     spawner::{self, Expected, LANES_MAX},
     supervisor::{self, SupervisorOptions, run_supervisor},
@@ -54,6 +55,8 @@ pub struct LaunchOptions {
     pub instances_max: u32,
     /// Memory of all guests together; `None` for what the machine has but an eighth.
     pub guests_memory_bytes: Option<u64>,
+    /// The way out of instances; `None` for none.
+    pub network: Option<NetworkOptions>,
 }
 
 impl LaunchOptions {
@@ -70,6 +73,7 @@ impl LaunchOptions {
             volumes_ready: 8,
             instances_max: 4096,
             guests_memory_bytes: None,
+            network: None,
         }
     }
 }
@@ -143,6 +147,7 @@ pub struct SupervisorHandle {
     pub(crate) lanes: Vec<LaneSocket>,
     pub(crate) instances_max: u32,
     pub(crate) guests_memory_bytes: u64,
+    network: Result<Way, String>,
     pidfd: OwnedFd,
     pid: i32,
 }
@@ -194,6 +199,11 @@ pub fn launch(options: LaunchOptions) -> Result<SupervisorHandle, LaunchError> {
         .max(64 << 20);
     let (outer, inner) = sockets::pair().map_err(kernel("make a socket"))?;
     let host = File::open("/proc/self/ns/mnt").map_err(kernel("open the mount namespace"))?;
+    let (network, connected) = match connect(options.network, privilege, options.cores) {
+        Ok(Some(node)) => (Some(node), Ok(Way::Links)),
+        Ok(None) => (None, Ok(Way::Relay)),
+        Err(reason) => (None, Err(reason)),
+    };
     let supervisor = SupervisorOptions {
         socket: inner,
         host: host.into(),
@@ -211,6 +221,8 @@ pub fn launch(options: LaunchOptions) -> Result<SupervisorHandle, LaunchError> {
         volumes_ready: options.volumes_ready,
         instances_max: options.instances_max,
         guests_memory_bytes,
+        network,
+        relayed: connected == Ok(Way::Relay),
     };
     match processes::fork_into(0).map_err(kernel("fork the supervisor"))? {
         Fork::Child => {
@@ -224,12 +236,39 @@ pub fn launch(options: LaunchOptions) -> Result<SupervisorHandle, LaunchError> {
                 lanes: Vec::new(),
                 instances_max: options.instances_max,
                 guests_memory_bytes,
+                network: connected,
                 pidfd,
                 pid,
             };
             handle.wait_ready(options.cores)?;
             Ok(handle)
         }
+    }
+}
+
+/// The node's part of the machine's network, nothing where the server carries connections itself, or
+/// why instances have no network.
+fn connect(
+    options: Option<NetworkOptions>,
+    privilege: Privilege,
+    lanes: u16,
+) -> Result<Option<network::Node>, String> {
+    let options = options.ok_or("the configuration switches it off")?;
+    let no_links = match privilege {
+        Privilege::UserNamespace => "links need root".to_owned(),
+        Privilege::Root => match network::Node::begin(options, lanes) {
+            Ok(node) => return Ok(Some(node)),
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                format!("{error}: {}", source.unwrap_or_default())
+            }
+        },
+    };
+    match network::probe_divert(false) {
+        Ok(()) => Ok(None),
+        Err(error) => Err(format!(
+            "{no_links}; and connections cannot be led to the server: {error}"
+        )),
     }
 }
 
@@ -268,6 +307,11 @@ impl SupervisorHandle {
     /// The supervisor's pid, for `freehold ps` and for tests.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Which way out instances have; why none, for the operator.
+    pub fn network(&self) -> Result<Way, &str> {
+        self.network.as_ref().copied().map_err(String::as_str)
     }
 
     /// A copy of a spawner's socket, for tests that drive it by hand.

@@ -17,6 +17,7 @@ mod client;
 mod doctor;
 pub mod isolate;
 mod launch;
+pub mod network;
 pub mod protocol;
 pub mod seccomp;
 pub mod spawner;

@@ -5,11 +5,16 @@
 //! unknown kind, a short or long packet, a number outside its range; never allocates by a length
 //! that came from outside.
 
-use crate::start_image::{Obstacle, ObstacleKind};
+mod form;
+mod packet;
+#[cfg(test)]
+mod tests;
+
+use crate::start_image::Obstacle;
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.
@@ -20,6 +25,7 @@ pub const BLOCK_ENTRIES_MAX: u32 = 8192;
 /// Bounds of the numbers in a [`Start`].
 pub mod bounds {
     use crate::volumes::{SIZE_MAX_MIB, SIZE_MIN_MIB};
+    use freehold_domain::network::POLICIES_MAX;
     use std::ops::RangeInclusive;
     /// MiB of memory.
     pub const MEMORY_MIB: RangeInclusive<u32> = 16..=1 << 22;
@@ -35,6 +41,12 @@ pub mod bounds {
     pub const CPU_QUOTA_US: RangeInclusive<u32> = 0..=100_000_000;
     /// What a start may carry beside its block.
     pub const CARRIES: RangeInclusive<u32> = 0..=7;
+    /// Policies: the two that every node has, and the named ones.
+    pub const NETWORK: RangeInclusive<u32> = 0..=1 + POLICIES_MAX as u32;
+    /// A port.
+    pub const PORT: RangeInclusive<u32> = 1..=65_535;
+    /// How long a name's address may be reached, s.
+    pub const ADMITTED_S: RangeInclusive<u32> = 1..=7200;
     /// How long the taking of an image may last, ms.
     pub const WITHIN_MS: RangeInclusive<u32> = 1..=60_000;
 }
@@ -91,6 +103,8 @@ pub struct Start {
     /// [`CARRIES_PACKAGE`], [`CARRIES_IMAGE`] and [`EAGER`]. Without a package the instance is booted, and
     /// is nobody's until it is specialised.
     pub carries: u32,
+    /// Its policy, by number.
+    pub network: u32,
 }
 
 /// What makes a booted instance one of a revision; the package travels beside it.
@@ -110,6 +124,8 @@ pub struct Specialise {
     pub cpu_weight: u32,
     /// µs per 100 ms, 0 for no quota.
     pub cpu_quota_us: u32,
+    /// Its policy, by number.
+    pub network: u32,
 }
 
 /// From the server to a spawner.
@@ -163,6 +179,22 @@ pub enum Request {
         number: u64,
         /// Processor weight, as in [`Start`].
         cpu_weight: u32,
+    },
+    /// A name of a policy has this address; answered by [`Reply::Done`] once its ports may be
+    /// reached, or by [`Reply::NotThere`].
+    Admit {
+        /// The server's name for this request.
+        token: u64,
+        /// The policy.
+        network: u32,
+        /// The address, as a number.
+        address: u32,
+        /// The first port.
+        first: u32,
+        /// The last.
+        last: u32,
+        /// For how long, s.
+        lives_s: u32,
     },
     /// Kill it; answered by [`Reply::Exited`].
     Destroy {
@@ -247,8 +279,9 @@ pub enum Reply {
         /// The spawner's name for the instance.
         number: u64,
     },
-    /// Runs; carries the two listeners, the read ends of stdout and stderr, and where they can be
-    /// had the two descriptors of [`crate::cgroup::Gauges`].
+    /// Runs; carries the two listeners, the socket for names, the listener for connections where
+    /// they are led to the server, the read ends of stdout and stderr, the frames socket of a runtime
+    /// that has one, and where they can be had the two descriptors of [`crate::cgroup::Gauges`].
     Started {
         /// The request.
         token: u64,
@@ -354,557 +387,3 @@ pub enum Notice {
 
 /// From the server to the supervisor: end everything.
 pub const SHUTDOWN: [u8; 1] = [1];
-
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn new(kind: u8) -> Self {
-        let mut bytes = Vec::with_capacity(80);
-        bytes.push(kind);
-        Self(bytes)
-    }
-    fn u16(mut self, value: u16) -> Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-    fn u32(mut self, value: u32) -> Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-    fn u64(mut self, value: u64) -> Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-    fn i32(self, value: i32) -> Self {
-        self.u32(value.cast_unsigned())
-    }
-    fn usage(self, usage: &InstanceUsage) -> Self {
-        self.u64(usage.memory_bytes)
-            .u64(usage.memory_peak_bytes)
-            .u64(usage.shared_bytes)
-            .u64(usage.cpu_us)
-            .u64(usage.oom_kills)
-            .u32(usage.pids)
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed::Short)?;
-        self.0 = rest;
-        Ok(*head)
-    }
-    fn u8(&mut self) -> Result<u8, Malformed> {
-        Ok(self.take::<1>()?[0])
-    }
-    fn u16(&mut self) -> Result<u16, Malformed> {
-        Ok(u16::from_le_bytes(self.take()?))
-    }
-    fn u32(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_le_bytes(self.take()?))
-    }
-    fn u64(&mut self) -> Result<u64, Malformed> {
-        Ok(u64::from_le_bytes(self.take()?))
-    }
-    fn i32(&mut self) -> Result<i32, Malformed> {
-        Ok(self.u32()?.cast_signed())
-    }
-    fn bounded(
-        &mut self,
-        field: &'static str,
-        range: std::ops::RangeInclusive<u32>,
-    ) -> Result<u32, Malformed> {
-        let value = self.u32()?;
-        if range.contains(&value) {
-            Ok(value)
-        } else {
-            Err(Malformed::Range { field })
-        }
-    }
-    fn usage(&mut self) -> Result<InstanceUsage, Malformed> {
-        Ok(InstanceUsage {
-            memory_bytes: self.u64()?,
-            memory_peak_bytes: self.u64()?,
-            shared_bytes: self.u64()?,
-            cpu_us: self.u64()?,
-            oom_kills: self.u64()?,
-            pids: self.u32()?,
-        })
-    }
-    fn end<T>(&self, message: T) -> Result<T, Malformed> {
-        if self.0.is_empty() {
-            Ok(message)
-        } else {
-            Err(Malformed::Long)
-        }
-    }
-}
-
-impl Request {
-    /// The instance that it is about; a start has none yet.
-    pub fn instance(&self) -> Option<u64> {
-        match *self {
-            Self::Specialise(Specialise { number, .. })
-            | Self::TakeImage { number, .. }
-            | Self::Freeze { number, .. }
-            | Self::Thaw { number, .. }
-            | Self::Usage { number, .. }
-            | Self::Weigh { number, .. }
-            | Self::Destroy { number } => Some(number),
-            Self::Hello { .. } | Self::Start(_) | Self::List { .. } => None,
-        }
-    }
-
-    /// The packet.
-    pub fn encode(&self) -> Vec<u8> {
-        match *self {
-            Self::Hello { version } => Writer::new(1).u32(version),
-            Self::Start(s) => Writer::new(2)
-                .u64(s.token)
-                .u32(s.runtime)
-                .u32(s.memory_mib)
-                .u32(s.tmp_mib)
-                .u32(s.pids)
-                .u32(s.descriptors)
-                .u32(s.cpu_weight)
-                .u32(s.cpu_quota_us)
-                .u32(s.carries),
-            Self::Specialise(s) => Writer::new(8)
-                .u64(s.token)
-                .u64(s.number)
-                .u32(s.memory_mib)
-                .u32(s.tmp_mib)
-                .u32(s.pids)
-                .u32(s.cpu_weight)
-                .u32(s.cpu_quota_us),
-            Self::TakeImage {
-                token,
-                number,
-                within_ms,
-            } => Writer::new(9).u64(token).u64(number).u32(within_ms),
-            Self::Freeze { token, number } => Writer::new(3).u64(token).u64(number),
-            Self::Thaw { token, number } => Writer::new(4).u64(token).u64(number),
-            Self::Usage { token, number } => Writer::new(5).u64(token).u64(number),
-            Self::Destroy { number } => Writer::new(6).u64(number),
-            Self::List { token } => Writer::new(7).u64(token),
-            Self::Weigh { number, cpu_weight } => Writer::new(10).u64(number).u32(cpu_weight),
-        }
-        .0
-    }
-
-    /// The message in a packet.
-    pub fn decode(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut r = Reader(packet);
-        let message = match r.u8()? {
-            1 => Self::Hello { version: r.u32()? },
-            2 => Self::Start(Start {
-                token: r.u64()?,
-                runtime: r.u32()?,
-                memory_mib: r.bounded("memory", bounds::MEMORY_MIB)?,
-                tmp_mib: r.bounded("tmp", bounds::TMP_MIB)?,
-                pids: r.bounded("pids", bounds::PIDS)?,
-                descriptors: r.bounded("descriptors", bounds::DESCRIPTORS)?,
-                cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
-                cpu_quota_us: r.bounded("cpu quota", bounds::CPU_QUOTA_US)?,
-                carries: r.bounded("carries", bounds::CARRIES)?,
-            }),
-            3 => Self::Freeze {
-                token: r.u64()?,
-                number: r.u64()?,
-            },
-            4 => Self::Thaw {
-                token: r.u64()?,
-                number: r.u64()?,
-            },
-            5 => Self::Usage {
-                token: r.u64()?,
-                number: r.u64()?,
-            },
-            6 => Self::Destroy { number: r.u64()? },
-            7 => Self::List { token: r.u64()? },
-            8 => Self::Specialise(Specialise {
-                token: r.u64()?,
-                number: r.u64()?,
-                memory_mib: r.bounded("memory", bounds::MEMORY_MIB)?,
-                tmp_mib: r.bounded("tmp", bounds::TMP_MIB)?,
-                pids: r.bounded("pids", bounds::PIDS)?,
-                cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
-                cpu_quota_us: r.bounded("cpu quota", bounds::CPU_QUOTA_US)?,
-            }),
-            9 => Self::TakeImage {
-                token: r.u64()?,
-                number: r.u64()?,
-                within_ms: r.bounded("time", bounds::WITHIN_MS)?,
-            },
-            10 => Self::Weigh {
-                number: r.u64()?,
-                cpu_weight: r.bounded("cpu weight", bounds::CPU_WEIGHT)?,
-            },
-            kind => return Err(Malformed::Kind(kind)),
-        };
-        r.end(message)
-    }
-}
-
-impl Refusal {
-    const ALL: [Self; 6] = [
-        Self::Runtime,
-        Self::Package,
-        Self::Block,
-        Self::Step,
-        Self::Exhausted,
-        Self::Image,
-    ];
-}
-impl Cause {
-    const ALL: [Self; 4] = [
-        Self::Exited,
-        Self::Signaled,
-        Self::OutOfMemory,
-        Self::Destroyed,
-    ];
-}
-
-fn named<T: Copy>(all: &[T], place: u16, field: &'static str) -> Result<T, Malformed> {
-    all.get(usize::from(place))
-        .copied()
-        .ok_or(Malformed::Range { field })
-}
-
-impl Reply {
-    /// The packet.
-    pub fn encode(&self) -> Vec<u8> {
-        match *self {
-            Self::Welcome {
-                version,
-                lane,
-                instances_max,
-                images,
-            } => Writer::new(1)
-                .u32(version)
-                .u16(lane)
-                .u32(instances_max)
-                .u16(images),
-            Self::SetupFailed { step, errno } => Writer::new(2).u16(step).i32(errno),
-            Self::Started { token, number } => Writer::new(3).u64(token).u64(number),
-            Self::Launched { token, number } => Writer::new(13).u64(token).u64(number),
-            Self::Failed {
-                token,
-                refusal,
-                detail,
-                errno,
-            } => Writer::new(4)
-                .u64(token)
-                .u16(refusal as u16)
-                .u16(detail)
-                .i32(errno),
-            Self::Done { token } => Writer::new(5).u64(token),
-            Self::NotThere { token } => Writer::new(6).u64(token),
-            Self::Used { token, ref usage } => Writer::new(7).u64(token).usage(usage),
-            Self::Listed {
-                token,
-                number,
-                runtime,
-            } => Writer::new(8).u64(token).u64(number).u32(runtime),
-            Self::Exited {
-                number,
-                cause,
-                value,
-                ref usage,
-            } => Writer::new(9)
-                .u64(number)
-                .u16(cause as u16)
-                .i32(value)
-                .usage(usage),
-            Self::Refused { count } => Writer::new(10).u64(count),
-            Self::Image { token, bytes } => Writer::new(11).u64(token).u64(bytes),
-            Self::ImageRefused { token, obstacle } => Writer::new(12)
-                .u64(token)
-                .u16(obstacle.kind as u16)
-                .u64(obstacle.value),
-        }
-        .0
-    }
-
-    /// The message in a packet.
-    pub fn decode(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut r = Reader(packet);
-        let message = match r.u8()? {
-            1 => Self::Welcome {
-                version: r.u32()?,
-                lane: r.u16()?,
-                instances_max: r.u32()?,
-                images: r.u16()?,
-            },
-            2 => Self::SetupFailed {
-                step: r.u16()?,
-                errno: r.i32()?,
-            },
-            3 => Self::Started {
-                token: r.u64()?,
-                number: r.u64()?,
-            },
-            4 => Self::Failed {
-                token: r.u64()?,
-                refusal: named(&Refusal::ALL, r.u16()?, "refusal")?,
-                detail: r.u16()?,
-                errno: r.i32()?,
-            },
-            5 => Self::Done { token: r.u64()? },
-            6 => Self::NotThere { token: r.u64()? },
-            7 => Self::Used {
-                token: r.u64()?,
-                usage: r.usage()?,
-            },
-            8 => Self::Listed {
-                token: r.u64()?,
-                number: r.u64()?,
-                runtime: r.u32()?,
-            },
-            9 => Self::Exited {
-                number: r.u64()?,
-                cause: named(&Cause::ALL, r.u16()?, "cause")?,
-                value: r.i32()?,
-                usage: r.usage()?,
-            },
-            10 => Self::Refused { count: r.u64()? },
-            11 => Self::Image {
-                token: r.u64()?,
-                bytes: r.u64()?,
-            },
-            12 => Self::ImageRefused {
-                token: r.u64()?,
-                obstacle: named(&ObstacleKind::ALL, r.u16()?, "obstacle")?.of(r.u64()?),
-            },
-            13 => Self::Launched {
-                token: r.u64()?,
-                number: r.u64()?,
-            },
-            kind => return Err(Malformed::Kind(kind)),
-        };
-        r.end(message)
-    }
-}
-
-impl Notice {
-    /// The packet.
-    pub fn encode(&self) -> Vec<u8> {
-        match *self {
-            Self::Lane { lane, generation } => Writer::new(1).u16(lane).u32(generation),
-            Self::LaneLost { lane, generation } => Writer::new(2).u16(lane).u32(generation),
-            Self::SetupFailed { step, errno } => Writer::new(3).u16(step).i32(errno),
-            Self::Gone => Writer::new(4),
-        }
-        .0
-    }
-
-    /// The message in a packet.
-    pub fn decode(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut r = Reader(packet);
-        let message = match r.u8()? {
-            1 => Self::Lane {
-                lane: r.u16()?,
-                generation: r.u32()?,
-            },
-            2 => Self::LaneLost {
-                lane: r.u16()?,
-                generation: r.u32()?,
-            },
-            3 => Self::SetupFailed {
-                step: r.u16()?,
-                errno: r.i32()?,
-            },
-            4 => Self::Gone,
-            kind => return Err(Malformed::Kind(kind)),
-        };
-        r.end(message)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const START: Start = Start {
-        token: 7,
-        runtime: 3,
-        memory_mib: 128,
-        tmp_mib: 512,
-        pids: 1024,
-        descriptors: 1024,
-        cpu_weight: 74,
-        cpu_quota_us: 0,
-        carries: CARRIES_PACKAGE | CARRIES_IMAGE,
-    };
-    const SPECIALISE: Specialise = Specialise {
-        token: 7,
-        number: 8,
-        memory_mib: 128,
-        tmp_mib: 512,
-        pids: 1024,
-        cpu_weight: 74,
-        cpu_quota_us: 0,
-    };
-
-    #[test]
-    fn a_request_comes_back_as_it_went() {
-        for request in [
-            Request::Hello { version: VERSION },
-            Request::Start(START),
-            Request::Specialise(SPECIALISE),
-            Request::TakeImage {
-                token: 1,
-                number: 2,
-                within_ms: 3,
-            },
-            Request::Freeze {
-                token: 1,
-                number: 2,
-            },
-            Request::Thaw {
-                token: 1,
-                number: 2,
-            },
-            Request::Usage {
-                token: 1,
-                number: u64::MAX,
-            },
-            Request::Destroy { number: 2 },
-            Request::List { token: 9 },
-            Request::Weigh {
-                number: 2,
-                cpu_weight: 74,
-            },
-        ] {
-            assert_eq!(Request::decode(&request.encode()), Ok(request));
-        }
-    }
-
-    #[test]
-    fn a_reply_comes_back_as_it_went() {
-        let usage = InstanceUsage {
-            memory_bytes: 1,
-            memory_peak_bytes: 2,
-            shared_bytes: 6,
-            cpu_us: 3,
-            oom_kills: 4,
-            pids: 5,
-        };
-        for reply in [
-            Reply::Welcome {
-                version: 1,
-                lane: 2,
-                instances_max: 3,
-                images: 4,
-            },
-            Reply::Image { token: 1, bytes: 2 },
-            Reply::ImageRefused {
-                token: 1,
-                obstacle: ObstacleKind::Threads.of(2),
-            },
-            Reply::SetupFailed { step: 4, errno: 13 },
-            Reply::Started {
-                token: 1,
-                number: 2,
-            },
-            Reply::Launched {
-                token: 1,
-                number: 2,
-            },
-            Reply::Failed {
-                token: 1,
-                refusal: Refusal::Step,
-                detail: 3,
-                errno: -1,
-            },
-            Reply::Used { token: 8, usage },
-            Reply::Listed {
-                token: 1,
-                number: 2,
-                runtime: 3,
-            },
-            Reply::Exited {
-                number: 1,
-                cause: Cause::OutOfMemory,
-                value: 9,
-                usage,
-            },
-            Reply::Refused { count: 12 },
-        ] {
-            assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
-        }
-    }
-
-    #[test]
-    fn half_a_message_and_one_and_a_half_are_refused() {
-        let whole = Request::Start(START).encode();
-        for cut in 0..whole.len() {
-            assert_eq!(Request::decode(&whole[..cut]), Err(Malformed::Short));
-        }
-        let mut longer = whole;
-        longer.push(0);
-        assert_eq!(Request::decode(&longer), Err(Malformed::Long));
-    }
-
-    #[test]
-    fn numbers_outside_their_range_are_refused() {
-        let without = |change: fn(&mut Start)| {
-            let mut start = START;
-            change(&mut start);
-            Request::decode(&Request::Start(start).encode())
-        };
-        let range = |field| Err(Malformed::Range { field });
-        assert_eq!(without(|s| s.memory_mib = 0), range("memory"));
-        assert_eq!(without(|s| s.tmp_mib = u32::MAX), range("tmp"));
-        // There is no volume of that size, so no start can ask for it.
-        assert_eq!(
-            without(|s| s.tmp_mib = crate::volumes::SIZE_MAX_MIB + 1),
-            range("tmp")
-        );
-        assert!(without(|s| s.tmp_mib = crate::volumes::SIZE_MAX_MIB).is_ok());
-        assert_eq!(without(|s| s.pids = 0), range("pids"));
-        assert_eq!(without(|s| s.descriptors = 3), range("descriptors"));
-        assert_eq!(without(|s| s.cpu_weight = 0), range("cpu weight"));
-        assert_eq!(without(|s| s.cpu_quota_us = u32::MAX), range("cpu quota"));
-        assert_eq!(without(|s| s.carries = 8), range("carries"));
-        let with = |change: fn(&mut Specialise)| {
-            let mut specialise = SPECIALISE;
-            change(&mut specialise);
-            Request::decode(&Request::Specialise(specialise).encode())
-        };
-        assert_eq!(with(|s| s.memory_mib = 0), range("memory"));
-        assert_eq!(with(|s| s.tmp_mib = 0), range("tmp"));
-        assert_eq!(with(|s| s.pids = 0), range("pids"));
-        for cpu_weight in [0, bounds::CPU_WEIGHT.end() + 1] {
-            let weigh = Request::Weigh {
-                number: 2,
-                cpu_weight,
-            };
-            assert_eq!(Request::decode(&weigh.encode()), range("cpu weight"));
-        }
-        for within_ms in [0, 60_001] {
-            let take = Request::TakeImage {
-                token: 1,
-                number: 2,
-                within_ms,
-            };
-            assert_eq!(Request::decode(&take.encode()), range("time"));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_packet_panics_and_what_decodes_encodes_the_same(packet in prop::collection::vec(any::<u8>(), 0..96)) {
-            if let Ok(request) = Request::decode(&packet) {
-                prop_assert_eq!(request.encode(), packet.clone());
-            }
-            if let Ok(reply) = Reply::decode(&packet) {
-                prop_assert_eq!(reply.encode(), packet.clone());
-            }
-            let _ = Notice::decode(&packet);
-        }
-    }
-}

@@ -18,6 +18,7 @@
 //! reading.
 
 mod accept;
+mod exit;
 mod keeper;
 mod lane;
 mod pool;

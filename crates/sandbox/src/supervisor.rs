@@ -13,8 +13,9 @@
 //! a row that die at once: it rests between them.
 
 use crate::{
-    cgroup::{self, Base, Discovery},
+    cgroup::{self, Base, Discovery, Role},
     isolate::Privilege,
+    network,
     protocol::{Notice, SHUTDOWN},
     spawner::{Expected, LaneOptions, USUAL_TMP, run_lane},
     sys::{
@@ -61,6 +62,10 @@ pub struct SupervisorOptions {
     pub instances_max: u32,
     /// Memory of all guests together.
     pub guests_memory_bytes: u64,
+    /// The way out of instances, where the machine has one.
+    pub network: Option<network::Node>,
+    /// Their connections are led to the server instead.
+    pub relayed: bool,
 }
 
 /// The steps of the supervisor's set-up, by their number in [`Notice::SetupFailed`].
@@ -93,19 +98,24 @@ struct Supervisor {
 }
 
 /// The whole life of the supervisor.
-pub fn run_supervisor(options: SupervisorOptions) -> ! {
+pub fn run_supervisor(mut options: SupervisorOptions) -> ! {
     // Locks, logs and sockets that the server opened before it forked us stay the server's.
-    let own = [
+    let mut own = vec![
         0,
         1,
         2,
         options.socket.as_raw_fd(),
         options.host.as_raw_fd(),
     ];
+    own.extend(options.network.iter().flat_map(network::Node::descriptors));
     let _ = processes::close_all_but(&own);
     let (base, children) = match prepare(&options) {
         Ok(prepared) => prepared,
-        Err(failed) => refuse(&options.socket, failed),
+        Err(failed) => {
+            // What cannot be removed here the next start removes.
+            let _ = options.network.take().map(network::Node::end);
+            refuse(&options.socket, failed)
+        }
     };
     let mut supervisor = Supervisor {
         options,
@@ -178,8 +188,13 @@ fn prepare(options: &SupervisorOptions) -> Result<(Base, OwnedFd), Failed> {
         Some(libc::EBUSY) => (7, error),
         _ => (3, error),
     })?;
-    for pid in ours {
-        if let Err(error) = base.join_platform(pid) {
+    let weighed = ours.map(|pid| (pid, Role::Cpu));
+    // What the privileged side holds for instances, start images above all, is charged to whoever wrote
+    // it, and not to be swapped; under v1 that is a hierarchy of its own, where the server stays where it
+    // was put.
+    let kept = (processes::own_pid(), Role::Memory);
+    for (pid, role) in weighed.into_iter().chain([kept]) {
+        if let Err(error) = base.join_platform(pid, role) {
             let _ = base.remove();
             return Err((3, error));
         }
@@ -219,6 +234,12 @@ impl Supervisor {
                 .options
                 .instances_max
                 .div_ceil(u32::from(self.options.lanes)),
+            relayed: self.options.relayed,
+            network: self
+                .options
+                .network
+                .as_ref()
+                .map(|node| node.plan().clone()),
         };
         let supervisor = processes::own_pid();
         match processes::fork_into(0)? {
@@ -259,10 +280,14 @@ impl Supervisor {
     /// Until the server ends or says so.
     fn run(&mut self, children: &OwnedFd) {
         loop {
-            let mut watched = [
+            let network = self.options.network.as_ref();
+            let changes = network.map(|node| node.changes().try_clone_to_owned());
+            let changes = changes.and_then(Result::ok);
+            let mut watched = vec![
                 PollFd::new(&self.options.socket, PollFlags::IN),
                 PollFd::new(children, PollFlags::IN),
             ];
+            watched.extend(changes.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
             let soon = Timespec {
                 tv_sec: 0,
                 tv_nsec: 200_000_000,
@@ -282,6 +307,9 @@ impl Supervisor {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                     _ => {}
                 }
+            }
+            if let Some(node) = &mut self.options.network {
+                node.changed();
             }
             let mut sink = [0u8; 1024];
             let _ = rustix::io::read(children, &mut sink);
@@ -348,6 +376,11 @@ impl Supervisor {
                 }
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(node) = self.options.network.take()
+            && let Err(error) = node.end()
+        {
+            eprintln!("freehold: could not remove its network rules, the next start will: {error}");
         }
         if let Err(error) = self.base.remove() {
             eprintln!("freehold: could not remove its cgroups, the next start will: {error}");

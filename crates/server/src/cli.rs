@@ -8,6 +8,7 @@
 mod audit;
 mod backup;
 mod bill;
+mod budgets;
 mod config;
 mod deploy;
 mod describe;
@@ -123,6 +124,8 @@ pub enum ClientCommand {
     Reload(reload::ReloadArgs),
     /// Show and set what is asked for what is used
     Prices(prices::PricesArgs),
+    /// Show and set how much accounts and functions may use
+    Budgets(budgets::BudgetsArgs),
 }
 
 /// Runs one client command to its exit code. This is where their runtime begins and ends.
@@ -156,6 +159,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Config(args) => config::run(args).await,
             ClientCommand::Reload(args) => reload::run(args).await,
             ClientCommand::Prices(args) => prices::run(args).await,
+            ClientCommand::Budgets(args) => budgets::run(args).await,
         }
     });
     // A read of stdin may still be under way on a helper thread; it must not hold the process.

@@ -6,6 +6,7 @@
 //! for by those that this machine trusts.
 
 pub mod backup;
+mod budgets;
 pub mod configuration;
 mod connection;
 mod error;
@@ -20,8 +21,10 @@ mod sts;
 pub mod tenants;
 mod trust;
 
+pub use budgets::BudgetToSet;
 use connection::Call;
 pub use connection::{Client, Endpoint};
 pub use error::ClientError;
 pub use prices::{BillToGet, PricesToSet};
 pub use settings::{Choice, Environment, names_a_server, resolve, resolve_local};
+pub use trust::Trust;

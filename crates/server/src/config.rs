@@ -13,6 +13,7 @@ mod given;
 mod keys;
 mod kind;
 mod measure;
+mod policies;
 mod reload;
 mod rules;
 #[cfg(test)]

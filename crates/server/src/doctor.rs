@@ -1,8 +1,12 @@
 //! `freehold doctor`: line by line, what this machine enforces, and what to do about the rest.
 
-use crate::serve::{FLOOR_PERCENT, Room, default_data_dir};
+use crate::serve::{FLOOR_PERCENT, Ordered, Room, day, default_data_dir};
 use clap::Args;
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Arguments of `freehold doctor`.
 #[derive(Debug, Clone, Args)]
@@ -36,6 +40,7 @@ pub fn run(args: DoctorArgs) -> ExitCode {
         })
         .collect();
     lines.extend(disk(&data));
+    lines.extend(certificate(&data));
     lines.extend(runtimes(&data));
     let all_fine = lines.iter().all(|line| line.fine);
     if args.json {
@@ -77,6 +82,40 @@ fn disk(data: &std::path::Path) -> Option<Line> {
         remedy: format!(
             "make room: below {FLOOR_PERCENT} % changes, events and log lines are refused"
         ),
+    })
+}
+
+/// How the orders of a certificate go, where the server orders one.
+fn certificate(data: &std::path::Path) -> Option<Line> {
+    let ordered = Ordered::read(data)?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_secs() as i64);
+    let shown = match ordered.ends {
+        Some(ends) if ends > now => format!("there is one until {}", day(ends)),
+        Some(ends) => format!("the last one ended at {}", day(ends)),
+        None => "there is none yet".to_owned(),
+    };
+    let names = &ordered.names;
+    let (detail, remedy) = match (&ordered.error, ordered.failures) {
+        (Some(error), failures @ 1..) => (
+            format!(
+                "for {names}: {shown}; {failures} orders in a row failed, the last one: {error}"
+            ),
+            format!(
+                "mend it, then `freehold reload`; else the next order is at {}",
+                day(ordered.next)
+            ),
+        ),
+        _ => (
+            format!("for {names}: {shown}, from {}", ordered.directory),
+            "start the server, which orders and renews it".to_owned(),
+        ),
+    };
+    Some(Line {
+        what: "certificate".into(),
+        fine: ordered.failures == 0 && ordered.ends.is_none_or(|ends| ends > now),
+        detail,
+        remedy,
     })
 }
 

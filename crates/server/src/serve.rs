@@ -8,6 +8,8 @@
 //!  signal                  stop admitting, finish what runs, end everything
 //! ```
 
+mod acme;
+mod budgets;
 mod clock;
 mod disk;
 mod endpoint;
@@ -25,13 +27,14 @@ mod tenants;
 mod tls;
 mod wiring;
 
+pub(crate) use acme::Ordered;
 pub(crate) use disk::{FLOOR_PERCENT, Room};
 pub(crate) use endpoint::plain_file;
 pub use endpoint::{EnvArgs, env};
 pub(crate) use folder::{RESTORED, RESTORING, TLS, give_to_server};
 pub(crate) use keys::{fingerprint, parse as parse_keys};
 pub use runtimes::discover_options;
-pub(crate) use tls::Fingerprint;
+pub(crate) use tls::{Fingerprint, day, key_of};
 
 use crate::config::{Config, Given, Resolved};
 use clap::Args;
@@ -278,6 +281,7 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
     options.instances_max = instances.max;
     options.park_target = instances.parked;
     options.guests_memory_bytes = instances.memory.map(|size| size.0);
+    options.network = settings::network(&settings.config);
     let supervisor = freehold_sandbox::launch(options).map_err(|error| {
         failure(
             chain(&error),
@@ -295,6 +299,12 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
         })?;
     freehold_sandbox::drop_privileges(folder.uid, folder.gid)
         .map_err(|error| failure(chain(&error), ""))?;
+    door.settle().map_err(|error| {
+        failure(
+            format!("tls.certificate cannot be taken: {}", chain(&error)),
+            "let the server's user read both files, as your hook of renewals has to do from then on",
+        )
+    })?;
     node::run(node::NodeParts {
         settings,
         folder,

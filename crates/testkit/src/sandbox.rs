@@ -16,7 +16,8 @@ use freehold_domain::{
     BoxFuture,
     ports::{
         DriverCapacity, ExitCause, ExitReport, ImageError, Instance, InstanceGone, InstanceIo,
-        InstanceSpec, InstanceUsage, SandboxDriver, Specialisation, Spent, StartError, StartImage,
+        InstanceSpec, InstanceUsage, NetworkIo, SandboxDriver, Specialisation, Spent, StartError,
+        StartImage,
     },
     time::Mono,
 };
@@ -208,6 +209,10 @@ impl Instance for FakeInstance {
         Some(InstanceIo {
             runtime_api,
             platform: nothing(),
+            network: NetworkIo {
+                names: nothing(),
+                connections: None,
+            },
             frames: None,
             stdout: stdout.into(),
             stderr: stderr.into(),
@@ -365,6 +370,7 @@ mod tests {
                     weight: 1,
                     quota_us: None,
                 },
+                network: freehold_domain::network::NetworkId::NONE,
             };
             suite::driver_suite(&driver, spec, || Mono(u64::MAX)).await;
             assert_eq!(driver.0.live(), 0);

@@ -2,10 +2,11 @@
 
 use freehold_domain::{
     BoxFuture,
-    ids::{Digest, FunctionRef, InstanceId, TenantId},
+    ids::{CoreId, Digest, FunctionRef, InstanceId, TenantId},
+    network::NetworkId,
     ports::{
-        CallChain, Caller, InstanceCredentials, PackageError, Packages, PlatformEndpoint,
-        SealError, Sealer, SessionKey,
+        CallChain, Caller, InstanceCredentials, InstanceNames, NetworkIo, PackageError, Packages,
+        PlatformEndpoint, SealError, Sealer, SessionKey,
     },
     record::Sealed,
     time::Wall,
@@ -125,6 +126,7 @@ impl InstanceCredentials for FakeCredentials {
 pub struct FakePlatform {
     guards: Arc<()>,
     chains: Mutex<Vec<Weak<dyn CallChain>>>,
+    networks: Mutex<Vec<NetworkId>>,
 }
 
 impl std::fmt::Debug for FakePlatform {
@@ -139,11 +141,23 @@ impl FakePlatform {
         Arc::strong_count(&self.guards) - 1
     }
 
+    /// The policy of each instance so far, in the order of their starts.
+    pub fn networks(&self) -> Vec<NetworkId> {
+        self.networks.lock().clone()
+    }
+
     /// Who calls out of each live instance now, in the order of their starts.
     pub fn callers(&self) -> Vec<Option<Caller>> {
         let chains = self.chains.lock();
         let live = chains.iter().filter_map(Weak::upgrade);
         live.map(|chain| chain.caller()).collect()
+    }
+}
+
+impl InstanceNames for FakePlatform {
+    fn serve(&self, _io: NetworkIo, network: NetworkId, _core: CoreId) -> Box<dyn Send + Sync> {
+        self.networks.lock().push(network);
+        Box::new(())
     }
 }
 

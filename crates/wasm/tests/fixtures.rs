@@ -11,7 +11,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/functions/wasm")
+    PathBuf::from("../../tests/functions/wasm")
 }
 
 /// The module of a `.wat`; a component where a `.wit` lies beside it.

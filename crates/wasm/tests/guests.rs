@@ -328,7 +328,7 @@ async fn what_was_compiled_is_not_compiled_again() {
 
 /// A module of the outside tests.
 fn fixture(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/functions/wasm");
+    let folder = "../../tests/functions/wasm";
     std::fs::read(format!("{folder}/{name}.wasm")).unwrap()
 }
 

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("catalog", &["domain"]),
     ("control", &["domain"]),
     ("flow", &["domain"]),
+    ("egress", &["domain"]),
     ("api", &["domain", "control", "flow", "identity", "wire"]),
     ("testkit", &["domain"]),
     (
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "catalog",
             "control",
             "flow",
+            "egress",
             "api",
         ],
     ),
@@ -64,6 +66,7 @@ const FAMILIES: &[(&str, &[&str], &[&str])] = &[
             "storage",
             "control",
             "flow",
+            "egress",
             "api",
             "server",
             "testkit",

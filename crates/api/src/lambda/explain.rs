@@ -2,7 +2,7 @@
 
 use crate::arn::{Named, function_arn, qualified_arn};
 use freehold_control::{ControlError, Field, Limit, Resource, archive::ArchiveError};
-use freehold_domain::ports::SinkError;
+use freehold_domain::{TenantLimit, ports::SinkError};
 use freehold_wire::{
     ApiError, common,
     lambda::{self, error},
@@ -108,6 +108,10 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         } => {
             error::invalid_parameter_value("An error occurred and the request cannot be processed.")
         }
+        ControlError::Invalid {
+            field: Field::Vpc,
+            reason,
+        } => error::invalid_parameter_value(format!("VpcConfig: {reason}")),
         ControlError::Invalid { reason, .. } => error::invalid_parameter_value(reason),
         ControlError::OutOfRange {
             field,
@@ -231,7 +235,12 @@ fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
         )),
         Limit::Tags => error::invalid_parameter_value("Number of tags exceeds resource tag limit."),
         Limit::Functions => error::invalid_parameter_value(format!(
-            "The account has all of the {max} functions that it may have."
+            "The account has all of the {max} functions that it may have; {}.",
+            TenantLimit::Functions.raise()
+        )),
+        Limit::Versions => error::invalid_parameter_value(format!(
+            "The account has all of the {max} published versions that it may have; {}.",
+            TenantLimit::Versions.raise()
         )),
         // In the words of IAM.
         Limit::Tenants => quota(format!("Cannot exceed quota for Tenants: {max}")),
@@ -244,6 +253,7 @@ fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
         Limit::BillTagValues => quota(format!(
             "The tag has more than {max} values in the month: ask for the bill by function."
         )),
+        Limit::Budgets => quota(format!("Cannot exceed quota for BudgetsPerTenant: {max}")),
         Limit::PolicyBytes => error::policy_length_exceeded(format!(
             "The final policy size is bigger than the limit ({max})."
         )),
@@ -272,6 +282,7 @@ fn out_of_range(field: Field, value: u64, min: u64, max: u64) -> ApiError {
 /// The field's name on the wire.
 fn member(field: Field) -> &'static str {
     match field {
+        Field::TenantLimit(limit) => limit.row().name,
         Field::Timeout => "timeout",
         Field::Memory => "memorySize",
         Field::Tmp => "ephemeralStorage.size",
@@ -291,9 +302,6 @@ fn member(field: Field) -> &'static str {
         Field::CapacityProvider => "CapacityProviderConfig",
         Field::Architecture => "Architectures",
         Field::UrlInvokeMode => "invokeMode",
-        Field::TenantConcurrency => "concurrency",
-        Field::TenantCodeStorage => "codeStorageBytes",
-        Field::TenantFunctions => "functions",
         Field::KeyOverlap => "overlapSeconds",
         _ => "value",
     }
@@ -309,4 +317,39 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freehold_domain::{
+        FunctionRef,
+        ports::{CommitError, ReadError},
+    };
+
+    #[test]
+    fn what_will_be_possible_in_a_while_is_a_503_that_says_when_and_not_why() {
+        let asked = Named {
+            function: FunctionRef {
+                tenant: "000000000000".parse().expect("a tenant"),
+                region: "us-east-1".parse().expect("a region"),
+                name: "f".parse().expect("a name"),
+            },
+            qualifier: None,
+        };
+        let reason = || "logs.db is being made again".to_owned();
+        let read = ReadError::Unavailable { reason: reason() };
+        let write = CommitError::Unavailable { reason: reason() };
+        for fault in [ControlError::from(read), ControlError::from(write)] {
+            let answer = about(fault, &asked);
+            assert_eq!(answer.status, 503, "{answer:?}");
+            assert_eq!(answer.code, "ServiceUnavailableException");
+            assert_eq!(answer.retry_after_s, Some(1));
+            assert_eq!(answer.message, NOT_NOW);
+        }
+        // What fails for good is told apart from it.
+        let failed = ReadError::Failed { reason: reason() };
+        let answer = about(failed.into(), &asked);
+        assert_eq!((answer.status, answer.retry_after_s), (500, None));
+    }
 }

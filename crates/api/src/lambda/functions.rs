@@ -12,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_control::{
-    CodeChange, ConfigurationChange, LoggingChange, NewFunction, Settings, WithoutEffect,
+    CodeChange, ConfigurationChange, LoggingChange, NewFunction, Settings, Vpc, WithoutEffect,
     revisions::Publish,
 };
 use freehold_domain::Qualifier;
@@ -56,9 +56,9 @@ pub(super) async fn create(
             .map(|env| env.variables.unwrap_or_default()),
         logging: asked.logging_config.map(logging),
         snap_start: snap_start(asked.snap_start),
+        vpc: asked.vpc_config.map(vpc),
         without_effect: WithoutEffect {
             package_type,
-            vpc: vpc(asked.vpc_config),
             dead_letter: asked
                 .dead_letter_config
                 .and_then(|config| config.target_arn),
@@ -239,9 +239,9 @@ pub(super) async fn update_configuration(
             .map(|env| env.variables.unwrap_or_default()),
         logging: asked.logging_config.map(logging),
         snap_start: snap_start(asked.snap_start),
+        vpc: asked.vpc_config.map(vpc),
         without_effect: WithoutEffect {
             package_type: None,
-            vpc: vpc(asked.vpc_config),
             dead_letter: asked
                 .dead_letter_config
                 .and_then(|config| config.target_arn),
@@ -472,12 +472,11 @@ fn snap_start(config: Option<lambda::SnapStart>) -> Option<bool> {
     Some(apply_on == "PublishedVersions")
 }
 
-fn vpc(config: Option<lambda::VpcConfig>) -> Vec<String> {
-    let Some(config) = config else {
-        return Vec::new();
-    };
-    let ids = [config.subnet_ids, config.security_group_ids];
-    ids.into_iter().flatten().flatten().collect()
+fn vpc(config: lambda::VpcConfig) -> Vpc {
+    Vpc {
+        subnets: config.subnet_ids.unwrap_or_default(),
+        security_groups: config.security_group_ids.unwrap_or_default(),
+    }
 }
 
 /// Negative numbers have been refused by the model.

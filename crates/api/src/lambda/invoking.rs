@@ -2,14 +2,20 @@
 
 use super::{Ctx, explain};
 use crate::{
+    Api,
     arn::{Absent, denied, function_arn, named, qualified_arn},
-    invoke::{Call, Collected, invocation, invoke_detached, throttle_reason, trace},
+    invoke::{
+        Call, Collected, STOPPED, invocation, invoke_detached, throttle_reason, throttle_text,
+        trace,
+    },
     request::Request,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use freehold_control::Described;
-use freehold_domain::{InvokeError, Mode, OutcomeKind, Qualifier, Source, ports::Invoke};
+use freehold_domain::{
+    InvokeError, Mode, OutcomeKind, Qualifier, Source, TenantId, ThrottleReason, ports::Invoke,
+};
 use freehold_identity::policy::{Decision, INVOKE_FUNCTION, ResourceContext, decide};
 use freehold_wire::{
     ApiError, Call as WireCall, Labels, Service, common,
@@ -98,7 +104,8 @@ pub(super) async fn invoke(
         "Event" => Box::pin(accept(ctx, call)).await?,
         _ => {
             let done = invoke_detached(ctx.api, invoker, call).await;
-            from_outcome(done.map_err(|fault| refused(fault, &arn))?)
+            let tenant = &named.function.tenant;
+            from_outcome(done.map_err(|fault| refused(ctx.api, tenant, fault, &arn))?)
         }
     };
     let mut response = lambda::Invoke::encode(answer, &id.to_string());
@@ -139,7 +146,8 @@ async fn permit(
 }
 
 fn check_payload(ctx: &Ctx<'_>, kind: &str, payload: &Bytes) -> Result<(), ApiError> {
-    let (limits, length) = (ctx.api.limits.now(), payload.len() as u64);
+    let limits = ctx.api.limits_of(&ctx.place.tenant);
+    let length = payload.len() as u64;
     if kind == "Event" && length > limits.async_payload_bytes {
         return Err(explain::event_too_large(length, limits.async_payload_bytes));
     }
@@ -222,7 +230,7 @@ fn from_outcome(done: Collected) -> lambda::InvocationResponse {
 }
 
 /// What the engine did not run, in AWS's words.
-fn refused(fault: InvokeError, arn: &str) -> ApiError {
+fn refused(api: &Api, tenant: &TenantId, fault: InvokeError, arn: &str) -> ApiError {
     match fault {
         InvokeError::NotFound { .. } => {
             error::resource_not_found(format!("Function not found: {arn}"))
@@ -234,11 +242,15 @@ fn refused(fault: InvokeError, arn: &str) -> ApiError {
             "The operation cannot be performed at this time. {reason} for resource: {arn}"
         )),
         InvokeError::Throttled {
+            reason: ThrottleReason::BudgetStop,
+            ..
+        } => common::access_denied(STOPPED),
+        InvokeError::Throttled {
             reason,
             retry_after,
         } => {
-            let answer =
-                error::too_many_requests("Rate Exceeded.").with_reason(throttle_reason(reason));
+            let answer = error::too_many_requests(throttle_text(api, tenant, reason))
+                .with_reason(throttle_reason(reason));
             match retry_after {
                 Some(after) => answer.with_retry_after_s(after.as_secs().max(1) as u32),
                 None => answer,

@@ -89,6 +89,12 @@ pub(super) fn configuration(
         ephemeral_storage: Some(lambda::EphemeralStorage {
             size: spec.tmp.0 as i32,
         }),
+        vpc_config: spec.network.map(|network| lambda::VpcConfigResponse {
+            subnet_ids: Some(network.subnets),
+            security_group_ids: Some(network.security_groups),
+            vpc_id: shown(""),
+            ipv6_allowed_for_dual_stack: Some(false),
+        }),
         snap_start: Some(lambda::SnapStartResponse {
             apply_on: shown(if spec.snap_start {
                 "PublishedVersions"

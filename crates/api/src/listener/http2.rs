@@ -10,7 +10,7 @@
 
 use super::{FIRST_REQUEST_MAX, Line};
 use crate::{
-    front::Front,
+    front::{Front, Seat},
     in_flight::Untaken,
     unread::{LOOK_EVERY, Taking},
 };
@@ -267,15 +267,15 @@ impl Front {
         let header_bytes = self.api.limits.now().header_bytes;
         let (streams, patience) = (Streams::new(), line.patience);
         let running = Tracked(self.api.running.clone());
-        let asked = streams.clone();
+        let (asked, seat) = (streams.clone(), Arc::new(Seat::default()));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let via = line.via(&request);
-            let (front, mut open) = (self.clone(), asked.open());
+            let (front, mut open, seat) = (self.clone(), asked.open(), seat.clone());
             let is_head = request.method() == Method::HEAD;
             let may_go_on = open.may_go_on(&front.api.places.beside);
             async move {
                 let mut response = match may_go_on {
-                    true => front.answer(request, via).await,
+                    true => front.answer(request, via, &seat).await,
                     false => later(),
                 };
                 without_body(&mut response, is_head);

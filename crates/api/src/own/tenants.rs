@@ -8,14 +8,18 @@ use freehold_control::{
     tenants::{LimitsChange, NewTenant},
 };
 use freehold_domain::{
-    Principal, TenantId, Wall,
+    Principal, TenantId, TenantLimit, Wall,
     record::{AccessKeyV2, TenantV2},
+    tenant_limits::TENANT_LIMITS,
 };
 use freehold_identity::policy::Action;
-use freehold_wire::ApiError;
-use serde::{Deserialize, Deserializer, Serialize};
+use freehold_wire::{ApiError, common};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 /// A tenant, for `freehold tenants`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,23 +35,14 @@ pub struct TenantRow {
     pub enabled: bool,
     /// When it was made, ms since 1970.
     pub created_ms: i64,
-    /// The ceilings that hold for it.
+    /// The limits that hold for it; null is as many as there is room for.
     pub limits: LimitsRow,
     /// Those of them that are its own.
     pub own_limits: LimitsRow,
 }
 
-/// Ceilings of a tenant, in each region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct LimitsRow {
-    /// Invocations in flight.
-    pub concurrency: Option<u64>,
-    /// All packages, bytes.
-    pub code_storage_bytes: Option<u64>,
-    /// Functions; none is as many as there is room for.
-    pub functions: Option<u64>,
-}
+/// Limits of a tenant by their names, [`LimitRow::wire`](freehold_domain::tenant_limits::LimitRow::wire); null is none.
+pub type LimitsRow = BTreeMap<String, Option<u64>>;
 
 /// A key without its secret, for `freehold keys`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,21 +86,34 @@ struct List {
     max_items: Option<usize>,
 }
 
+/// What is left out stays; what is `null` goes back to the node's.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct SetLimits {
+    #[serde(rename = "TenantId")]
     tenant_id: String,
-    #[serde(default, deserialize_with = "given")]
-    concurrency: Option<Option<u64>>,
-    #[serde(default, deserialize_with = "given")]
-    code_storage_bytes: Option<Option<u64>>,
-    #[serde(default, deserialize_with = "given")]
-    functions: Option<Option<u64>>,
+    #[serde(flatten)]
+    limits: BTreeMap<String, Option<u64>>,
 }
 
-/// What is left out stays; what is `null` goes back to the node's.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(value).map(Some)
+impl SetLimits {
+    /// Errors: a name that is no limit's.
+    fn change(&self) -> Result<LimitsChange, ApiError> {
+        let known: HashMap<String, TenantLimit> = TENANT_LIMITS
+            .iter()
+            .map(|row| (row.wire(), row.limit))
+            .collect();
+        let pairs = self.limits.iter();
+        let read = pairs.map(|(name, value)| match known.get(name) {
+            Some(limit) => Ok((*limit, *value)),
+            None => {
+                let shown: String = name.chars().take(64).collect();
+                Err(common::serialization(format!(
+                    "there is no limit {shown:?}"
+                )))
+            }
+        });
+        read.collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -137,6 +145,7 @@ struct Rotate {
 pub(super) fn action(operation: &str) -> Option<Action> {
     Some(Action(match operation {
         "CreateTenant" => "freehold:CreateTenant",
+        "GetTenant" => "freehold:GetTenant",
         "ListTenants" => "freehold:ListTenants",
         "SetTenantLimits" => "freehold:SetTenantLimits",
         "DisableTenant" => "freehold:DisableTenant",
@@ -178,13 +187,14 @@ pub(super) async fn answer(
             let rows: Vec<TenantRow> = page.items.iter().map(row).collect();
             json!({ "Tenants": rows, "NextMarker": page.next })
         }
+        "GetTenant" => {
+            let OfTenant { tenant_id } = read(body)?;
+            let tenant = control.tenant_get(who, &tenant_id).await;
+            json!({ "Tenant": tenant_row(control, &tenant.map_err(refused)?) })
+        }
         "SetTenantLimits" => {
             let asked: SetLimits = read(body)?;
-            let change = LimitsChange {
-                concurrency: asked.concurrency,
-                code_storage_bytes: asked.code_storage_bytes,
-                functions: asked.functions,
-            };
+            let change = asked.change()?;
             let set = control.tenant_limits_set(who, &asked.tenant_id, change);
             let tenant = set.await.map_err(refused)?;
             about = changes(&tenant.id);
@@ -250,23 +260,18 @@ fn makes(key: &PlainKey, resource: &str) -> Option<About> {
 }
 
 fn tenant_row(control: &Control, tenant: &TenantV2) -> TenantRow {
-    let (holds, own) = (control.ceilings(tenant), &tenant.limits);
+    let rows = |value: &dyn Fn(TenantLimit) -> Option<u64>| -> LimitsRow {
+        let rows = TENANT_LIMITS.iter();
+        rows.map(|row| (row.wire(), value(row.limit))).collect()
+    };
     TenantRow {
         tenant_id: tenant.id.to_string(),
         name: tenant.name.clone(),
         operator: tenant.is_operator,
         enabled: tenant.enabled,
         created_ms: tenant.created.millis(),
-        limits: LimitsRow {
-            concurrency: Some(holds.concurrency.into()),
-            code_storage_bytes: Some(holds.code_storage_bytes),
-            functions: holds.functions,
-        },
-        own_limits: LimitsRow {
-            concurrency: own.concurrency.map(u64::from),
-            code_storage_bytes: own.code_storage_bytes,
-            functions: own.functions,
-        },
+        limits: rows(&|limit| control.limit_of(tenant, limit)),
+        own_limits: rows(&|limit| tenant.limits.own(limit)),
     }
 }
 

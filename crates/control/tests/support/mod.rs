@@ -10,6 +10,7 @@ use freehold_control::{
 };
 use freehold_domain::{
     BoxFuture, FunctionRef, Mono, Principal, Wall,
+    budgets::Budgets,
     ids::TenantId,
     limits::Limits,
     ports::{Clock, CodeError, Expect, Fence, Ids, Op, Records, SealError, Sealer, Storage},
@@ -119,6 +120,7 @@ pub struct World {
     pub who: Principal,
     pub dir: tempfile::TempDir,
     pub clock: Arc<TestClock>,
+    pub budgets: Arc<Budgets>,
 }
 
 pub async fn world() -> World {
@@ -154,15 +156,18 @@ pub async fn world_with(limits: Limits) -> World {
         .commit(&platform, vec![op], Fence::None)
         .await
         .unwrap();
+    let budgets = Arc::new(Budgets::new(1));
     let control = Control::new(ControlParts {
         storage: storage.clone(),
         clock: clock.clone(),
         ids: Arc::new(TestIds),
         sealer: Arc::new(TestSealer),
         limits: limits.into(),
+        budgets: budgets.clone(),
         runtimes: Arc::new(TestRuntimes),
         packages: packages.clone(),
         architecture: "x86_64",
+        networks: Arc::default(),
     });
     let who = Principal::Root {
         tenant: place.tenant.clone(),
@@ -176,6 +181,7 @@ pub async fn world_with(limits: Limits) -> World {
         who,
         dir,
         clock,
+        budgets,
     }
 }
 
@@ -190,15 +196,22 @@ impl World {
 
     /// A control plane that begins anew over the same store.
     pub fn another(&self) -> Arc<Control> {
+        self.another_with(Arc::new(Budgets::new(1)))
+    }
+
+    /// The same with these budgets.
+    pub fn another_with(&self, budgets: Arc<Budgets>) -> Arc<Control> {
         Control::new(ControlParts {
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             ids: Arc::new(TestIds),
             sealer: Arc::new(TestSealer),
             limits: Limits::default().into(),
+            budgets,
             runtimes: Arc::new(TestRuntimes),
             packages: self.packages.clone(),
             architecture: "x86_64",
+            networks: Arc::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     BoxFuture,
     ids::{CoreId, InstanceId, Mebibytes},
+    network::NetworkId,
     time::Mono,
 };
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
@@ -36,6 +37,8 @@ pub struct InstanceSpec {
     pub descriptors: u32,
     /// Processor share.
     pub cpu: CpuShare,
+    /// Whom it may reach; one that is booted, nobody until it is specialised.
+    pub network: NetworkId,
 }
 
 /// How much processor an instance may use.
@@ -56,6 +59,8 @@ pub struct InstanceIo {
     /// Listening TCP socket at [`PLATFORM_ADDRESS`] inside; the platform's endpoint for this
     /// instance alone.
     pub platform: OwnedFd,
+    /// What its network is served on.
+    pub network: NetworkIo,
     /// The host's end of the stream socket that is descriptor [`FRAMES_DESCRIPTOR`] of a runtime
     /// that speaks direct frames; `None` for one that does not.
     pub frames: Option<OwnedFd>,
@@ -65,10 +70,26 @@ pub struct InstanceIo {
     pub stderr: OwnedFd,
 }
 
+/// Sockets inside the instance's network namespace that the server answers on.
+#[derive(Debug)]
+pub struct NetworkIo {
+    /// Datagram socket at [`NAMES_ADDRESS`] inside, non-blocking; names are answered on it.
+    pub names: OwnedFd,
+    /// Listening TCP socket at [`RELAY_ADDRESS`] inside, non-blocking, to which every connection comes
+    /// that the guest makes beyond loopback; `None` where it has a link, or no network at all.
+    pub connections: Option<OwnedFd>,
+}
+
 /// Where the guest finds the Runtime API (`AWS_LAMBDA_RUNTIME_API`).
 pub const RUNTIME_API_ADDRESS: &str = "127.0.0.1:9001";
 /// Where the guest finds the platform (`AWS_ENDPOINT_URL`).
 pub const PLATFORM_ADDRESS: &str = "127.0.0.1:9002";
+
+/// Where the guest's connections are taken, where it has no link.
+pub const RELAY_ADDRESS: &str = "127.0.0.1:9003";
+
+/// Where the guest asks for names.
+pub const NAMES_ADDRESS: &str = "127.0.0.1:53";
 
 /// The descriptor on which a runtime finds its end of the frames socket.
 pub const FRAMES_DESCRIPTOR: i32 = 3;
@@ -86,6 +107,8 @@ pub struct Specialisation {
     pub pids: u32,
     /// Processor share.
     pub cpu: CpuShare,
+    /// Whom it may reach from then on.
+    pub network: NetworkId,
 }
 
 /// The memory of a stopped process, sealed. Its descriptor is a name that only the privileged side

@@ -101,10 +101,24 @@ pub struct RevisionSpecV1 {
     /// Whether publishing makes a start image of the initialised revision.
     #[serde(default)]
     pub snap_start: bool,
+    /// Whom its instances may reach; `None` for what the node gives those that say nothing.
+    #[serde(default)]
+    pub network: Option<NetworkV1>,
     /// Changes with every change of the record that the wire shows.
     pub revision_id: String,
     /// When code or configuration last changed.
     pub modified: Wall,
+}
+
+/// The policy that a revision was given, and the words in which that was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkV1 {
+    /// The policy's name; it was known when this was written.
+    pub policy: String,
+    /// Ids of subnets that name it, as they were given.
+    pub subnets: Vec<String>,
+    /// Ids of security groups that name it, as they were given.
+    pub security_groups: Vec<String>,
 }
 
 /// What became of a revision's start image.

@@ -37,6 +37,8 @@ pub enum Kind {
     PriceBook = 13,
     /// [`super::TagSetV1`]; name: id.
     TagSet = 14,
+    /// [`super::BudgetsV1`]; name: tenant. Lives under the platform tenant.
+    Budgets = 15,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Numbering,
             PriceBook,
             TagSet,
+            Budgets,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -168,6 +171,11 @@ impl Key {
     pub fn price_book(of: &TenantId) -> Self {
         let name = vec![of.to_string()];
         Self::new(&TenantId::platform(), &global(), Kind::PriceBook, name)
+    }
+    /// The budgets of one tenant.
+    pub fn budgets(of: &TenantId) -> Self {
+        let name = vec![of.to_string()];
+        Self::new(&TenantId::platform(), &global(), Kind::Budgets, name)
     }
     /// What a function was tagged with.
     pub fn tag_set(tenant: &TenantId, id: &Digest) -> Self {

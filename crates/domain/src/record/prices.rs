@@ -138,6 +138,12 @@ impl PriceBooks {
             .or_else(|| node().map(|change| (BookOf::Node, change)))
     }
 
+    /// The prices that hold for the tenant at a moment, with the book that has them.
+    pub fn prices_at(&self, at: Wall) -> Option<(BookOf, PricesV1)> {
+        let (book, change) = self.at(at)?;
+        Some((book, change.prices?))
+    }
+
     /// The moments after `from` and before `until` at which either book changes, in order.
     fn moments(&self, from: Wall, until: Wall) -> Vec<Wall> {
         let changes = self.node.changes.iter().chain(&self.own.changes);

@@ -3,6 +3,7 @@
 use super::{Kind, Record, RecordError, Sealed, older};
 use crate::{
     ids::{FunctionRef, Qualifier, Region, TenantId},
+    tenant_limits::TenantLimits,
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
@@ -23,18 +24,7 @@ pub struct TenantV2 {
     /// Nothing of a disabled tenant is signed, run or served; all of it is kept.
     pub enabled: bool,
     /// The ceilings that it has of its own.
-    pub limits: TenantLimitsV1,
-}
-
-/// A tenant's own ceilings; where there is none, the node's holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TenantLimitsV1 {
-    /// Invocations in flight, in each region.
-    pub concurrency: Option<u32>,
-    /// All packages in a region, bytes.
-    pub code_storage_bytes: Option<u64>,
-    /// Functions in a region.
-    pub functions: Option<u64>,
+    pub limits: TenantLimits,
 }
 
 impl TenantV2 {
@@ -47,7 +37,7 @@ impl TenantV2 {
             created,
             is_operator: false,
             enabled: true,
-            limits: TenantLimitsV1::default(),
+            limits: TenantLimits::default(),
         }
     }
 }
@@ -180,7 +170,7 @@ mod tests {
         let old = br#"{"v":1,"r":{"id":"111111111111","regions":["us-east-1"],"created":7}}"#;
         let tenant: TenantV2 = decode(old).unwrap();
         assert!(tenant.is_operator && tenant.enabled && tenant.name.is_none());
-        assert_eq!(tenant.limits, TenantLimitsV1::default());
+        assert_eq!(tenant.limits, TenantLimits::default());
         assert_eq!((tenant.regions.len(), tenant.created), (1, Wall(7)));
         assert_eq!(decode::<TenantV2>(&encode(&tenant)).unwrap(), tenant);
 

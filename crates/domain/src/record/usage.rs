@@ -1,7 +1,12 @@
 //! What functions used: the roll-ups of the ledger, and the tags that its entries name.
 
-use super::{Kind, Record, RecordError, older};
-use crate::{ids::Digest, outcome::Usage, time::Wall};
+use super::{Kind, PricesV1, Record, RecordError, older};
+use crate::{
+    ids::Digest,
+    outcome::Usage,
+    prices::{Amount, AmountTooHigh, Meter},
+    time::Wall,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +27,18 @@ pub struct UsageRollupV2 {
     /// Sum of billed ms × memory in MiB.
     pub billed_mib_ms: u64,
     /// The same by tags, and by the moments of the day at which prices changed.
+    pub parts: Vec<UsagePartV1>,
+    /// The latest hour of the day in which something was used, for budgets of an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<UsageHourV1>,
+}
+
+/// What a function used in one UTC hour.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsageHourV1 {
+    /// Its begin.
+    pub from: Wall,
+    /// By the moments of the day at which prices changed; tags are not told apart.
     pub parts: Vec<UsagePartV1>,
 }
 
@@ -58,7 +75,67 @@ pub enum PartTagsV1 {
     Unknown,
 }
 
+impl UsagePartV1 {
+    /// What one attempt used.
+    pub fn of(usage: &Usage, memory_mib: u32) -> Self {
+        Self {
+            since: None,
+            tags: PartTagsV1::None,
+            invocations: 1,
+            billed_ms: usage.billed_ms,
+            billed_mib_ms: usage.billed_ms * u64::from(memory_mib),
+            cpu_us: usage.cpu_us,
+            bytes_out: usage.bytes_out,
+        }
+    }
+
+    /// What it costs at these prices.
+    ///
+    /// Errors: [`AmountTooHigh`].
+    pub fn cost(&self, prices: &PricesV1) -> Result<Amount, AmountTooHigh> {
+        [
+            (Meter::Invocation, self.invocations),
+            (Meter::GbSecond, self.billed_mib_ms),
+            (Meter::CpuSecond, self.cpu_us),
+            (Meter::GbOut, self.bytes_out),
+        ]
+        .into_iter()
+        .try_fold(Amount::default(), |sum, (meter, count)| {
+            sum.plus(Amount::of(prices.of(meter), count, meter)?)
+        })
+    }
+
+    fn plus(&mut self, more: &Self) {
+        self.invocations += more.invocations;
+        self.billed_ms += more.billed_ms;
+        self.billed_mib_ms += more.billed_mib_ms;
+        self.cpu_us += more.cpu_us;
+        self.bytes_out += more.bytes_out;
+    }
+}
+
 impl UsageRollupV2 {
+    /// Adds a part to those of the hour that begins at `from`, if none later has begun.
+    pub fn add_hour(&mut self, from: Wall, part: &UsagePartV1) {
+        let hour = self.hour.get_or_insert_default();
+        if from < hour.from {
+            return;
+        }
+        if from > hour.from {
+            *hour = UsageHourV1 {
+                from,
+                parts: Vec::new(),
+            };
+        }
+        match hour.parts.iter_mut().find(|one| one.since == part.since) {
+            Some(one) => one.plus(part),
+            None => hour.parts.push(UsagePartV1 {
+                tags: PartTagsV1::None,
+                ..part.clone()
+            }),
+        }
+    }
+
     /// Adds a part to those there are.
     pub fn add_part(&mut self, mut more: UsagePartV1) {
         let is_known = |parts: &[UsagePartV1]| parts.iter().any(|part| part.tags == more.tags);
@@ -75,13 +152,7 @@ impl UsageRollupV2 {
         }
         let mut parts = self.parts.iter_mut();
         match parts.find(|part| part.since == more.since && part.tags == more.tags) {
-            Some(part) => {
-                part.invocations += more.invocations;
-                part.billed_ms += more.billed_ms;
-                part.billed_mib_ms += more.billed_mib_ms;
-                part.cpu_us += more.cpu_us;
-                part.bytes_out += more.bytes_out;
-            }
+            Some(part) => part.plus(&more),
             None => self.parts.push(more),
         }
     }
@@ -120,6 +191,7 @@ impl Record for UsageRollupV2 {
             sums,
             billed_mib_ms,
             parts: vec![part],
+            hour: None,
         })
     }
 }
@@ -163,6 +235,30 @@ mod tests {
         };
         assert_eq!(read.parts, [part]);
         assert_eq!(decode::<UsageRollupV2>(&encode(&read)).unwrap(), read);
+    }
+
+    #[test]
+    fn the_latest_hour_of_a_day_is_kept_and_no_earlier_one_comes_back() {
+        let mut day = UsageRollupV2::default();
+        let part = |since: Option<i64>| UsagePartV1 {
+            since: since.map(Wall),
+            tags: PartTagsV1::Set(Digest([1; 32])),
+            invocations: 1,
+            ..UsagePartV1::default()
+        };
+        let counts = |day: &UsageRollupV2| {
+            let hour = day.hour.clone().unwrap_or_default();
+            let counts: Vec<_> = hour.parts.iter().map(|part| part.invocations).collect();
+            (hour.from.0, counts)
+        };
+        for since in [None, None, Some(5)] {
+            day.add_hour(Wall(0), &part(since));
+        }
+        assert_eq!(counts(&day), (0, vec![2, 1]));
+        day.add_hour(Wall(9), &part(Some(5)));
+        day.add_hour(Wall(0), &part(Some(5)));
+        assert_eq!(counts(&day), (9, vec![1]));
+        assert_eq!(decode::<UsageRollupV2>(&encode(&day)).unwrap(), day);
     }
 
     #[test]

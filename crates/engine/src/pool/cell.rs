@@ -81,6 +81,8 @@ pub(super) struct Held {
     pub(super) booking: Booking,
     /// Nothing inside the server can call out.
     pub(super) _platform: Option<Box<dyn Send + Sync>>,
+    /// Its answers to names; as above.
+    pub(super) _names: Option<Box<dyn Send + Sync>>,
     pub(super) _credentials: Option<Credentials>,
 }
 

@@ -6,15 +6,14 @@
 
 mod failed;
 mod in_process;
+mod raise;
 
 use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
-    memory::{BookedImage, Holding},
     snapshots,
-    stock::{self, Ahead, Preload, Spare},
-    weight_of,
+    stock::{self, Ahead, Preload},
 };
 use crate::{
     environment,
@@ -28,16 +27,12 @@ use failed::{no_program, not_begun};
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
-    ports::{
-        Booted, ExitCause, ExitReport, Instance, InstanceSpec, InstanceUsage, Link, OpenError,
-        Opening, PackageError, Specialisation, StartError, Wires,
-    },
-    runtime::RuntimeFamily,
+    ports::{ExitCause, ExitReport, Instance, InstanceUsage, Link, OpenError, Opening},
     time::{Mono, Wall},
 };
 use parking_lot::Mutex;
+use raise::{Plan, Raised, Way, Wire, network_of, raise};
 use std::{
-    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -236,48 +231,6 @@ pub(crate) async fn launch(
     }
 }
 
-/// What an instance comes from.
-enum Way {
-    /// Its runtime's program.
-    Execute,
-    /// The start image of its revision.
-    Thaw(BookedImage),
-    /// One that has booted and is nobody's yet.
-    Booted(Box<Spare>),
-    /// The start image of one that had booted and was nobody's.
-    Template(BookedImage),
-}
-
-impl Way {
-    /// What the image takes that it comes from.
-    fn image_memory(&self) -> Option<Arc<Holding>> {
-        match self {
-            Self::Execute => None,
-            Self::Thaw(image) | Self::Template(image) => Some(image.memory.clone()),
-            Self::Booted(spare) => spare.booking.image(),
-        }
-    }
-}
-
-/// The line to an instance that runs, before it is opened.
-enum Wire {
-    /// It was executed for this revision.
-    Executed(Wires),
-    /// It was thawed after its init.
-    Thawed(Wires),
-    /// It waits to be told what it is.
-    Booted(Box<dyn Booted>),
-}
-
-/// An instance that runs, with what it speaks through.
-struct Raised {
-    instance: Arc<dyn Instance>,
-    platform: OwnedFd,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-    wire: Wire,
-}
-
 #[expect(
     clippy::too_many_arguments,
     reason = "one call, told what to bring up and how"
@@ -337,6 +290,7 @@ async fn bring_up(
     let Raised {
         instance,
         platform,
+        network,
         stdout,
         stderr,
         wire,
@@ -362,6 +316,8 @@ async fn bring_up(
         attempt.instance,
         chain.clone(),
     );
+    let policy = network_of(node, revision);
+    let names = node.parts.names.serve(network, policy, core);
     // Its file is made while the instance comes up, and not when its first caller waits.
     attempt.log.flush();
 
@@ -491,6 +447,7 @@ async fn bring_up(
         held: Mutex::new(Some(Held {
             booking,
             _platform: Some(platform),
+            _names: Some(names),
             _credentials: Some(credentials),
         })),
     })
@@ -628,171 +585,6 @@ impl InitFailure {
             InitFailureKind::NoProgram => Status::Error("Runtime.InvalidEntrypoint".to_owned()),
             InitFailureKind::Broken { .. } => Status::Error("Runtime.Unknown".to_owned()),
             InitFailureKind::TimedOut => Status::Timeout,
-        }
-    }
-}
-
-/// What a sandbox is to hold.
-struct Plan {
-    instance: InstanceId,
-    core: CoreId,
-    env: Vec<(String, String)>,
-    /// How often its weight is halved.
-    halvings: u8,
-}
-
-/// Brings a process up that is this revision's, or about to be told so; `None` when the package
-/// has no program to run, which is its author's to mend.
-async fn raise(
-    node: &Arc<Node>,
-    revision: &Revision,
-    plan: Plan,
-    way: Way,
-    begun: Mono,
-) -> Result<Option<Raised>, InvokeError> {
-    let (parts, spec) = (&node.parts, &revision.spec);
-    let package = parts
-        .packages
-        .open(&revision.function.tenant, spec.package.digest);
-    let package = package
-        .await
-        .map_err(|error: PackageError| internal("packages", &error.to_string()))?;
-    let deadline = begun + SANDBOX_TIMEOUT;
-    let limits = parts.limits.now();
-    let mut cpu = parts.config.now().cpu.share(spec.memory);
-    cpu.weight = weight_of(cpu.weight, plan.halvings);
-    let (image, is_template) = match way {
-        Way::Execute => (None, false),
-        Way::Thaw(image) => (Some(image.image), false),
-        Way::Template(image) => (Some(image.image), true),
-        Way::Booted(spare) => {
-            let to = Specialisation {
-                package,
-                memory: spec.memory,
-                tmp: spec.tmp,
-                pids: limits.instance_pids,
-                cpu,
-            };
-            return spare.become_one(to, deadline).await.map(Some);
-        }
-    };
-    let is_thawed = image.is_some();
-    let spec = InstanceSpec {
-        instance: plan.instance,
-        core: plan.core,
-        runtime: revision.runtime.id,
-        package: Some(package),
-        image,
-        args: Vec::new(),
-        env: if is_template { Vec::new() } else { plan.env },
-        memory: spec.memory,
-        tmp: spec.tmp,
-        pids: limits.instance_pids,
-        descriptors: limits.instance_descriptors,
-        cpu,
-    };
-    let Some(instance) = start_sandbox(node, revision, spec, deadline).await? else {
-        return Ok(None);
-    };
-    let Some(io) = instance.take_io() else {
-        return Err(internal("sandbox", "an instance came without IO"));
-    };
-    let wires = Wires {
-        runtime_api: io.runtime_api,
-        frames: io.frames,
-    };
-    let wire = if is_template {
-        let booted = revision.contract().and_then(|one| one.thawed(wires));
-        Wire::Booted(booted.ok_or_else(|| internal("contract", "it has no start images"))?)
-    } else if is_thawed {
-        Wire::Thawed(wires)
-    } else {
-        Wire::Executed(wires)
-    };
-    Ok(Some(Raised {
-        instance,
-        platform: io.platform,
-        stdout: io.stdout,
-        stderr: io.stderr,
-        wire,
-    }))
-}
-
-impl Spare {
-    /// Becomes an instance of a revision that has not run yet.
-    async fn become_one(
-        self: Box<Self>,
-        to: Specialisation,
-        by: Mono,
-    ) -> Result<Raised, InvokeError> {
-        // Its own booking ends here: who starts has booked for the instance that this becomes.
-        let Self {
-            instance,
-            booted,
-            platform,
-            stdout,
-            stderr,
-            ..
-        } = *self;
-        if let Err(error) = instance.specialise(to, by).await {
-            instance.destroy().await;
-            return Err(internal("sandbox", &error.to_string()));
-        }
-        Ok(Raised {
-            instance,
-            platform,
-            stdout,
-            stderr,
-            wire: Wire::Booted(booted),
-        })
-    }
-}
-
-/// `None` when the package has no program to run.
-async fn start_sandbox(
-    node: &Arc<Node>,
-    revision: &Revision,
-    spec: InstanceSpec,
-    deadline: Mono,
-) -> Result<Option<Arc<dyn Instance>>, InvokeError> {
-    let parts = &node.parts;
-    let goes_on =
-        || parts.clock.now() + SPAWNER_RETRY < deadline && !node.draining.load(Ordering::Acquire);
-    let mut lost = 0;
-    loop {
-        match parts.driver.launch(spec.clone(), deadline).await {
-            Ok(instance) => return Ok(Some(instance)),
-            // Any other runtime's program is ours.
-            Err(StartError::Program { .. })
-                if revision.runtime.family == RuntimeFamily::Provided =>
-            {
-                return Ok(None);
-            }
-            Err(StartError::Lost { .. }) if lost < LOST_MAX && goes_on() => lost += 1,
-            Err(StartError::SpawnerLost { .. } | StartError::Exhausted { .. }) if goes_on() => {
-                parts.clock.sleep(SPAWNER_RETRY).await;
-            }
-            Err(StartError::SpawnerLost { core }) => {
-                let reason = format!("spawner {core} died");
-                return Err(InvokeError::InstanceLost { reason });
-            }
-            Err(StartError::Lost { reason }) => {
-                let reason = format!("a prepared sandbox died: {reason}");
-                return Err(InvokeError::InstanceLost { reason });
-            }
-            Err(StartError::Exhausted { .. }) if node.draining.load(Ordering::Acquire) => {
-                return Err(InvokeError::Draining);
-            }
-            // No event has been touched: whoever waits goes on waiting, until its own deadline.
-            Err(StartError::Exhausted { resource }) => {
-                tracing::warn!(core = spec.core.0, resource, "no room for another instance");
-                return Err(InvokeError::DeadlinePassed { deadline });
-            }
-            Err(StartError::Deadline) => return Err(InvokeError::DeadlinePassed { deadline }),
-            Err(error @ StartError::Image { .. }) => {
-                return Err(internal(IMAGE, &error.to_string()));
-            }
-            Err(error) => return Err(internal("sandbox", &error.to_string())),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! and leave when those pass.
 
 use crate::node::Node;
-use freehold_domain::ports::StartImage;
+use freehold_domain::{ids::CoreId, ports::StartImage};
 use parking_lot::Mutex;
 use std::{
     sync::{
@@ -210,7 +210,7 @@ impl MemoryBook {
             if !wanted() {
                 break None;
             }
-            if node.stock.give_back_one().await || evict_oldest(node).await {
+            if node.stock.give_back_one(None).await || evict_oldest(node).await {
                 continue;
             }
             tokio::select! {
@@ -234,12 +234,25 @@ async fn until_unwanted(node: &Node, wanted: &impl Fn() -> bool) {
 /// Ends the instance that has been idle longest, of whichever function, else drops a start image;
 /// `false` when there is neither.
 async fn evict_oldest(node: &Arc<Node>) -> bool {
+    if evict_idle(node, None).await {
+        return true;
+    }
+    let again_after = node.parts.config.now().snapshots.again_after;
+    node.snapshots
+        .drop_one(node.parts.clock.now() + again_after)
+}
+
+/// Ends one that nobody uses on a core whose spawner has no place for another; `false` when all of
+/// them are at work.
+pub(super) async fn make_place(node: &Arc<Node>, core: CoreId) -> bool {
+    node.stock.give_back_one(Some(core)).await || evict_idle(node, Some(core)).await
+}
+
+/// Ends the instance that has been idle longest, of whichever function, on `core` where one is named.
+async fn evict_idle(node: &Arc<Node>, core: Option<CoreId>) -> bool {
     let now = node.seconds(node.parts.clock.now());
-    let Some((idle, revision)) = node.peopled.oldest_idle(now) else {
-        let again_after = node.parts.config.now().snapshots.again_after;
-        return node
-            .snapshots
-            .drop_one(node.parts.clock.now() + again_after);
+    let Some((idle, revision)) = node.peopled.oldest_idle(now, core) else {
+        return false;
     };
     if let Some(cell) = revision.pool.take_idle(idle.id, idle.uses) {
         cell.end().await;

@@ -6,7 +6,7 @@
 
 use super::OldestIdle;
 use crate::{keep::Seconds, route::Revision};
-use freehold_domain::ids::TenantId;
+use freehold_domain::ids::{CoreId, TenantId};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
@@ -40,9 +40,13 @@ impl Peopled {
             .collect()
     }
 
-    /// The instance that has idled longest, of whichever function: one that is not expected to be
-    /// needed now, where there is such a one; none of a minimum.
-    pub(super) fn oldest_idle(&self, now: Seconds) -> Option<(OldestIdle, Arc<Revision>)> {
+    /// The instance that has idled longest, of whichever function, on `core` where one is named: one
+    /// that is not expected to be needed now, where there is such a one; none of a minimum.
+    pub(super) fn oldest_idle(
+        &self,
+        now: Seconds,
+        core: Option<CoreId>,
+    ) -> Option<(OldestIdle, Arc<Revision>)> {
         let mut oldest: Option<(OldestIdle, Arc<Revision>)> = None;
         self.list.lock().retain(|known| {
             let Some(revision) = known.upgrade() else {
@@ -51,7 +55,7 @@ impl Peopled {
             if !revision.pool.stays_listed() {
                 return false;
             }
-            if let Some(idle) = revision.pool.oldest_idle(now)
+            if let Some(idle) = revision.pool.oldest_idle(now, core)
                 && oldest.as_ref().is_none_or(|(than, _)| idle < *than)
             {
                 oldest = Some((idle, revision));

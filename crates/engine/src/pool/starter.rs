@@ -13,7 +13,11 @@ use super::{
     stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
-use freehold_domain::{ids::CoreId, outcome::InvokeError, time::Mono};
+use freehold_domain::{
+    ids::CoreId,
+    outcome::{InvokeError, ThrottleReason},
+    time::Mono,
+};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -157,10 +161,18 @@ async fn bring(
         Err(LaunchFailed::NotThawed { reason, .. }) => {
             revision.start_failed(node, core, InvokeError::InstanceLost { reason });
         }
-        // A machine that is too busy to make a sandbox in time: no event has been touched, so
-        // whoever waits goes on waiting, for a further start and until its own deadline.
-        Err(LaunchFailed::Platform(InvokeError::DeadlinePassed { .. })) => {
-            tracing::warn!(function = %revision.function.name, "a sandbox was late; another one is made");
+        // A machine that is too busy to make a sandbox in time, or has no room for it: no event has
+        // been touched, so whoever waits goes on waiting, for a further start and until its own
+        // deadline.
+        Err(LaunchFailed::Platform(
+            error @ (InvokeError::DeadlinePassed { .. }
+            | InvokeError::Throttled {
+                reason: ThrottleReason::MachineRoom,
+                ..
+            }),
+        )) => {
+            let function = &revision.function.name;
+            tracing::warn!(%function, %error, "there is no sandbox yet; another one is asked for");
             revision.start_over(node, core, |_, _| {});
         }
         Err(LaunchFailed::Platform(error)) => {

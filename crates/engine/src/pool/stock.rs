@@ -50,9 +50,11 @@ const SHELVES_MAX: usize = 64;
 /// How often a shelf is looked at while nobody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// A shelf is filled this long after it was last asked, that starts that come together go first;
-/// and after [`HUNGER`] though they go on coming.
+/// and after [`HUNGER`] though they go on coming, or [`HUNGER_WITH_IMAGE`] where they do not depend on
+/// it: then each that is made takes the processor from starts that wait, and rehearses on top.
 const BREATH: Duration = Duration::from_millis(30);
 const HUNGER: Duration = Duration::from_millis(500);
+const HUNGER_WITH_IMAGE: Duration = Duration::from_secs(30);
 /// A full shelf that nobody has asked for this long has its instances rehearse what was left out when
 /// many were wanted.
 const LEISURE: Duration = Duration::from_secs(2);
@@ -368,7 +370,11 @@ impl Stock {
             return Step::Rehearse(Box::new(shelf.ready.remove(brief)));
         }
         let since = *shelf.lacks_since.get_or_insert(now);
-        let breathes = (shelf.asked_at + BREATH).min(since + HUNGER);
+        let hunger = match self.templates.has((key.runtime, Preload::Bare)) {
+            true => HUNGER_WITH_IMAGE,
+            false => HUNGER,
+        };
+        let breathes = (shelf.asked_at + BREATH).min(since + hunger);
         let at = shelf.not_before.max(breathes);
         if now >= at {
             // The last one that is missing has time; before it, there may be none when it is needed.
@@ -453,15 +459,18 @@ impl Stock {
         self.making.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Ends one for its memory; `false` when there is none.
-    pub(super) async fn give_back_one(&self) -> bool {
+    /// Ends one for its memory, or for its place on `core` where one is named; `false` when there is
+    /// none.
+    pub(super) async fn give_back_one(&self, core: Option<CoreId>) -> bool {
         let spare = {
             let mut shelves = self.shelves.lock();
             let fullest = shelves
-                .values_mut()
-                .filter(|shelf| !shelf.ready.is_empty())
-                .max_by_key(|shelf| shelf.ready.len());
-            fullest.map(|shelf| shelf.ready.remove(0))
+                .iter_mut()
+                .filter(|(key, shelf)| {
+                    !shelf.ready.is_empty() && core.is_none_or(|core| key.core == core)
+                })
+                .max_by_key(|(_, shelf)| shelf.ready.len());
+            fullest.map(|(_, shelf)| shelf.ready.remove(0))
         };
         match spare {
             Some(spare) => {

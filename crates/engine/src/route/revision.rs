@@ -139,7 +139,7 @@ impl Revision {
     /// How long a run that begins now may take. A ceiling that was lowered since the function was
     /// made binds it: leases of events, packages and bills go by the ceiling.
     pub(crate) fn timeout_now(&self, node: &Node) -> Duration {
-        let most = node.parts.limits.now().function_timeout_s;
+        let most = node.limits_of(&self.function.tenant).function_timeout_s;
         Duration::from_secs(u64::from(self.spec.timeout_s.min(most)))
     }
 }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use freehold_domain::{
     body::Body,
+    budgets::Budgets,
     ids::*,
     invocation::{Invocation, Mode, Source},
     ledger::LedgerEntry,
@@ -121,7 +122,11 @@ impl Sim {
             sealer: Arc::new(FakeSealer),
             credentials: credentials.clone(),
             platform: platform.clone(),
+            names: platform.clone(),
+            networks: Arc::default(),
             limits: Limits::default().into(),
+            tenants: Arc::default(),
+            budgets: Arc::new(Budgets::new(CORES)),
             config: EngineConfig::default().into(),
             cores: CORES,
         };
@@ -176,6 +181,7 @@ impl Sim {
                 system_level: None,
             },
             snap_start: false,
+            network: None,
             architecture: "x86_64".to_owned(),
             revision_id: String::new(),
             modified: self.clock.wall(),

@@ -6,7 +6,7 @@
 //! to 6 hours.
 
 use freehold_domain::{
-    InvokeError, Wall,
+    InvokeError, ThrottleReason, Wall,
     limits::START_WAIT_S,
     record::{ClaimedEvent, EventEnd, EventV1},
 };
@@ -144,6 +144,11 @@ impl QueuePolicy {
             InvokeError::Draining | InvokeError::TenantDisabled => self.backoff_min,
             // It ran: one of its tries, or a full disk would have it run for hours.
             InvokeError::NotRecorded { .. } => return self.function_failed(event, text, now),
+            // Its end may be a month away, and the operator may raise it at any time.
+            InvokeError::Throttled {
+                reason: ThrottleReason::Budget | ThrottleReason::BudgetStop,
+                ..
+            } => self.backoff(event, claims),
             InvokeError::Throttled { retry_after, .. } => {
                 let asked = retry_after.unwrap_or_default().min(self.backoff_max);
                 self.backoff(event, claims).max(asked)
@@ -199,9 +204,7 @@ impl QueuePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::{
-        FunctionRef, InvocationId, Principal, Qualifier, ThrottleReason, TraceHeader,
-    };
+    use freehold_domain::{FunctionRef, InvocationId, Principal, Qualifier, TraceHeader};
 
     const NOW: Wall = Wall(1_000_000_000);
 

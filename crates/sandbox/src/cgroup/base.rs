@@ -1,6 +1,6 @@
 //! Our root in each hierarchy: made by the supervisor, removed by it or by the next start.
 
-use super::{Discovery, Guests, Role, Version, group::GuestHierarchy, open_dir, sweep};
+use super::{Discovery, Guests, Role, Version, group::GuestHierarchy, open_dir, sweep, write_at};
 use crate::sys::processes;
 use std::{
     fs, io,
@@ -60,10 +60,9 @@ impl Base {
                     Version::One => "memory.limit_in_bytes",
                     Version::Two => "memory.max",
                 };
-                fs::write(
-                    root.join("guests").join(file),
-                    guests_memory_bytes.to_string(),
-                )?;
+                let bytes = guests_memory_bytes.to_string();
+                fs::write(root.join("guests").join(file), &bytes)?;
+                keep_from_swap(&root, hierarchy.version, &bytes)?;
                 if hierarchy.version == Version::One {
                     // Here too: the kernel patches itself when the first such limit comes and
                     // when the last goes, which no start of an instance should wait for.
@@ -91,10 +90,10 @@ impl Base {
             .map(|h| (h, h.folder.join(&self.name)))
     }
 
-    /// Moves a process of the platform (all its threads) under the platform's weight.
-    pub fn join_platform(&self, pid: i32) -> io::Result<()> {
+    /// Moves a process of the platform (all its threads) to where `role` is done for the platform.
+    pub fn join_platform(&self, pid: i32, role: Role) -> io::Result<()> {
         for (hierarchy, root) in self.roots() {
-            if hierarchy.roles.contains(&Role::Cpu) {
+            if hierarchy.roles.contains(&role) {
                 fs::write(root.join("platform/cgroup.procs"), pid.to_string())?;
             }
         }
@@ -145,6 +144,30 @@ impl Base {
     }
 }
 
+/// Nothing below `root`, where memory is limited, is written to swap space: what instances hold and
+/// what was taken of them may be secret. v2 has a limit that binds all below it. v1 has a word in each
+/// group, which holds until the whole machine is short, and counts swap with the guests' memory.
+/// Kernels without swap lack the files.
+fn keep_from_swap(root: &Path, version: Version, guests_bytes: &str) -> io::Result<()> {
+    let words: &[(&str, &str, &str)] = match version {
+        Version::One => &[
+            ("", "memory.swappiness", "0"),
+            ("platform", "memory.swappiness", "0"),
+            ("guests", "memory.swappiness", "0"),
+            ("guests", "memory.memsw.limit_in_bytes", guests_bytes),
+        ],
+        Version::Two => &[("", "memory.swap.max", "0")],
+    };
+    for (group, file, word) in words {
+        let group = open_dir(&root.join(group))?;
+        match write_at(group.as_fd(), file, word) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 /// Hands the controllers of `roles` down to the guests' folder of `root`, which lies in `folder`.
 fn enable_controllers(folder: &Path, root: &Path, roles: &[Role], ours: &[i32]) -> io::Result<()> {
     let wanted: String = [
@@ -180,6 +203,45 @@ fn enable_controllers(folder: &Path, root: &Path, roles: &[Role], ours: &[i32]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Folders of files in place of groups, of a kernel that has them all and of one that has no swap.
+    #[test]
+    fn a_group_and_all_below_it_are_kept_from_swap() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |file: &str| folder.path().join(file);
+        for group in ["platform", "guests"] {
+            fs::create_dir(at(group)).expect("a folder");
+        }
+        let keep = |version| keep_from_swap(folder.path(), version, "4096");
+        for version in [Version::One, Version::Two] {
+            keep(version).expect("there is no swap");
+        }
+        assert_eq!(fs::read_dir(at("guests")).expect("read").count(), 0);
+
+        let of_one = [
+            "memory.swappiness",
+            "platform/memory.swappiness",
+            "guests/memory.swappiness",
+        ];
+        let both = "guests/memory.memsw.limit_in_bytes";
+        for file in of_one.into_iter().chain([both, "memory.swap.max"]) {
+            fs::write(at(file), "6").expect("written");
+        }
+        let read = |file| fs::read_to_string(at(file)).expect("read");
+        keep(Version::Two).expect("written");
+        assert_eq!(
+            (read("memory.swap.max"), read(of_one[0])),
+            ("0".into(), "6".into())
+        );
+        keep(Version::One).expect("written");
+        assert_eq!(of_one.map(read), ["0", "0", "0"]);
+        assert_eq!(read(both), "4096");
+
+        // What is there and cannot be written is no machine without swap.
+        fs::remove_file(at("memory.swap.max")).expect("removed");
+        fs::create_dir(at("memory.swap.max")).expect("a folder");
+        keep(Version::Two).expect_err("a folder takes no word");
+    }
 
     /// A folder of files in place of a group: writes overwrite, but the first file that does not
     /// exist refuses, as the kernel does while a process is in the way.

@@ -205,6 +205,7 @@ impl Instance for LiveInstance {
                     pids: to.pids,
                     cpu_weight: to.cpu.weight,
                     cpu_quota_us: to.cpu.quota_us.unwrap_or(0),
+                    network: to.network.0.into(),
                 })
             };
             // The other side would refuse the packet without knowing whose it was.

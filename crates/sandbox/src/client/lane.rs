@@ -10,7 +10,9 @@ use crate::{
     start_image::{IMAGE_RULES, Obstacle, UNSUPPORTED},
     sys::{errno_name, sockets},
 };
-use freehold_domain::ports::{Clock, ExitCause, ExitReport, InstanceIo, InstanceUsage, StartError};
+use freehold_domain::ports::{
+    Clock, ExitCause, ExitReport, InstanceIo, InstanceUsage, NetworkIo, StartError,
+};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -86,6 +88,8 @@ pub(super) struct Lane {
     instances_max: AtomicU32,
     /// As its spawner says of start images; [`UNHEARD`] before it has spoken.
     images: AtomicU16,
+    /// Connections of instances are led to the server.
+    relayed: bool,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -93,7 +97,7 @@ pub(super) struct Lane {
 const UNHEARD: u16 = u16::MAX;
 
 impl Lane {
-    pub(super) fn new(socket: LaneSocket, clock: Arc<dyn Clock>) -> Lane {
+    pub(super) fn new(socket: LaneSocket, relayed: bool, clock: Arc<dyn Clock>) -> Lane {
         let lane = Lane {
             number: socket.lane,
             state: Mutex::new(State::default()),
@@ -101,6 +105,7 @@ impl Lane {
             tokens: AtomicU64::new(1),
             instances_max: AtomicU32::new(0),
             images: AtomicU16::new(UNHEARD),
+            relayed,
             clock,
         };
         lane.replace(socket);
@@ -270,6 +275,15 @@ impl Lane {
         receiver.await.ok()
     }
 
+    /// Asks whichever spawner it has; whether that was done.
+    pub(super) async fn ask_now(&self, request: impl Fn(u64) -> Request) -> bool {
+        let generation = self.state.lock().connected.as_ref().map(|c| c.generation);
+        let Some(generation) = generation else {
+            return false;
+        };
+        matches!(self.ask(generation, request, &[]).await, Some(Answer::Done))
+    }
+
     /// Tells the spawner to end one instance.
     pub(super) fn destroy(&self, generation: u32, number: u64) {
         self.tell(generation, &Request::Destroy { number });
@@ -390,7 +404,8 @@ impl Lane {
                 let made_of = begun
                     .as_ref()
                     .map_or((0, 0), |b| (b.runtime, b.image_bytes));
-                let started = LiveInstance::new(name, made_of, shared, io_of(descriptors));
+                let started =
+                    LiveInstance::new(name, made_of, shared, io_of(descriptors, self.relayed));
                 // A start that was given up has nobody to send to, and dropping destroys.
                 match begun {
                     Some(begun) if !given_up => drop(begun.waiting.send(Ok(started))),
@@ -545,20 +560,25 @@ impl Drop for Waiting {
     }
 }
 
-fn io_of(mut descriptors: Vec<OwnedFd>) -> (Option<InstanceIo>, Option<Gauges>) {
-    // Four always, then the frames socket where the runtime has one, then the gauges, which are
-    // two or none: the count says which of them are there.
-    let mut rest = descriptors.split_off(descriptors.len().min(4));
+fn io_of(mut all: Vec<OwnedFd>, relayed: bool) -> (Option<InstanceIo>, Option<Gauges>) {
+    // Five always and a sixth where connections are led here, then the frames socket where the
+    // runtime has one, then the gauges, which are two or none: the count says which of them are
+    // there.
+    let connections = (relayed && all.len() > 3).then(|| all.remove(3));
+    let mut rest = all.split_off(all.len().min(5));
     let frames = (rest.len() % 2 == 1).then(|| rest.remove(0));
     let gauges = <[OwnedFd; 2]>::try_from(rest).ok();
-    let io = <[OwnedFd; 4]>::try_from(descriptors).ok();
-    let io = io.map(|[runtime_api, platform, stdout, stderr]| InstanceIo {
-        runtime_api,
-        platform,
-        frames,
-        stdout,
-        stderr,
-    });
+    let io = <[OwnedFd; 5]>::try_from(all).ok();
+    let io = io.map(
+        |[runtime_api, platform, names, stdout, stderr]| InstanceIo {
+            runtime_api,
+            platform,
+            network: NetworkIo { names, connections },
+            frames,
+            stdout,
+            stderr,
+        },
+    );
     (io, gauges.map(Gauges::from_descriptors))
 }
 

@@ -38,7 +38,7 @@ fn control_number(plan: &Plan) -> i32 {
 /// What a parked process says: ready, or the step that failed and the errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Parked; carries the two listeners and the mount namespace.
+    /// Parked; carries the sockets of `Plan::listeners` and the mount namespace.
     Parked,
     /// Ends.
     Failed {

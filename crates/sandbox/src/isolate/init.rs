@@ -6,6 +6,7 @@
 
 use super::{NAMESPACES, Privilege, Step, guest, left_out, run_all};
 use crate::{
+    network::{self, Link},
     seccomp::Program,
     sys::{
         filter, identity, mounts,
@@ -15,13 +16,13 @@ use crate::{
     },
 };
 use freehold_domain::{
-    ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS},
+    ports::{NAMES_ADDRESS, PLATFORM_ADDRESS, RELAY_ADDRESS, RUNTIME_API_ADDRESS},
     runtime::RuntimeRow,
 };
 use std::{
     fs::File,
     io::{self, Write},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, PermissionsExt},
@@ -60,7 +61,11 @@ pub struct Plan {
     pub guest_filter: Rc<Program>,
     /// Pid 1's filter.
     pub init_filter: Rc<Program>,
-    /// Made by the steps: the two listeners.
+    /// The way out, where instances have one; gone once it is made.
+    pub link: Option<Link>,
+    /// Connections beyond loopback are led to the server.
+    pub relayed: bool,
+    /// Made by the steps: the two listeners, the socket for names, the listener for what is led to it.
     pub listeners: Vec<OwnedFd>,
     /// Made by the steps: this sandbox's mount namespace.
     pub mount_namespace: Option<OwnedFd>,
@@ -80,7 +85,7 @@ pub fn namespace_flags() -> u64 {
     wanted.fold(0, |flags, (_, flag)| flags | *flag as u64)
 }
 
-pub(super) const INIT_STEPS: [Step<Plan>; 13] = [
+pub(super) const INIT_STEPS: [Step<Plan>; 14] = [
     Step {
         name: "die_with_spawner",
         run: |_| identity::die_with_parent(),
@@ -98,6 +103,14 @@ pub(super) const INIT_STEPS: [Step<Plan>; 13] = [
     Step {
         name: "loopback",
         run: |_| sockets::raise_loopback(),
+    },
+    Step {
+        name: "link",
+        run: |plan| match (plan.link.take(), plan.relayed) {
+            (Some(link), _) => link.connect(),
+            (None, true) => network::divert(),
+            (None, false) => Ok(()),
+        },
     },
     Step {
         name: "listeners",
@@ -210,6 +223,14 @@ fn make_listeners(plan: &mut Plan) -> io::Result<()> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         plan.listeners.push(listener.into());
+    }
+    let names = UdpSocket::bind(NAMES_ADDRESS)?;
+    names.set_nonblocking(true)?;
+    plan.listeners.push(names.into());
+    if plan.relayed {
+        let relay = TcpListener::bind(RELAY_ADDRESS)?;
+        relay.set_nonblocking(true)?;
+        plan.listeners.push(relay.into());
     }
     Ok(())
 }

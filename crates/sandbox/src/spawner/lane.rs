@@ -9,6 +9,7 @@ pub use shares::Shares;
 
 use super::{
     accept::Expected,
+    exit::Exit,
     keeper::Volumes,
     pool::Demand,
     sandbox::{Sandbox, State, Workshop},
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     cgroup::Guests,
     isolate::{Privilege, Runtimes},
+    network,
     protocol::{Reply, VERSION},
     seccomp::{Embedded, Program},
     start_image::{Means, Unsupported},
@@ -71,20 +73,25 @@ pub struct LaneOptions {
     pub parked: usize,
     /// Instances at once.
     pub instances_max: u32,
+    /// The way out of instances, where the machine has one.
+    pub network: Option<network::Plan>,
+    /// Their connections are led to the server instead.
+    pub relayed: bool,
 }
 
 /// The steps of a spawner's set-up, by their number in [`Reply::SetupFailed`].
-pub const SETUP_STEPS: [&str; 6] = [
+pub const SETUP_STEPS: [&str; 7] = [
     "spawner identity",
     "spawner capabilities",
     "runtime table",
     "seccomp policies",
     "roots",
     "event queue",
+    "network rules",
 ];
 
 /// What a spawner may still do, of all that root may.
-const CAPABILITIES: [u32; 12] = [
+const CAPABILITIES: [u32; 13] = [
     cap::CHOWN,
     cap::DAC_OVERRIDE,
     cap::FOWNER,
@@ -92,6 +99,7 @@ const CAPABILITIES: [u32; 12] = [
     cap::SETGID,
     cap::SETUID,
     cap::SETPCAP,
+    cap::NET_BIND_SERVICE,
     cap::NET_ADMIN,
     cap::SYS_CHROOT,
     // For the dumper, who keeps this one alone.
@@ -211,6 +219,8 @@ impl Lane {
         if let Err(unsupported) = &images {
             tracing::warn!(lane = options.lane, reason = %unsupported, "no start images");
         }
+        let network = options.network.map(|plan| Exit::open(plan, options.lane));
+        let network = network.transpose().map_err(at(6))?;
         let images_number = images.as_ref().err().map_or(0, Unsupported::number);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| (5, e.into()))?;
         let lane = Lane {
@@ -227,6 +237,8 @@ impl Lane {
                 uids,
                 prefix: format!("{}.{}.", options.lane, options.generation),
                 usual: HashMap::new(),
+                network,
+                relayed: options.relayed,
             },
             socket: options.socket,
             epoll,

@@ -1,6 +1,7 @@
 //! One sandbox from the spawner's side: made, specialised, ended.
 
 use super::{
+    exit::{Address, Exit},
     keeper::{Kept, Volumes},
     lane::Shares,
     uids::Uids,
@@ -8,6 +9,7 @@ use super::{
 use crate::{
     cgroup::{Group, GroupLimits, Guests},
     isolate::{self, Plan, Privilege, Runtimes, run_init},
+    network::Link,
     protocol::{Cause, Specialise, Start},
     seccomp::Program,
     start_image::{ImageFile, Means, Unsupported},
@@ -21,6 +23,7 @@ use crate::{
 };
 use freehold_domain::{
     ids::Mebibytes,
+    network::NetworkId,
     ports::InstanceUsage,
     runtime::{RuntimeFamily, RuntimeRow},
 };
@@ -127,6 +130,8 @@ pub struct Sandbox {
     pub shares: Option<Shares>,
     /// It was ended for using more than that.
     pub starved: bool,
+    /// On the machine's network; `None` where instances have no way out.
+    address: Option<Address>,
     status: OwnedFd,
     volume: Option<u64>,
 }
@@ -157,6 +162,10 @@ pub struct Workshop {
     pub prefix: String,
     /// The limits of each runtime's last start: most likely those of its next one too.
     pub usual: HashMap<u32, GroupLimits>,
+    /// The way out, where the machine has one.
+    pub network: Option<Exit>,
+    /// Their connections are led to the server instead.
+    pub relayed: bool,
 }
 
 impl Workshop {
@@ -166,14 +175,33 @@ impl Workshop {
             .uids
             .take()
             .ok_or(("fork", io::Error::from_raw_os_error(libc::EUSERS)))?;
-        let made = self.make_as(number, row, uid);
+        let link = self.network.as_mut().map(Exit::take).transpose();
+        let made = link.map_err(|error| ("network", error)).and_then(|link| {
+            let (address, link) = link.unzip();
+            match (self.make_as(number, row, uid, link), address) {
+                (Ok(sandbox), address) => Ok(Sandbox { address, ..sandbox }),
+                (Err(error), Some(address)) => {
+                    if let Some(network) = &mut self.network {
+                        network.leave(address);
+                    }
+                    Err(error)
+                }
+                (Err(error), None) => Err(error),
+            }
+        });
         if made.is_err() {
             self.uids.give_back(uid);
         }
         made
     }
 
-    fn make_as(&mut self, number: u64, row: &Rc<RuntimeRow>, uid: u32) -> Result<Sandbox, Failed> {
+    fn make_as(
+        &mut self,
+        number: u64,
+        row: &Rc<RuntimeRow>,
+        uid: u32,
+        link: Option<Link>,
+    ) -> Result<Sandbox, Failed> {
         let pipes = |error: io::Error| ("pipes", error);
         let (control, inner_control) = sockets::pair().map_err(pipes)?;
         let (status, inner_status) = pipe().map_err(pipes)?;
@@ -225,6 +253,13 @@ impl Workshop {
                 guest_pid: guest_pid(number),
                 guest_filter: carried,
                 init_filter: prepared,
+                link: link
+                    .map(|link| {
+                        let host = step.lay(link.host)?;
+                        io::Result::Ok(Link { host, ..link })
+                    })
+                    .transpose()?,
+                relayed: self.relayed,
                 listeners: Vec::new(),
                 mount_namespace: None,
             };
@@ -256,6 +291,7 @@ impl Workshop {
                 memory_bytes: 0,
                 shares: None,
                 starved: false,
+                address: None,
                 status,
                 volume: None,
             }),
@@ -281,6 +317,23 @@ impl Workshop {
     pub fn limit_ahead(&self, sandbox: &mut Sandbox) {
         if let Some(limits) = self.usual.get(&sandbox.runtime) {
             let _ = sandbox.group.limit(&self.guests, limits);
+        }
+    }
+
+    /// Whoever it becomes can be given a policy: it is about to be parked.
+    pub fn enter_network(&self, sandbox: &mut Sandbox) -> io::Result<()> {
+        match (&self.network, &mut sandbox.address) {
+            (Some(network), Some(address)) => network.enter(address),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whom it reaches from here on. Without a way out, whatever the policy, nobody.
+    fn bind(&self, sandbox: &mut Sandbox, network: u32) -> Result<(), Failed> {
+        let id = NetworkId(u16::try_from(network).unwrap_or(u16::MAX));
+        match (&self.network, &mut sandbox.address) {
+            (Some(network), Some(address)) => network.bind(address, id),
+            _ => Ok(()),
         }
     }
 
@@ -311,6 +364,7 @@ impl Workshop {
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
         self.usual.insert(sandbox.runtime, limits);
+        self.bind(sandbox, start.network)?;
         if let (Some(tmp), Some(package)) = (kept, &waiting.package) {
             self.furnish(sandbox, tmp.mount.as_fd(), package.as_fd())?;
         }
@@ -347,6 +401,7 @@ impl Workshop {
             .group
             .limit(&self.guests, &limits)
             .map_err(|error| ("limits", error))?;
+        self.bind(sandbox, to.to.network)?;
         self.furnish(sandbox, kept.mount.as_fd(), to.package.as_fd())
     }
 
@@ -393,6 +448,9 @@ impl Workshop {
         let usage = self.last_usage(sandbox);
         let end = sandbox.end(&usage);
         sandbox.group.remove(&self.guests)?;
+        if let (Some(network), Some(address)) = (&mut self.network, sandbox.address.take()) {
+            network.leave(address);
+        }
         if let Some(volume) = sandbox.volume.take() {
             self.volumes.end(volume);
         }

@@ -1,9 +1,10 @@
 //! Calls that the stopped process makes about itself, since nobody else can ask the kernel: what it
 //! does on signals, its timers, where its libc keeps the thread's id.
 //!
-//! Made by its own `syscall` instruction, one step at a time. Nobody can change the instruction
-//! meanwhile: its only thread stands still, no other process is in its sandbox, it shares no
-//! memory. Refuses code that is no such instruction and a stack that cannot be written.
+//! Made by its own `syscall` instruction, one step at a time. Nobody else can change the instruction:
+//! its only thread stands still, no other process is in its sandbox. What the kernel answers may land
+//! on it, where the process has laid its stack over its code, so it is looked at before every step.
+//! Refuses code that is no such instruction and a stack that cannot be written.
 
 use super::{Obstacle, ObstacleKind, look::field};
 use crate::sys::{
@@ -33,13 +34,6 @@ impl<'a> Calls<'a> {
         until: Instant,
     ) -> Result<Self, Obstacle> {
         let odd = |_| Obstacle::from(ObstacleKind::Stack);
-        let mut instruction = [0u8; 2];
-        memory
-            .read_exact_at(&mut instruction, stopped.rip)
-            .map_err(odd)?;
-        if instruction != [0x0f, 0x05] {
-            return Err(ObstacleKind::Stack.into());
-        }
         // Below the stack pointer, beyond what a leaf function may keep there.
         let scratch = stopped.rsp.wrapping_sub(PAGE) & !63;
         let mut saved = [0u8; SCRATCH as usize];
@@ -57,6 +51,13 @@ impl<'a> Calls<'a> {
     /// The kernel's answer. An error of the call itself is a failure: each of these works in an
     /// orderly process.
     fn call(&self, number: i64, arguments: [u64; 4]) -> Result<(), Obstacle> {
+        let mut instruction = [0u8; 2];
+        let read = self
+            .memory
+            .read_exact_at(&mut instruction, self.stopped.rip);
+        if read.is_err() || instruction != [0x0f, 0x05] {
+            return Err(ObstacleKind::Stack.into());
+        }
         let mut registers = *self.stopped;
         registers.rax = number.cast_unsigned();
         // Not in a call, so the kernel makes none again.

@@ -19,7 +19,9 @@ pub mod cap {
     pub const SETUID: u32 = 7;
     /// Emptying the bounding set.
     pub const SETPCAP: u32 = 8;
-    /// Raising loopback inside a new network namespace.
+    /// The port for names inside a new network namespace.
+    pub const NET_BIND_SERVICE: u32 = 10;
+    /// Raising loopback inside a new network namespace, links, rules.
     pub const NET_ADMIN: u32 = 12;
     /// chroot, and entering a mount namespace.
     pub const SYS_CHROOT: u32 = 18;

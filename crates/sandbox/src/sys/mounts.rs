@@ -244,7 +244,8 @@ pub fn unshare_mounts() -> io::Result<()> {
 
 /// Leaves the namespaces of `flags` for new ones.
 pub fn unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: plain flags; the process has one thread, so nothing is shared with another.
+    // SAFETY: plain flags; the process has one thread, so nothing is shared with another, or the
+    // flags are for a namespace that each thread has for itself.
     check(unsafe { libc::unshare(flags) }.into()).map(drop)
 }
 

@@ -266,6 +266,17 @@ pub fn start_time(pid: i32) -> Option<u64> {
     fields.nth(12)?.parse().ok()
 }
 
+/// Fills `bytes` with what nobody can guess; at most 256 of them, which the kernel gives in one piece.
+pub fn draw(bytes: &mut [u8]) -> io::Result<()> {
+    // SAFETY: the kernel writes at most `bytes.len()` bytes, all of them ours.
+    let drawn = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    match usize::try_from(drawn) {
+        Ok(drawn) if drawn == bytes.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
 /// A memory file holding `bytes` that nobody can change any more.
 pub fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Descriptors that one message may carry; what a peer sends beyond is closed unseen.
-pub const DESCRIPTORS_MAX: usize = 7;
+pub const DESCRIPTORS_MAX: usize = 10;
 const CONTROL_LEN: usize = 64;
 const _: () = assert!(CONTROL_LEN >= 16 + DESCRIPTORS_MAX * 4);
 

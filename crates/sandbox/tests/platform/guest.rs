@@ -36,6 +36,11 @@ pub fn run(args: &[String]) -> ExitCode {
         "bomb" => bomb(),
         "daemons" => daemons(number(1)),
         "daemon" => {}
+        "ids" => {
+            ids();
+            return ExitCode::SUCCESS;
+        }
+        "raise" => raise(),
         "call" => call(),
         "files" => many_files(),
         "echo" => echo(),
@@ -112,6 +117,43 @@ fn facts() {
     say(&format!("processes {pids}"));
     for (name, value) in std::env::vars() {
         say(&format!("env {name}={value}"));
+    }
+    say("end");
+}
+
+/// Who it is, and what it may, in one line.
+fn ids() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let keys = [
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "CapInh:",
+        "CapPrm:",
+        "CapEff:",
+        "CapBnd:",
+        "CapAmb:",
+        "NoNewPrivs:",
+        "Seccomp:",
+    ];
+    let of = status
+        .lines()
+        .filter(|l| keys.iter().any(|k| l.starts_with(k)));
+    let words = of.flat_map(str::split_whitespace);
+    say(&words.collect::<Vec<_>>().join(" "));
+}
+
+/// Executes programs that would make anybody root.
+fn raise() {
+    use std::os::unix::fs::MetadataExt;
+    ids();
+    for program in ["/setuid", "/capable"] {
+        let facts =
+            fs::metadata(program).map(|m| format!("{:o} of {}", m.mode() & 0o7777, m.uid()));
+        let done = Command::new(program).args(["guest", "ids"]).output();
+        let said = done.map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
+        say(&format!("{program} {facts:?}"));
+        say(said.unwrap_or_else(|error| format!("{error}")).trim_end());
     }
     say("end");
 }

@@ -25,6 +25,7 @@ const START: Start = Start {
     cpu_weight: 74,
     cpu_quota_us: 0,
     carries: CARRIES_PACKAGE,
+    network: 0,
 };
 
 struct Hostile {
@@ -88,8 +89,9 @@ impl Hostile {
         let Reply::Started { number, .. } = reply else {
             panic!("{reply:?}")
         };
-        // Two listeners, two pipes, the frames socket and, where the machine counts, two gauges.
-        assert!(matches!(descriptors.len(), 5 | 7), "{descriptors:?}");
+        // Two listeners, the socket for names, two pipes, the frames socket and, where the machine
+        // counts, two gauges.
+        assert!(matches!(descriptors.len(), 6 | 8), "{descriptors:?}");
         self.send(&Request::Destroy { number }.encode(), &[]);
         self.wait(|r| matches!(r, Reply::Exited { number: n, .. } if *n == number));
     }

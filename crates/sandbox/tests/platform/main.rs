@@ -11,6 +11,7 @@ mod hostile;
 mod leftovers;
 #[cfg(feature = "mutation")]
 mod mutation;
+mod parked;
 mod scenarios;
 mod tree;
 

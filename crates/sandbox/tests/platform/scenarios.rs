@@ -3,6 +3,8 @@
 mod deaths;
 mod images;
 mod starts;
+mod swap;
+mod walls;
 
 pub use deaths::HELPERS;
 
@@ -10,6 +12,7 @@ use super::tree::{self, SERVER};
 use freehold_domain::{
     BoxFuture,
     ids::{CoreId, InstanceId, Mebibytes},
+    network::NetworkId,
     ports::{
         Clock, CpuShare, ExitCause, Instance, InstanceIo, InstanceSpec, SandboxDriver, StartError,
     },
@@ -94,6 +97,20 @@ pub const ALL: &[Scenario] = &[
     ),
     ("a_dumper_may_little_else", images::dumper),
     ("kills_while_images_are_taken_leave_nothing", images::kills),
+    (
+        "a_pid_2_that_is_killed_while_it_is_thawed_ends_alone",
+        images::victims,
+    ),
+    ("an_image_is_out_of_its_instances_reach", images::routes),
+    ("an_image_is_a_name_to_the_server", images::names),
+    ("raised_programs_raise_nobody", walls::raised),
+    (
+        "raised_programs_raise_no_thawed_one",
+        walls::raised_when_thawed,
+    ),
+    ("a_parked_sandbox_is_behind_its_walls", walls::parked),
+    ("starts_that_come_slowly_are_as_fast", starts::paced),
+    ("nothing_of_an_instance_is_swapped", swap::kept_out),
 ];
 
 /// What holds for an ordinary user too, with the lines of `doctor` that it takes.
@@ -208,6 +225,7 @@ pub fn spec(uid: u32, core: u16, args: &[&str]) -> InstanceSpec {
             weight: 74,
             quota_us: None,
         },
+        network: NetworkId::NONE,
     }
 }
 

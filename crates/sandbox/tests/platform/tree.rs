@@ -44,6 +44,9 @@ pub fn build() -> tempfile::TempDir {
         fs::create_dir_all(inside.parent().expect("a folder")).expect("mkdir");
         fs::copy(word, inside).expect("copy a shared object");
     }
+    if is_root() {
+        raising_programs(&root);
+    }
     let row = |id, argv: &[&str], family| RuntimeRow {
         id,
         name: format!("test{id}").parse().expect("a name"),
@@ -92,6 +95,29 @@ pub fn build() -> tempfile::TempDir {
     dir
 }
 
+/// The guest again, as programs that make whoever executes them root, or give all of root's privileges; the
+/// second only where the filesystem keeps them.
+fn raising_programs(root: &std::path::Path) {
+    let mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    for (name, bits) in [("setuid", 0o6755), ("capable", 0o755)] {
+        fs::copy(root.join("guest"), root.join(name)).expect("copy the guest");
+        mode(&root.join(name), bits);
+    }
+    // `struct vfs_cap_data`, revision 2: effective; permitted and inheritable, low and high words.
+    let words = [0x0200_0001u32, u32::MAX, 0, 0x1ff, 0];
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let flags = rustix::fs::XattrFlags::empty();
+    let kept = rustix::fs::setxattr(root.join("capable"), "security.capability", &bytes, flags);
+    if let Err(error) = kept {
+        println!(
+            "       no capabilities of files below {}: {error}",
+            root.display()
+        );
+    }
+}
+
 /// The host's Python in a tree of its own, with a program that does what its frames say; nothing
 /// without one.
 fn python(root: &std::path::Path, row: RuntimeRow) -> Option<RuntimeRow> {
@@ -119,6 +145,12 @@ fn python(root: &std::path::Path, row: RuntimeRow) -> Option<RuntimeRow> {
         mounts.push((PathBuf::from(&prefix), prefix));
     }
     fs::write(root.join("opt/guest.py"), include_str!("guest.py")).expect("write");
+    for name in ["setuid", "capable"] {
+        let program = root.with_file_name("root").join(name);
+        if program.exists() {
+            fs::hard_link(program, root.join("opt").join(name)).expect("a link");
+        }
+    }
     Some(RuntimeRow {
         root: root.to_owned(),
         mounts,

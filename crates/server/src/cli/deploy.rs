@@ -42,8 +42,8 @@ const PUBLIC_INVOKE: &str = "FunctionURLInvokeAllowPublicAccess";
   freehold deploy ./hello --public
   freehold deploy ./orders --name orders --memory 512 --env TABLE=orders
 
-The folder's freehold.toml may give name, runtime, handler, memory, timeout, role, public and [env];
-its .freeholdignore names what stays out of the package.")]
+The folder's freehold.toml may give name, runtime, handler, memory, timeout, role, network, public
+and [env]; its .freeholdignore names what stays out of the package.")]
 pub struct DeployArgs {
     /// Folder of the function
     #[arg(value_name = "DIR")]
@@ -69,6 +69,9 @@ pub struct DeployArgs {
     /// A file of KEY=VALUE lines
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+    /// Whom it may reach: internet, none, or a policy of the server's configuration
+    #[arg(long, value_name = "POLICY")]
+    network: Option<String>,
     /// ARN of the role that the function runs as
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
@@ -148,6 +151,9 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, Failure> {
     if !variables.is_empty() {
         settings.insert("Environment".into(), json!({ "Variables": variables }));
     }
+    if let Some(network) = args.network.as_ref().or(manifest.network.as_ref()) {
+        settings.insert("VpcConfig".into(), vpc_of(network));
+    }
     let role = args.role.clone().or(manifest.role.clone());
     if let Some(role) = &role {
         settings.insert("Role".into(), json!(role));
@@ -195,6 +201,11 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// As the API says it: the id of a security group names the policy.
+fn vpc_of(network: &str) -> Value {
+    json!({ "SubnetIds": [], "SecurityGroupIds": [format!("sg-{network}")] })
+}
+
 /// Brings a function that is there to what is wanted; says what that took.
 async fn update(
     client: &Client,
@@ -205,7 +216,15 @@ async fn update(
     steps: &Steps,
 ) -> Result<&'static str, Failure> {
     wait(client, name, steps).await?;
-    let differs = settings.iter().any(|(key, value)| current[key] != *value);
+    let differs = settings.iter().any(|(key, value)| match key.as_str() {
+        // More is shown of it than is said.
+        "VpcConfig" => {
+            let said = value.as_object().into_iter().flatten();
+            said.into_iter()
+                .any(|(part, ids)| current[key][part] != *ids)
+        }
+        _ => current[key] != *value,
+    });
     let hash = hex::decode(freehold_identity::sigv4::sha256_hex(zip)).unwrap_or_default();
     let new_code = current["CodeSha256"].as_str() != Some(STANDARD.encode(hash).as_str());
     let other = architecture.filter(|asked| current["Architectures"] != json!([asked]));

@@ -7,10 +7,14 @@ use super::{
     table::{Column, table},
     text,
 };
-use crate::config::Size;
+use crate::config::{Size, Span};
 use clap::{Args, Subcommand};
 use freehold_api::{LimitsRow, TenantRow};
-use serde_json::json;
+use freehold_domain::{
+    TenantLimit,
+    tenant_limits::{LimitRow, TENANT_LIMITS, Unit},
+};
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
 /// Arguments of `freehold tenants`.
@@ -38,21 +42,13 @@ enum TenantsCommand {
     },
     /// List the tenants of the node
     List,
-    /// Give a tenant ceilings of its own; `default` goes back to the node's
-    #[command(group = clap::ArgGroup::new("ceilings").required(true).multiple(true))]
+    /// Show a tenant's limits, or give it limits of its own; `default` goes back to the node's
     Limits {
         /// The tenant's id
         #[arg(value_name = "ID")]
         id: String,
-        /// Invocations in flight, in each region
-        #[arg(long, value_name = "N|default", value_parser = number, group = "ceilings")]
-        concurrency: Option<Ceiling>,
-        /// All packages in a region, such as 2GiB
-        #[arg(long, value_name = "SIZE|default", value_parser = size, group = "ceilings")]
-        code_storage: Option<Ceiling>,
-        /// Functions in a region
-        #[arg(long, value_name = "N|default", value_parser = number, group = "ceilings")]
-        functions: Option<Ceiling>,
+        #[command(flatten)]
+        own: Own,
     },
     /// Stop everything of a tenant at once, running calls included; all that it has is kept
     Disable {
@@ -68,23 +64,86 @@ enum TenantsCommand {
     },
 }
 
-/// A ceiling as it was given; `None` is the node's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ceiling(Option<u64>);
+/// The limits that were given, each with its flag of the table; `None` is the node's.
+#[derive(Debug, Default)]
+struct Own(Vec<(TenantLimit, Option<u64>)>);
 
-fn number(text: &str) -> Result<Ceiling, String> {
-    if text == "default" {
-        return Ok(Ceiling(None));
+/// A limit as it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given(Option<u64>);
+
+impl clap::Args for Own {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        TENANT_LIMITS.iter().fold(command, |command, row| {
+            let value = match row.unit {
+                Unit::Count | Unit::PerSecond => "N|default",
+                Unit::Bytes | Unit::BytesPerSecond | Unit::Mebibytes => "SIZE|default",
+                Unit::Seconds => "TIME|default",
+            };
+            command.arg(
+                clap::Arg::new(row.name)
+                    .long(row.flag)
+                    .value_name(value)
+                    .help(row.about.trim())
+                    .help_heading("Limits")
+                    .value_parser(move |text: &str| given(row, text)),
+            )
+        })
     }
-    let number = text.parse().map(|number| Ceiling(Some(number)));
-    number.map_err(|_| "write a whole number, or default".to_owned())
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
 }
 
-fn size(text: &str) -> Result<Ceiling, String> {
-    if text == "default" {
-        return Ok(Ceiling(None));
+impl clap::FromArgMatches for Own {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut own = Self::default();
+        own.update_from_arg_matches(matches)?;
+        Ok(own)
     }
-    text.parse().map(|Size(bytes)| Ceiling(Some(bytes)))
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        for row in TENANT_LIMITS {
+            if let Some(Given(value)) = matches.get_one::<Given>(row.name) {
+                self.0.push((row.limit, *value));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn given(row: &LimitRow, text: &str) -> Result<Given, String> {
+    if text == "default" {
+        return Ok(Given(None));
+    }
+    let value = match row.unit {
+        Unit::Count | Unit::PerSecond => text
+            .parse()
+            .map_err(|_| "write a whole number, or default".to_owned())?,
+        Unit::Bytes | Unit::BytesPerSecond => text.parse::<Size>()?.0,
+        Unit::Mebibytes => match text.parse::<Size>()?.0 {
+            bytes if bytes.is_multiple_of(1 << 20) => bytes >> 20,
+            _ => return Err("write whole MiB, such as 512MiB, or default".to_owned()),
+        },
+        Unit::Seconds => match text.parse::<Span>()?.as_ms() {
+            ms if ms.is_multiple_of(1000) => ms / 1000,
+            _ => return Err("write whole seconds, such as 90s, or default".to_owned()),
+        },
+    };
+    Ok(Given(Some(value)))
+}
+
+/// A value as it would be given.
+fn told(row: &LimitRow, value: u64) -> String {
+    match row.unit {
+        Unit::Count => value.to_string(),
+        Unit::PerSecond => format!("{value}/s"),
+        Unit::Bytes => Size(value).to_string(),
+        Unit::BytesPerSecond => format!("{}/s", Size(value)),
+        Unit::Mebibytes => Size(value.saturating_mul(1 << 20)).to_string(),
+        Unit::Seconds => Span::ms(value.saturating_mul(1000)).to_string(),
+    }
 }
 
 pub async fn run(args: TenantsArgs) -> Result<ExitCode, Failure> {
@@ -109,16 +168,16 @@ pub async fn run(args: TenantsArgs) -> Result<ExitCode, Failure> {
                 print(&shown(&tenants))?;
             }
         }
-        TenantsCommand::Limits {
-            id,
-            concurrency,
-            code_storage,
-            functions,
-        } => {
-            let own = |given: Option<Ceiling>| given.map(|Ceiling(value)| value);
-            let (concurrency, functions) = (own(concurrency), own(functions));
-            let set = client.tenant_limits(&id, concurrency, own(code_storage), functions);
-            changed(&set.await?, is_json)?;
+        TenantsCommand::Limits { id, own: Own(own) } => {
+            let tenant = match own.is_empty() {
+                true => client.tenant_get(&id).await?,
+                false => client.tenant_limits(&id, &own).await?,
+            };
+            if is_json {
+                print_json(&row(&tenant))?;
+            } else {
+                print(&limits_shown(&tenant))?;
+            }
         }
         TenantsCommand::Disable { id } => {
             changed(&client.tenant_enable(&id, false).await?, is_json)?;
@@ -139,12 +198,10 @@ fn changed(tenant: &TenantRow, is_json: bool) -> Result<(), Failure> {
 
 /// A tenant for machines.
 fn row(tenant: &TenantRow) -> serde_json::Value {
-    let limits = |limits: &LimitsRow| {
-        json!({
-            "concurrency": limits.concurrency,
-            "code_storage_bytes": limits.code_storage_bytes,
-            "functions": limits.functions,
-        })
+    let limits = |limits: &LimitsRow| -> Map<String, Value> {
+        let rows = TENANT_LIMITS.iter();
+        rows.map(|row| (row.name.to_owned(), json!(value_of(limits, row))))
+            .collect()
     };
     json!({
         "tenant": tenant.tenant_id,
@@ -157,7 +214,28 @@ fn row(tenant: &TenantRow) -> serde_json::Value {
     })
 }
 
-/// Tenants for people; a ceiling of a tenant's own is marked.
+fn value_of(limits: &LimitsRow, row: &LimitRow) -> Option<u64> {
+    limits.get(&row.wire()).copied().flatten()
+}
+
+/// What holds for a tenant, with a mark where it is its own; `-` is as many as there is room for.
+fn holds(tenant: &TenantRow, row: &LimitRow) -> String {
+    let is_own = value_of(&tenant.own_limits, row).is_some();
+    match value_of(&tenant.limits, row) {
+        Some(value) if is_own => format!("{}*", told(row, value)),
+        Some(value) => told(row, value),
+        None => "-".to_owned(),
+    }
+}
+
+/// Limits that have a column of their own among the tenants.
+const COLUMNS: [TenantLimit; 3] = [
+    TenantLimit::Concurrency,
+    TenantLimit::CodeStorage,
+    TenantLimit::Functions,
+];
+
+/// Tenants for people; a limit of a tenant's own is marked.
 fn shown(tenants: &[TenantRow]) -> String {
     let columns = [
         Column("TENANT", false),
@@ -167,17 +245,18 @@ fn shown(tenants: &[TenantRow]) -> String {
         Column("CODE", true),
         Column("FUNCTIONS", true),
         Column("CREATED", false),
+        Column("FURTHER LIMITS OF ITS OWN", false),
     ];
-    let ceiling = |holds: Option<u64>, own: Option<u64>, show: fn(u64) -> String| match holds {
-        Some(holds) if own.is_some() => format!("{}*", show(holds)),
-        Some(holds) => show(holds),
-        None => "-".to_owned(),
-    };
     let rows: Vec<Vec<String>> = tenants
         .iter()
         .map(|tenant| {
-            let (holds, own) = (&tenant.limits, &tenant.own_limits);
-            vec![
+            let further = TENANT_LIMITS.iter().filter_map(|row| {
+                let own = value_of(&tenant.own_limits, row)?;
+                let is_further = !COLUMNS.contains(&row.limit);
+                is_further.then(|| format!("{} {}", row.flag, told(row, own)))
+            });
+            let further: Vec<String> = further.collect();
+            let mut cells = vec![
                 tenant.tenant_id.clone(),
                 tenant.name.clone().unwrap_or_default(),
                 match (tenant.operator, tenant.enabled) {
@@ -185,15 +264,28 @@ fn shown(tenants: &[TenantRow]) -> String {
                     (false, true) => "enabled".to_owned(),
                     (false, false) => "disabled".to_owned(),
                 },
-                ceiling(holds.concurrency, own.concurrency, |n| n.to_string()),
-                ceiling(
-                    holds.code_storage_bytes,
-                    own.code_storage_bytes,
-                    text::bytes,
-                ),
-                ceiling(holds.functions, own.functions, |n| n.to_string()),
-                text::instant(tenant.created_ms),
-            ]
+            ];
+            cells.extend(COLUMNS.map(|limit| holds(tenant, limit.row())));
+            cells.push(text::instant(tenant.created_ms));
+            cells.push(further.join(", "));
+            cells
+        })
+        .collect();
+    table(&columns, &rows, colours())
+}
+
+/// Every limit of one tenant.
+fn limits_shown(tenant: &TenantRow) -> String {
+    let columns = [
+        Column("LIMIT", false),
+        Column("HOLDS", true),
+        Column("WHAT", false),
+    ];
+    let rows: Vec<Vec<String>> = TENANT_LIMITS
+        .iter()
+        .map(|row| {
+            let about = row.about.trim().to_owned();
+            vec![row.flag.to_owned(), holds(tenant, row), about]
         })
         .collect();
     table(&columns, &rows, colours())
@@ -202,18 +294,120 @@ fn shown(tenants: &[TenantRow]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use freehold_domain::tenant_limits::Beside;
+    use std::{fs, path::PathBuf};
+
+    fn read(limit: TenantLimit, text: &str) -> Result<Option<u64>, String> {
+        given(limit.row(), text).map(|Given(value)| value)
+    }
 
     #[test]
-    fn a_ceiling_is_a_number_a_size_or_the_nodes() {
-        assert_eq!(number("50"), Ok(Ceiling(Some(50))));
-        assert_eq!(size("2GiB"), Ok(Ceiling(Some(2 << 30))));
-        assert_eq!(
-            (number("default"), size("default")),
-            (Ok(Ceiling(None)), Ok(Ceiling(None)))
-        );
-        for bad in ["", "-1", "1.5", "many", "18446744073709551616"] {
-            assert!(number(bad).is_err(), "{bad}");
+    fn a_limit_is_given_in_its_unit_or_is_the_nodes() {
+        assert_eq!(read(TenantLimit::Functions, "50"), Ok(Some(50)));
+        assert_eq!(read(TenantLimit::CodeStorage, "2GiB"), Ok(Some(2 << 30)));
+        assert_eq!(read(TenantLimit::Memory, "2GiB"), Ok(Some(2048)));
+        assert_eq!(read(TenantLimit::LogAge, "30d"), Ok(Some(30 * 86_400)));
+        for row in TENANT_LIMITS {
+            assert_eq!(read(row.limit, "default"), Ok(None));
+            for value in [row.least, row.most] {
+                let text = told(row, value);
+                let text = text.trim_end_matches("/s");
+                assert_eq!(
+                    read(row.limit, text),
+                    Ok(Some(value)),
+                    "{} {text}",
+                    row.name
+                );
+            }
+            for bad in ["", "-1", "1.5", "many", "18446744073709551616"] {
+                assert!(read(row.limit, bad).is_err(), "{} {bad}", row.name);
+            }
         }
-        assert!(size("2 elephants").is_err());
+        assert!(read(TenantLimit::CodeStorage, "2 elephants").is_err());
+        assert!(read(TenantLimit::Memory, "1537KiB").is_err());
+        assert!(read(TenantLimit::Timeout, "1500ms").is_err());
+    }
+
+    /// `FREEHOLD_BLESS=1` with this test writes the book's table.
+    #[test]
+    fn the_book_has_every_limit_as_the_table_has_it() {
+        const BEGIN: &str =
+            "<!-- limits: written by the test of cli/tenants.rs from the table -->\n";
+        const END: &str = "<!-- end of limits -->";
+        let path = PathBuf::from("../../docs/book/tenants.md");
+        let book = fs::read_to_string(&path).unwrap();
+        let (before, rest) = book
+            .split_once(BEGIN)
+            .expect("the page has the table's begin");
+        let (_, after) = rest.split_once(END).expect("and its end");
+        let made = format!("{before}{BEGIN}{}{END}{after}", page());
+        if std::env::var_os("FREEHOLD_BLESS").is_some() {
+            fs::write(&path, &made).unwrap();
+        }
+        let book = fs::read_to_string(&path).unwrap();
+        assert!(
+            book == made,
+            "{path:?} is not as the table has it: see the head of this test"
+        );
+    }
+
+    /// What is heard past a limit.
+    fn past(limit: TenantLimit) -> &'static str {
+        match limit {
+            TenantLimit::Concurrency => {
+                "429 `TooManyRequestsException`, reason `ConcurrentInvocationLimitExceeded`. Below what its functions have reserved, it binds them too"
+            }
+            TenantLimit::CodeStorage => "`CodeStorageExceededException`",
+            TenantLimit::Functions => "`InvalidParameterValueException`",
+            TenantLimit::Versions => "`InvalidParameterValueException`",
+            TenantLimit::Environment => "`InvalidParameterValueException`",
+            TenantLimit::Timeout => "`ValidationException`; the run times out",
+            TenantLimit::Memory => "`ValidationException`",
+            TenantLimit::SyncPayload => {
+                "413 `RequestEntityTooLargeException`; `Function.ResponseSizeTooLarge` for an answer"
+            }
+            TenantLimit::AsyncPayload => "413 `RequestEntityTooLargeException`",
+            TenantLimit::Requests => {
+                "429 `TooManyRequestsException`, reason `CallerRateLimitExceeded`, with Retry-After"
+            }
+            TenantLimit::Starts => {
+                "429 `TooManyRequestsException`, reason `FunctionInvocationRateLimitExceeded`, with Retry-After, where no instance is free; nothing is started ahead"
+            }
+            TenantLimit::Connections => {
+                "429 `TooManyRequestsException`, reason `CallerRateLimitExceeded`, and the connection is closed"
+            }
+            TenantLimit::BytesInFlight => "503 `ServiceUnavailableException` with Retry-After",
+            TenantLimit::Header => "431",
+            TenantLimit::LogRate => "lines are dropped and counted, and the log says how many",
+            TenantLimit::StoredLogs => {
+                "streams of instances that have ended go, the oldest first, within a minute"
+            }
+            TenantLimit::LogAge => "they go within a minute, whole streams at a time",
+        }
+    }
+
+    fn page() -> String {
+        let mut page =
+            "| limit | default | can be | what it bounds | past it |\n|---|---|---|---|---|\n"
+                .to_owned();
+        for row in TENANT_LIMITS {
+            let preset = match (row.key, row.limit) {
+                (Some(key), TenantLimit::BytesInFlight) => format!("half of `limits.{key}`"),
+                (Some(key), _) => format!("`limits.{key}`"),
+                (None, _) => "none".to_owned(),
+            };
+            let most = match row.beside {
+                Beside::Below => "the node's".to_owned(),
+                Beside::Instead | Beside::Nothing => told(row, row.most),
+            };
+            page.push_str(&format!(
+                "| `--{}` | {preset} | {} to {most} | {} | {} |\n",
+                row.flag,
+                told(row, row.least),
+                row.about.trim(),
+                past(row.limit)
+            ));
+        }
+        page
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Client, ClientError, own::own};
 use freehold_api::{KeyRow, NewKey, TenantRow};
+use freehold_domain::TenantLimit;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -40,9 +41,6 @@ struct Keys {
     keys: Vec<KeyRow>,
 }
 
-/// What stands for one ceiling in a change: left out, the node's, or a number.
-pub type Ceiling = Option<Option<u64>>;
-
 impl Client {
     /// Makes a tenant and its first key.
     pub async fn tenant_create(
@@ -69,23 +67,21 @@ impl Client {
         }
     }
 
-    /// Changes a tenant's ceilings.
+    /// One tenant.
+    pub async fn tenant_get(&self, id: &str) -> Result<TenantRow, ClientError> {
+        let asked = own("GetTenant", json!({ "TenantId": id }));
+        Ok(self.json::<One>(asked).await?.tenant)
+    }
+
+    /// Gives a tenant limits of its own; `None` is the node's.
     pub async fn tenant_limits(
         &self,
         id: &str,
-        concurrency: Ceiling,
-        code_storage_bytes: Ceiling,
-        functions: Ceiling,
+        limits: &[(TenantLimit, Option<u64>)],
     ) -> Result<TenantRow, ClientError> {
         let mut asked = Map::from_iter([("TenantId".to_owned(), json!(id))]);
-        for (name, ceiling) in [
-            ("Concurrency", concurrency),
-            ("CodeStorageBytes", code_storage_bytes),
-            ("Functions", functions),
-        ] {
-            if let Some(ceiling) = ceiling {
-                asked.insert(name.to_owned(), json!(ceiling));
-            }
+        for (limit, value) in limits {
+            asked.insert(limit.row().wire(), json!(value));
         }
         let set: One = self
             .json(own("SetTenantLimits", Value::Object(asked)))

@@ -1,6 +1,6 @@
 //! What a server's certificate is believed by: its fingerprint alone, or those that vouch for it.
 
-use crate::serve::Fingerprint;
+use crate::serve::{Fingerprint, key_of};
 use std::{path::PathBuf, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -28,7 +28,7 @@ const SYSTEMS: [&str; 4] = [
 /// What a certificate is believed by.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// It is this one, whomever it names and whoever vouches for it.
+    /// It is this one, or has this key, whomever it names and whoever vouches for it.
     Known(Fingerprint),
     /// One of this file vouches for it and it names the host; without a file, one that the system
     /// trusts.
@@ -68,7 +68,10 @@ impl Trust {
         }
     }
 
-    fn config(&self) -> Result<ClientConfig, String> {
+    /// What connections begin with.
+    ///
+    /// Errors: why nobody could be believed, in words.
+    pub fn config(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -127,7 +130,8 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match Fingerprint::of(shown) == self.known {
+        let is_known = Fingerprint::of(shown) == self.known || key_of(shown) == Some(self.known);
+        match is_known {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }

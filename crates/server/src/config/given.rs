@@ -310,14 +310,25 @@ impl Taken {
                 let setting = &mut self.settings[place];
                 (setting.value, setting.origin) = (Some(value), at);
             }
-            None => self.fault(
-                at,
-                Wrong::NotAllowed {
-                    key: key.dotted(),
-                    found: found.to_string(),
-                    allowed: key.kind.allowed(),
-                },
-            ),
+            None => {
+                let part = key.kind.wrong_part(found);
+                let what = match part {
+                    Some(part) => Wrong::NotAllowed {
+                        key: match part.at.as_str() {
+                            "" => key.dotted(),
+                            below => format!("{}.{below}", key.dotted()),
+                        },
+                        found: part.found,
+                        allowed: part.allowed,
+                    },
+                    None => Wrong::NotAllowed {
+                        key: key.dotted(),
+                        found: found.to_string(),
+                        allowed: key.kind.allowed(),
+                    },
+                };
+                self.fault(at, what);
+            }
         }
     }
 

@@ -9,9 +9,10 @@
 use super::{
     kind::{Bounds, Kind, Value, within},
     measure::{Size, Span},
+    policies::Policies,
 };
-use freehold_api::Network;
-use freehold_domain::{Region, TenantId, limits::Limits};
+use freehold_api::Network as Peers;
+use freehold_domain::{Region, TenantId, limits::Limits, network};
 use freehold_engine::EngineConfig;
 use freehold_flow::queue::QueuePolicy;
 use freehold_sandbox::{LaunchOptions, volumes};
@@ -120,11 +121,13 @@ fields! {
     TenantId: Value::Account(id) => id.clone();
     Region: Value::Region(region) => region.clone();
     Vec<Region>: Value::Regions(regions) => regions.clone();
-    String: Value::Domain(domain) => domain.clone();
+    String: Value::Domain(text) | Value::Url(text) | Value::Mail(text) => text.clone();
     Vec<String>: Value::Hosts(hosts) => hosts.clone();
-    Vec<Network>: Value::Networks(networks) => networks.clone();
+    Vec<Peers>: Value::Networks(networks) => networks.clone();
     PathBuf: Value::File(path) => path.clone();
     BTreeMap<String, PathBuf>: Value::Paths(paths) => paths.clone();
+    NetworkName: Value::Network(name) => NetworkName(name.clone());
+    Policies: Value::Policies(policies) => policies.clone();
     Cpu: Value::Word(word) => if *word == LAMBDA { Cpu::Lambda } else { Cpu::Burst };
 }
 
@@ -142,6 +145,10 @@ impl Field for IdleTimeout {
         }
     }
 }
+
+/// The name of a network policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkName(pub String);
 
 /// How long idle instances stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +238,9 @@ const ANY_COUNT: Bounds = within(0, 1_000_000_000);
 const MEMORY_MIN_MIB: u64 = freehold_domain::limits::MEMORY_MIN_MIB as u64;
 const TMP_MIN_MIB: u64 = freehold_domain::limits::TMP_MIN_MIB as u64;
 
+/// The directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
 /// A uid that neither distributions nor systemd hand out: above what the spawners give to guests
 /// (up to 0x7fe0_0000), below systemd's foreign range (from 0x7ffe_0000).
 pub(crate) const SERVER_UID: u32 = 2_146_000_000;
@@ -253,7 +263,7 @@ keys! {
         /// Names and addresses of the server beside those that it listens on and those of its certificate
         hosts: Vec<String> = Kind::Hosts(64), Preset::Is(Value::Hosts(Vec::new())), Reload;
         /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, on connections from then on
-        proxies: Vec<Network> = Kind::Networks(64), Preset::Is(Value::Networks(Vec::new())), Reload;
+        proxies: Vec<Peers> = Kind::Networks(64), Preset::Is(Value::Networks(Vec::new())), Reload;
         /// Serving threads and spawners
         cores: Option<u16> = Kind::Count(within(1, 64)), Preset::Made("the machine's, 64 at most"), Start;
         /// Off loopback, serve in clear instead of TLS
@@ -272,6 +282,16 @@ keys! {
         key: Option<PathBuf> = Kind::File, Preset::Made("that certificate's"), Reload;
         /// Speak TLS on loopback too, with a certificate of its own making
         self_signed: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
+        /// Names for which a certificate is ordered by ACME, and renewed
+        acme_names: Vec<String> = Kind::Hosts(64), Preset::Is(Value::Hosts(Vec::new())), Start;
+        /// Whom it is ordered from: the URL of the authority's ACME directory
+        acme_directory: String = Kind::Url, Preset::Is(Value::Url(LETS_ENCRYPT.to_owned())), Start;
+        /// Whether that authority's terms of service are agreed to; an order needs it
+        acme_accept_terms: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
+        /// Where the authority may write to about the account
+        acme_contact: Option<String> = Kind::Mail, Preset::Made("none"), Start;
+        /// Who vouches for the authority's own server, PEM
+        acme_roots: Option<PathBuf> = Kind::File, Preset::Made("whom the system trusts"), Start;
     }
 
     /// Interpreters.
@@ -300,6 +320,22 @@ keys! {
         memory: Option<Size> = Kind::Size(within(128 * MIB, ANY_SIZE.most)), Preset::Made("seven eighths of the machine's"), Start;
         /// Waits between attempts at an asynchronous event; the last one repeats
         retry_delays: Vec<Span> = Kind::Spans(within(0, DAY), 16), retry_delays(), Reload;
+    }
+
+    /// Whom functions may reach.
+    network: Network {
+        /// Whether functions have a network at all; without it nothing of the machine's is changed
+        enabled: bool = Kind::Flag, Preset::Is(Value::Flag(true)), Start;
+        /// The policy of functions that name none
+        default: NetworkName = Kind::Network, Preset::Is(Value::Network(network::INTERNET.to_owned())), Start;
+        /// Named policies, `[network.policies.NAME]` with `allow`, a list of whom functions may reach
+        policies: Policies = Kind::Policies, Preset::Is(Value::Policies(Policies::new())), Start;
+        /// Connections of one instance at once
+        connections: u32 = Kind::Count(within(1, 65_535)), count(1024), Start;
+        /// Connections that one instance may begin in a second
+        new_connections: u32 = Kind::Count(within(1, 1_000_000)), count(500), Start;
+        /// Bytes that one instance may send in a second, and receive
+        bandwidth: Size = Kind::Size(within(64 * KIB, 4000 * MIB)), bytes(125 * MIB), Start;
     }
 
     /// Start images of published versions.

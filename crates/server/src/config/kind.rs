@@ -4,9 +4,15 @@
 //! text; lists are then separated by commas. What is refused is said in one way for all three:
 //! what was found, and what is allowed.
 
-use super::measure::{Size, Span};
+use super::{
+    measure::{Size, Span},
+    policies::{self, Policies, WrongPart},
+};
 use freehold_api::Network;
-use freehold_domain::{Region, TenantId};
+use freehold_domain::{
+    Region, TenantId,
+    network::{self, is_policy_name},
+};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -44,12 +50,20 @@ pub enum Kind {
     Domain,
     /// Names and addresses of hosts, up to so many.
     Hosts(usize),
+    /// The URL of a server that proves who it is.
+    Url,
+    /// An address of mail.
+    Mail,
     /// Addresses and networks, up to so many.
     Networks(usize),
     /// The path of a file, from the root.
     File,
     /// Names, each with a path.
     Paths,
+    /// The name of a network policy.
+    Network,
+    /// Network policies by name.
+    Policies,
 }
 
 /// From which number to which, both included, and in which steps.
@@ -110,12 +124,20 @@ pub enum Value {
     Domain(String),
     /// See [`Kind::Hosts`].
     Hosts(Vec<String>),
+    /// See [`Kind::Url`].
+    Url(String),
+    /// See [`Kind::Mail`].
+    Mail(String),
     /// See [`Kind::Networks`].
     Networks(Vec<Network>),
     /// See [`Kind::File`].
     File(PathBuf),
     /// See [`Kind::Paths`].
     Paths(BTreeMap<String, PathBuf>),
+    /// See [`Kind::Network`].
+    Network(String),
+    /// See [`Kind::Policies`].
+    Policies(Policies),
 }
 
 /// What stands somewhere for a value, before it is known to be one.
@@ -189,6 +211,8 @@ impl Kind {
                 let hosts: Option<Vec<String>> = list.iter().map(host).collect();
                 hosts.map(Value::Hosts)
             }
+            (Self::Url, Found::Text(text)) => is_url(text).then(|| Value::Url(text.clone())),
+            (Self::Mail, Found::Text(text)) => is_mail(text).then(|| Value::Mail(text.clone())),
             (Self::Networks(most), Found::List(list)) if list.len() <= most => {
                 let network = |one: &Found| match one {
                     Found::Text(text) => text.parse().ok(),
@@ -210,12 +234,29 @@ impl Kind {
                 let paths: Option<BTreeMap<_, _>> = table.iter().map(path).collect();
                 paths.map(Value::Paths)
             }
+            (Self::Network, Found::Text(text)) => {
+                let is_one = is_policy_name(text) || is_given(text);
+                is_one.then(|| Value::Network(text.clone()))
+            }
+            (Self::Policies, found) => policies::read(found).ok().map(Value::Policies),
+            _ => None,
+        }
+    }
+
+    /// Which part of what stands there is wrong, where it has parts that can be named.
+    pub fn wrong_part(self, found: &Found) -> Option<WrongPart> {
+        match (self, found) {
+            (Self::Policies, Found::Text(text)) => policies::read_text(text).err(),
+            (Self::Policies, found) => policies::read(found).err(),
             _ => None,
         }
     }
 
     /// The same of a text of the environment or the command line.
     pub fn read_text(self, text: &str) -> Option<Value> {
+        if let Self::Policies = self {
+            return policies::read_text(text).ok().map(Value::Policies);
+        }
         let items = || {
             text.split(',')
                 .map(str::trim)
@@ -259,9 +300,13 @@ impl Kind {
             Self::Regions(_) => "regions",
             Self::Domain => "domain",
             Self::Hosts(_) => "hosts",
+            Self::Url => "url",
+            Self::Mail => "mail",
             Self::Networks(_) => "networks",
             Self::File => "file",
             Self::Paths => "paths",
+            Self::Network => "policy",
+            Self::Policies => "policies",
         }
     }
 
@@ -322,6 +367,8 @@ impl Kind {
             Self::Hosts(most) => {
                 format!("a list of up to {most} names or addresses, such as \"api.example.org\" or \"*.example.org\"")
             }
+            Self::Url => "a URL that begins with https://, such as \"https://acme.example.org/directory\"".to_owned(),
+            Self::Mail => "an address of mail, such as \"ops@example.org\"".to_owned(),
             Self::Networks(most) => {
                 format!("a list of up to {most} addresses or networks, such as \"10.0.0.5\" or \"10.0.0.0/8\"")
             }
@@ -330,6 +377,12 @@ impl Kind {
                 "a table of runtimes and their interpreters, such as \"python3.12\" = \"/opt/bin/python3.12\""
                     .to_owned()
             }
+            Self::Network => format!(
+                "\"{}\", \"{}\" or the name of a policy",
+                network::INTERNET,
+                network::NONE
+            ),
+            Self::Policies => "a table of policies".to_owned(),
         }
     }
 }
@@ -340,6 +393,11 @@ fn span(bounds: Bounds, found: &Found) -> Option<Span> {
     };
     let span = text.parse::<Span>().ok();
     span.filter(|span| bounds.holds(span.as_ms()))
+}
+
+/// Whether every node has a policy of this name.
+fn is_given(name: &str) -> bool {
+    [network::INTERNET, network::NONE].contains(&name)
 }
 
 fn is_domain(text: &str) -> bool {
@@ -356,6 +414,29 @@ fn is_domain(text: &str) -> bool {
 /// A name of a domain, below which `*.` stands for any one label, or an address.
 fn is_host(text: &str) -> bool {
     is_domain(text.strip_prefix("*.").unwrap_or(text)) || text.parse::<IpAddr>().is_ok()
+}
+
+/// Characters of a URL.
+const URL_MAX: usize = 2000;
+
+/// A URL of a server that proves who it is.
+fn is_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else {
+        return false;
+    };
+    let host = uri.authority().map(|one| one.as_str());
+    text.len() <= URL_MAX
+        && uri.scheme_str() == Some("https")
+        && host.is_some_and(|host| !host.contains('@'))
+        && !text.contains('#')
+}
+
+fn is_mail(text: &str) -> bool {
+    let is_part =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
+    text.split_once('@').is_some_and(|(who, domain)| {
+        (1..=64).contains(&who.len()) && who.bytes().all(is_part) && is_domain(domain)
+    })
 }
 
 fn sizes(Bounds { least, most, step }: Bounds) -> String {
@@ -404,8 +485,11 @@ impl fmt::Display for Value {
             Self::Regions(regions) => joined(regions, f),
             Self::Domain(domain) => f.write_str(domain),
             Self::Hosts(hosts) => joined(hosts, f),
+            Self::Url(text) | Self::Mail(text) => f.write_str(text),
             Self::Networks(networks) => joined(networks, f),
             Self::File(path) => path.display().fmt(f),
+            Self::Network(name) => f.write_str(name),
+            Self::Policies(policies) => policies::written(policies, f),
             Self::Paths(paths) => {
                 let pairs: Vec<_> = paths
                     .iter()
@@ -428,6 +512,7 @@ impl Value {
             Self::Hosts(hosts) => json!(hosts),
             Self::Networks(networks) => networks.iter().map(Network::to_string).collect(),
             Self::Paths(paths) => json!(paths),
+            Self::Policies(policies) => policies::json(policies),
             one => json!(one.to_string()),
         }
     }

@@ -111,6 +111,30 @@ fn wrong(kind: Kind) -> Vec<String> {
             wrong.extend(["\"a\"", "[\"a b\"]", "[\"*\"]", "[\"a:80\"]", "[1]"].map(str::to_owned));
             wrong.push(format!("[{}]", vec!["\"a\""; most + 1].join(", ")));
         }
+        Kind::Url => wrong.extend(
+            [
+                "\"\"",
+                "\"acme.example.org\"",
+                "\"http://acme.example.org/\"",
+                "\"https://\"",
+                "\"https://me@acme.example.org/\"",
+                "\"https://a b/\"",
+                "[\"https://a/\"]",
+            ]
+            .map(str::to_owned),
+        ),
+        Kind::Mail => wrong.extend(
+            [
+                "\"\"",
+                "\"ops\"",
+                "\"@a.b\"",
+                "\"a@b@c\"",
+                "\"a b@c\"",
+                "\"mailto:a@b\"",
+                "1",
+            ]
+            .map(str::to_owned),
+        ),
         Kind::Networks(most) => {
             wrong.extend(["\"::1\"", "[\"a\"]", "[\"10.0.0.0/33\"]", "[1]"].map(str::to_owned));
             wrong.push(format!("[{}]", vec!["\"::1\""; most + 1].join(", ")));
@@ -119,6 +143,8 @@ fn wrong(kind: Kind) -> Vec<String> {
             wrong.extend(["\"tls.pem\"", "\"\"", "\"~/tls.pem\"", "[\"/a\"]"].map(str::to_owned));
         }
         Kind::Paths => wrong.extend(["\"x\"", "{ a = 1 }", "{ a = \"\" }"].map(str::to_owned)),
+        Kind::Network => wrong.extend(["\"\"", "\"A B\"", "1", "true"].map(str::to_owned)),
+        Kind::Policies => wrong.extend(["1", "true", "[\"a\"]"].map(str::to_owned)),
     }
     wrong
 }
@@ -135,6 +161,7 @@ fn wrong_text(kind: Kind) -> Vec<String> {
         Kind::Hosts(_) => vec!["a b".to_owned(), "a,*".to_owned()],
         Kind::Networks(_) => vec!["localhost".to_owned(), "::1,10.0.0.0/33".to_owned()],
         Kind::Paths => vec!["python3.12".to_owned(), "=/x".to_owned()],
+        Kind::Policies => vec!["orders".to_owned(), "orders=10.0.0.5".to_owned()],
         _ => {
             let quoted = wrong(kind).into_iter().filter(|text| is_quoted(&text));
             quoted
@@ -222,6 +249,13 @@ fn every_key_refuses_them_in_the_environment_and_as_a_flag() {
                 (given, variable),
                 (flagged, format!("--set {}", key.dotted())),
             ] {
+                if let Kind::Policies = key.kind {
+                    // The part that is wrong is named, and what may stand there.
+                    let begins = format!("{at}: {}", key.dotted());
+                    let said = said(&given);
+                    assert!(said.len() == 1 && said[0].starts_with(&begins), "{said:?}");
+                    continue;
+                }
                 let expected = format!(
                     "{at}: {} is {:?}; allowed: {}",
                     key.dotted(),
@@ -403,7 +437,8 @@ fn variables_and_flags_that_may_have_meant_a_key_are_refused_and_foreign_ones_ar
 
 #[test]
 fn no_variable_that_this_project_uses_for_something_else_is_refused() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Tests run in the folder of their package.
+    let root = Path::new("../..");
     let mut names = BTreeSet::new();
     for part in [
         "scripts", "benches", "runtimes", "examples", "xtask", "tests", "Makefile", ".ci",
@@ -582,6 +617,30 @@ fn keys_that_do_not_go_together_are_refused() {
             "freehold.toml:4: tls.self_signed makes a certificate, and tls.certificate is given",
         ),
         (
+            "[tls]\nacme_names = [\"a.example\"]",
+            "default: tls.acme_accept_terms has to be true for an order: it says that you agree to the terms of service of the authority at https://acme-v02.api.letsencrypt.org/directory",
+        ),
+        (
+            "[tls]\nacme_accept_terms = true\nacme_names = [\"a.example\", \"*.a.example\"]",
+            "freehold.toml:3: tls.acme_names has *.a.example: tls-alpn-01 proves no name with an asterisk",
+        ),
+        (
+            "[tls]\nacme_accept_terms = true\nacme_names = [\"10.0.0.5\"]",
+            "freehold.toml:3: tls.acme_names has 10.0.0.5: certificates are ordered for names alone",
+        ),
+        (
+            "[tls]\nacme_accept_terms = true\nacme_names = [\"a.example\"]\nself_signed = true",
+            "freehold.toml:4: tls.self_signed makes a certificate, and tls.acme_names is given",
+        ),
+        (
+            "[tls]\nacme_accept_terms = true\nacme_names = [\"a.example\"]\n[server]\ninsecure = true",
+            "freehold.toml:5: server.insecure serves in clear, and tls.acme_names is given",
+        ),
+        (
+            "[tls]\nacme_accept_terms = true\nacme_names = [\"a.example\"]\ncertificate = \"/a\"\nkey = \"/b\"",
+            "freehold.toml:4: tls.certificate is shown, and tls.acme_names is given",
+        ),
+        (
             "[server]\nuid = 1879048192",
             "server.uid is 1879048192, which is an instance's",
         ),
@@ -644,7 +703,7 @@ fn a_reload_takes_over_what_can_change_and_names_the_rest() {
 fn the_book_has_every_key_as_the_table_has_it() {
     const BEGIN: &str = "<!-- keys: written by the test of config/tests.rs from the table -->\n";
     const END: &str = "<!-- end of keys -->";
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/book/configuration.md");
+    let path = PathBuf::from("../../docs/book/configuration.md");
     let book = fs::read_to_string(&path).unwrap();
     let (before, rest) = book
         .split_once(BEGIN)
@@ -699,5 +758,41 @@ fn bounds(key: &Key) -> String {
             let short = allowed.split(", such as").next().unwrap_or_default();
             short.trim_start_matches("a size from ").to_owned()
         }
+    }
+}
+
+#[test]
+fn policies_are_read_and_what_is_wrong_with_them_has_its_line_and_the_nearest_word() {
+    let (_data, given) = folder(
+        "[network]\ndefault = \"orders\"\nbandwidth = \"1MiB\"\n\n[network.policies.orders]\n\
+         allow = [\"10.0.0.5:5432\", \"*.example.com:443\"]\n[network.policies.nobody]\nallow = []\n",
+    );
+    let network = given.resolve().unwrap().config.network;
+    assert_eq!(network.policies.len(), 2);
+    assert_eq!(network.policies["orders"].rules.len(), 2);
+    for (text, expected) in [
+        (
+            "[network]\ndefault = \"order\"\n[network.policies.orders]\nallow = []\n",
+            "freehold.toml:2: network.default is \"order\", and there is no \
+             [network.policies.order]; the nearest is \"orders\"",
+        ),
+        (
+            "[network]\n[network.policy.orders]\nallow = []\n",
+            "freehold.toml:2: network.policy is no key; the nearest is network.policies",
+        ),
+        (
+            "\n[network.policies.orders]\nallows = []\n",
+            "freehold.toml:2: network.policies.orders is \"allows\"; allowed: allow, and nothing else",
+        ),
+        (
+            "\n[network.policies.orders]\nallow = [\"10.0.0.5:5432\", \"db\"]\n",
+            "freehold.toml:2: network.policies.orders.allow[1] is \"db\"; allowed: ADDRESS:PORT, \
+             RANGE:PORT, NAME:PORT, *.NAME:PORT or \"internet\"; it has no port; write HOST:PORT or \
+             HOST:FIRST-LAST",
+        ),
+    ] {
+        let (_data, given) = folder(text);
+        let said = said(&given);
+        assert!(said.len() == 1 && said[0].ends_with(expected), "{said:?}");
     }
 }

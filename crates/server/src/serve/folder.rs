@@ -5,6 +5,8 @@
 //!   root-key         0600: the root access key, for `freehold env`
 //!   keys/            0700: sealing keys, read before root is given up
 //!   runtimes/ sdk/   interpreters' trees and their table, SDKs
+//!   acme/            0700, the server's: an account, and the certificate that was ordered; only where
+//!                    one is
 //!   tls/             a certificate of its own making, its key 0600; only where one is needed
 //!   state/           0700: the spawners' own
 //!   store/           the server's: records, queue, blobs, ledger, logs
@@ -13,7 +15,7 @@
 //!   run/             the server's: endpoint.json while it serves
 //! ```
 
-use super::{Settings, StartFailure, failure};
+use super::{Settings, StartFailure, acme::STATE, failure};
 use crate::config::SERVER_UID;
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use std::{
@@ -60,6 +62,9 @@ impl Folder {
     pub(crate) fn tls(&self) -> PathBuf {
         self.root.join(TLS)
     }
+    pub(crate) fn acme(&self) -> PathBuf {
+        self.root.join("acme")
+    }
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
     }
@@ -105,6 +110,11 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
     if is_root {
         can_be_entered(&root)?;
     }
+    // How orders went is told of a server that orders.
+    let orders = !settings.config.tls.acme_names.is_empty();
+    if !orders {
+        let _ = fs::remove_file(root.join(STATE));
+    }
     for (path, mode, servers) in [
         (folder.keys(), 0o700, false),
         (folder.state(), 0o700, false),
@@ -112,7 +122,10 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Folder, StartFailure> {
         (folder.packages(), 0o711, true),
         (folder.compiled(), 0o700, true),
         (folder.run(), 0o755, true),
-    ] {
+    ]
+    .into_iter()
+    .chain(orders.then(|| (folder.acme(), 0o700, true)))
+    {
         fs::create_dir_all(&path).map_err(doing(&path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(doing(&path))?;
         if servers && is_root {

@@ -3,10 +3,12 @@
 //!
 //! Off loopback nothing is in clear unless `server.insecure` says so: without a certificate of the
 //! operator's the server makes one of its own. On loopback it speaks in clear until it is given a
-//! certificate, or told to make one; metrics and health do so in any case, for who probes them.
+//! certificate, or told to make or order one; metrics and health do so in any case, for who probes
+//! them.
 
 use super::{
     Settings,
+    acme::{Acme, Life},
     endpoint::{self, Announced},
     folder::Folder,
     tls::{self, CertificateError, Fingerprint, Identity, Source},
@@ -18,6 +20,7 @@ use parking_lot::Mutex;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +36,9 @@ pub(crate) struct FrontDoor {
     admin_listen: SocketAddr,
     url_domain: String,
     tls: Option<Tls>,
+    acme: Option<Arc<Acme>>,
+    /// `server.hosts`, as of the last reload.
+    hosts: Mutex<Vec<String>>,
     /// Nothing where that listener is in clear.
     public: Door,
     admin: Door,
@@ -51,21 +57,37 @@ struct Tls {
 #[derive(Debug, Clone)]
 struct Shown {
     fingerprint: Fingerprint,
+    key: Fingerprint,
     names: Vec<String>,
+    begins: i64,
     ends: i64,
+    trusted: Option<PathBuf>,
 }
 
 impl Shown {
     fn of(identity: &Identity) -> Self {
         Self {
             fingerprint: identity.fingerprint,
+            key: identity.key,
             names: identity.names.clone(),
+            begins: identity.begins,
             ends: identity.ends,
+            trusted: identity.trusted.clone(),
         }
     }
 
     fn told(&self) -> String {
         format!("sha256:{} until {}", self.fingerprint, tls::day(self.ends))
+    }
+}
+
+impl Tls {
+    /// Handshakes from here on find it. Returns what was shown before.
+    fn show(&self, identity: Identity) -> Shown {
+        let before = std::mem::replace(&mut *self.shown.lock(), Shown::of(&identity));
+        self.config.set(identity.config);
+        self.http1.set(identity.http1);
+        before
     }
 }
 
@@ -101,7 +123,9 @@ fn source(config: &Config, folder: &Folder, listen: [SocketAddr; 2]) -> Option<S
         _ => {
             let is_far = listen.iter().any(|address| !is_near(*address));
             let is_needed = is_far && !server.insecure;
-            (tls.self_signed || is_needed).then(|| Source::Made(folder.tls()))
+            // It is shown until there is one that was ordered.
+            let is_ordered = !tls.acme_names.is_empty();
+            (tls.self_signed || is_ordered || is_needed).then(|| Source::Made(folder.tls()))
         }
     }
 }
@@ -123,10 +147,14 @@ impl FrontDoor {
     ) -> Result<Self, CertificateError> {
         let config = &settings.config;
         let source = source(config, folder, [listen, admin_listen]);
+        let acme = Acme::of(config, folder);
         let tls = match source {
             None => None,
             Some(source) => {
-                let identity = source.read(&own_names(settings, listen, admin_listen))?;
+                let mut identity = source.read(&own_names(settings, listen, admin_listen))?;
+                if let Some(acme) = &acme {
+                    identity = identity.with_challenges(&acme.challenges);
+                }
                 Some(Tls {
                     source: Mutex::new(source),
                     shown: Mutex::new(Shown::of(&identity)),
@@ -137,7 +165,7 @@ impl FrontDoor {
         };
         let url_domain = config.server.url_domain.clone();
         let names = names(
-            config,
+            &config.server.hosts,
             tls.as_ref().map(|tls| tls.shown.lock().names.clone()),
         );
         let hosts = |listen: SocketAddr| {
@@ -146,6 +174,7 @@ impl FrontDoor {
         let proxies = Live::new(Proxies::new(config.server.proxies.clone()));
         let is_public = config.tls.certificate.is_some()
             || config.tls.self_signed
+            || acme.is_some()
             || (!is_near(listen) && !config.server.insecure);
         let is_admin = !is_near(admin_listen) && !config.server.insecure;
         let with = |is_it: bool, cell: fn(&Tls) -> &Live<Arc<ServerConfig>>| {
@@ -168,8 +197,57 @@ impl FrontDoor {
             admin_listen,
             url_domain,
             tls,
+            acme,
+            hosts: Mutex::new(config.server.hosts.clone()),
             is_announced: AtomicBool::new(false),
         })
+    }
+
+    /// As the user that the server has dropped to: shows the certificate of an earlier order, and
+    /// makes sure that a reload can read what the start has read.
+    ///
+    /// Errors: [`CertificateError::RootOnly`].
+    pub(crate) fn settle(&self) -> Result<(), CertificateError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        if let Some(acme) = &self.acme {
+            match acme.kept() {
+                Ok(identity) => self.show_ordered(identity),
+                Err(CertificateError::Unreadable { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let error = super::chain(&error);
+                    eprintln!(
+                        "freehold: the certificate of an earlier order does not serve: {error}"
+                    );
+                }
+            }
+        }
+        tls.source.lock().can_be_read_again(self.folder.uid)
+    }
+
+    /// What orders certificates, if any are to be ordered.
+    pub(crate) fn acme(&self) -> Option<Arc<Acme>> {
+        self.acme.clone()
+    }
+
+    /// The life of the certificate that was ordered, where one is shown.
+    pub(super) fn ordered(&self) -> Option<Life> {
+        self.acme.as_ref()?;
+        let shown = self.tls.as_ref()?.shown.lock();
+        let [one, other, ..] = shown.fingerprint.0;
+        shown.trusted.is_none().then(|| Life {
+            begins: shown.begins,
+            ends: shown.ends,
+            share: f64::from(u16::from_le_bytes([one, other])) / f64::from(u16::MAX),
+        })
+    }
+
+    /// Shows a certificate that was ordered, to handshakes from then on.
+    pub(super) fn show_ordered(&self, identity: Identity) {
+        let Some(tls) = &self.tls else { return };
+        tls.show(identity);
+        self.name();
+        self.announce_again();
     }
 
     /// Of the APIs.
@@ -220,7 +298,7 @@ impl FrontDoor {
             (&self.tls, renewed.source, renewed.identity)
         {
             let now = Shown::of(&identity);
-            let before = std::mem::replace(&mut *tls.shown.lock(), now.clone());
+            let before = tls.show(identity);
             if before.fingerprint != now.fingerprint {
                 let origin = match &source {
                     Source::Files { certificate, .. } => certificate.display().to_string(),
@@ -234,11 +312,27 @@ impl FrontDoor {
                 });
             }
             *tls.source.lock() = source;
-            tls.config.set(identity.config);
-            tls.http1.set(identity.http1);
         }
+        *self.hosts.lock() = config.server.hosts.clone();
+        self.name();
+        let proxies = Proxies::new(config.server.proxies.clone());
+        self.public.proxies.set(proxies);
+        self.tell_end();
+        if change.is_some() {
+            self.announce_again();
+        }
+        if let Some(acme) = &self.acme {
+            acme.hurry();
+        }
+        change
+    }
+
+    /// Takes over whom requests may name now.
+    fn name(&self) {
+        // Held to the end: a reload and a renewal may come at once.
+        let hosts = self.hosts.lock();
         let shown = self.tls.as_ref().map(|tls| tls.shown.lock().names.clone());
-        let names = names(config, shown);
+        let names = names(&hosts, shown);
         for (door, listen) in [
             (&self.public, self.listen),
             (&self.admin, self.admin_listen),
@@ -247,16 +341,15 @@ impl FrontDoor {
             door.hosts
                 .set(Hosts::new(listen.ip(), &self.url_domain, names));
         }
-        let proxies = Proxies::new(config.server.proxies.clone());
-        self.public.proxies.set(proxies);
-        self.tell_end();
-        if change.is_some()
-            && self.is_announced.load(Ordering::Relaxed)
+    }
+
+    /// Tells clients of this machine of another certificate, if they have been told of one.
+    fn announce_again(&self) {
+        if self.is_announced.load(Ordering::Relaxed)
             && let Err(error) = self.announce()
         {
             tracing::warn!(%error, "run/endpoint.json cannot be written: clients of this machine know the old certificate");
         }
-        change
     }
 
     /// Says where the server is, to clients of this machine.
@@ -277,7 +370,7 @@ impl FrontDoor {
                 region: &self.region,
                 address: reached(self.listen),
                 certificate: shown.map(|tls| hex::encode(tls.shown.lock().fingerprint.0)),
-                is_self_signed: shown.is_some_and(|tls| tls.source.lock().trusted().is_some()),
+                is_self_signed: shown.is_some_and(|tls| tls.shown.lock().trusted.is_some()),
             },
         )
     }
@@ -301,17 +394,29 @@ impl FrontDoor {
     /// What an operator is told of the certificate at the start.
     pub(crate) fn told(&self) -> Option<String> {
         let tls = self.tls.as_ref()?;
-        let told = tls.shown.lock().told();
-        let trusted = tls.source.lock().trusted();
-        Some(match trusted {
-            Some(path) => format!("self-signed, {told}; {}", path.display()),
-            None => told,
+        let shown = tls.shown.lock().clone();
+        let told = match &shown.trusted {
+            Some(path) => {
+                let (told, key) = (shown.told(), shown.key);
+                let path = path.display();
+                format!("self-signed, {told}; {path}\n           its key sha256:{key}")
+            }
+            None => shown.told(),
+        };
+        Some(match &self.acme {
+            Some(acme) if shown.trusted.is_some() => {
+                let (names, directory) = (acme.names().join(", "), acme.directory());
+                format!("{told}\n           one for {names} is ordered from {directory}")
+            }
+            _ => told,
         })
     }
 
     /// Warns where clients will soon refuse the certificate.
     pub(crate) fn tell_end(&self) {
-        if let Some(ends) = self.ends()
+        // One that is ordered is renewed in time, or its failures are told.
+        if self.ordered().is_none()
+            && let Some(ends) = self.ends()
             && ends < tls::now() + tls::SOON_S
         {
             let ends = tls::day(ends);
@@ -330,13 +435,14 @@ fn own_names(settings: &Settings, listen: SocketAddr, admin_listen: SocketAddr) 
     let functions = settings.regions.iter();
     others.extend(functions.map(|region| format!("*.lambda-url.{region}.{domain}")));
     others.extend(settings.config.server.hosts.iter().cloned());
+    others.extend(settings.config.tls.acme_names.iter().cloned());
     tls::local_names(&[listen, admin_listen], &others)
 }
 
 /// Whom requests may name beside the addresses: what the operator gave, what the certificate has,
 /// what the machine calls itself.
-fn names(config: &Config, shown: Option<Vec<String>>) -> Vec<String> {
-    let mut names = config.server.hosts.clone();
+fn names(hosts: &[String], shown: Option<Vec<String>>) -> Vec<String> {
+    let mut names = hosts.to_vec();
     names.extend(shown.unwrap_or_default());
     names.push(tls::host_name());
     names

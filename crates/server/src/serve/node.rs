@@ -1,7 +1,7 @@
 //! The node: everything wired, one thread per core, until a signal.
 
 use super::{
-    Settings, StartFailure, chain,
+    Settings, StartFailure, budgets, chain,
     clock::{SystemClock, SystemIds},
     disk::DiskFloor,
     endpoint::{self, CredentialsFile},
@@ -14,7 +14,7 @@ use super::{
     processors::Processors,
     reload::Running,
     runtimes::Check,
-    settings::Cells,
+    settings::{Cells, instance_limits, networks},
     tenants,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
 };
@@ -30,17 +30,20 @@ use freehold_control::{
 };
 use freehold_domain::{
     CoreId,
+    budgets::Budgets,
     live::Live,
     ports::{
         Clock, Commit, Contract, Ids, InProcess, InstanceCredentials, Invoke, Ledger, Packages,
         PlatformEndpoint, Records, SandboxDriver, Sealer, Storage,
     },
     runtime::RuntimeFamily,
+    tenants::TenantTable,
 };
+use freehold_egress::{Names, Serving};
 use freehold_engine::{Engine, EngineParts};
 use freehold_flow::queue::{EventQueueWorker, QueueDeps};
 use freehold_identity::{KeyRing, KeySource, NodeSealer, Sessions, Verifier};
-use freehold_sandbox::{SandboxPool, SupervisorHandle};
+use freehold_sandbox::{SandboxPool, SupervisorHandle, network::Way};
 use freehold_storage::{BackupDesk, OpenError, OpenOptions, SqliteStorage};
 use freehold_wasm::{HostParts, Subprocess, WasmHost};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -193,7 +196,9 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         node.api.clone(),
         node.config.clone(),
     ));
+    let budgets = tokio::spawn(budgets::tell(node.control.clone(), node.api.clone()));
     let reloads = tokio::spawn(reload_at(hangup, node.api.clone()));
+    let orders = door.acme().map(|acme| tokio::spawn(acme.run(door.clone())));
     door.announce()
         .map_err(|error| failure(format!("run/endpoint.json cannot be written: {error}"), ""))?;
     greet(&settings, &door, &node.started);
@@ -216,7 +221,11 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     notify::stopping();
     stop.cancel();
     housekeeping.abort();
+    budgets.abort();
     reloads.abort();
+    if let Some(orders) = orders {
+        orders.abort();
+    }
     disk.abort();
     let drain = node.config.whole().server.drain_timeout.0;
     let deadline = node.clock.now() + drain;
@@ -302,12 +311,19 @@ async fn wire(
         runtimes.push(host.runtime_row());
     }
     let in_process = wasm.as_ref().ok().cloned();
+    let driver = SandboxPool::connect(supervisor, clock.clone());
+    let networks = Arc::new(networks(&settings.config, driver.network()));
+    if let (Some(reason), true) = (networks.missing(), settings.config.network.enabled) {
+        tracing::warn!(reason, "functions have no network on this machine");
+    }
+    let budgets = Arc::new(Budgets::new(settings.cores));
     let control = Control::new(ControlParts {
         storage: store.clone(),
         clock: clock.clone(),
         ids: ids.clone(),
         sealer: sealer.clone(),
         limits: cells.limits.clone(),
+        budgets: budgets.clone(),
         runtimes: Arc::new(Check {
             catalog,
             substitute,
@@ -320,9 +336,26 @@ async fn wire(
         } else {
             "x86_64"
         },
+        networks: networks.clone(),
     });
 
-    let driver = SandboxPool::connect(supervisor, clock.clone());
+    // Before anything runs: what was used is told from the ledger.
+    control
+        .budgets_start()
+        .await
+        .map_err(|error| failed(&error))?;
+
+    let tenants = Arc::<TenantTable>::default();
+    let names = match driver.network() {
+        Ok(Way::Relay) => {
+            tracing::info!(
+                "functions have no links here: the server carries their connections, by TCP alone"
+            );
+            let limits = instance_limits(&settings.config);
+            Names::relaying(networks.clone(), limits)
+        }
+        _ => Names::new(networks.clone(), driver.clone()),
+    };
     let late = Arc::new(LateEngine::default());
     // The queue runs functions through the engine, the engine serves guests through the API, and
     // the API hands events to the queue: the last of the three arrows is tied by a cell.
@@ -350,6 +383,7 @@ async fn wire(
         clock: clock.clone(),
         ids: ids.clone(),
         limits: cells.limits.clone(),
+        tenants: tenants.clone(),
         url_domain: settings.config.server.url_domain.clone(),
         engine: late.clone(),
         operator: started.tenant.id.clone(),
@@ -393,7 +427,11 @@ async fn wire(
         sealer,
         credentials,
         platform: guests.clone() as Arc<dyn PlatformEndpoint>,
+        names: Arc::new(Serving(names)),
+        networks,
         limits: cells.limits,
+        tenants,
+        budgets,
         config: cells.engine,
         cores: settings.cores,
     });

@@ -2,9 +2,15 @@
 
 use crate::config::{Config, Cpu, IdleTimeout};
 use freehold_contracts::RuntimeLimits;
-use freehold_domain::{Mebibytes, limits::Limits, live::Live};
+use freehold_domain::{
+    Mebibytes,
+    limits::Limits,
+    live::Live,
+    network::{InstanceLimits, Networks},
+};
 use freehold_engine::{CpuPolicy, EngineConfig, keep::Policy};
 use freehold_flow::queue::QueuePolicy;
+use freehold_sandbox::network::{NetworkOptions, Way};
 
 /// What changes at a reload, by who reads it.
 #[derive(Clone)]
@@ -42,6 +48,37 @@ impl Cells {
         self.engine.set(engine(config));
         self.queue.set(queue(config));
         self.config.set(config.clone());
+    }
+}
+
+/// What the privileged side has to know of networks; nothing where they are switched off.
+pub(crate) fn network(config: &Config) -> Option<NetworkOptions> {
+    let given = &config.network;
+    given.enabled.then(|| NetworkOptions {
+        policies: given.policies.values().cloned().collect(),
+        limits: instance_limits(config),
+    })
+}
+
+/// What one instance may have of its network.
+pub(crate) fn instance_limits(config: &Config) -> InstanceLimits {
+    let given = &config.network;
+    InstanceLimits {
+        connections: given.connections,
+        begun_per_s: given.new_connections,
+        bytes_per_s: given.bandwidth.0,
+    }
+}
+
+/// Whom functions may reach, in the same order. `connected`: why instances have no network.
+pub(crate) fn networks(config: &Config, connected: Result<Way, &str>) -> Networks {
+    let named = config.network.policies.iter();
+    let named = named.map(|(name, policy)| (name.clone(), policy.clone()));
+    let networks = Networks::new(named.collect(), &config.network.default.0)
+        .expect("the configuration's rules have seen that the default is there");
+    match connected {
+        Ok(_) => networks,
+        Err(reason) => networks.missing_because(reason.to_owned()),
     }
 }
 

@@ -4,10 +4,12 @@
 //! key that is another certificate's, a chain in the wrong order, a certificate without names. The
 //! key never leaves this process; it is read after the privileged side has been forked.
 
+mod challenges;
 mod made;
 mod x509;
 
-pub(crate) use made::{host_name, local_names};
+pub(crate) use challenges::{Challenges, Proof};
+pub(crate) use made::{host_name, local_names, write};
 
 use super::chain;
 use ring::digest::{SHA256, digest};
@@ -57,8 +59,22 @@ pub(crate) struct Identity {
     /// Whom it names, in its order.
     pub(crate) names: Vec<String>,
     pub(crate) fingerprint: Fingerprint,
+    /// Of the key, as SubjectPublicKeyInfo: it outlives a certificate of the server's own making.
+    pub(crate) key: Fingerprint,
+    /// Seconds since 1970 from which on it is good.
+    pub(crate) begins: i64,
     /// Seconds since 1970 at which clients begin to refuse it.
     pub(crate) ends: i64,
+    /// Where clients find it who have to be told to trust it, since nobody else vouches for it.
+    pub(crate) trusted: Option<PathBuf>,
+}
+
+impl Identity {
+    /// Answers an authority that proves a name, too.
+    pub(crate) fn with_challenges(mut self, challenges: &Arc<Challenges>) -> Self {
+        self.config = Arc::new(challenges.answered_by(&self.config));
+        self
+    }
 }
 
 /// The SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` writes it.
@@ -127,26 +143,26 @@ pub(crate) enum CertificateError {
     },
     #[error("the certificate in {} names no host (subjectAltName): no client would take it", path.display())]
     Nameless { path: PathBuf },
+    #[error("the certificate in {} does not name {name}", path.display())]
+    Lacks { path: PathBuf, name: String },
     #[error("the certificate in {} cannot be served", path.display())]
     Refused {
         path: PathBuf,
         source: rustls::Error,
+    },
+    #[error("{} cannot be read as user {uid}, which the server drops to: a renewal could not be taken over. Give it the right to, for example by `setfacl -m u:{uid}:r {}` (and x on the folders above)", path.display(), path.display())]
+    RootOnly {
+        path: PathBuf,
+        uid: u32,
+        source: io::Error,
     },
     #[error("no certificate could be made in {}", path.display())]
     NotMade { path: PathBuf, source: io::Error },
 }
 
 impl Source {
-    /// Where clients find the certificate that they may trust by itself.
-    pub(crate) fn trusted(&self) -> Option<PathBuf> {
-        match self {
-            Self::Files { .. } => None,
-            Self::Made(folder) => Some(folder.join(made::CERTIFICATE)),
-        }
-    }
-
     /// Reads and judges it. One of its own making is made first where there is none that serves;
-    /// `names` is whom it has to name.
+    /// `names` is whom that has to name.
     ///
     /// Errors: [`CertificateError`]; nothing was changed but for what is made.
     pub(crate) fn read(&self, names: &[String]) -> Result<Identity, CertificateError> {
@@ -155,6 +171,43 @@ impl Source {
             Self::Files { certificate, key } => identity(certificate, key, now),
             Self::Made(folder) => made::read_or_make(folder, names, now),
         }
+    }
+}
+
+impl Source {
+    /// Whether a reload, which comes when root has been given up, will be able to read the same.
+    ///
+    /// Errors: [`CertificateError::RootOnly`] of the first file that it will not.
+    pub(crate) fn can_be_read_again(&self, uid: u32) -> Result<(), CertificateError> {
+        let Self::Files { certificate, key } = self else {
+            return Ok(());
+        };
+        for path in [certificate, key] {
+            match read(path) {
+                Err(CertificateError::Unreadable { path, source })
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    return Err(CertificateError::RootOnly { path, uid, source });
+                }
+                // What else has become of it meanwhile is a reload's to tell.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A certificate that was ordered, with its key in the same file, which has to name all of `names`.
+///
+/// Errors: [`CertificateError`].
+pub(crate) fn read_ordered(file: &Path, names: &[String]) -> Result<Identity, CertificateError> {
+    let found = identity(file, file, now())?;
+    match made::missing(&found, names) {
+        None => Ok(found),
+        Some(name) => Err(CertificateError::Lacks {
+            path: file.to_owned(),
+            name: name.clone(),
+        }),
     }
 }
 
@@ -210,7 +263,10 @@ fn identity(certificate: &Path, key: &Path, now: i64) -> Result<Identity, Certif
         http1: Arc::new(http1),
         names: first.names.clone(),
         fingerprint: Fingerprint::of(&ders[0]),
+        key: Fingerprint::of(first.key),
+        begins: first.begins,
         ends: first.ends,
+        trusted: None,
     })
 }
 
@@ -240,6 +296,12 @@ fn judge(chain: &[Certificate<'_>], path: &Path, now: i64) -> Result<(), Certifi
         }),
         false => Ok(()),
     }
+}
+
+/// Of the key of a certificate; nothing where it is none.
+pub(crate) fn key_of(certificate: &[u8]) -> Option<Fingerprint> {
+    let parsed = Certificate::parse(certificate)?;
+    Some(Fingerprint::of(parsed.key))
 }
 
 /// A second since 1970 as a date and a time.

@@ -502,6 +502,25 @@ impl MetricsSource for Numbers {
                     "Memory that they take",
                     stats.snapshot_bytes as f64,
                 ),
+                Family {
+                    name: "freehold_budgets_reached",
+                    help: "How often a budget was nearly used up, and used up",
+                    is_counter: true,
+                    samples: [
+                        ("80", stats.budgets_warned),
+                        ("100", stats.budgets_exhausted),
+                    ]
+                    .map(|(percent, n)| Sample {
+                        labels: vec![("percent", percent.to_owned())],
+                        value: n as f64,
+                    })
+                    .into(),
+                },
+                gauge(
+                    "freehold_budgets_closed",
+                    "Budgets that let nothing begin",
+                    stats.budgets_closed as f64,
+                ),
                 gauge(
                     "freehold_memory_booked_bytes",
                     "Memory that instances and start images are booked with",
@@ -514,6 +533,18 @@ impl MetricsSource for Numbers {
                     "When clients begin to refuse the certificate, seconds since 1970",
                     ends as f64,
                 ));
+            }
+            if let Some((made, failed)) = self.door.acme().map(|acme| acme.counts()) {
+                let sample = |ending: &str, value: u64| Sample {
+                    labels: vec![("ending", ending.to_owned())],
+                    value: value as f64,
+                };
+                families.push(Family {
+                    name: "freehold_certificate_orders",
+                    help: "Orders of a certificate by ACME, by how they ended",
+                    is_counter: true,
+                    samples: vec![sample("made", made), sample("failed", failed)],
+                });
             }
             if let Ok(counts) =
                 EventQueue::counts(&*self.store, &Principal::platform("metrics")).await

@@ -73,24 +73,26 @@ impl LogFiles {
         }
     }
 
+    /// Errors: the first file that does not go; the others go all the same. Nobody writes to any of them
+    /// any more: what has turned into a note must not get lines that go with the note.
     fn remove_files(&self, group: &LogGroupName, numbers: &[u64]) -> Result<(), CommitError> {
         let of = numbers.iter().copied().collect();
+        let mut done = Ok(());
         for stream in self.streams.held.take(group, &of) {
             let removed = stream.remove();
-            removed.map_err(|error| file_write_failed(stream.path(), &error))?;
+            done = done.and(removed.map_err(|error| file_write_failed(stream.path(), &error)));
         }
         let mut folders = BTreeSet::new();
         for number in numbers {
             let path = path(&self.dir, *number);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(file_write_failed(&path, &error));
+                    done = done.and(Err(file_write_failed(&path, &error)));
                 }
-                _ => {}
+                _ => drop(folders.insert(number / FILES_PER_FOLDER)),
             }
-            folders.insert(number / FILES_PER_FOLDER);
         }
-        self.remove_folders(folders)
+        done.and(self.remove_folders(folders))
     }
 
     /// Removes those of the folders that are empty and get no more files.

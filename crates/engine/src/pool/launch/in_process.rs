@@ -137,6 +137,7 @@ pub(super) async fn launch(
         held: Mutex::new(Some(Held {
             booking,
             _platform: None,
+            _names: None,
             _credentials: None,
         })),
     })

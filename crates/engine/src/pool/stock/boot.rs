@@ -9,9 +9,10 @@ use crate::{
 use freehold_domain::{
     BoxFuture,
     ids::Mebibytes,
+    network::NetworkId,
     ports::{
-        Booted, Contract, ExitReport, Instance, InstanceSpec, OpenError, PRELOAD_VARIABLE,
-        Rehearsal, StartError, Wires,
+        Booted, Contract, ExitReport, Instance, InstanceSpec, NetworkIo, OpenError,
+        PRELOAD_VARIABLE, Rehearsal, StartError, Wires,
     },
     time::Mono,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Spare {
     pub(crate) instance: Arc<dyn Instance>,
     pub(crate) booted: Box<dyn Booted>,
     pub(crate) platform: OwnedFd,
+    pub(crate) network: NetworkIo,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     /// Gives the memory back to whoever books for the instance now.
@@ -189,6 +191,7 @@ pub(super) async fn raise(
         pids: limits.instance_pids,
         descriptors: limits.instance_descriptors,
         cpu: parts.config.now().cpu.share(memory),
+        network: NetworkId::NONE,
     };
     let deadline = parts.clock.now() + BOOT_TIMEOUT;
     let failed = |reason: String| NotMade::Failed { reason };
@@ -235,6 +238,7 @@ pub(super) async fn raise(
         instance,
         booted,
         platform: io.platform,
+        network: io.network,
         stdout: io.stdout,
         stderr: io.stderr,
         booking,

@@ -6,6 +6,7 @@ use crate::{
     spawner::sandbox::{Sandbox, State},
     sys::sockets,
 };
+use freehold_domain::network::{NetworkId, Ports};
 use rustix::event::{
     PollFd, PollFlags, Timespec,
     epoll::{self, EventData, EventFlags},
@@ -13,6 +14,7 @@ use rustix::event::{
 };
 use std::{
     io,
+    net::Ipv4Addr,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -136,6 +138,31 @@ impl Lane {
                 {
                     let _ = sandbox.group.weigh(&self.workshop.guests, cpu_weight);
                 }
+            }
+            Request::Admit {
+                token,
+                network,
+                address,
+                first,
+                last,
+                lives_s,
+            } => {
+                let admitted = self.workshop.network.as_ref().is_some_and(|exit| {
+                    // Their bounds keep them small.
+                    let small = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+                    let ports = Ports {
+                        first: small(first),
+                        last: small(last),
+                    };
+                    let (id, address) = (NetworkId(small(network)), Ipv4Addr::from_bits(address));
+                    let lives = Duration::from_secs(lives_s.into());
+                    exit.admit(id, address, ports, lives).is_ok()
+                });
+                let reply = match admitted {
+                    true => Reply::Done { token },
+                    false => Reply::NotThere { token },
+                };
+                self.reply(reply, Vec::new());
             }
             Request::Destroy { number } => {
                 // Who was told to go is the server's to end.

@@ -368,7 +368,9 @@ impl Lane {
             return;
         }
         match Ready::decode(&packet[..received.len]) {
-            Ready::Parked if received.descriptors.len() == 3 => {
+            Ready::Parked
+                if received.descriptors.len() == 4 + usize::from(self.workshop.relayed) =>
+            {
                 self.on_parked(number, received.descriptors)
             }
             Ready::Parked => self.fail(number, step_number("lost"), libc::EPROTO),
@@ -388,6 +390,10 @@ impl Lane {
         let gauges = Gauges::of(&sandbox.group, &self.workshop.guests);
         descriptors.extend(gauges.into_iter().flat_map(Gauges::into_descriptors));
         sandbox.io = descriptors;
+        if let Err(error) = self.workshop.enter_network(sandbox) {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            return self.fail(number, step_number("network"), errno);
+        }
         match std::mem::replace(&mut sandbox.state, State::Parked) {
             State::Preparing(Some(waiting)) => self.launch(number, waiting),
             State::Preparing(None) => {

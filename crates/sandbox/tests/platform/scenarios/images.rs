@@ -2,20 +2,25 @@
 
 mod attacks;
 mod memory;
+mod routes;
 
-pub use attacks::{dumper, hostile, kills, sibling};
+pub use attacks::{dumper, hostile, kills, sibling, victims};
 pub use memory::{copies, grows, memory, several};
+pub use routes::{names, routes};
 
 use super::*;
 use crate::tree::PYTHON;
-use freehold_domain::ports::{ImageError, Recount, Specialisation, StartImage};
+use freehold_domain::{
+    network::NetworkId,
+    ports::{ImageError, Recount, Specialisation, StartImage},
+};
 use std::collections::{BTreeSet, HashSet};
 
 /// Long enough for a slow machine; nothing here is timed by it.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// The line to the program in `guest.py`.
-struct Talk {
+pub struct Talk {
     frames: AsyncFd<OwnedFd>,
 }
 
@@ -27,8 +32,12 @@ impl Talk {
     }
 
     fn send(&self, code: &str) {
-        let sent = rustix::io::write(self.frames.get_ref(), code.as_bytes());
-        assert_eq!(sent, Ok(code.len()));
+        assert!(self.try_send(code), "it lives");
+    }
+
+    /// Whether it could be sent: to whom has ended nothing can.
+    fn try_send(&self, code: &str) -> bool {
+        rustix::io::write(self.frames.get_ref(), code.as_bytes()) == Ok(code.len())
     }
 
     async fn answer(&self) -> Option<String> {
@@ -54,7 +63,7 @@ impl Talk {
     }
 
     /// Runs `code`; what it left in `out`.
-    async fn ask(&self, code: &str) -> String {
+    pub async fn ask(&self, code: &str) -> String {
         self.send(code);
         let said = self.answer().await.expect("it lives");
         assert!(!said.starts_with('!'), "{code}: {said}");
@@ -85,13 +94,18 @@ fn soon(pool_began: Instant) -> Mono {
 
 /// Runs a test with a platform, unless the machine has no images or no Python.
 fn with_images(test: impl AsyncFnOnce(Arc<SandboxPool>, Instant)) {
+    with_images_as(SERVER, test);
+}
+
+/// The same; `uid` 0 stays root, who may kill.
+fn with_images_as(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>, Instant)) {
     let table = std::fs::read_to_string(tree::path().join("table.json")).expect("a table");
     if !table.contains("guest.py") {
         println!("skipped: there is no python3");
         return;
     }
     let began = Instant::now();
-    platform(SERVER, async |pool| {
+    platform(uid, async |pool| {
         // Each spawner says so when it greets.
         let until = Instant::now() + Duration::from_secs(10);
         while let Err(reason) = pool.images() {
@@ -103,6 +117,15 @@ fn with_images(test: impl AsyncFnOnce(Arc<SandboxPool>, Instant)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         test(pool, began).await;
+    });
+}
+
+/// Runs a test with a line to an instance that was thawed.
+pub fn with_thawed(test: impl AsyncFnOnce(Talk)) {
+    with_images(async |pool, began| {
+        let image = image_of(&pool, began, "pass").await;
+        let (_instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
+        test(talk).await;
     });
 }
 
@@ -471,6 +494,7 @@ fn to_a_revision() -> Specialisation {
             weight: 74,
             quota_us: None,
         },
+        network: NetworkId::NONE,
     }
 }
 

@@ -236,6 +236,70 @@ pub fn hangs_on_its_way() {
     });
 }
 
+/// Pids 2 of the sandboxes of a lane, of parked and live ones.
+pub(super) fn guests(lane: u16) -> Vec<i32> {
+    let inits = children(spawner(lane)).into_iter();
+    inits.flat_map(children).collect()
+}
+
+/// The private hierarchy that makes moves into groups cheap goes, as on a kernel that has none.
+fn without_fast_moves() {
+    let supervisor = supervisor_of(std::process::id() as i32);
+    let at = tree::state_dir().join("fast");
+    let taken = std::process::Command::new("nsenter")
+        .arg(format!("--mount=/proc/{supervisor}/ns/mnt"))
+        .arg("umount")
+        .arg(&at)
+        .output()
+        .expect("nsenter runs");
+    if !taken.status.success() {
+        println!("       there were no fast moves here");
+    }
+    let table = fs::read_to_string(format!("/proc/{supervisor}/mountinfo")).expect("its mounts");
+    let at = format!(" {} ", at.display());
+    assert!(!table.lines().any(|line| line.contains(&at)), "{table}");
+}
+
+/// One start per 100 ms, as of a function that is called now and then: all that waits for a grace period
+/// of the kernel's is done before or after, with fast moves and without, and no group is left over.
+pub fn paced() {
+    const STARTS: usize = 25;
+    platform(0, async |pool| {
+        start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
+        for has_fast_moves in [true, false] {
+            if !has_fast_moves {
+                without_fast_moves();
+            }
+            let (mut times, mut were_ready) = (Vec::new(), 0);
+            for _ in 0..STARTS {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let before = guests(0);
+                let began = Instant::now();
+                let (instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+                read_until(&io.stdout, "hello\n").await;
+                times.push(began.elapsed());
+                let runs = guests(0).into_iter().find(|pid| name_of(*pid) == "guest");
+                were_ready += usize::from(runs.is_some_and(|pid| before.contains(&pid)));
+                instance.destroy().await;
+            }
+            times.sort();
+            let (p50, worst) = (times[STARTS / 2], times[STARTS - 1]);
+            println!(
+                "       fast moves {has_fast_moves}: {were_ready} were ready, p50 {p50:?}, worst {worst:?}"
+            );
+            // Who was there before has moved into no group for this start.
+            assert!(were_ready >= STARTS * 4 / 5, "{were_ready} of {STARTS}");
+            assert!(p50 < SLOW, "{p50:?}");
+            wait_for("all groups are gone", || {
+                groups_of_guests("cgroup.procs").is_empty().then_some(())
+            });
+        }
+    });
+}
+
+/// More than a start takes that moves nobody, less than one that waits for the kernel several times.
+const SLOW: Duration = Duration::from_millis(20);
+
 pub fn told_to_go() {
     platform(SERVER, async |pool| {
         // Its descriptors are there at once; that it runs comes after.

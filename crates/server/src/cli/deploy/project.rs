@@ -31,6 +31,8 @@ pub struct Manifest {
     pub timeout: Option<u32>,
     /// ARN of the role.
     pub role: Option<String>,
+    /// Whom it may reach.
+    pub network: Option<String>,
     /// Whether the URL is for everybody.
     pub public: Option<bool>,
     /// Variables.
@@ -99,7 +101,7 @@ pub fn manifest(folder: &Path) -> Result<Manifest, Failure> {
         Ok(text) => toml::from_str(&text).map_err(|error| {
             Failure::usage(
                 format!("{}: {}", path.display(), error.to_string().trim_end()),
-                "its keys are name, runtime, handler, memory, timeout, role, public and [env]",
+                "its keys are name, runtime, handler, memory, timeout, role, network, public and [env]",
             )
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Manifest::default()),

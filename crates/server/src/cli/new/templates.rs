@@ -150,15 +150,15 @@ mod tests {
     /// A file that is added to a folder and not to the table would be missed by nobody.
     #[test]
     fn the_table_has_every_file_of_the_folder() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
-        let files = walkdir::WalkDir::new(&root).into_iter();
+        let root = Path::new("templates");
+        let files = walkdir::WalkDir::new(root).into_iter();
         let there: BTreeSet<String> = files
             .map(Result::unwrap)
             .filter(|entry| entry.file_type().is_file())
             .map(|entry| {
                 entry
                     .path()
-                    .strip_prefix(&root)
+                    .strip_prefix(root)
                     .unwrap()
                     .to_str()
                     .unwrap()

@@ -6,7 +6,8 @@
 //! DATA/tls/certificate.pem   for everybody: `freehold env` names it to AWS's clients
 //! ```
 //!
-//! It is made anew only where it would not serve: it ends soon, or lacks a name.
+//! It is made anew only where it would not serve: it ends soon, or lacks a name. The key stays, so
+//! that who believes the key goes on believing.
 
 use super::{CertificateError, Identity, day, identity};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
@@ -15,7 +16,7 @@ use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The certificate's file.
@@ -38,7 +39,7 @@ pub(super) fn read_or_make(
     if certificate.exists() && key.exists() {
         match identity(&certificate, &key, now) {
             Ok(found) => match lacks(&found, names, now) {
-                None => return Ok(found),
+                None => return Ok(trusted(found, certificate)),
                 Some(why) => eprintln!("freehold: a new certificate is made: the old one {why}"),
             },
             Err(error @ CertificateError::Unreadable { .. }) => return Err(error),
@@ -52,7 +53,14 @@ pub(super) fn read_or_make(
         path: folder.to_owned(),
         source,
     })?;
-    identity(&certificate, &key, now)
+    identity(&certificate, &key, now).map(|found| trusted(found, certificate))
+}
+
+fn trusted(found: Identity, certificate: PathBuf) -> Identity {
+    Identity {
+        trusted: Some(certificate),
+        ..found
+    }
 }
 
 /// Why a certificate does not serve.
@@ -60,14 +68,19 @@ fn lacks(found: &Identity, names: &[String], now: i64) -> Option<String> {
     if found.ends < now + LEFT_MIN_S {
         return Some(format!("ends at {}", day(found.ends)));
     }
+    let missing = missing(found, names)?;
+    Some(format!("does not name {missing}"))
+}
+
+/// The first of `names` that a certificate does not have.
+pub(super) fn missing<'a>(found: &Identity, names: &'a [String]) -> Option<&'a String> {
     let address = |name: &str| name.parse::<IpAddr>().ok();
     let is_same = |one: &String, name: &String| match (address(one), address(name)) {
         (Some(one), Some(name)) => one == name,
         _ => one.eq_ignore_ascii_case(name),
     };
     let named = |name: &&String| found.names.iter().any(|one| is_same(one, name));
-    let missing = names.iter().find(|name| !named(name))?;
-    Some(format!("does not name {missing}"))
+    names.iter().find(|name| !named(name))
 }
 
 /// Addresses of the machine that a certificate names.
@@ -141,17 +154,26 @@ fn make(folder: &Path, names: &[String], now: i64) -> io::Result<()> {
     params.distinguished_name = Default::default();
     let name = format!("Freehold on {}", host_name());
     params.distinguished_name.push(DnType::CommonName, name);
-    let key = KeyPair::generate().map_err(io::Error::other)?;
-    let certificate = params.self_signed(&key).map_err(io::Error::other)?;
     fs::create_dir_all(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-    write(&folder.join(KEY), &key.serialize_pem(), 0o600)?;
-    write(&folder.join(CERTIFICATE), &certificate.pem(), 0o644)?;
-    fs::File::open(folder)?.sync_all()
+    let key = key(&folder.join(KEY))?;
+    let certificate = params.self_signed(&key).map_err(io::Error::other)?;
+    write(&folder.join(CERTIFICATE), &certificate.pem(), 0o644)
 }
 
-/// Whole or not at all.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+/// The key that is there, or a new one where none is, or none that can be used.
+fn key(path: &Path) -> io::Result<KeyPair> {
+    let held = fs::read_to_string(path).ok();
+    if let Some(held) = held.and_then(|text| KeyPair::from_pem(&text).ok()) {
+        return Ok(held);
+    }
+    let new = KeyPair::generate().map_err(io::Error::other)?;
+    write(path, &new.serialize_pem(), 0o600)?;
+    Ok(new)
+}
+
+/// Whole or not at all, and on disk when it returns.
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let partial = path.with_extension("new");
     let _ = fs::remove_file(&partial);
     let mut file = fs::OpenOptions::new()
@@ -162,5 +184,9 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()?;
-    fs::rename(&partial, path)
+    fs::rename(&partial, path)?;
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }

@@ -244,16 +244,151 @@ fn one_of_its_own_making_is_made_once_and_anew_where_it_would_not_serve() {
     assert_eq!(again.fingerprint, first.fingerprint);
     let wider = source.read(&names(&["*.fn.example.org"])).unwrap();
     assert_ne!(wider.fingerprint, first.fingerprint);
+    assert_eq!(wider.key, first.key, "the key stays");
+    assert_eq!(first.trusted, Some(data.path().join("tls/certificate.pem")));
     assert_eq!(
         source.read(&names(&[])).unwrap().fingerprint,
         wider.fingerprint
     );
     fs::write(data.path().join("tls/key.pem"), "gone").unwrap();
-    assert_ne!(
-        source.read(&names(&[])).unwrap().fingerprint,
-        wider.fingerprint
-    );
+    let other = source.read(&names(&[])).unwrap();
+    assert_ne!(other.fingerprint, wider.fingerprint);
+    assert_ne!(other.key, first.key);
     assert_eq!(mode("key.pem"), 0o600);
+}
+
+#[test]
+fn one_that_was_ordered_has_to_name_all_that_was_and_lies_in_one_file() {
+    let files = Files::new();
+    let key = KeyPair::generate().unwrap();
+    let made = params(&["a.example", "b.example"])
+        .self_signed(&key)
+        .unwrap();
+    let text = format!("{}{}", key.serialize_pem(), made.pem());
+    let path = files.put("ordered.pem", text);
+    let read = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        read_ordered(&path, &names)
+    };
+    let found = read(&["B.example", "a.example"]).unwrap();
+    assert_eq!(
+        (found.trusted, found.key),
+        (None, key_of(made.der()).unwrap())
+    );
+    let error = read(&["a.example", "c.example"]).unwrap_err();
+    assert!(
+        chain(&error).ends_with("does not name c.example"),
+        "{error}"
+    );
+    assert_eq!(key_of(b"nothing"), None);
+}
+
+#[test]
+fn a_proof_is_shown_to_who_asks_for_it_by_its_name_while_it_is_wanted() {
+    let key = KeyPair::generate().unwrap();
+    let usual = params(&["a.example"]).self_signed(&key).unwrap();
+    let usual_der = usual.der().clone();
+    let config = config(
+        vec![usual_der.clone()],
+        PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    );
+    let challenges = Arc::new(Challenges::default());
+    let config = Arc::new(challenges.answered_by(&config.unwrap()));
+    // What a client that offers these protocols for this name is shown; nothing where it is refused.
+    let shown = |protocols: &[&[u8]], name: &'static str| -> Option<Vec<u8>> {
+        let provider = Arc::new(default_provider());
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        client.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+        let mut client =
+            rustls::ClientConnection::new(Arc::new(client), name.try_into().unwrap()).unwrap();
+        let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
+        for _ in 0..4 {
+            let mut sent = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut sent).unwrap();
+            }
+            let mut rest = sent.as_slice();
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).unwrap();
+                server.process_new_packets().ok()?;
+            }
+            let mut sent = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut sent).unwrap();
+            }
+            let mut rest = sent.as_slice();
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets().ok()?;
+            }
+        }
+        client.peer_certificates().map(|all| all[0].to_vec())
+    };
+    let proof: &[&[u8]] = &[b"acme-tls/1"];
+    let usual = Some(usual_der.to_vec());
+    assert_eq!(shown(&[b"h2", b"http/1.1"], "a.example"), usual);
+    assert_eq!(shown(&[], "a.example"), usual);
+    assert_eq!(shown(proof, "a.example"), None);
+    let open = challenges.show("A.example", &[7; 32]).unwrap();
+    let found = shown(proof, "a.example").unwrap();
+    assert!(
+        found
+            .windows(34)
+            .any(|part| part[..2] == [4, 32] && part[2..] == [7; 32])
+    );
+    assert_eq!(Certificate::parse(&found).unwrap().names, ["a.example"]);
+    assert_eq!(shown(proof, "b.example"), None);
+    // Whoever offers more is no authority.
+    assert_eq!(shown(&[b"acme-tls/1", b"h2"], "a.example"), usual);
+    assert_eq!(shown(&[b"http/1.1"], "a.example"), usual);
+    drop(open);
+    assert_eq!(shown(proof, "a.example"), None);
+    assert!(challenges.show("a.example", &[7; 31]).is_err());
+}
+
+/// Believes anybody: what is shown is the point.
+#[derive(Debug)]
+struct Anybody;
+
+impl rustls::client::danger::ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        let algorithms = default_provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
 }
 
 #[test]

@@ -90,15 +90,14 @@ impl Stream {
         inner.file.is_none()
     }
 
-    /// Removes the file; nothing is appended from here on.
+    /// Removes the file; nothing is appended from here on, whether that worked or not.
     pub(in crate::logs) fn remove(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         inner.gone = true;
         inner.file = None;
-        Ok(())
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }

@@ -19,6 +19,37 @@ fn removal_is_finished_wherever_a_kill_cuts_it() {
 }
 
 #[test]
+fn a_removal_that_fails_half_way_takes_no_later_line_with_it() {
+    let dir = with_closed(3);
+    let logs = open(dir.path());
+    // All are in memory, and their rows wait.
+    for number in 0..3 {
+        log(&logs, &name("g", number), 50);
+    }
+    let stays = path(&dir.path().join("logs"), 1);
+    fs::remove_file(&stays).expect("removed");
+    fs::create_dir(&stays).expect("what is no file is not removed");
+    let error = logs.remove_group(&who(), &group("g")).expect_err("said");
+    assert!(
+        error.to_string().contains(stays.to_str().expect("text")),
+        "{error}"
+    );
+    fs::remove_dir(&stays).expect("removed");
+    assert_eq!(files(dir.path()), BTreeSet::new(), "the others went");
+    logs.streams.write().expect("written");
+    // A line of the same name belongs to nothing that is to go.
+    for number in 0..3 {
+        log(&logs, &name("g", number), 90);
+        logs.close(&name("g", number));
+    }
+    drop(logs);
+    let logs = open(dir.path());
+    for number in 0..3 {
+        assert_eq!(lines(&logs, &name("g", number)), [90]);
+    }
+}
+
+#[test]
 fn a_group_goes_with_its_files_its_rows_and_empty_folders() {
     let dir = with_closed(1100);
     let logs = open_with(dir.path(), 0);

@@ -3,24 +3,92 @@
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A process that does its worst while it is looked at: an error or an image in time, and nothing
-/// of it is left (the orchestrator looks).
-pub fn hostile() {
-    const LIBC: &str = "
+const LIBC: &str = "
 import ctypes
 L = ctypes.CDLL(None, use_errno=True)
 L.mmap.restype = ctypes.c_void_p
 L.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 L.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 ";
+
+/// It waits in code of its own, and a process that shares its memory changes that code once it does,
+/// and is gone before anybody looks: CHANGE is what it does, with `at` the place of the `syscall`.
+const WAITS_AND_IS_REWRITTEN: &str = "
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+L.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+L.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+page, frame, helper = (L.mmap(None, 1 << 16, rights, 0x22, -1, 0) for rights in (7, 3, 7))
+hexed, word = bytes.fromhex, lambda number: number.to_bytes(8, 'little')
+waits, rests = helper + 0x800, helper + 0x900
+code = (hexed('bf03000000 48be') + word(frame)           # mov edi, 3; mov rsi, frame
+        + hexed('ba00000100 48b8') + word(waits)         # mov edx, 1 << 16; mov rax, waits
+        + hexed('c60001 31c0 0f05 c3'))                  # mov byte [rax], 1; xor eax, eax; syscall; ret
+at = page + len(code) - 3
+L.memcpy(page, code, len(code))
+change = CHANGE
+code = (hexed('48b8') + word(waits) + hexed('803800 74fb')                  # until it waits
+        + hexed('b823000000 48bf') + word(rests) + hexed('31f6 0f05')       # nanosleep
+        + change + hexed('31c0 c3'))
+L.memcpy(helper, code, len(code))
+L.memcpy(rests, word(0) + word(200_000_000), 16)
+assert L.clone(helper, helper + (1 << 16), 0x100 | 17, None) > 0, ctypes.get_errno()
+wait = ctypes.CFUNCTYPE(ctypes.c_long)(page)
+os.read = lambda fd, size: ctypes.string_at(frame, wait())
+";
+
+/// What becomes of the `syscall` that it waits in, and what is said of it.
+const REWRITTEN: [(&str, &str, &str); 4] = [
+    // xor eax, eax: as long, and as if every call had gone well.
+    (
+        "another instruction",
+        "hexed('48b8') + word(at) + hexed('66c70031c0')",
+        "not in order",
+    ),
+    (
+        "an instruction that is none",
+        "hexed('48b8') + word(at) + hexed('66c7000f0b')",
+        "not in order",
+    ),
+    // munmap
+    (
+        "no code",
+        "hexed('b80b000000 48bf') + word(page) + hexed('be00000100 0f05')",
+        "not in order",
+    ),
+    // mprotect: it is there, and does not run.
+    (
+        "code that must not run",
+        "hexed('b80a000000 48bf') + word(page) + hexed('be00000100 ba03000000 0f05')",
+        "a signal waits",
+    ),
+];
+
+/// Until it is alone with pid 1.
+async fn alone(instance: &dyn Instance) {
+    let until = Instant::now() + ANSWER_MAX;
+    while instance.usage().await.expect("it lives").pids != 2 {
+        assert!(Instant::now() < until, "its helper does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A process that does its worst while it is looked at: an error or an image in time, and nothing
+/// of it is left (the orchestrator looks).
+pub fn hostile() {
     let cases = [
-        // More mappings than are carried.
+        // As many mappings as the kernel gives to anybody, far more than are carried.
         (
             "mappings",
             "
-a = L.mmap(None, 40000 * 4096, 3, 0x22, -1, 0)
-for i in range(0, 40000, 2):
+most = min(int(open('/proc/sys/vm/max_map_count').read()), 65530)
+a = L.mmap(None, (most + 8) * 4096, 3, 0x22, -1, 0)
+for i in range(0, most + 8, 2):
     if L.mprotect(a + i * 4096, 4096, 1): break
+f = os.open('/proc/self/maps', os.O_RDONLY)
+have = sum(part.count(b'\\n') for part in iter(lambda: os.read(f, 65536), b''))
+os.close(f)
+assert have > most - 8, have
 ",
             Some("mappings"),
         ),
@@ -75,6 +143,29 @@ os.read = lambda fd, size: ctypes.string_at(frame, wait())
 ",
             Some("not in order"),
         ),
+        // What the kernel answers to the calls that it is made to make lands on its own code.
+        (
+            "answers over the code",
+            "
+L.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+page, frame = (L.mmap(None, 1 << 16, rights, 0x22, -1, 0) for rights in (7, 3))
+at = page + 0x200
+code = (bytes.fromhex(
+    '48892531000000'  # mov [saved], rsp
+    '48bc') + (at + 4096).to_bytes(8, 'little') + bytes.fromhex(  # mov rsp, at + a page
+    'bf03000000'      # mov edi, 3
+    '48be') + frame.to_bytes(8, 'little') + bytes.fromhex(  # mov rsi, frame
+    'ba00000100'      # mov edx, 1 << 16
+    '31c0' '0f05'     # read
+    '488b2508000000'  # mov rsp, [saved]
+    'c3' + '90' * 15))  # ret; saved
+start = at + 2 - code.index(bytes.fromhex('0f05'))
+L.memcpy(start, code, len(code))
+wait = ctypes.CFUNCTYPE(ctypes.c_long)(start)
+os.read = lambda fd, size: ctypes.string_at(frame, wait())
+",
+            Some("not in order"),
+        ),
         // Another process has the same memory, and maps and unmaps a megabyte without a pause.
         (
             "size",
@@ -90,7 +181,7 @@ assert L.clone(page, page + (1 << 16), 0x100 | 17, None) > 0, ctypes.get_errno()
 ",
             Some("other processes"),
         ),
-        // The stack pointer stays, what lies below it does not.
+        // The kernel's own pages, with other rights.
         (
             "vdso",
             "
@@ -100,10 +191,21 @@ L.mprotect(int(v[0], 16), 8192, 3)
             None,
         ),
     ];
+    let rewritten = REWRITTEN.map(|(name, change, wanted)| {
+        (
+            name,
+            WAITS_AND_IS_REWRITTEN.replace("CHANGE", change),
+            Some(wanted),
+        )
+    });
+    let cases = cases.map(|(name, code, wanted)| (name, code.to_owned(), wanted));
     with_images(async |pool, began| {
-        for (name, code, wanted) in cases {
+        for (name, code, wanted) in cases.into_iter().chain(rewritten) {
             let (instance, talk, _io) = begin(&pool, python(None, true)).await;
             talk.ask(&format!("{LIBC}{code}")).await;
+            if code.contains("helper") {
+                alone(&*instance).await;
+            }
             let taken = instance.take_image(soon(began)).await;
             match (taken, wanted) {
                 (Err(ImageError::Refused { reason }), Some(wanted)) => {
@@ -216,44 +318,67 @@ fn filtered_dumper(supervisor: i32) -> Option<String> {
         .find(|status| status.contains("fh-dumper") && status.contains("\nSeccomp:\t2\n"))
 }
 
+/// A start of the host's Python for a server that stayed root, who may kill.
+fn of_root(image: Option<&StartImage>) -> InstanceSpec {
+    InstanceSpec {
+        package: Some(package("package-root")),
+        ..python(image, true)
+    }
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// Kills one of `victims`; whether there was one to kill.
+fn kill_one_of(victims: &[i32], dice: u64) -> bool {
+    let place = (dice >> 33) as usize % victims.len().max(1);
+    let victim = victims.get(place).copied();
+    let pid = victim.and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok())
+}
+
 /// Whoever is killed while images are taken and thawed: each wait ends, and nothing is left.
 pub fn kills() {
-    with_images(async |pool, began| {
+    with_images_as(0, async |pool, began| {
         let supervisor = supervisor_of(std::process::id() as i32);
-        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        println!("       seed {seed:#x}");
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        println!("       seed {:#x}", dice.0);
+        let mut killed = 0;
         for round in 0..40 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            let Ok(instance) = pool.start(python(None, true), SOON).await else {
-                continue;
-            };
+            let rolled = dice.roll();
+            let instance = started_again(&pool).await;
             let io = instance.take_io().expect("descriptors");
             let talk = Talk::of(&io);
-            talk.send("x = bytearray(os.urandom(1 << 20)) * 30");
-            if talk.answer().await.is_none() {
+            // Its spawner may have been killed just before this one.
+            let grown = talk.try_send("x = bytearray(os.urandom(1 << 20)) * 30");
+            if !grown || talk.answer().await.is_none() {
                 continue;
             }
             let kill = async {
-                tokio::time::sleep(Duration::from_micros(seed % 25_000)).await;
+                tokio::time::sleep(Duration::from_micros(rolled % 25_000)).await;
+                // Spawners; dumpers, keepers and pids 1; whoever is below a pid 1.
                 let spawners = children(supervisor);
-                let mut victims: Vec<i32> = spawners
-                    .iter()
-                    .flat_map(|spawner| children(*spawner))
-                    .collect();
-                if round % 8 == 0 {
-                    victims = spawners;
-                }
-                if !victims.is_empty() {
-                    let victim = victims[(seed >> 33) as usize % victims.len()];
-                    let pid = rustix::process::Pid::from_raw(victim).expect("a pid");
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
+                let below = |all: &[i32]| all.iter().copied().flat_map(children).collect();
+                let workers: Vec<i32> = below(&spawners);
+                let victims = match round % 8 {
+                    0 => spawners,
+                    3 | 6 => below(&workers),
+                    _ => workers,
+                };
+                killed += u32::from(kill_one_of(&victims, rolled));
             };
             let take = async {
                 if let Ok(image) = instance.take_image(soon(began)).await
-                    && let Ok(thawed) = pool.start(python(Some(&image), true), SOON).await
+                    && let Ok(thawed) = pool.start(of_root(Some(&image)), SOON).await
                 {
                     thawed.destroy().await;
                 }
@@ -264,10 +389,84 @@ pub fn kills() {
                 .expect("all of it ends");
             instance.destroy().await;
         }
-        let until = Instant::now() + Duration::from_secs(10);
-        while let Err(error) = pool.start(python(None, true), SOON).await {
-            assert!(Instant::now() < until, "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(killed >= 20, "{killed} of 40 killed anybody");
+        started_again(&pool).await;
+    });
+}
+
+/// The first lane gives an instance again, soon.
+async fn started_again(pool: &SandboxPool) -> Arc<dyn Instance> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match pool.start(of_root(None), SOON).await {
+            Ok(instance) => return instance,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Pids 2 of the sandboxes of the host's Python on a lane, of parked and live ones.
+fn pids_2(lane: u16) -> Vec<i32> {
+    let has_python = |pid: &i32| std::fs::exists(format!("/proc/{pid}/root/opt/guest.py"));
+    let guests = starts::guests(lane).into_iter();
+    guests
+        .filter(|pid| has_python(pid).unwrap_or(false))
+        .collect()
+}
+
+/// Pid 2 of a sandbox is killed while an image comes to life in it, by then the restorer or what is in the
+/// image: the start ends in an instance or a reason, the instance in a report.
+pub fn victims() {
+    with_images_as(0, async |pool, began| {
+        let (taken, talk, _io) = begin(&pool, of_root(None)).await;
+        talk.ask("x = bytearray(os.urandom(1 << 20)) * 30").await;
+        let image = taken.take_image(soon(began)).await.expect("an image");
+        let mut elsewhere = of_root(Some(&image));
+        elsewhere.core = CoreId(1);
+        let (_other, other, _io) = begin(&pool, elsewhere).await;
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        println!("       seed {:#x}", dice.0);
+        let (mut killed, mut refused, mut ended) = (0, 0, 0);
+        for _ in 0..60 {
+            let kill = async {
+                tokio::time::sleep(Duration::from_micros(dice.roll() % 4_000)).await;
+                let all = pids_2(0).into_iter();
+                killed += all.filter(|pid| kill_one_of(&[*pid], 0)).count();
+            };
+            let start = pool.start(of_root(Some(&image)), SOON);
+            let both = async { tokio::join!(kill, start).1 };
+            let started = tokio::time::timeout(ANSWER_MAX, both).await;
+            match started.expect("it ends") {
+                Ok(instance) => {
+                    let io = instance.take_io().expect("descriptors");
+                    let talk = Talk::of(&io);
+                    let answer = match talk.try_send("out = len(x) >> 20") {
+                        true => talk.answer().await,
+                        false => None,
+                    };
+                    match answer {
+                        Some(said) => assert_eq!(said, "30"),
+                        None => ended += 1,
+                    }
+                    let report = instance.destroy().await;
+                    assert!(
+                        matches!(report.cause, ExitCause::Destroyed | ExitCause::Signaled(9)),
+                        "{report:?}"
+                    );
+                }
+                Err(
+                    StartError::Lost { .. } | StartError::Step { .. } | StartError::Image { .. },
+                ) => {
+                    refused += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        println!("       {killed} killed: {refused} starts refused, {ended} instances ended");
+        assert!(refused > 0 && ended > 0, "{refused} {ended} of {killed}");
+        // Nobody else has noticed anything.
+        assert_eq!(other.ask("out = len(x) >> 20").await, "30");
+        started_again(&pool).await;
     });
 }

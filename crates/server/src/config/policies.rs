@@ -1,0 +1,188 @@
+//! The network policies of the file: a table of names, each with its list of rules.
+//!
+//! ```toml
+//! [network.policies.orders]
+//! allow = ["10.0.0.5:5432", "db.example.com:5432", "*.example.com:443"]
+//! ```
+//!
+//! As text of the environment and the command line: `orders=10.0.0.5:5432 *.example.com:443`, more of
+//! them behind a comma.
+
+use super::kind::Found;
+use freehold_domain::network::{POLICIES_MAX, Policy, RULES_MAX, Rule, is_policy_name};
+use std::{collections::BTreeMap, fmt};
+
+/// Policies by name.
+pub type Policies = BTreeMap<String, Policy>;
+
+/// What a policy may hold.
+const ALLOW: &str = "allow";
+
+/// The policies that stand there.
+///
+/// Errors: the part that is wrong, below the key, what stands there and what may.
+pub fn read(found: &Found) -> Result<Policies, WrongPart> {
+    let Found::Table(table) = found else {
+        return Err(WrongPart::new("", found, "a table of policies"));
+    };
+    if table.len() > POLICIES_MAX {
+        let most = format!("{POLICIES_MAX} policies at the most");
+        return Err(WrongPart::new("", found, &most));
+    }
+    table.iter().map(policy).collect()
+}
+
+/// The policies of a text.
+pub fn read_text(text: &str) -> Result<Policies, WrongPart> {
+    let mut policies = Vec::new();
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        let (name, rules) = item.split_once('=').ok_or_else(|| {
+            let found = Found::Text(item.to_owned());
+            WrongPart::new("", &found, "NAME=RULE RULE, as in orders=10.0.0.5:5432")
+        })?;
+        let rules = rules.split_whitespace();
+        let rules = rules.map(|rule| Found::Text(rule.to_owned())).collect();
+        let body = Found::Table(vec![(ALLOW.to_owned(), Found::List(rules))]);
+        policies.push((name.trim().to_owned(), body));
+    }
+    read(&Found::Table(policies))
+}
+
+fn policy((name, body): &(String, Found)) -> Result<(String, Policy), WrongPart> {
+    if !is_policy_name(name) {
+        let found = Found::Text(name.clone());
+        let allowed = "a name of 1 to 63 lower-case letters, digits and inner hyphens, \
+                       neither \"internet\" nor \"none\"";
+        return Err(WrongPart::new("", &found, allowed));
+    }
+    let Found::Table(entries) = body else {
+        return Err(WrongPart::new(name, body, "a table with the list allow"));
+    };
+    let mut rules = None;
+    for (entry, value) in entries {
+        let at = format!("{name}.{entry}");
+        match (entry.as_str(), value) {
+            (ALLOW, Found::List(list)) if list.len() <= RULES_MAX => {
+                let read = |(place, one): (usize, &Found)| rule(&at, place, one);
+                rules = Some(
+                    list.iter()
+                        .enumerate()
+                        .map(read)
+                        .collect::<Result<_, _>>()?,
+                );
+            }
+            (ALLOW, other) => {
+                let allowed =
+                    format!("a list of up to {RULES_MAX} rules, such as \"10.0.0.5:5432\"");
+                return Err(WrongPart::new(&at, other, &allowed));
+            }
+            _ => {
+                let found = Found::Text(entry.clone());
+                return Err(WrongPart::new(name, &found, "allow, and nothing else"));
+            }
+        }
+    }
+    match rules {
+        Some(rules) => Ok((name.clone(), Policy { rules })),
+        None => Err(WrongPart::new(name, body, "a table with the list allow")),
+    }
+}
+
+fn rule(at: &str, place: usize, one: &Found) -> Result<Rule, WrongPart> {
+    let at = format!("{at}[{place}]");
+    let Found::Text(text) = one else {
+        return Err(WrongPart::new(
+            &at,
+            one,
+            "a rule, such as \"10.0.0.5:5432\"",
+        ));
+    };
+    text.parse().map_err(|error| WrongPart {
+        at,
+        found: one.to_string(),
+        allowed: format!("{RULES}; {error}"),
+    })
+}
+
+/// How a rule is written.
+const RULES: &str = "ADDRESS:PORT, RANGE:PORT, NAME:PORT, *.NAME:PORT or \"internet\"";
+
+/// The part of a value that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongPart {
+    /// Where below the key; empty for the key itself.
+    pub at: String,
+    /// What stands there.
+    pub found: String,
+    /// What may.
+    pub allowed: String,
+}
+
+impl WrongPart {
+    fn new(at: &str, found: &Found, allowed: &str) -> Self {
+        Self {
+            at: at.to_owned(),
+            found: found.to_string(),
+            allowed: allowed.to_owned(),
+        }
+    }
+}
+
+/// As the environment and the command line have them.
+pub fn written(policies: &Policies, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (at, (name, policy)) in policies.iter().enumerate() {
+        let rules: Vec<String> = policy.rules.iter().map(Rule::to_string).collect();
+        let comma = if at > 0 { "," } else { "" };
+        write!(f, "{comma}{name}={}", rules.join(" "))?;
+    }
+    Ok(())
+}
+
+/// As the file has them, in JSON's words.
+pub fn json(policies: &Policies) -> serde_json::Value {
+    let of = |policy: &Policy| {
+        let rules: Vec<String> = policy.rules.iter().map(Rule::to_string).collect();
+        serde_json::json!({ ALLOW: rules })
+    };
+    policies
+        .iter()
+        .map(|(name, policy)| (name.clone(), of(policy)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_that_is_wrong_is_named() {
+        for (text, at, allowed) in [
+            ("orders", "", "NAME=RULE RULE"),
+            ("Orders=1.1.1.1:1", "", "lower-case"),
+            ("none=1.1.1.1:1", "", "neither"),
+            ("orders=1.1.1.1:1 10.0.0.5", "orders.allow[1]", "no port"),
+            (
+                "orders=1.1.1.1:1,b=127.0.0.1:80",
+                "b.allow[0]",
+                "from no instance",
+            ),
+        ] {
+            let wrong = read_text(text).unwrap_err();
+            assert_eq!(wrong.at, at, "{text}");
+            assert!(wrong.allowed.contains(allowed), "{text}: {}", wrong.allowed);
+        }
+        let many: Vec<String> = (0..=POLICIES_MAX)
+            .map(|n| format!("p{n}=1.1.1.1:1"))
+            .collect();
+        assert!(read_text(&many.join(",")).is_err());
+        let many = vec!["1.1.1.1:1"; RULES_MAX + 1].join(" ");
+        let wrong = read_text(&format!("a={many}")).unwrap_err();
+        assert_eq!(wrong.at, "a.allow");
+        // A policy that lets nobody be reached is one.
+        assert!(read_text("a=").unwrap()["a"].rules.is_empty());
+    }
+}
