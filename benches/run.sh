@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Measures the numbers of SPECIFICATION.md. Run by `make bench`, which builds the binary; arguments
-# choose: benches/run.sh [--smoke] [warm|cold|calls|spares|throughput|instructions|growth|burst|density|flood|
-# neighbours|wasm|idle|keep|hangups …]. With FREEHOLD_BENCH_PEERS=FOLDER, peers are installed there and
-# measured beside us by throughput and wasm.
+# choose: benches/run.sh [--smoke] [warm|cold|calls|networks|spares|throughput|instructions|growth|burst|
+# density|flood|front|neighbours|tenants|backups|wasm|idle|keep|hangups …]. With FREEHOLD_BENCH_PEERS=FOLDER, peers are installed
+# there and measured beside us by throughput and wasm.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${FREEHOLD_BIN:-$here/../target/release/freehold}
 smoke=()
 if [ "${1:-}" = --smoke ]; then smoke=(--smoke); shift; fi
-[ $# -gt 0 ] || set -- warm cold calls spares throughput instructions \
-  growth burst density flood neighbours wasm idle keep hangups
+[ $# -gt 0 ] || set -- warm cold calls networks spares throughput instructions \
+  growth burst density flood front neighbours tenants backups wasm idle keep hangups
 
 # FREEHOLD_BENCH is one that was built already.
 bench() { "$FREEHOLD_BENCH" "$@"; }
@@ -31,9 +31,15 @@ for what; do
       bench --bin "$bin" "${smoke[@]}" "$what" --work || ended=1
     fi ;;
   esac
+  if [ "$what" = cold ] && [ ${#smoke[@]} = 0 ]; then
+    printf '\n== cold, with networks and without\n'
+    bench --bin "$bin" cold --networks --samples 200 --only python,node,rust || ended=1
+  fi
   if [ "$what" = neighbours ]; then
     printf '\n== neighbours, of one account\n'
     bench --bin "$bin" "${smoke[@]}" neighbours --one-account || ended=1
+    printf '\n== neighbours, of an account at its limits\n'
+    bench --bin "$bin" "${smoke[@]}" neighbours --limits || ended=1
   fi
 done
 exit $ended

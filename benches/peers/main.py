@@ -1,7 +1,14 @@
-# hello for functions-framework.
+# hello for functions-framework, and the second handler at /work.
 import functions_framework
+
+ANSWER = {"text": "x" * 20000}
 
 
 @functions_framework.http
 def hello(request):
-    return {"hello": "world"}
+    if request.path != "/work":
+        return {"hello": "world"}
+    print("one: the event has", len(request.get_json()["text"]), "characters")
+    print("two: the request is", request.method)
+    print("three: done")
+    return ANSWER

@@ -52,6 +52,9 @@ impl Assembled {
                 continue;
             }
             let data = place.join(format!("data-{number}"));
+            if is_served(&data) {
+                continue;
+            }
             if !data.is_dir() {
                 fs::create_dir(&data)?;
                 fs::set_permissions(&data, fs::Permissions::from_mode(0o755))?;
@@ -82,6 +85,12 @@ impl Assembled {
         }
         Ok(())
     }
+}
+
+/// Whether a server that outlived whoever started it still has the folder.
+fn is_served(data: &Path) -> bool {
+    let lock = File::open(data.join("store/lock"));
+    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 impl Drop for Assembled {
@@ -115,6 +124,17 @@ mod tests {
         assert_eq!(names(&data), ["runtimes"]);
         // What another left behind is nobody's data either.
         fs::write(data.join("root-key"), "secret").unwrap();
+        let again = Assembled::take_in(place.path()).unwrap();
+        assert_eq!(again.data(), data);
+        drop(again);
+        // A server that nobody waits for keeps what it serves from.
+        fs::create_dir(data.join("store")).unwrap();
+        let held = File::create(data.join("store/lock")).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let other = Assembled::take_in(place.path()).unwrap();
+        assert_ne!(other.data(), data);
+        assert!(data.join("store/lock").exists());
+        drop((held, other));
         let again = Assembled::take_in(place.path()).unwrap();
         assert_eq!(again.data(), data);
         assert_eq!(names(&data), ["runtimes"]);

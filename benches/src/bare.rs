@@ -97,6 +97,8 @@ pub async fn serve(function: &Path, processes: usize) -> Result<(), Failure> {
             command
                 .env("AWS_LAMBDA_RUNTIME_API", &api)
                 .stdin(Stdio::null())
+                // Lines of its log are nobody's here.
+                .stdout(Stdio::null())
                 .spawn()?,
         ));
     }

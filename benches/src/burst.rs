@@ -3,14 +3,20 @@
 //! A thousand callers at once, each on a connection of its own, call a function that takes longer
 //! than all of them need to come up, so that no instance can answer two of them: a thousand come
 //! up, or the bench fails. What is printed is the time until all are answered beyond the function's
-//! own, the time of each answer, and how much `MemAvailable` has fallen once all of them are idle.
+//! own, the time of each answer, and how much `MemAvailable` has fallen once all of them are idle;
+//! beside it as many connections at once to a bare echo.
 //! `density` does the same in steps until there are 10,000. An idle instance of one function is
 //! reached by one caller after the other only if it was used last, so what calls across idle
-//! instances take is asked of functions of their own, one instance each, in turn.
+//! instances take is asked of functions of their own, one instance each, in turn; an echo is called by
+//! the same one caller, in rounds. Everything may run on any core: starts go on all of them, and a
+//! caller that waits for thousands of answers needs next to none.
 
 use crate::{
-    Failure, cold,
-    figures::{self, Figures},
+    Failure,
+    client::Target,
+    cold,
+    costs::{self, Cost},
+    echo::Echo,
     functions::Handler,
     load::{Lines, Until, raise_descriptors},
     processes, requests,
@@ -55,17 +61,22 @@ pub async fn run(
     };
     raise_descriptors()?;
     let server = Server::start(bin, CONFIG)?;
+    let echo = Echo::start()?;
     let target = handler.deploy_slow(&server)?;
     server.settled().await?;
+    let event = handler.slow_event(own.as_secs_f64());
+    let (bare, bare_took) = at_once(&echo, handler, &event, instances)?;
     let free = available_mib()?;
     let before = server.metrics().await?;
-    let call = requests::post(&target, &handler.slow_event(own.as_secs_f64()));
+    let call = requests::post(&target, &event);
     let mut lines = Lines::open(target.address, instances)?;
+    let spent = server.payer().spent();
     let came = lines.run(
         Until::Calls(instances),
         |_| call.clone(),
         handler.is_answer(),
     )?;
+    let spent = server.payer().spent().since(spent);
     let after = server.metrics().await?;
     let live = after.get("freehold_instances").copied().unwrap_or_default();
     println!("{instances} calls at once of a function that takes {own:?}, from no instance\n");
@@ -82,13 +93,19 @@ pub async fn run(
         format!("{kind} {}", of(&after) - of(&before))
     });
     println!("  starts                     {}", by_kind.join(", "));
+    let beyond = came.took.saturating_sub(own).as_secs_f64();
     println!(
-        "  all answered, beyond that  {:>8.2} s   (goal ≤ {} s for 1,000)",
-        came.took.saturating_sub(own).as_secs_f64(),
-        GOAL.as_secs_f64()
+        "  all answered, beyond that  {beyond:>8.2} s   (goal ≤ {} s for 1,000; the echo {:.3} s, {:.0}x)\n",
+        GOAL.as_secs_f64(),
+        bare_took.as_secs_f64(),
+        beyond / bare_took.as_secs_f64()
     );
-    println!("\n{}", figures::head("ms"));
-    println!("{}", came.figures.row("answer", 1000.0));
+    let mut answers = Cost::new("answer, its own time in it");
+    answers.add(&came.figures, spent);
+    println!("{}", costs::head("ms", "echo"));
+    for cost in [&bare, &answers] {
+        println!("{}", cost.row(&bare, 1000.0));
+    }
     let grown = |name: &str| {
         let of = |metrics: &std::collections::BTreeMap<String, f64>| {
             metrics.get(name).copied().unwrap_or_default()
@@ -121,6 +138,29 @@ pub async fn run(
     Ok(())
 }
 
+/// The same calls on as many connections to an echo, and until all of them were answered.
+pub fn at_once(
+    echo: &Echo,
+    handler: Handler,
+    event: &[u8],
+    calls: usize,
+) -> Result<(Cost, Duration), Failure> {
+    let target = handler.echo(echo);
+    let call = requests::post(&target, event);
+    let look = || handler.is_echo_of(event);
+    let once = Until::Calls(1);
+    Lines::open(target.address, 1)?
+        .run(once, |_| call.clone(), look())?
+        .all_good()?;
+    let mut lines = Lines::open(target.address, calls)?;
+    let before = echo.payer().spent();
+    let came = lines.run(Until::Calls(calls), |_| call.clone(), look())?;
+    let (came, spent) = (came.all_good()?, echo.payer().spent().since(before));
+    let mut cost = Cost::new(&format!("echo, {calls} at once"));
+    cost.add(&came.figures, spent);
+    Ok((cost, came.took))
+}
+
 /// Measures how many idle instances are held, in steps, and prints.
 pub async fn density(
     bin: &Path,
@@ -128,13 +168,10 @@ pub async fn density(
     handler: Handler,
     instances: usize,
 ) -> Result<(), Failure> {
-    let (instances, step, calls) = if smoke {
-        (6, 3, 30)
-    } else {
-        (instances, 500, 5000)
-    };
+    let (instances, step) = if smoke { (6, 3) } else { (instances, 500) };
     raise_descriptors()?;
     let server = Server::start(bin, CONFIG)?;
+    let echo = Echo::start()?;
     let target = handler.deploy_slow(&server)?;
     server.settled().await?;
     let free = available_mib()?;
@@ -177,37 +214,86 @@ pub async fn density(
         );
         held = wanted;
     }
-    let call = requests::post(&target, &handler.slow_event(0.0));
-    let mut together = Figures::default();
-    for _ in 0..3 {
-        let came = lines.run(Until::Calls(held), |_| call.clone(), handler.is_answer())?;
-        together.extend(&came.all_good()?.figures);
+    let at_once = together(&server, &echo, handler, &target, &mut lines, held)?;
+    drop(lines);
+    let in_turn = in_turn(&server, &echo, handler, smoke).await?;
+    println!("\n{}", costs::head("ms", "echo"));
+    for [bare, ours] in [&in_turn, &at_once] {
+        println!("{}", bare.row(bare, 1000.0));
+        println!("{}", ours.row(bare, 1000.0));
     }
-    let functions = if smoke { 3 } else { ACROSS };
+    println!("goal: 10,000 in ≤ 14 GiB, p99 ≤ 10 ms across them");
+    server.stop()
+}
+
+/// All instances at once, three times, and an echo on as many connections.
+fn together(
+    server: &Server,
+    echo: &Echo,
+    handler: Handler,
+    target: &Target,
+    lines: &mut Lines,
+    held: usize,
+) -> Result<[Cost; 2], Failure> {
+    let event = handler.slow_event(0.0);
+    let call = requests::post(target, &event);
+    let (bare, _) = at_once(echo, handler, &event, held)?;
+    let mut ours = Cost::new("all instances at once");
+    for _ in 0..3 {
+        let until = Until::Calls(held);
+        ours.round(
+            lines,
+            until,
+            |_| call.clone(),
+            handler.is_answer(),
+            server.payer(),
+        )?;
+    }
+    Ok([bare, ours])
+}
+
+/// One caller of idle functions, one after the other, in turn with an echo.
+async fn in_turn(
+    server: &Server,
+    echo: &Echo,
+    handler: Handler,
+    smoke: bool,
+) -> Result<[Cost; 2], Failure> {
+    let (functions, rounds, calls) = if smoke { (3, 1, 30) } else { (ACROSS, 5, 1000) };
     let names: Vec<_> = (0..functions).map(|at| format!("across-{at}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let across = handler.deploy_as(&server, &names)?;
+    let across = handler.deploy_as(server, &names)?;
     let across: Vec<_> = across
         .iter()
         .map(|one| requests::post(one, handler.event()))
         .collect();
-    let mut one = Lines::open(target.address, 1)?;
-    let mut in_turn = |calls| {
-        one.run(
-            Until::Calls(calls),
-            |at| across[at % functions].clone(),
-            handler.is_answer(),
-        )
-    };
+    let plain = requests::post(&handler.echo(echo), handler.event());
+    let mut line = Lines::open(server.address(), 1)?;
+    let mut bare_line = Lines::open(echo.target.address, 1)?;
     // The first round brings them up.
-    in_turn(functions)?.all_good()?;
-    tokio::time::sleep(if smoke { REST_SMOKE } else { REST }).await;
-    let in_turn = in_turn(calls)?.all_good()?.figures;
-    println!("\n{}", figures::head("ms"));
-    println!("{}", in_turn.row("idle functions in turn", 1000.0));
-    println!("{}", together.row("all instances at once", 1000.0));
-    println!("goal: 10,000 in ≤ 14 GiB, p99 ≤ 10 ms across them");
-    server.stop()
+    let next = |at: usize| across[at % functions].clone();
+    line.run(Until::Calls(functions), next, handler.is_answer())?
+        .all_good()?;
+    let (mut bare, mut ours) = (Cost::new("echo"), Cost::new("idle functions in turn"));
+    for _ in 0..rounds {
+        bare.round(
+            &mut bare_line,
+            Until::Calls(calls),
+            |_| plain.clone(),
+            handler.is_echo_of(handler.event()),
+            echo.payer(),
+        )?;
+        // Those of the round before are frozen again.
+        tokio::time::sleep(if smoke { REST_SMOKE } else { REST }).await;
+        ours.round(
+            &mut line,
+            Until::Calls(calls),
+            next,
+            handler.is_answer(),
+            server.payer(),
+        )?;
+    }
+    Ok([bare, ours])
 }
 
 fn available_mib() -> Result<f64, Failure> {

@@ -1,5 +1,6 @@
-//! Which core runs what: the platform on one, the generator on another.
+//! Which core runs what: the platform on one and the generator on another, or everything on any.
 
+use crate::Failure;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The cores that this process was given.
@@ -7,9 +8,25 @@ pub struct Cores {
     given: CpuSet,
     platform: Option<usize>,
     generator: Option<usize>,
+    is_free: bool,
 }
 
 impl Cores {
+    /// The two ways to lay out a run, one after the other: a core for each side, and both free.
+    pub fn both() -> std::io::Result<[Self; 2]> {
+        Ok([Self::split()?, Self::free()?])
+    }
+
+    /// Everything on any core.
+    fn free() -> std::io::Result<Self> {
+        Ok(Self {
+            given: sched_getaffinity(None)?,
+            platform: None,
+            generator: None,
+            is_free: true,
+        })
+    }
+
     /// The first two cores that this process may use; with one core, no core is anybody's.
     pub fn split() -> std::io::Result<Self> {
         let given = sched_getaffinity(None)?;
@@ -19,7 +36,16 @@ impl Cores {
             given,
             platform: platform.filter(|_| generator.is_some()),
             generator,
+            is_free: false,
         })
+    }
+
+    /// Starts what is on the platform's side; the caller has all cores again afterwards, so that
+    /// what it starts next is bound to none.
+    pub fn beside<T>(&self, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let started = self.on_platform(start)?;
+        self.release()?;
+        started
     }
 
     /// Runs `start`, which spawns a process, so that the child is bound to the platform's core; the
@@ -53,6 +79,7 @@ impl Cores {
             (Some(platform), Some(generator)) => {
                 format!("platform and echo on core {platform}, generator on core {generator}")
             }
+            _ if self.is_free => "every process on any core".to_owned(),
             _ => "one core for all".to_owned(),
         }
     }

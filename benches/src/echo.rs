@@ -1,6 +1,6 @@
 //! The bare echo: the least that an HTTP answer costs on this machine, with the same libraries.
 
-use crate::{Failure, client::Target};
+use crate::{Failure, client::Target, processes::Payer};
 use axum::{Router, body::Bytes, routing::any};
 use std::{
     io::{BufRead, BufReader},
@@ -60,6 +60,19 @@ impl Echo {
     /// Its process.
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
+    }
+
+    /// Whose processor time its answers cost.
+    pub fn payer(&self) -> Payer {
+        Payer::Program(self.pid())
+    }
+
+    /// Where it answers with 20 KB, whatever comes.
+    pub fn work(&self) -> Target {
+        Target {
+            path: "/work".to_owned(),
+            ..self.target.clone()
+        }
     }
 }
 

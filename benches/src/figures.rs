@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Of fewer samples the p99 is the slowest of them or the one before it, and says so.
+const P99_SAMPLES: usize = 200;
+
 /// Samples in microseconds.
 #[derive(Default)]
 pub struct Figures(Vec<f64>);
@@ -32,24 +35,51 @@ impl Figures {
 
     /// One row: name, count and percentiles in `unit` microseconds.
     pub fn row(&self, name: &str, unit: f64) -> String {
+        format!("{name:<24} {}", self.cells(unit))
+    }
+
+    /// A row without its name.
+    pub fn cells(&self, unit: f64) -> String {
         let at = |percent| self.percentile(percent) / unit;
         format!(
-            "{name:<24} {:>7} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
+            "{:>7} {:>9.2} {:>9.2} {:>9.2} {:>10}",
             self.len(),
             at(10),
             at(50),
             at(90),
-            at(99)
+            self.p99(unit)
         )
+    }
+
+    /// The p99 in `unit` microseconds, with a mark where there are too few samples for one.
+    pub fn p99(&self, unit: f64) -> String {
+        let mark = if self.len() < P99_SAMPLES { '*' } else { ' ' };
+        format!("{:.2}{mark}", self.percentile(99) / unit)
     }
 }
 
 /// The head of the rows.
 pub fn head(unit: &str) -> String {
+    format!("{unit:<24} {}", head_cells())
+}
+
+/// The head of [`Figures::cells`].
+pub fn head_cells() -> String {
     format!(
-        "{:<24} {:>7} {:>9} {:>9} {:>9} {:>9}",
-        unit, "count", "p10", "p50", "p90", "p99"
+        "{:>7} {:>9} {:>9} {:>9} {:>10}",
+        "count",
+        "p10",
+        "p50",
+        "p90",
+        format!("p99 (*<{P99_SAMPLES})")
     )
+}
+
+/// The middle one of samples; 0 without any.
+pub fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -66,5 +96,22 @@ mod tests {
             assert_eq!(figures.percentile(percent), expected_ms * 1000.0);
         }
         assert_eq!(Figures::default().percentile(50), 0.0);
+    }
+
+    #[test]
+    fn a_p99_of_few_samples_says_so() {
+        let mut figures = Figures::default();
+        for ms in 1..P99_SAMPLES {
+            figures.add(Duration::from_millis(ms as u64));
+        }
+        assert_eq!(figures.p99(1000.0), "198.00*");
+        figures.add(Duration::from_millis(200));
+        assert_eq!(figures.p99(1000.0), "198.00 ");
+    }
+
+    #[test]
+    fn a_median_is_one_of_the_samples() {
+        assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
+        assert_eq!(median(&[]), 0.0);
     }
 }

@@ -1,8 +1,9 @@
-//! Hello in four languages, as folders that `freehold deploy` takes.
+//! Hello and the second handler in four languages, as folders that `freehold deploy` takes.
 
 use crate::{
     Failure,
     client::{Answer, Target},
+    echo::Echo,
     libraries::Libraries,
     requests,
     server::Server,
@@ -15,6 +16,8 @@ use std::{
 
 /// What the second handler's answer has at the least.
 pub const WORK_BYTES: usize = 20_000;
+/// The same in WebAssembly, whose answer is a JSON string: a URL answers it without its quotes.
+const WASM_WORK_BYTES: usize = 19_998;
 /// The answer of each of them.
 pub const ANSWER: &str = r#"{"hello":"world"}"#;
 
@@ -45,9 +48,23 @@ pub fn work() -> (&'static [u8], Check) {
     (requests::two_kib(), check_work)
 }
 
+/// The same of the second handler in WebAssembly.
+pub fn wasm_work() -> (&'static [u8], Check) {
+    (requests::two_kib(), check_wasm_work)
+}
+
+/// Refuses an answer that is not the second handler's in WebAssembly.
+pub fn check_wasm_work(answer: &Answer) -> Result<(), Failure> {
+    check_length(answer, WASM_WORK_BYTES)
+}
+
 /// Refuses an answer that is not the second handler's.
 fn check_work(answer: &Answer) -> Result<(), Failure> {
-    if answer.status == 200 && answer.body.len() >= WORK_BYTES {
+    check_length(answer, WORK_BYTES)
+}
+
+fn check_length(answer: &Answer, least: usize) -> Result<(), Failure> {
+    if answer.status == 200 && answer.body.len() >= least {
         return Ok(());
     }
     Err(format!("{}: {} bytes", answer.status, answer.body.len()).into())
@@ -63,7 +80,7 @@ fn is_work(body: &[u8]) -> bool {
     body.len() >= WORK_BYTES
 }
 
-/// Which of the two handlers a bench calls, in Python.
+/// Which of the two handlers a bench calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handler {
     /// Answers hello.
@@ -73,12 +90,17 @@ pub enum Handler {
 }
 
 impl Handler {
-    /// Deploys it under several names.
-    pub fn deploy_as(self, server: &Server, names: &[&str]) -> Result<Vec<Target>, Failure> {
+    /// What its functions and sources are called.
+    fn name(self) -> &'static str {
         match self {
-            Self::Hello => deploy_as(server, Language::Python, names),
-            Self::Work => deploy_work_as(server, Language::Python, names),
+            Self::Hello => "hello",
+            Self::Work => "work",
         }
+    }
+
+    /// Deploys it in Python under several names.
+    pub fn deploy_as(self, server: &Server, names: &[&str]) -> Result<Vec<Target>, Failure> {
+        deploy_in(server, Language::Python, self, names)
     }
 
     /// One that takes as many seconds as its event's `s` says.
@@ -113,6 +135,22 @@ impl Handler {
         }
         text.push('}');
         text.into_bytes()
+    }
+
+    /// Where an echo answers as much as it does.
+    pub fn echo(self, echo: &Echo) -> Target {
+        match self {
+            Self::Hello => echo.target.clone(),
+            Self::Work => echo.work(),
+        }
+    }
+
+    /// Whether a body is that echo's answer to `event`.
+    pub fn is_echo_of(self, event: &[u8]) -> impl Fn(&[u8]) -> bool {
+        move |body| match self {
+            Self::Hello => body == event,
+            Self::Work => is_work(body),
+        }
     }
 
     /// Whether a body is its answer.
@@ -163,31 +201,67 @@ impl Language {
 /// Writes hello in `language` below the server's sources, builds it where that is needed, deploys
 /// it with 128 MB.
 pub fn deploy(server: &Server, language: Language) -> Result<Target, Failure> {
-    let name = format!("hello-{}", language.name());
-    deploy_as(server, language, &[&name]).map(|mut targets| targets.remove(0))
+    deploy_handler(server, language, Handler::Hello)
 }
 
-/// The same under several names.
-pub fn deploy_as(
+/// The second handler, 2 KB in, 20 KB out and three log lines.
+pub fn deploy_work(server: &Server, language: Language) -> Result<Target, Failure> {
+    deploy_handler(server, language, Handler::Work)
+}
+
+/// Either of them, by the name of handler and language.
+pub fn deploy_handler(
     server: &Server,
     language: Language,
+    handler: Handler,
+) -> Result<Target, Failure> {
+    let name = format!("{}-{}", handler.name(), language.name());
+    deploy_in(server, language, handler, &[&name]).map(|mut targets| targets.remove(0))
+}
+
+/// The static binary of a handler that was deployed in Rust.
+pub fn bootstrap(server: &Server, handler: Handler) -> PathBuf {
+    let folder = format!("{}-{}", handler.name(), Language::Rust.name());
+    server.sources().join(folder).join("bootstrap")
+}
+
+/// Either of them under several names.
+pub fn deploy_in(
+    server: &Server,
+    language: Language,
+    handler: Handler,
     names: &[&str],
 ) -> Result<Vec<Target>, Failure> {
-    let folder = server.sources().join(format!("hello-{}", language.name()));
+    let (sources, is_work) = (server.sources(), handler == Handler::Work);
+    let folder = sources.join(format!("{}-{}", handler.name(), language.name()));
     fs::create_dir_all(&folder)?;
-    let (mut runtime, mut handler) = (String::new(), "");
-    match language {
-        Language::Python => write(&folder, "app.py", include_str!("../functions/app.py"))?,
-        Language::Node => write(&folder, "index.js", include_str!("../functions/index.js"))?,
-        Language::Java => {
-            runtime = java(&server.sources(), &folder)?;
-            handler = "Hello::handle";
+    let (mut runtime, mut entry) = (String::new(), "");
+    match (language, handler) {
+        (Language::Python, Handler::Hello) => {
+            write(&folder, "app.py", include_str!("../functions/app.py"))?;
         }
-        Language::Rust => rust(&server.sources(), &folder)?,
+        (Language::Python, Handler::Work) => {
+            write(&folder, "app.py", include_str!("../functions/work.py"))?;
+        }
+        (Language::Node, Handler::Hello) => {
+            write(&folder, "index.js", include_str!("../functions/index.js"))?;
+        }
+        (Language::Node, Handler::Work) => {
+            write(&folder, "index.js", include_str!("../functions/work.js"))?;
+        }
+        (Language::Java, Handler::Hello) => {
+            let source = include_str!("../functions/Hello.java");
+            (runtime, entry) = (java(&sources, &folder, "Hello", source)?, "Hello::handle");
+        }
+        (Language::Java, Handler::Work) => {
+            let source = include_str!("../functions/Work.java");
+            (runtime, entry) = (java(&sources, &folder, "Work", source)?, "Work::handle");
+        }
+        (Language::Rust, _) => rust(&sources, &folder, is_work)?,
     }
     let mut options = vec!["--memory", "128"];
     if !runtime.is_empty() {
-        options.extend(["--runtime", &runtime, "--handler", handler]);
+        options.extend(["--runtime", &runtime, "--handler", entry]);
     }
     let one = |name: &&str| server.deploy(&folder, &[&options[..], &["--name", name]].concat());
     names.iter().map(one).collect()
@@ -216,36 +290,25 @@ pub fn deploy_pandas(
     server.deploy(&folder, &[&options[..], &["--name", name]].concat())
 }
 
-/// A WASI command that answers hello.
-pub fn deploy_wasm(server: &Server, name: &str) -> Result<Target, Failure> {
-    let folder = server.sources().join("hello-wasm");
+/// A WASI command.
+pub fn deploy_wasm(server: &Server, handler: Handler, name: &str) -> Result<Target, Failure> {
+    deploy_module(server, name, wasm(handler))
+}
+
+/// The module of a WASI command.
+pub fn wasm(handler: Handler) -> &'static [u8] {
+    match handler {
+        Handler::Hello => include_bytes!("../../tests/functions/wasm/hello.wasm"),
+        Handler::Work => include_bytes!("../../tests/functions/wasm/work.wasm"),
+    }
+}
+
+/// WebAssembly of any kind.
+pub fn deploy_module(server: &Server, name: &str, module: &[u8]) -> Result<Target, Failure> {
+    let folder = server.sources().join(format!("wasm-{name}"));
     fs::create_dir_all(&folder)?;
-    let module = include_bytes!("../../tests/functions/wasm/hello.wasm");
     fs::write(folder.join("function.wasm"), module)?;
     server.deploy(&folder, &["--memory", "128", "--name", name])
-}
-
-/// The second handler, 2 KB in, 20 KB out and three log lines, in Python or Node.
-pub fn deploy_work(server: &Server, language: Language) -> Result<Target, Failure> {
-    let name = format!("work-{}", language.name());
-    deploy_work_as(server, language, &[&name]).map(|mut targets| targets.remove(0))
-}
-
-/// The same under several names.
-pub fn deploy_work_as(
-    server: &Server,
-    language: Language,
-    names: &[&str],
-) -> Result<Vec<Target>, Failure> {
-    let folder = server.sources().join(format!("work-{}", language.name()));
-    fs::create_dir_all(&folder)?;
-    match language {
-        Language::Python => write(&folder, "app.py", include_str!("../functions/work.py"))?,
-        Language::Node => write(&folder, "index.js", include_str!("../functions/work.js"))?,
-        other => return Err(format!("no second handler in {}", other.name()).into()),
-    }
-    let one = |name: &&str| server.deploy(&folder, &["--memory", "128", "--name", name]);
-    names.iter().map(one).collect()
 }
 
 /// A function that takes as many seconds as its event's `s` says.
@@ -269,9 +332,9 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// Compiles into `folder` and names the runtime of the compiler's release.
-fn java(sources: &Path, folder: &Path) -> Result<String, Failure> {
-    let source = sources.join("Hello.java");
-    fs::write(&source, include_str!("../functions/Hello.java"))?;
+fn java(sources: &Path, folder: &Path, class: &str, text: &str) -> Result<String, Failure> {
+    let source = sources.join(format!("{class}.java"));
+    fs::write(&source, text)?;
     let told = Command::new("javac").arg("-version").output()?;
     let told = String::from_utf8(told.stdout)? + &String::from_utf8(told.stderr)?;
     let release = told
@@ -280,16 +343,25 @@ fn java(sources: &Path, folder: &Path) -> Result<String, Failure> {
         .unwrap_or_default()
         .trim()
         .to_owned();
-    run(Command::new("javac").arg("-d").arg(folder).arg(source))?;
+    // Once for all names of a server.
+    if !folder.join(format!("{class}.class")).exists() {
+        run(Command::new("javac").arg("-d").arg(folder).arg(source))?;
+    }
     Ok(format!("java{release}"))
 }
 
 /// Links statically for the host's own target: no toolchain beyond rustc is needed.
-fn rust(sources: &Path, folder: &Path) -> Result<(), Failure> {
+fn rust(sources: &Path, folder: &Path, is_work: bool) -> Result<(), Failure> {
     let source = sources.join("hello.rs");
     fs::write(&source, include_str!("../functions/hello.rs"))?;
     let output: PathBuf = folder.join("bootstrap");
+    if output.exists() {
+        return Ok(());
+    }
+    let choice: &[&str] = if is_work { &["--cfg", "work"] } else { &[] };
     run(Command::new("rustc")
+        .args(choice)
+        .args(["--check-cfg", "cfg(work)"])
         .args([
             "--edition",
             "2021",

@@ -3,21 +3,23 @@
 //! The functions are made as anybody makes them, by signed `CreateFunction` calls over a few
 //! connections, all of one small package. Then the server is started again over them: what it
 //! takes until it serves, what it holds, and whether deploying and invoking cost what they cost
-//! with ten.
+//! with ten. Warm calls of hello and of the second handler (2 KB in, 20 KB out, three log lines) take
+//! turns with an echo in rounds, one connection. Everything may run on any core: what is compared is
+//! one server with itself, and a start uses all of them.
 
 use crate::{
     Failure,
+    costs::{self, Cost},
+    echo::Echo,
     figures::{self, Figures},
-    functions::{self, ANSWER, Language},
+    functions::{self, Handler, Language},
     load::{Lines, Until},
     processes::{self, Spent},
     registry::Registry,
+    requests,
     server::Server,
 };
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 /// Until it serves.
 const GOAL_START: Duration = Duration::from_secs(5);
@@ -33,15 +35,17 @@ struct Size {
     settle_cpu_ms: f64,
     deploys: Figures,
     first_invokes: Figures,
-    invokes: Figures,
-    invoke_cpu_us: f64,
+    /// Echo and signed Invoke of hello, then of the second handler.
+    warm: [Cost; 4],
 }
 
 /// Measures and prints.
 pub async fn run(bin: &Path, smoke: bool, functions: usize) -> Result<(), Failure> {
     let sizes = if smoke { [3, 30] } else { [10, functions] };
     let mut server = Server::start(bin, "")?;
+    let echo = Echo::start()?;
     functions::deploy(&server, Language::Python)?;
+    functions::deploy_work(&server, Language::Python)?;
     let runtime = server.runtime_of("hello-python")?;
     let mut registry = Registry::new(&server, &runtime)?;
     let mut measured = Vec::new();
@@ -56,7 +60,7 @@ pub async fn run(bin: &Path, smoke: bool, functions: usize) -> Result<(), Failur
             active.as_secs_f64()
         );
         server.settled().await?;
-        measured.push(measure(&mut server, &mut registry, size, smoke).await?);
+        measured.push(measure(&mut server, &echo, &mut registry, size, smoke).await?);
     }
     println!();
     print(&measured);
@@ -65,13 +69,12 @@ pub async fn run(bin: &Path, smoke: bool, functions: usize) -> Result<(), Failur
 
 async fn measure(
     server: &mut Server,
+    echo: &Echo,
     registry: &mut Registry,
     functions: usize,
     smoke: bool,
 ) -> Result<Size, Failure> {
-    let begun = Instant::now();
-    server.restart()?;
-    let start = begun.elapsed();
+    let start = server.restart()?;
     let mib = |server: &Server| processes::kib(server.pid(), "status", "VmRSS") as f64 / 1024.0;
     let resident_mib = mib(server);
     // The address and the key are the same folder's, the port is not.
@@ -87,16 +90,7 @@ async fn measure(
         deploys.add(made);
         first_invokes.add(invoked);
     }
-    let caller = server.caller();
-    let mut lines = Lines::open(server.address(), 1)?;
-    let request = caller.invoke("hello-python", ANSWER.as_bytes())?;
-    let calls = if smoke { 50 } else { 3000 };
-    lines.run(Until::Calls(calls / 10), |_| request.clone(), |_| true)?;
-    let before = Spent::of(server.pid());
-    let came = lines
-        .run(Until::Calls(calls), |_| request.clone(), |_| true)?
-        .all_good()?;
-    let spent = Spent::of(server.pid()).since(before);
+    let warm = warm(server, echo, smoke)?;
     Ok(Size {
         functions,
         start,
@@ -105,9 +99,61 @@ async fn measure(
         settle_cpu_ms: settle.platform_ns as f64 / 1e6,
         deploys,
         first_invokes,
-        invokes: came.figures,
-        invoke_cpu_us: spent.platform_ns as f64 / 1000.0 / calls as f64,
+        warm,
     })
+}
+
+/// Signed calls of both handlers in turn with an echo that answers as much.
+fn warm(server: &Server, echo: &Echo, smoke: bool) -> Result<[Cost; 4], Failure> {
+    let (rounds, calls) = if smoke { (1, 50) } else { (5, 600) };
+    let mut costs = [
+        "echo",
+        "Invoke, signed",
+        "echo, 20 KB",
+        "Invoke, 2 in, 20 KB out",
+    ]
+    .map(Cost::new);
+    let (mut ours, mut bare) = (
+        Lines::open(server.address(), 1)?,
+        Lines::open(echo.target.address, 1)?,
+    );
+    let kinds = [
+        (Handler::Hello, "hello-python"),
+        (Handler::Work, "work-python"),
+    ];
+    for round in 0..=rounds {
+        for (at, (handler, function)) in kinds.into_iter().enumerate() {
+            let event = handler.event();
+            // A signature is good for minutes.
+            let signed = server.caller().invoke(function, event)?;
+            let plain = requests::post(&handler.echo(echo), event);
+            let until = Until::Calls(calls);
+            if round == 0 {
+                // The first calls start the instance and warm both sides.
+                let until = Until::Calls(calls / 2);
+                bare.run(until, |_| plain.clone(), handler.is_echo_of(event))?
+                    .all_good()?;
+                ours.run(until, |_| signed.clone(), handler.is_answer())?
+                    .all_good()?;
+                continue;
+            }
+            costs[2 * at].round(
+                &mut bare,
+                until,
+                |_| plain.clone(),
+                handler.is_echo_of(event),
+                echo.payer(),
+            )?;
+            costs[2 * at + 1].round(
+                &mut ours,
+                until,
+                |_| signed.clone(),
+                handler.is_answer(),
+                server.payer(),
+            )?;
+        }
+    }
+    Ok(costs)
 }
 
 fn print(sizes: &[Size]) {
@@ -126,23 +172,27 @@ fn print(sizes: &[Size]) {
             "  processor time until at rest  {:>9.1} ms",
             size.settle_cpu_ms
         );
-        println!(
-            "  platform CPU per warm Invoke  {:>9.1} µs",
-            size.invoke_cpu_us
-        );
         println!("  {}", figures::head("ms"));
         println!("  {}", size.deploys.row("CreateFunction", 1000.0));
         println!("  {}", size.first_invokes.row("until first answer", 1000.0));
-        println!("  {}", size.invokes.row("warm Invoke, signed", 1000.0));
+        println!("  {}", costs::head("µs", "echo"));
+        for (at, cost) in size.warm.iter().enumerate() {
+            println!("  {}", cost.row(&size.warm[at / 2 * 2], 1.0));
+        }
     }
     if let [few, .., many] = sizes {
         let ratio = |of: fn(&Size) -> f64| of(many) / of(few);
         println!(
-            "\nmany against ten, p50: CreateFunction {:.2}x, first answer {:.2}x, warm Invoke {:.2}x, its CPU {:.2}x",
+            "\nmany against ten, p50: CreateFunction {:.2}x, first answer {:.2}x",
             ratio(|size| size.deploys.percentile(50)),
             ratio(|size| size.first_invokes.percentile(50)),
-            ratio(|size| size.invokes.percentile(50)),
-            ratio(|size| size.invoke_cpu_us),
+        );
+        println!(
+            "warm Invoke, CPU and p50: hello {:.2}x, {:.2}x; the second handler {:.2}x, {:.2}x",
+            ratio(|size| size.warm[1].platform_us()),
+            ratio(|size| size.warm[1].figures().percentile(50)),
+            ratio(|size| size.warm[3].platform_us()),
+            ratio(|size| size.warm[3].figures().percentile(50)),
         );
     }
 }

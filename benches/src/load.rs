@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +66,14 @@ impl Came {
 
 /// Lets this process hold as many descriptors as it may.
 pub fn raise_descriptors() -> Result<u64, Failure> {
+    // What a service is given; only root may go beyond the hard limit of its session.
+    let service = Rlimit {
+        current: Some(1 << 20),
+        maximum: Some(1 << 20),
+    };
+    if setrlimit(Resource::Nofile, service).is_ok() {
+        return Ok(1 << 20);
+    }
     let now = getrlimit(Resource::Nofile);
     let all = now.maximum.unwrap_or(1 << 20);
     setrlimit(
@@ -85,12 +94,15 @@ struct Line {
     /// What of the request is not written yet.
     rest: Vec<u8>,
     is_out: bool,
+    /// By the other side.
+    is_closed: bool,
 }
 
 /// Connections that stay open from one run to the next.
 pub struct Lines {
+    address: SocketAddr,
     lines: Vec<Line>,
-    poll: std::os::fd::OwnedFd,
+    poll: OwnedFd,
 }
 
 impl Lines {
@@ -99,20 +111,20 @@ impl Lines {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut lines = Vec::with_capacity(count);
         for at in 0..count {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let data = epoll::EventData::new_u64(at as u64);
-            epoll::add(&poll, &stream, data, epoll::EventFlags::IN)?;
             lines.push(Line {
-                stream,
+                stream: connect(&poll, address, at)?,
                 got: Vec::with_capacity(64 << 10),
                 begun: Instant::now(),
                 rest: Vec::new(),
                 is_out: false,
+                is_closed: false,
             });
         }
-        Ok(Self { lines, poll })
+        Ok(Self {
+            address,
+            lines,
+            poll,
+        })
     }
 
     /// Sends what `next` gives, each connection one request at a time, until the run is over;
@@ -131,8 +143,12 @@ impl Lines {
             Until::Calls(calls) => sent < calls,
             Until::For(span) => begun.elapsed() < span,
         };
-        for line in &mut self.lines {
+        for (at, line) in self.lines.iter_mut().enumerate() {
             if more(sent) {
+                if line.is_closed {
+                    line.stream = connect(&self.poll, self.address, at)?;
+                    line.is_closed = false;
+                }
                 line.send(&next(sent))?;
                 (sent, out) = (sent + 1, out + 1);
             }
@@ -157,8 +173,9 @@ impl Lines {
                 let at = event.data.u64() as usize;
                 let line = &mut self.lines[at];
                 if !line.is_out {
-                    // Closed while nothing was asked: seen again when it is written to.
+                    // Closed while nothing was asked: another one is opened when there is.
                     epoll::delete(&self.poll, &line.stream)?;
+                    line.is_closed = true;
                     continue;
                 }
                 let answer = match line.read() {
@@ -168,8 +185,10 @@ impl Lines {
                         came.first_wrong.get_or_insert_with(|| error.to_string());
                         *came.by_status.entry(0).or_default() += 1;
                         line.is_out = false;
+                        line.got.clear();
                         out -= 1;
                         epoll::delete(&self.poll, &line.stream)?;
+                        line.is_closed = true;
                         continue;
                     }
                 };
@@ -203,6 +222,16 @@ impl Lines {
         came.took = begun.elapsed();
         Ok(came)
     }
+}
+
+/// A connection, listened to by the number of its line.
+fn connect(poll: &OwnedFd, address: SocketAddr, at: usize) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    let data = epoll::EventData::new_u64(at as u64);
+    epoll::add(poll, &stream, data, epoll::EventFlags::IN)?;
+    Ok(stream)
 }
 
 /// Where an answer's parts stand.

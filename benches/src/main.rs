@@ -3,18 +3,21 @@
 //! It starts the real binary in a folder of its own, deploys hello functions through the binary's
 //! own command line and calls them by function URL. It asserts no time: a machine that is slow
 //! today fails nothing. What it does assert, by its exit code, is that every answer was right and,
-//! for `hangups`, that nothing is left.
+//! for `hangups` and `front`, that nothing is left.
 
 mod assembled;
+mod backups;
 mod bare;
 mod burst;
 mod calls;
 mod client;
 mod cold;
 mod cores;
+mod costs;
 mod echo;
 mod figures;
 mod flood;
+mod front;
 mod functions;
 mod growth;
 mod hangups;
@@ -25,6 +28,7 @@ mod kept;
 mod libraries;
 mod load;
 mod neighbours;
+mod networks;
 mod peers;
 mod processes;
 mod registry;
@@ -32,6 +36,7 @@ mod requests;
 mod server;
 mod spares;
 mod steps;
+mod tenants;
 mod throughput;
 mod versions;
 mod warm;
@@ -104,6 +109,12 @@ enum What {
         /// they are not there; without it the rows that import them are left out
         #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_LIBRARIES")]
         libraries: Option<PathBuf>,
+        /// Samples of each row, one start at a time; p99 wants 200
+        #[arg(long, default_value_t = cold::SAMPLES)]
+        samples: usize,
+        /// Beside a server whose functions have no network, in turn
+        #[arg(long)]
+        networks: bool,
     },
     /// First request on an instance that was made ahead of it
     Spares {
@@ -183,6 +194,8 @@ enum What {
         #[command(flatten)]
         which: Which,
     },
+    /// What others notice of 20,000 slow clients, and of 100,000 connections that say nothing
+    Front,
     /// What fifty quiet functions notice of one that is called without a pause
     Neighbours {
         #[command(flatten)]
@@ -199,6 +212,26 @@ enum What {
         /// The noisy function is of the account that the quiet ones are of
         #[arg(long)]
         one_account: bool,
+        /// The noisy function's account is at its limits of requests, connections, starts, concurrency and logs
+        #[arg(long, conflicts_with = "one_account")]
+        limits: bool,
+    },
+    /// A server with 1,000 tenants beside one with one, as many functions on both
+    Tenants {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        tenants: usize,
+    },
+    /// What callers notice while 1 GiB of packages is written into a backup
+    Backups {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// What a policy's check and a name cost each connection of a function
+    Networks {
+        /// In network and mounts of its own; it starts itself anew there
+        #[arg(long, hide = true)]
+        inside: bool,
     },
     /// The echo; started by the others
     #[command(hide = true)]
@@ -220,9 +253,19 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match &args.what {
             What::Warm => warm::run(&args.bin, args.smoke).await,
-            What::Cold { only, libraries } => {
+            What::Cold {
+                only,
+                libraries,
+                samples,
+                networks,
+            } => {
                 let libraries = libraries.clone().map(libraries::Libraries);
-                cold::run(&args.bin, args.smoke, only, libraries).await
+                let choice = cold::Choice {
+                    only: only.clone(),
+                    samples: *samples,
+                    has_networks: *networks,
+                };
+                cold::run(&args.bin, args.smoke, &choice, libraries).await
             }
             What::Spares { which } => spares::run(&args.bin, args.smoke, which.handler()).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
@@ -251,21 +294,30 @@ fn main() -> ExitCode {
                 burst::density(&args.bin, args.smoke, which.handler(), *instances).await
             }
             What::Flood { which } => flood::run(&args.bin, args.smoke, which.handler()).await,
+            What::Front => front::run(&args.bin, args.smoke).await,
             What::Neighbours {
                 which,
                 functions,
                 rounds,
                 callers,
                 one_account,
+                limits,
             } => {
                 let sizes = neighbours::Sizes {
                     quiet: *functions,
                     rounds: *rounds,
                     callers: *callers,
-                    is_one_account: *one_account,
+                    noise: match (one_account, limits) {
+                        (true, _) => neighbours::Noise::OfTheSame,
+                        (_, true) => neighbours::Noise::AtItsLimits,
+                        _ => neighbours::Noise::OfAnother,
+                    },
                 };
                 neighbours::run(&args.bin, args.smoke, which.handler(), sizes).await
             }
+            What::Tenants { tenants } => tenants::run(&args.bin, args.smoke, *tenants).await,
+            What::Backups { which } => backups::run(&args.bin, args.smoke, which.handler()).await,
+            What::Networks { inside } => networks::run(&args.bin, args.smoke, *inside).await,
             What::Echo => echo::serve().await,
             What::Bare {
                 function,

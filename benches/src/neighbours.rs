@@ -2,9 +2,13 @@
 //!
 //! The quiet ones are called in turn, fifty times a second together; first alone, then while
 //! sixty-four callers call a function of another account as fast as it answers. Its share would be a
-//! half of the machine's; with one account for all, a fifty-first. The onset, while the noise still starts its instances, has a row
-//! of its own. Where a quiet call's time goes is said beside it: how long its own instance, the
-//! server and the spawners stood ready and had no core.
+//! half of the machine's; with one account for all, a fifty-first. The onset, while the noise still
+//! starts its instances, has a row of its own. Where a quiet call's time goes is said beside it: how
+//! long its own instance, the server and the spawners stood ready and had no core. After each of them the same caller asks a bare
+//! echo, so that what the machine takes from everybody can be told from what the platform gives away.
+//! Processor time is that of all that the platform does between the calls, too, which are few; beside
+//! the noise it is the noise's, and there is no figure. Everything may run on any core: what is shown
+//! is how the cores are shared.
 //!
 //! Whoever calls stands for somebody on another machine. So the quiet caller has the processor
 //! first, and what it waited for a core nevertheless is said too. The noise's callers share the
@@ -13,10 +17,12 @@
 use crate::{
     Failure,
     client::Target,
+    costs::{self, Cost},
+    echo::Echo,
     figures::{self, Figures},
     functions::Handler,
     load::{Lines, Until},
-    processes::{self, Waited},
+    processes::{self, Spent, Waited},
     requests,
     server::Server,
 };
@@ -31,8 +37,23 @@ use std::{
     time::Duration,
 };
 
-/// p99 with the noise against p99 without.
+/// p99 with the noise against p99 without; beside an account that is at its limits.
 const GOAL: f64 = 1.5;
+const GOAL_LIMITS: f64 = 2.0;
+/// What such an account has of its own. The callers go beyond its requests, connections and log bytes all
+/// the time, and beyond its starts and concurrency when they begin.
+const LIMITS: [&str; 10] = [
+    "--requests",
+    "500",
+    "--connections",
+    "48",
+    "--concurrency",
+    "8",
+    "--starts",
+    "2",
+    "--log-rate",
+    "10KiB",
+];
 /// As many callers of the noisy function unless somebody says otherwise.
 pub const CALLERS: usize = 64;
 /// Calls of each quiet function that are the onset's.
@@ -49,8 +70,19 @@ pub struct Sizes {
     pub rounds: usize,
     /// Callers of the noisy one.
     pub callers: usize,
-    /// The noisy one is of the account that the quiet ones are of.
-    pub is_one_account: bool,
+    /// Whose the noisy one is.
+    pub noise: Noise,
+}
+
+/// Whose the noisy function is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Noise {
+    /// Of the account that the quiet ones are of.
+    OfTheSame,
+    /// Of another one.
+    OfAnother,
+    /// Of another one, whose callers go beyond [`LIMITS`].
+    AtItsLimits,
 }
 
 /// Measures and prints.
@@ -59,14 +91,23 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
         quiet,
         rounds,
         callers,
-        is_one_account,
+        noise: whose,
     } = sizes;
     let (quiet, rounds) = if smoke { (3, 3) } else { (quiet, rounds) };
     let mut server = Server::start(bin, "")?;
-    let noise = |server: &Server| handler.deploy_as(server, &["noisy"]);
-    let noisy = match is_one_account {
-        true => noise(&server)?,
-        false => server.as_another_account(noise)?,
+    let deploys = |server: &Server| handler.deploy_as(server, &["noisy"]);
+    let noisy = match whose {
+        Noise::OfTheSame => deploys(&server)?,
+        _ => {
+            let made = |server: &Server, id: &str| Ok((id.to_owned(), deploys(server)?));
+            let (id, noisy) = server.as_another_account(made)?;
+            if whose == Noise::AtItsLimits {
+                let mut words = vec!["tenants", "limits", &id];
+                words.extend(LIMITS);
+                server.cli(&words)?;
+            }
+            noisy
+        }
     };
     let noisy = noisy.into_iter().next().ok_or("nothing was deployed")?;
     let names: Vec<_> = (0..quiet).map(|at| format!("quiet-{at}")).collect();
@@ -75,18 +116,15 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     let post = |target: &Target| requests::post(target, handler.event());
     let calls: Vec<_> = targets.iter().map(post).collect();
     server.settled().await?;
-    let mut line = Lines::open(server.address(), 1)?;
-    let mut visit = |rounds: usize| -> Result<Figures, Failure> {
-        let mut figures = Figures::default();
-        for _ in 0..rounds {
-            for call in &calls {
-                let came = line.run(Until::Calls(1), |_| call.clone(), handler.is_answer())?;
-                figures.extend(&came.all_good()?.figures);
-                std::thread::sleep(PAUSE);
-            }
-        }
-        Ok(figures)
+    let echo = Echo::start()?;
+    let mut quiet_ones = Quiet {
+        calls,
+        plain: requests::post(&handler.echo(&echo), handler.event()),
+        line: Lines::open(server.address(), 1)?,
+        bare: Lines::open(echo.target.address, 1)?,
+        handler,
     };
+    let mut visit = |rounds: usize| quiet_ones.visit(rounds);
     visit(1)?;
     let (goes_on, begins) = (
         Arc::new(AtomicBool::new(true)),
@@ -96,29 +134,33 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     let request = post(&noisy);
     // What a thread of its own may not hand out is an error of any kind; its text is enough. It is
     // there before this thread is preferred, so that it is not.
-    let noise = std::thread::spawn(move || -> Result<(usize, f64), String> {
+    let noise = std::thread::spawn(move || -> Result<(usize, usize, f64), String> {
         let told = |failure: Failure| failure.to_string();
         while !may_begin.load(Ordering::Relaxed) && seen.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
         }
         let mut lines = Lines::open(address, callers).map_err(told)?;
-        let (mut good, mut took) = (0, 0.0);
+        let (mut good, mut all, mut took) = (0, 0, 0.0);
         while seen.load(Ordering::Relaxed) {
             let span = Until::For(Duration::from_millis(500));
             let came = lines.run(span, |_| request.clone(), handler.is_answer());
             let came = came.map_err(told)?;
             good += came.good();
+            all += came.by_status.values().sum::<usize>();
             took += came.took.as_secs_f64();
         }
-        Ok((good, took))
+        Ok((good, all, took))
     });
     if setpriority_process(None, -20).is_err() {
         println!("the quiet caller has no priority, which needs root: its own waits count too");
     }
     let mut places = Places::of(&server);
     let before = places.waited();
+    let payers = [echo.payer(), server.payer()];
+    let spent = payers.map(|payer| payer.spent());
     let alone = visit(rounds);
     let alone_waited = places.since(&before);
+    let spent: [Spent; 2] = std::array::from_fn(|at| payers[at].spent().since(spent[at]));
     places.only_who_ran();
     begins.store(true, Ordering::Relaxed);
     let onset = visit(ONSET_ROUNDS);
@@ -126,21 +168,37 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     let beside = visit(rounds);
     let beside_waited = places.since(&before);
     goes_on.store(false, Ordering::Relaxed);
-    let (good, took) = noise.join().map_err(|_| "the noise failed")??;
+    let (good, all, took) = noise.join().map_err(|_| "the noise failed")??;
     let (alone, onset, beside) = (alone?, onset?, beside?);
     println!(
-        "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one, of {}, answered {:.0} per second\n",
-        if is_one_account {
-            "the same account"
-        } else {
-            "another account"
+        "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one, of {}, answered {:.0} of {:.0} calls per second\n",
+        match whose {
+            Noise::OfTheSame => "the same account",
+            Noise::OfAnother => "another account",
+            Noise::AtItsLimits => "another account at its limits",
         },
-        good as f64 / took
+        good as f64 / took,
+        all as f64 / took
     );
-    println!("{}", figures::head("ms"));
-    println!("{}", alone.row("alone", 1000.0));
-    println!("{}", onset.row("while the noise begins", 1000.0));
-    println!("{}", beside.row("beside the noise", 1000.0));
+    println!("{}", costs::head("ms", "echo"));
+    let costs: [Cost; 2] = std::array::from_fn(|at| {
+        let mut cost = Cost::new(["echo, alone", "alone"][at]);
+        cost.add(&alone[at], spent[at]);
+        cost
+    });
+    for cost in &costs {
+        println!("{}", cost.row(&costs[0], 1000.0));
+    }
+    println!("\n{}", figures::head("ms"));
+    for (name, visit) in [
+        ("while the noise begins", &onset),
+        ("beside the noise", &beside),
+    ] {
+        let [bare, quiet] = visit;
+        println!("{}", bare.row(&format!("echo, {name}"), 1000.0));
+        println!("{}", quiet.row(name, 1000.0));
+    }
+    let ([bare_alone, alone], [bare_beside, beside]) = (&alone, &beside);
     println!("\nready and without a core, mean: alone, beside the noise");
     for (place, alone, beside) in places
         .names()
@@ -161,21 +219,58 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     println!(
         "  {:<44} {:>9.1} {:>9.1} µs a call",
         "the quiet instances",
-        per_call(&alone_waited, &alone, 0),
-        per_call(&beside_waited, &beside, 0)
+        per_call(&alone_waited, alone, 0),
+        per_call(&beside_waited, beside, 0)
     );
     println!(
         "  {:<44} {:>9.1} {:>9.1} µs a call",
         "the quiet caller, which is not the platform's",
-        per_call(&alone_waited, &alone, 3),
-        per_call(&beside_waited, &beside, 3)
+        // It asks the echo as often.
+        per_call(&alone_waited, alone, 3) / 2.0,
+        per_call(&beside_waited, beside, 3) / 2.0
     );
     println!(
-        "\np99 beside the noise / alone: {:.2} (goal ≤ {GOAL}), p50 {:.2}",
+        "\np99 beside the noise / alone: {:.2} (goal ≤ {}), p50 {:.2}; of the echo {:.2}, {:.2}",
         beside.percentile(99) / alone.percentile(99),
-        beside.percentile(50) / alone.percentile(50)
+        match whose {
+            Noise::AtItsLimits => GOAL_LIMITS,
+            _ => GOAL,
+        },
+        beside.percentile(50) / alone.percentile(50),
+        bare_beside.percentile(99) / bare_alone.percentile(99),
+        bare_beside.percentile(50) / bare_alone.percentile(50)
     );
     server.stop()
+}
+
+/// The quiet functions and the echo, as one caller asks them.
+struct Quiet {
+    calls: Vec<Arc<[u8]>>,
+    plain: Arc<[u8]>,
+    line: Lines,
+    bare: Lines,
+    handler: Handler,
+}
+
+impl Quiet {
+    /// Each function once a round, the echo after each: the times of the echo, and of the functions.
+    fn visit(&mut self, rounds: usize) -> Result<[Figures; 2], Failure> {
+        let (mut bare, mut quiet) = (Figures::default(), Figures::default());
+        let handler = self.handler;
+        for _ in 0..rounds {
+            for call in &self.calls {
+                let once = Until::Calls(1);
+                let came = self.line.run(once, |_| call.clone(), handler.is_answer())?;
+                quiet.extend(&came.all_good()?.figures);
+                std::thread::sleep(PAUSE / 2);
+                let look = handler.is_echo_of(handler.event());
+                let came = self.bare.run(once, |_| self.plain.clone(), look)?;
+                bare.extend(&came.all_good()?.figures);
+                std::thread::sleep(PAUSE / 2);
+            }
+        }
+        Ok([bare, quiet])
+    }
 }
 
 /// Where a quiet call may wait for a core.

@@ -174,3 +174,25 @@ impl Spent {
         }
     }
 }
+
+/// Whose processor time counts for a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Payer {
+    /// A server's processes, and apart from them those of its functions.
+    Server(i32),
+    /// A program with all that it started; none of it is a function's.
+    Program(i32),
+}
+
+impl Payer {
+    /// Until now.
+    pub fn spent(self) -> Spent {
+        match self {
+            Self::Server(pid) => Spent::of(pid),
+            Self::Program(pid) => Spent {
+                platform_ns: tree(pid).into_iter().map(cpu_ns).sum(),
+                functions_ns: 0,
+            },
+        }
+    }
+}

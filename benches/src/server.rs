@@ -118,11 +118,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Stops it and starts it again over the same data.
-    pub fn restart(&mut self) -> Result<(), Failure> {
+    /// Stops it and starts it again over the same data; how long it takes from then on until it serves.
+    pub fn restart(&mut self) -> Result<Duration, Failure> {
         self.terminate()?;
+        let begun = Instant::now();
         self.child = serve(&self.bin, self.folder.path(), &self.data())?;
-        self.greeted()
+        self.greeted().map(|()| begun.elapsed())
     }
 
     /// Waits until it serves and learns where.
@@ -138,7 +139,7 @@ impl Server {
             if begun.elapsed() > START_LIMIT {
                 return Err(format!("not serving after {START_LIMIT:?}: {}", self.log()).into());
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(5));
         };
         let key: RootKey = serde_json::from_slice(&fs::read(data.join("root-key"))?)?;
         let address = |url: &str| url.trim_start_matches("http://").parse::<SocketAddr>();
@@ -156,6 +157,11 @@ impl Server {
     /// Of the server itself; it never forks after its start.
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
+    }
+
+    /// Whose processor time its answers cost.
+    pub fn payer(&self) -> processes::Payer {
+        processes::Payer::Server(self.pid())
     }
 
     /// The runtime that a function was deployed with.
@@ -250,12 +256,14 @@ impl Server {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// Makes a second account and does as it what is wanted of it.
+    /// Makes another account and does as it what is wanted of it; it is told the account's id.
     pub fn as_another_account<T>(
         &mut self,
-        wanted: impl FnOnce(&Self) -> Result<T, Failure>,
+        wanted: impl FnOnce(&Self, &str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let made = self.cli(&["tenants", "create"])?;
+        let id = made["key"]["tenant"].as_str();
+        let id = id.ok_or("tenants create printed no id")?.to_owned();
         let own = self.environment.clone();
         for (name, value) in &mut self.environment {
             let field = match *name {
@@ -266,7 +274,7 @@ impl Server {
             let made = made["key"][field].as_str();
             *value = made.ok_or("tenants create printed no key")?.to_owned();
         }
-        let done = wanted(self);
+        let done = wanted(self, &id);
         self.environment = own;
         done
     }

@@ -1,23 +1,25 @@
 //! WebAssembly: a fresh instance for every request, beside the echo, at equal connections; and the
-//! first byte of a function that has no instance.
+//! first byte of a function that has no instance. The first with a core for each side and with both
+//! free; a start alone with both free, as everywhere.
 //!
 //! Echo, functions and, with a folder for peers, `wasmtime serve` with the same component take turns
 //! in rounds. The peer is an application of its own in the registry, with a compiler, three WASI
-//! generations and a command line, and takes longer to build than everything here together.
+//! generations and a command line, and takes longer to build than everything here together. The
+//! second handler (2 KB in, 20 KB out, three log lines) is a command, as our users write them: the
+//! component that the peer can serve answers hello alone.
 
 use crate::{
     Failure,
     client::{Connection, Target},
     cores::Cores,
     echo::Echo,
-    figures::{self, Figures},
-    functions,
+    figures::{self, Figures, median},
+    functions::{self, Handler},
     peers::{self, Kind, Peer},
-    processes,
+    processes::Payer,
     server::Server,
 };
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -28,13 +30,13 @@ const CONNECTIONS: usize = 16;
 const CONFIG: &str = "[instances]\nidle_timeout = \"200ms\"\n";
 /// From the removal of the last instance until the next sample.
 const PAUSE: Duration = Duration::from_millis(50);
-/// An event of 2 KB for the working handler.
-static EVENT: [u8; 2048] = [b'7'; 2048];
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Echo,
+    /// Which answers with 20 KB.
+    EchoWork,
     /// A WASI command that answers hello.
     Hello,
     /// A wasi:http component that answers its path.
@@ -46,11 +48,19 @@ enum What {
 }
 
 impl What {
-    const ALL: [Self; 5] = [Self::Echo, Self::Hello, Self::Http, Self::Work, Self::Peer];
+    const ALL: [Self; 6] = [
+        Self::Echo,
+        Self::Hello,
+        Self::Http,
+        Self::Peer,
+        Self::EchoWork,
+        Self::Work,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
+            Self::EchoWork => "echo, 20 KB",
             Self::Hello => "wasm command, hello",
             Self::Http => "wasi:http, hello",
             Self::Work => "wasm command, work",
@@ -58,66 +68,79 @@ impl What {
         }
     }
 
+    /// The row that it is compared with.
+    fn echo(self) -> Self {
+        match self {
+            Self::EchoWork | Self::Work => Self::EchoWork,
+            _ => Self::Echo,
+        }
+    }
+
     fn module(self) -> Option<&'static [u8]> {
         match self {
-            Self::Echo | Self::Peer => None,
-            Self::Hello => Some(include_bytes!("../../tests/functions/wasm/hello.wasm")),
+            Self::Echo | Self::EchoWork | Self::Peer => None,
+            Self::Hello => Some(functions::wasm(Handler::Hello)),
             Self::Http => Some(peers::HTTP),
-            Self::Work => Some(include_bytes!("../../tests/functions/wasm/work.wasm")),
+            Self::Work => Some(functions::wasm(Handler::Work)),
         }
     }
 
     fn event(self) -> &'static [u8] {
         match self {
-            Self::Work => &EVENT,
-            _ => functions::ANSWER.as_bytes(),
+            Self::EchoWork | Self::Work => Handler::Work.event(),
+            _ => Handler::Hello.event(),
         }
     }
 
     fn check(self, answer: &crate::client::Answer) -> Result<(), Failure> {
-        let is_right = match self {
-            Self::Echo | Self::Hello => return functions::check(answer),
-            Self::Http | Self::Peer => answer.body[..] == *b"/",
-            Self::Work => answer.body.len() >= 19_998,
-        };
-        if answer.status == 200 && is_right {
-            return Ok(());
+        match self {
+            Self::Echo | Self::Hello => functions::check(answer),
+            Self::EchoWork => Handler::Work.check(answer),
+            Self::Work => functions::check_wasm_work(answer),
+            Self::Http | Self::Peer if answer.status == 200 && answer.body[..] == *b"/" => Ok(()),
+            Self::Http | Self::Peer => Err(format!("{}: {:?}", answer.status, answer.body).into()),
         }
-        Err(format!("{}: {} bytes", answer.status, answer.body.len()).into())
     }
 }
 
 /// Measures and prints.
 pub async fn run(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(), Failure> {
-    throughput(bin, smoke, peers).await?;
+    for cores in Cores::both()? {
+        throughput(bin, smoke, peers, &cores).await?;
+        cores.release()?;
+    }
     cold(bin, smoke).await
 }
 
-async fn throughput(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(), Failure> {
+async fn throughput(
+    bin: &Path,
+    smoke: bool,
+    peers: Option<&Path>,
+    cores: &Cores,
+) -> Result<(), Failure> {
     let (rounds, span) = if smoke {
         (2, Duration::from_millis(200))
     } else {
         (7, Duration::from_secs(2))
     };
-    let cores = Cores::split()?;
-    let server = cores.on_platform(|| Server::start(bin, ""))??;
-    let echo = cores.on_platform(Echo::start)??;
-    cores.release()?;
+    let server = cores.beside(|| Server::start(bin, ""))?;
+    let echo = cores.beside(Echo::start)?;
     let peer = match peers {
-        Some(folder) => Some(cores.on_platform(|| Peer::start(Kind::Wasmtime, folder))??),
+        Some(folder) => Some(cores.beside(|| Peer::start(Kind::Wasmtime, folder))?),
         None => None,
     };
     let mut targets = Vec::new();
     for what in What::ALL {
         match what {
-            What::Echo => targets.push((what, echo.target.clone(), echo.pid())),
+            What::Echo => targets.push((what, echo.target.clone(), echo.payer())),
+            What::EchoWork => targets.push((what, echo.work(), echo.payer())),
             What::Peer => {
                 targets.extend(
                     peer.iter()
-                        .map(|peer| (what, peer.target.clone(), peer.pid())),
+                        .map(|peer| (what, peer.target.clone(), Payer::Program(peer.pid()))),
                 );
             }
-            _ => targets.push((what, deploy(&server, what)?, server.pid())),
+            _ => targets.push((what, deploy(&server, what)?, server.payer())),
         }
     }
     cores.on_platform(|| ())?;
@@ -128,35 +151,34 @@ async fn throughput(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(),
         .map(|_| (Figures::default(), Vec::new(), Vec::new()))
         .collect();
     for _ in 0..rounds {
-        for (at, (what, target, pid)) in targets.iter().enumerate() {
+        for (at, (what, target, payer)) in targets.iter().enumerate() {
             load(*what, target, span / 5).await?;
-            let before = processes::cpu_ns(*pid);
+            let before = payer.spent();
             let begun = Instant::now();
             let figures = load(*what, target, span).await?;
             let took = begun.elapsed().as_secs_f64();
-            let spent = processes::cpu_ns(*pid) - before;
+            // A guest is inside the server: its time is the platform's.
+            let spent = payer.spent().since(before).platform_ns;
             let count = figures.len() as f64;
             all[at].1.push(count / took);
             all[at].2.push(spent as f64 / 1000.0 / count);
             all[at].0.extend(&figures);
         }
     }
-    let median = |samples: &[f64]| {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    };
     println!(
         "{:<24} {:>14} {:>9} {:>12}",
         "median of rounds", "CPU µs/request", "of echo", "requests/s"
     );
-    let bare = median(&all[0].1);
+    let rate_of = |wanted: What| {
+        let at = targets.iter().position(|(what, ..)| *what == wanted);
+        at.map_or(0.0, |at| median(&all[at].1))
+    };
     for ((what, ..), (_, rates, cpu)) in targets.iter().zip(&all) {
         println!(
             "{:<24} {:>14.1} {:>8.1}% {:>12.0}",
             what.name(),
             median(cpu),
-            100.0 * median(rates) / bare,
+            100.0 * median(rates) / rate_of(what.echo()),
             median(rates)
         );
     }
@@ -166,16 +188,15 @@ async fn throughput(bin: &Path, smoke: bool, peers: Option<&Path>) -> Result<(),
     }
     println!("\ngoal: hello ≥ 30 % of the echo, ≥ 2.5x wasmtime serve\n");
     drop((echo, peer));
-    cores.release()?;
     server.stop()
 }
 
 async fn cold(bin: &Path, smoke: bool) -> Result<(), Failure> {
-    let samples = if smoke { 2 } else { 100 };
+    let samples = if smoke { 2 } else { 200 };
     let server = Server::start(bin, CONFIG)?;
     let echo = Echo::start()?;
     let mut measured = Vec::new();
-    for what in [What::Hello, What::Http] {
+    for what in [What::Hello, What::Http, What::Work] {
         measured.push((what, deploy(&server, what)?, Figures::default()));
     }
     let mut echoes = Figures::default();
@@ -194,7 +215,9 @@ async fn cold(bin: &Path, smoke: bool) -> Result<(), Failure> {
             }
         }
     }
-    println!("cold: no instance, compiled code in memory, {samples} samples, first byte\n");
+    println!(
+        "cold: no instance, compiled code in memory, {samples} samples, first byte; any core\n"
+    );
     println!("{}", figures::head("µs"));
     println!("{}", echoes.row("echo", 1.0));
     for (what, _, figures) in &measured {
@@ -207,10 +230,7 @@ async fn cold(bin: &Path, smoke: bool) -> Result<(), Failure> {
 fn deploy(server: &Server, what: What) -> Result<Target, Failure> {
     let module = what.module().ok_or("not a function of ours")?;
     let name = what.name().replace([' ', ',', ':'], "-");
-    let folder = server.sources().join(name);
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("function.wasm"), module)?;
-    server.deploy(&folder, &["--memory", "128"])
+    functions::deploy_module(server, &name, module)
 }
 
 /// One request after the other on each connection, until the span is over.
