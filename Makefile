@@ -15,7 +15,7 @@ help: ## this list
 run: ## build, start the platform in the background, deploy the example and book a ticket
 	@scripts/run.sh
 
-stop: ## stop what `make run` started; the data stays
+stop: ## stop what `make run` started, its Redis too; the data stays
 	@scripts/stop.sh
 
 test: ## everything that a change must pass; the last line counts

@@ -30,6 +30,9 @@ DATA=${FREEHOLD_DATA:-$DEFAULT_DATA}
 LISTEN=${LISTEN:-127.0.0.1:7070}
 ADMIN_LISTEN=${ADMIN_LISTEN:-127.0.0.1:7071}
 
+# Where the example's Redis listens (scripts/redis.sh says why there).
+redis_listen() { printf '%s' "${REDIS_LISTEN:-192.0.2.7:7379}"; }
+
 MIN_RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi

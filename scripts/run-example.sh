@@ -3,6 +3,10 @@
 #
 #   scripts/run-example.sh [DATA_DIR [BINARY]]     as `make run` calls it: neither
 #
+# Where the example's Redis runs (scripts/redis.sh, which `make run` starts) bookings are kept in it, and
+# the server's configuration has the policy `bookings` that leads there. Without one they are answered
+# and not kept.
+#
 # Needs no AWS tool: the binary is a client like any other, and curl books. What has not changed
 # since the last run is neither built nor deployed again. DATA_DIR/example keeps what that needs:
 # a stamp per function, and the key that signs tickets.
@@ -76,12 +80,19 @@ deploy events ''
 deploy tickets "TICKET_KEY=$key" --no-url
 deploy poster "TICKET_KEY=$key"
 [ -n "${url[poster]:-}" ] || die "poster has no URL: 'rm $state/poster.stamp' and run again"
-deploy bookings "POSTER_URL=${url[poster]}"
+redis=$(FREEHOLD_DATA=$DATA "$ROOT/scripts/redis.sh" url)
+if [ -n "$redis" ]; then
+  deploy bookings "$(printf 'POSTER_URL=%s\nREDIS_URL=%s' "${url[poster]}" "$redis")" --network bookings
+else
+  deploy bookings "POSTER_URL=${url[poster]}" --network none
+fi
 [ -n "${url[bookings]:-}" ] || die "bookings has no URL: 'rm $state/bookings.stamp' and run again"
 
 step "booking a ticket"
+# With an id of the day: who runs this again gets the same ticket, and takes no more seats.
+order=$(sed "1s/{/{ \"id\": \"make-run-$(date -u +%F)\",/" "$example/booking.json")
 booking=$(curl --silent --show-error --fail-with-body --max-time 60 \
-  --header 'Content-Type: application/json' --data @"$example/booking.json" "${url[bookings]}") ||
+  --header 'Content-Type: application/json' --data "$order" "${url[bookings]}") ||
   die "the booking failed: $booking (look at: $FREEHOLD_BIN logs bookings --data $DATA)"
 python3 -m json.tool --no-ensure-ascii <<<"$booking"
 poster=$(sed -n 's/.*"poster": *"\([^"]*\)".*/\1/p' <<<"$booking")
@@ -89,6 +100,13 @@ poster=$(sed -n 's/.*"poster": *"\([^"]*\)".*/\1/p' <<<"$booking")
 kind=$(curl --silent --show-error --max-time 60 --output "$state/ticket.svg" --write-out '%{http_code} %{content_type}' "$poster") ||
   die "the ticket cannot be fetched from $poster"
 [ "$kind" = "200 image/svg+xml" ] || die "the ticket is no picture ($kind): $(head -c 300 "$state/ticket.svg")"
+
+if [ -n "$redis" ]; then
+  note "kept in Redis at $(redis_listen), whom functions with the policy 'bookings' alone reach;"
+  note "the same order with the same id gives the same ticket, and no seat is sold twice"
+else
+  note "not kept: functions reach no Redis here"
+fi
 
 say
 say "${bold}The platform runs${plain} at $AWS_ENDPOINT_URL. Try:"

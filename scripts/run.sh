@@ -47,10 +47,62 @@ start_server() {
   die "the server did not start as $(id -un); its last words stand above: try 'sudo make run', or '$FREEHOLD_BIN doctor' for what is missing"
 }
 
+# has_policy: whether the platform's configuration says what functions of the example may reach.
+has_policy() { grep -q '^\[network\.policies\.bookings\]' "$DATA/freehold.toml" 2>/dev/null; }
+
+# write_policy: says it, once. What else the file has stays.
+write_policy() {
+  if has_policy; then
+    grep -qF "\"$(redis_listen)\"" "$DATA/freehold.toml" ||
+      die "[network.policies.bookings] in $DATA/freehold.toml does not allow \"$(redis_listen)\": add it to the list"
+    return
+  fi
+  mkdir -p "$DATA"
+  [ ! -s "$DATA/freehold.toml" ] || printf '\n' >>"$DATA/freehold.toml"
+  cat >>"$DATA/freehold.toml" <<TOML
+# The Redis of examples/event-booking (scripts/redis.sh), written by \`make run\`.
+[network.policies.bookings]
+allow = ["$(redis_listen)"]
+TOML
+  note "policy: [network.policies.bookings] in $DATA/freehold.toml"
+}
+
+# no_networks: why functions of this node reach nobody, empty where they do.
+no_networks() {
+  # Its exit says whether all lines are fine, which is not asked here.
+  { "$FREEHOLD_BIN" doctor --data "$DATA" 2>/dev/null || true; } |
+    sed -nE 's/^NO  networks of functions +(functions reach nobody, whatever their policy: )?//p'
+}
+
+# start_redis: without it the example works, and keeps nothing; that is said with the reason.
+start_redis() {
+  local reason
+  step "a Redis for the bookings"
+  if ! is_root; then
+    reason="it needs an address of its own, which root alone can make: 'sudo make run' keeps bookings"
+  else
+    reason=$(no_networks)
+    [ -z "$reason" ] || reason="functions have no network on this node ($reason): '$FREEHOLD_BIN doctor' says what they need"
+  fi
+  if [ -n "$reason" ] || ! reason=$("$ROOT/scripts/redis.sh" start 2>&1); then
+    note "none: $reason"
+    note "so bookings are answered and not kept, and seats are not counted"
+    return
+  fi
+  note "redis-server at $(redis_listen), data in $DATA/example/redis"
+  write_policy
+}
+
+start_redis
 pid=$(server_pid || true)
+if [ -n "$pid" ] && has_policy && [ "$DATA/freehold.toml" -nt "$DATA/run/endpoint.json" ]; then
+  step "the configuration changed: replacing the server (pid $pid)"
+  "$ROOT/scripts/stop.sh" server
+  pid=
+fi
 if [ -n "$pid" ] && ! [ "/proc/$pid/exe" -ef "$FREEHOLD_BIN" ]; then
   step "the build changed: replacing the server (pid $pid)"
-  "$ROOT/scripts/stop.sh"
+  "$ROOT/scripts/stop.sh" server
   pid=
 fi
 if [ -n "$pid" ]; then

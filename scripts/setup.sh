@@ -21,8 +21,9 @@ need() {
 
 java_is_17() { at_least 17 "$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p')"; }
 node_is_18() { at_least 18 "$(node --version | tr -d v)"; }
-go_is_118() { at_least 1.18 "$(go version | sed -n 's/.*go\([0-9.]*\) .*/\1/p')"; }
+go_is_119() { at_least 1.19 "$(go version | sed -n 's/.*go\([0-9.]*\) .*/\1/p')"; }
 python_is_39() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; }
+has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || have initdb; }
 python_makes_venvs() { python3 -c 'import venv, ensurepip'; }
 
 need 'a C compiler' build-essential cc --version
@@ -37,17 +38,51 @@ need mkfs.ext4 e2fsprogs env PATH="$PATH:/usr/sbin:/sbin" bash -c 'command -v mk
 need mount util-linux have mount
 need ip iproute2 env PATH="$PATH:/usr/sbin:/sbin" bash -c 'command -v ip'
 need curl curl have curl
+# Functions reach a Redis where they have networks, and those need root.
+if is_root; then
+  case $target in run | test)
+    need 'a Redis' redis-server have redis-server
+    need nft nftables env PATH="$PATH:/usr/sbin:/sbin" bash -c 'command -v nft'
+    ;;
+  esac
+fi
 case $target in
   test | faults | soak)
-    need 'Go 1.18 or later' golang-go go_is_118
+    need 'Go 1.19 or later' golang-go go_is_119
     need openssl openssl have openssl
     ;;&
   test)
     need Ruby ruby have ruby
     need PHP php-cli have php
+    if is_root; then
+      need 'a PostgreSQL' postgresql has_postgresql
+      # The programs alone: the package mariadb-server makes a database of the machine's own.
+      need 'a MariaDB' mariadb-server-core env PATH="$PATH:/usr/sbin" bash -c 'command -v mariadbd'
+      need 'the client of MariaDB' mariadb-client-core have mariadb
+    fi
     ;;
   bench) need wrk wrk have wrk ;;
 esac
+
+# Databases are wanted for their programs: those that come now neither start as services of the
+# machine, by Debian's own switch for that, nor at its next start.
+keep_services_down() {
+  local policy=/usr/sbin/policy-rc.d
+  ! [ -e "$policy" ] || return 0
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  # shellcheck disable=SC2064
+  trap "rm -f $policy" EXIT
+}
+disable_services() {
+  local package
+  for package in "${missing_packages[@]}"; do
+    case $package in redis-server | postgresql)
+      ! have systemctl || systemctl disable --quiet "$package.service" >/dev/null 2>&1 || true
+      ;;
+    esac
+  done
+}
 
 if [ ${#missing_packages[@]} -gt 0 ]; then
   words=$(printf '%s, ' "${missing_words[@]}")
@@ -55,12 +90,14 @@ if [ ${#missing_packages[@]} -gt 0 ]; then
     step "installing with apt-get: ${missing_packages[*]} (for ${words%, })"
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
+    keep_services_down
     if ! { apt-get update && apt-get install -y --no-install-recommends "${missing_packages[@]}"; } >"$log" 2>&1; then
       tail -n 5 "$log" >&2
       rm -f "$log"
       die "apt-get could not install them; mend its error and run again, or install by hand: ${missing_packages[*]}"
     fi
     rm -f "$log"
+    disable_services
   elif have apt-get; then
     die "missing ${words%, }: sudo apt-get install -y --no-install-recommends ${missing_packages[*]}"
   else
@@ -96,6 +133,16 @@ if ! [ -e "$node_folder/.complete" ]; then
   (cd "$node_folder" && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
     die "npm could not fetch the tests' packages: check the network, then run again"
   touch "$node_folder/.complete"
+fi
+
+# An authority to order certificates from (tests/support/authority.py names the same version). A Go
+# that is too old for it leaves it out: those tests then say what they missed.
+PEBBLE_VERSION=v2.10.1
+pebble=$CACHE/tools/pebble-$PEBBLE_VERSION
+if [ "$target" = test ] && ! [ -x "$pebble/pebble" ]; then
+  step "Pebble $PEBBLE_VERSION → $pebble"
+  GOBIN=$pebble go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$PEBBLE_VERSION" ||
+    note "it could not be built: no certificate will be ordered in the tests"
 fi
 
 ln -sfn "$venv" "$CACHE/venv"

@@ -1,6 +1,8 @@
 // The rules of a booking, without any call: what is accepted, and what it costs.
 // Money is whole cents, so that sums are exact.
 
+import { createHash } from 'node:crypto';
+
 const SEATS_MAX = 8;
 const NAME_MAX_CHARS = 80;
 const FEE_CENTS = 150;
@@ -15,7 +17,7 @@ export class Rejected extends Error {
   }
 }
 
-/** The order in a function URL's event: `{eventId, customer: {name, email}, seats: {category: count}}`. */
+/** The order in a function URL's event: `{id?, eventId, customer: {name, email}, seats: {category: count}}`. */
 export function read(request) {
   if (request?.requestContext?.http?.method !== 'POST') {
     throw new Rejected(405, 'MethodNotAllowed', 'a booking is made with POST');
@@ -31,8 +33,8 @@ export function read(request) {
   if (problems.length > 0) {
     throw new Rejected(422, 'InvalidBooking', 'the booking cannot be made as it is', { fields: problems });
   }
-  const { eventId, customer, seats } = order;
-  return { eventId, customer: { name: customer.name.trim(), email: customer.email }, seats };
+  const { id, eventId, customer, seats } = order;
+  return { id, eventId, customer: { name: customer.name.trim(), email: customer.email }, seats };
 }
 
 /** Everything that is wrong with an order, as `{field, problem}`. */
@@ -40,6 +42,8 @@ export function validate(order) {
   if (!isObject(order)) return [{ field: '', problem: 'must be an object' }];
   const problems = [];
   const expect = (holds, field, problem) => holds || problems.push({ field, problem });
+  // The caller's name for this booking: who sends it again books once.
+  expect(order.id === undefined || (typeof order.id === 'string' && /^[A-Za-z0-9-]{8,36}$/.test(order.id)), 'id', 'must be 8 to 36 letters, digits and hyphens');
   expect(isText(order.eventId, 64), 'eventId', 'must name an event');
   const customer = isObject(order.customer) ? order.customer : {};
   expect(isText(customer.name, NAME_MAX_CHARS), 'customer.name', `must be a text of 1 to ${NAME_MAX_CHARS} characters`);
@@ -69,6 +73,12 @@ export function priceOf(seats, { prices, currency }) {
   const subtotal = lines.reduce((total, line) => total + line.sum, 0);
   const discount = count >= GROUP_FROM ? Math.round((subtotal * GROUP_PERCENT) / 100) : 0;
   return { lines, subtotal, discount, fee: FEE_CENTS, total: subtotal - discount + FEE_CENTS, currency };
+}
+
+/** The same for the same order, however it was written. */
+export function fingerprint({ eventId, customer: { name, email }, seats }) {
+  const sorted = Object.entries(seats).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify([eventId, name, email, sorted])).digest('hex');
 }
 
 /** `6550` as `65.50 EUR`. */

@@ -2,14 +2,15 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { amount, priceOf, read, seatsText, validate } from './booking.mjs';
+import { amount, fingerprint, priceOf, read, seatsText, validate } from './booking.mjs';
 
 const order = { eventId: 'e', customer: { name: ' Ada ', email: 'ada@example.org' }, seats: { standard: 2 } };
 const event = { currency: 'EUR', prices: { standard: 3200, premium: 5455 } };
 const post = (body, more = {}) => ({ requestContext: { http: { method: 'POST' } }, body, ...more });
 
 test('an order is read, plain or in base64', () => {
-  const wanted = { ...order, customer: { ...order.customer, name: 'Ada' } };
+  const wanted = { id: undefined, ...order, customer: { ...order.customer, name: 'Ada' } };
+  assert.equal(read(post(JSON.stringify({ ...order, id: 'order-17' }))).id, 'order-17');
   assert.deepEqual(read(post(JSON.stringify(order))), wanted);
   const encoded = Buffer.from(JSON.stringify(order)).toString('base64');
   assert.deepEqual(read(post(encoded, { isBase64Encoded: true })), wanted);
@@ -23,6 +24,10 @@ test('what is no order is refused by kind', () => {
 });
 
 for (const [change, field] of [
+  [{ id: 'short' }, 'id'],
+  [{ id: 17 }, 'id'],
+  [{ id: 'x'.repeat(37) }, 'id'],
+  [{ id: 'a:b c*d?' }, 'id'],
   [{ eventId: '' }, 'eventId'],
   [{ eventId: 7 }, 'eventId'],
   [{ customer: null }, 'customer.name'],
@@ -51,6 +56,13 @@ test('the price has a fee, and a discount for groups', () => {
   assert.deepEqual([two.subtotal, two.discount, two.total, two.currency], [6400, 0, 6550, 'EUR']);
   const four = priceOf({ standard: 3, premium: 1 }, event);
   assert.deepEqual([four.subtotal, four.discount, four.total], [15055, 1506, 13699]);
+});
+
+test('an order has the same fingerprint however it is written, and no other has', () => {
+  const print = fingerprint({ ...order, seats: { standard: 2, premium: 1 } });
+  assert.equal(fingerprint({ ...order, id: 'another', seats: { premium: 1, standard: 2 } }), print);
+  assert.notEqual(fingerprint({ ...order, seats: { standard: 1, premium: 2 } }), print);
+  assert.notEqual(fingerprint({ ...order, eventId: 'f', seats: { standard: 2, premium: 1 } }), print);
 });
 
 test('a category that the event does not sell is refused', () => {

@@ -1,24 +1,32 @@
-// Books: validates and prices what a POST asks for, has `tickets` sign it, and says where `poster`
-// shows it. Finds the event with `events`. All through the AWS SDK that the runtime brings, with
-// the credentials of this instance: nothing here knows a key or an address of the platform.
+// Books: validates and prices what a POST asks for, has `tickets` sign it, keeps it in Redis, and says
+// where `poster` shows it. Finds the event with `events`. Functions are called through the AWS SDK that
+// the runtime brings, with the credentials of this instance; Redis and its password are in REDIS_URL.
 
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { randomUUID } from 'node:crypto';
-import { Rejected, amount, priceOf, read, seatsText } from './booking.mjs';
+import { Rejected, amount, fingerprint, priceOf, read, seatsText } from './booking.mjs';
+import { Store, Unavailable } from './store.mjs';
 
 // Made once per instance, so that calls share its connections.
 const lambda = new LambdaClient({});
 const decoder = new TextDecoder();
+// Without a Redis bookings are made and not kept, and each answer says so.
+const store = process.env.REDIS_URL && new Store(process.env.REDIS_URL);
+// While the instance starts, which is not the caller's time. Who cannot connect now tries again.
+await store?.connect().catch((error) => console.error('Redis cannot be reached yet:', error.message));
 
 export const handler = async (event) => {
   try {
-    return respond(201, await book(event));
+    const { isNew, ...booking } = await book(event);
+    return respond(isNew ? 201 : 200, booking);
   } catch (error) {
     if (!(error instanceof Rejected)) throw error;
     const { status, code, message, details } = error;
-    return respond(status, { error: { code, message, ...details } }, status === 405 ? { Allow: 'POST' } : {});
+    return respond(status, { error: { code, message, ...details } }, HEADERS[status]);
   }
 };
+
+const HEADERS = { 405: { Allow: 'POST' }, 503: { 'Retry-After': '5' } };
 
 async function book(request) {
   const order = read(request);
@@ -26,7 +34,7 @@ async function book(request) {
     failure.errorType === 'EventNotFound' ? new Rejected(404, 'EventNotFound', failure.errorMessage) : undefined);
   const price = priceOf(order.seats, event);
   const booking = {
-    id: `bk-${randomUUID().slice(0, 8)}`,
+    id: order.id ?? `bk-${randomUUID().replaceAll('-', '').slice(0, 16)}`,
     event: { id: event.id, title: event.title, venue: `${event.venue}, ${event.city}`, starts: event.starts },
     customer: order.customer,
     ...price,
@@ -40,7 +48,39 @@ async function book(request) {
     seats: seatsText(order.seats),
     total: amount(price.total, price.currency),
   });
+  // The last step, and the only one that changes anything: a ticket that was signed before it and is
+  // not kept reaches nobody.
+  return keep(order, event, { ...booking, ticket: { token } });
+}
+
+async function keep(order, event, booking) {
+  if (!store) return { isNew: true, ...answer(booking), kept: false };
+  const print = fingerprint(order);
+  let outcome;
+  try {
+    outcome = await store.book(booking.id, { event, seats: order.seats }, { print, booking });
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    console.error(`${error.message}:`, error.cause);
+    throw new Rejected(503, 'StoreUnavailable', 'bookings cannot be kept at the moment; the same order with the same id may be sent again');
+  }
+  if (outcome.soldOut) {
+    const { category, left } = outcome.soldOut;
+    throw new Rejected(409, 'SoldOut', 'not enough seats are left', {
+      fields: [{ field: `seats.${category}`, problem: left === 0 ? 'none is left' : `only ${left} left` }],
+    });
+  }
+  if (outcome.booked) return { isNew: true, ...answer(booking), kept: true, left: outcome.booked };
+  if (outcome.kept.print !== print) {
+    throw new Rejected(409, 'BookingExists', 'another order was booked with this id');
+  }
+  return { isNew: false, ...answer(outcome.kept.booking), kept: true };
+}
+
+// Where the poster is may change; the ticket stays.
+function answer(booking) {
   const poster = process.env.POSTER_URL;
+  const { token } = booking.ticket;
   return { ...booking, ticket: { token, ...(poster && { poster: poster + token }) } };
 }
 

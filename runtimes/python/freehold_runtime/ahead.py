@@ -198,6 +198,12 @@ class _Loader(object):
     def __init__(self, name, real):
         self._name, self._real, self._given, self._other = name, real, None, None
 
+    @property
+    def __class__(self):
+        # Of its real one's kind, for whoever asks `isinstance`: resources, data files and inspectors do. What is
+        # being copied has no real one yet.
+        return type(self.__dict__.get("_real", self))
+
     def __getattr__(self, name):
         if name.startswith("__"):
             # Who copies this asks before there is anything to ask.
