@@ -26,7 +26,7 @@ NAMESPACES = ("pid", "mnt", "net", "ipc", "uts", "cgroup")
 
 # One function for all: `event` is what it is to do, in the words of the tests below.
 SELF = """
-import ctypes, os, resource, threading, time
+import ctypes, errno, os, resource, socket, threading, time
 def spin():
     ctypes.CDLL(None).prctl(15, NAME.encode(), 0, 0, 0)
     while True:
@@ -68,6 +68,16 @@ def handler(event, context):
     if event == 'spin':
         threading.Thread(target=spin, daemon=True).start()
         return time.sleep(0.2)
+    if event == 'burn':
+        while time.process_time() < 0.5:
+            pass
+        return time.process_time()
+    if event == 'connect':
+        try:
+            with socket.create_connection(('203.0.113.1', 80), 5) as one:
+                return one.recv(1)
+        except OSError as error:
+            return errno.errorcode[error.errno]
 """
 
 
@@ -135,7 +145,8 @@ def test_each_line_is_looked_at_here(says):
     assert set(says) == {
         "own user id per instance", "namespaces", "system calls (seccomp)", "memory limit", "process limit",
         "processor weight", "processor time", "freezing idle instances", "fast moves into groups",
-        "/tmp of its own size", "crashes reach no handler", "start images", "runtimes"}
+        "/tmp of its own size", "crashes reach no handler", "start images", "networks of functions",
+        "memory is not swapped", "runtimes"}
     assert not says["runtimes"], "there are none in a folder that is not there"
 
 
@@ -177,6 +188,15 @@ def test_memory(says, functions, two):
         assert answer.payload == MUCH * MIB
 
 
+def test_swap(says, two):
+    spaces = leaks._read("/proc/swaps").splitlines()[1:]
+    limit, word = (group_file(two[0].pid, name) for name in ("memory.swap.max", "memory.swappiness"))
+    # Of v1 alone is the word, which the kernel may pass over.
+    assert says["memory is not swapped"] == (not spaces or limit == "0")
+    if says["memory limit"] and (limit or word):
+        assert "0" in (limit, word)
+
+
 def test_processes(says, functions, two):
     limit = group_file(two[0].pid, "pids.max")
     assert (limit is not None and limit != "max") == says["process limit"], limit
@@ -194,8 +214,10 @@ def test_weights(says, two):
 
 def test_processor_time(says, server, functions):
     before = scrape(server)["freehold_cpu_seconds_total"]
-    functions.call(functions.create(package("time"), MemorySize=1024), "spin")
-    # Counted when the event is over; half of it, since spinning begins a little later.
+    # However busy the machine is: it goes on until it has used so much.
+    used = functions.call(functions.create(package("time"), MemorySize=1024), "burn")
+    assert used >= 0.5
+    # Counted when the event is over.
     counted = scrape(server)["freehold_cpu_seconds_total"] - before
     assert (counted > 0.1) == says["processor time"], counted
 
@@ -231,6 +253,12 @@ def test_tmp(says, functions, two):
     answer = functions.invoke(functions.create(package("tmp"), MemorySize=128, Timeout=120), "tmp")
     held = not own_size and says["memory limit"]
     assert (answer.error is not None) == held, answer.payload
+
+
+def test_networks(says, functions):
+    """Refused, or reset where the server carries connections; without a network there is no way to it."""
+    heard = functions.call(functions.create(package("network")), "connect")
+    assert (heard in ("ECONNREFUSED", "ECONNRESET")) == says["networks of functions"], heard
 
 
 def test_start_images(says, functions, client):

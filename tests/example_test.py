@@ -14,7 +14,7 @@ import xml.etree.ElementTree as tree
 
 import pytest
 
-from support import server as servers
+from support import databases, server as servers
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "event-booking"
@@ -22,6 +22,27 @@ FUNCTIONS = ("events", "tickets", "poster", "bookings")
 ORDER = json.loads((EXAMPLE / "booking.json").read_text())
 # The first build fetches and compiles; nothing here is about how long that takes.
 BUILD_SECONDS = 900
+
+
+@pytest.fixture(scope="module")
+def has_redis():
+    return databases.has_links() and None not in map(
+        databases.program, ("redis-server", "nft", "setpriv"))
+
+
+@pytest.fixture(scope="module")
+def server(has_redis):
+    """With the example's Redis where functions can reach one, as `make run` has it."""
+    one = servers.Server(databases.Redis.policy() if has_redis else None)
+    redis = databases.Redis(one.data)
+    try:
+        if has_redis:
+            redis.start()
+        yield one.start()
+    finally:
+        if has_redis:
+            redis.stop()
+        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +57,8 @@ def run(server):
     def script():
         done = subprocess.run(
             [ROOT / "scripts" / "run-example.sh", server.data, servers.binary()],
-            capture_output=True, text=True, timeout=BUILD_SECONDS)
+            capture_output=True, text=True, timeout=BUILD_SECONDS,
+            env={**os.environ, **databases.Redis(server.data).environment})
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         return done.stdout
     return script
@@ -96,6 +118,20 @@ def test_a_second_run_builds_nothing(run, deployed):
     printed = run()
     for name in FUNCTIONS:
         assert f"{name}: unchanged" in printed
+
+
+def test_it_says_whether_bookings_are_kept(deployed, has_redis, functions):
+    assert ("kept in Redis at" in deployed) == has_redis
+    assert (": true," in deployed.split('"kept"')[1][:8]) == has_redis
+    configuration = functions.client.get_function_configuration(FunctionName="bookings")
+    assert configuration["VpcConfig"]["SecurityGroupIds"] == ["sg-bookings" if has_redis else "sg-none"]
+
+
+def test_a_second_run_gives_the_same_ticket(run, deployed, has_redis):
+    def token(printed):
+        return printed.split('"token": "')[1].split('"')[0]
+    # Signed in another second it is another one, unless it was kept.
+    assert not has_redis or token(run()) == token(deployed)
 
 
 def test_a_function_that_somebody_changed_is_brought_back(run, deployed, functions):

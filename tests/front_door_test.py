@@ -242,6 +242,7 @@ def test_what_clients_would_refuse_is_not_taken(secure, authority):
             assert done.returncode == 4 and says in done.stderr.replace("\n", " "), (says, done.stderr)
             assert "tls.pem" in done.stderr and "PRIVATE" not in done.stderr
         (secure.live / "tls.pem").write_text(first)
+        # A start that could read it while a reload cannot is refused.
         (secure.live / "tls.key").chmod(0o600)
         os.chown(secure.live / "tls.key", 0, 0)
         if os.geteuid() == 0:
@@ -253,13 +254,20 @@ def test_what_clients_would_refuse_is_not_taken(secure, authority):
             (secure.live / name).unlink(missing_ok=True)
             (secure.live / name).write_bytes(content)
     secure.cli(*reload, env={"AWS_ENDPOINT_URL": ""})
-    other = Server(arguments=["--tls-cert", str(expired), "--tls-key", str(key)])
-    try:
-        with pytest.raises(NotReady, match="has expired: it ended at 2021-01-01"):
-            other.start()
-        assert other.process.returncode == 4
-    finally:
-        other.close()
+    rooted = authority.make_key("rooted")
+    pair = authority.sign("rooted", rooted)
+    rooted.chmod(0o600)
+    cases = [(expired, key, "has expired: it ended at 2021-01-01")]
+    if os.geteuid() == 0:
+        cases.append((pair, rooted, "rooted.key cannot be read as user 2146000000.*setfacl"))
+    for certificate, key, says in cases:
+        other = Server(arguments=["--tls-cert", str(certificate), "--tls-key", str(key)])
+        try:
+            with pytest.raises(NotReady, match=says):
+                other.start()
+            assert other.process.returncode == 4
+        finally:
+            other.close()
 
 
 def test_one_of_its_own_making_is_trusted_by_what_env_says(start_server):
@@ -282,6 +290,16 @@ def test_one_of_its_own_making_is_trusted_by_what_env_says(start_server):
         assert done.stdout == "501\n", done.stderr
     server.restart()
     assert shown(server) == digits, "it is made once"
+    # With another name it is made anew, for the same key: who pinned that goes on.
+    pinned = re.search(r"its key sha256:([0-9A-F:]+)", server.output()).group(1)
+    server.arguments += ["--set", "server.hosts=api.example.org"]
+    server.restart()
+    assert shown(server) != digits
+    assert fingerprint(bundle) == shown(server)
+    ls = ["ls", "--endpoint", server.url, "--fingerprint"]
+    server.cli(*ls, pinned, env={"AWS_CA_BUNDLE": ""})
+    gone = server.cli(*ls, digits, check=False, env={"AWS_CA_BUNDLE": ""})
+    assert gone.returncode == 5 and "another certificate" in gone.stderr, gone.stderr
     # A function still calls the platform in clear, within its own network.
     functions = Functions(server)
     name = functions.create(python(
@@ -494,6 +512,39 @@ def test_a_header_list_beyond_the_limit_is_answered(secure, authority):
         # Others on the connection go on.
         stream = one.ask(http2.head(secure.host, "/?5"))
         assert one.end_of(stream)[3] == b"xxxxx"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_hundred_fields_are_taken_and_one_more_is_answered(secure, authority, version):
+    """`host`, `user-agent` and `accept` are three of them."""
+    for fields, expected in ((97, "200"), (98, "431")):
+        more = [part for number in range(fields) for part in ("-H", f"x-{number}: y")]
+        done = subprocess.run(
+            ["curl", "-sS", version, "--cacert", str(authority.certificate), "-o", os.devnull, "-w", "%{http_code}",
+             "--resolve", f"{secure.host}:127.0.0.1", *more, secure.function_url + "?5"],
+            capture_output=True, text=True, timeout=60)
+        assert done.stdout == expected, (fields, done.stdout, done.stderr)
+
+
+def test_large_heads_are_on_the_shares_of_the_account(secure, authority):
+    """Of 80 MiB the URLs of an account have 20: requests that run hold their heads, too."""
+    slow = secure.functions.create(python("import time\ndef handler(e, c): time.sleep(4)\n"), Timeout=30)
+    host = url_host_and_id(secure.functions.public_url(slow))[0]
+    (secure.folder / "freehold.toml").write_text('[limits]\nbytes_in_flight = "1MiB"\nsync_payload = "100KiB"\n')
+    reload = ["reload", "--data", secure.data]
+    secure.cli(*reload, env={"AWS_ENDPOINT_URL": ""})
+    try:
+        calls = [subprocess.Popen(
+            ["curl", "-sS", version, "--cacert", str(authority.certificate), "-o", os.devnull, "-w", "%{http_code}",
+             "--resolve", f"{host}:127.0.0.1", "-H", "x-large: " + "y" * 55_000, f"https://{host}/"],
+            stdout=subprocess.PIPE, text=True) for version in ("--http1.1", "--http2") for _ in range(4)]
+        told = sorted(call.communicate(timeout=60)[0] for call in calls)
+        # A quarter of 1 MiB has room for four of them.
+        assert told == ["200"] * 4 + ["503"] * 4, told
+    finally:
+        (secure.folder / "freehold.toml").write_text('[limits]\nbytes_in_flight = "80MiB"\n')
+        secure.cli(*reload, env={"AWS_ENDPOINT_URL": ""})
+    check_alive(secure, authority.context())
 
 
 @pytest.mark.parametrize("flood", [

@@ -17,6 +17,7 @@ from support.projects import PROGRAMS, Workshop, commands_of, has_rust_target, m
 
 FINE, FUNCTION_FAILED, USAGE, REFUSED = 0, 1, 2, 4
 BASKETS = pathlib.Path(__file__).parents[1] / "examples" / "baskets"
+GREET = BASKETS.parent / "wasm-greet"
 LANGUAGES = sorted(PROGRAMS)
 
 
@@ -65,6 +66,28 @@ def test_a_new_project_does_what_its_readme_says(server, workshop, language):
     # Whoever names nobody is the world's.
     answer = server.cli("invoke", name, "--payload", "{}").stdout
     assert json.loads(answer) == {"message": "Hello, world!"}
+
+
+def test_the_example_in_webassembly_greets(server, workshop):
+    """Built and run as a program of this machine's, and deployed where Rust has the target."""
+    reason = missing("wasm-rust")
+    if reason:
+        pytest.skip(reason)
+    folder = workshop.folder(GREET.name)
+    shutil.copytree(GREET, folder, ignore=shutil.ignore_patterns("target"))
+    workshop.run("cargo build --release --locked --quiet", folder)
+    url = {"version": "2.0", "queryStringParameters": {"name": "Ada"}}
+    for event, answer in (({"name": "Ada"}, "Hello, Ada!"), ({}, "Hello, world!"),
+                          (url, {"statusCode": 200, "body": "Hello, Ada!"})):
+        done = workshop.run(f"echo '{json.dumps(event)}' | $CARGO_TARGET_DIR/release/wasm-greet", folder,
+                            FREEHOLD_REQUEST_ID="r-1")
+        assert json.loads(done.stdout) == answer
+        assert done.stderr == "greeting in request r-1\n"
+    if not has_rust_target("wasm32-wasip2", "wasm32-wasip1"):
+        pytest.skip("the example ran here and was not deployed: Rust has no target wasm32-wasip2 on this machine")
+    workshop.run("freehold deploy . --runtime wasm", folder)
+    answer = server.cli("invoke", GREET.name, "--payload", '{"name": "Ada"}').stdout
+    assert json.loads(answer) == "Hello, Ada!"
 
 
 def test_it_prints_the_commands_that_come_next(server, tmp_path):

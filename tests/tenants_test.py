@@ -9,6 +9,7 @@ import contextlib
 import json
 import pathlib
 import random
+import re
 import threading
 import time
 
@@ -137,9 +138,12 @@ def test_a_tenant_is_made_and_its_secret_shown_once(server):
     (("tenants", "disable", "999999999999"), 3, "not found"),
     (("tenants", "limits", "999999999999", "--concurrency", "1"), 3, "not found"),
     (("tenants", "limits", "345678901234", "--concurrency", "1000001"), 4, "concurrency"),
-    (("tenants", "limits", "345678901234", "--code-storage", "9999999GiB"), 4, "codeStorageBytes"),
+    (("tenants", "limits", "345678901234", "--code-storage", "9999999GiB"), 4, "code_storage_bytes"),
     (("tenants", "limits", "345678901234", "--functions", "many"), 2, "whole number"),
-    (("tenants", "limits", "345678901234"), 2, "required"),
+    (("tenants", "limits", "999999999999"), 3, "not found"),
+    (("tenants", "limits", "345678901234", "--memory", "100.5MiB"), 2, "default"),
+    (("tenants", "limits", "345678901234", "--sync-payload", "7MiB"), 4, "sync_payload_bytes"),
+    (("tenants", "limits", "345678901234", "--requests", "0"), 4, "requests_per_s"),
     (("keys", "disable", "AKIANOBODYNOBODY2222"), 3, "not found"),
     (("keys", "rotate", "AKIANOBODYNOBODY2222", "--overlap", "9999d"), 4, "overlapSeconds"),
     (("keys", "create", "999999999999"), 3, "not found"),
@@ -164,6 +168,7 @@ def test_only_the_operator_manages(server, one, two):
             ("tenants", "create"), ("tenants", "list"), ("tenants", "disable", two.account),
             ("tenants", "enable", two.account), ("tenants", "disable", one.account),
             ("tenants", "limits", one.account, "--concurrency", "9"),
+            ("tenants", "limits", one.account),
             ("keys", "create", one.account), ("keys", "list"), ("keys", "list", one.account),
             ("keys", "rotate", one.key), ("keys", "disable", two.key), ("keys", "enable", two.key)):
         done = one.cli(*arguments, check=False)
@@ -483,11 +488,17 @@ def handler(event, context):
     assert one.functions.call("teller")["AWS_ACCESS_KEY_ID"] != session["AWS_ACCESS_KEY_ID"]
 
 
+def set_ones(limits):
+    return {name: value for name, value in limits.items() if value is not None}
+
+
 def test_a_tenants_limits_are_its_own(server, one, two):
     row = operate(server, "tenants", "limits", one.account, "--concurrency", "2",
                   "--code-storage", "1MiB", "--functions", "2")
     own = {"concurrency": 2, "code_storage_bytes": 1 << 20, "functions": 2}
-    assert row["own_limits"] == own and row["limits"] == own
+    assert set_ones(row["own_limits"]) == own and row["limits"] | own == row["limits"]
+    shown = server.cli("tenants", "limits", one.account).stdout
+    assert re.search(r"^functions +2\*", shown, re.M) and re.search(r"^memory +10GiB ", shown, re.M)
     assert row_of(server, one.account) == row
     settings = one.client("lambda").get_account_settings()["AccountLimit"]
     assert (settings["ConcurrentExecutions"], settings["TotalCodeSize"]) == (2, 1 << 20)
@@ -519,8 +530,7 @@ def test_a_tenants_limits_are_its_own(server, one, two):
     one.functions.create_response(ECHO, "third")
     server.restart()
     row = row_of(server, one.account)
-    assert row["own_limits"] == {"concurrency": None, "code_storage_bytes": 1 << 20,
-                                 "functions": None}
+    assert set_ones(row["own_limits"]) == {"code_storage_bytes": 1 << 20}
     settings = one.client("lambda").get_account_settings()["AccountLimit"]
     assert (settings["ConcurrentExecutions"], settings["TotalCodeSize"]) == (1000, 1 << 20)
 

@@ -395,6 +395,18 @@ def handler(e, c): return sorted(heard), sorted(modules())
     assert "json.decoder" in heard
 
 
+def test_its_loader_is_of_its_real_ones_kind(python):
+    app = """
+import sys, importlib.util
+from importlib.machinery import SourceFileLoader
+specs = [importlib.util.find_spec(name) for name in ('json', 'base64', 'random')]
+SEEN = [[isinstance(spec.loader, SourceFileLoader), spec.loader.__class__.__name__, spec.name in sys.modules]
+        for spec in specs]
+def handler(e, c): return SEEN
+"""
+    assert agree(python, app) == [[True, "SourceFileLoader", False]] * 3
+
+
 def test_its_loader_can_be_copied(python):
     app = """
 import copy, importlib.util

@@ -2,11 +2,13 @@
 
 Runs the custom probe in sandboxes of the crate itself, which are parked before it is executed there,
 and the one in Python in instances that are thawed from an image of it, and in those that were booted
-before they had a package. All walls stand before the first instruction of either: a function's init is
+before they had a package; and looks from outside at those that are parked, in which nothing runs yet.
+All walls stand before the first instruction of either: a function's init is
 behind the same ones as its events, which `escape_test.py` shows from inside. Built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount
 namespaces, since a sandbox without its own would work on the machine's.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -49,10 +51,17 @@ NOTICED = [
 ]
 # The others, each with what makes it invisible from inside and what shows it instead.
 UNSEEN = {
+    "link": "it is a way out, and here nobody has one: tests/network_test.py goes it",
     "name_user": "it names the uid and holds nothing in or out: tests/functions_test.py asks for the name",
     "die_with_spawner": "only a dying spawner shows it: the crate's platform test kills one",
     "capabilities": "the change of ids before it clears them too; both stay",
-    "not_dumpable": "exec undoes it: it guards the parked process, which runs no tenant code",
+    "not_dumpable": "exec undoes it; on the parked process, which runs no tenant code, the change of ids does the same",
+}
+
+# What cannot be seen of a sandbox that is parked.
+UNSEEN_PARKED = {
+    "host_name": "it is asked of the namespace of whoever asks",
+    "keep_mount_namespace": "it is for what is mounted later",
 }
 
 # The probe of each kind, and what the Python that runs it does first.
@@ -63,7 +72,8 @@ os.write(3, b"waits")
 os.read(3, 1)
 runpy.run_path("/var/task/probe.py", run_name="__main__")
 """])}
-KINDS = pytest.mark.parametrize("kind", PROBES)
+PARKED = "parked"
+KINDS = pytest.mark.parametrize("kind", [*PROBES, PARKED])
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes of this test need root")
 
 
@@ -101,7 +111,9 @@ def run(program, listed, probe):
     def once(kind, step=None):
         if kind == "thawed" and platform.machine() != "x86_64":
             pytest.skip("start images need x86-64")
-        if (kind, step) not in found:
+        if (kind, step) not in found and kind == PARKED:
+            found[kind, step] = _look_at_parked(program, step)
+        elif (kind, step) not in found:
             lines = listed[kind, step == "join_cgroups"]
             found[kind, step] = _run(program, lines, kind, probe, step)
         return found[kind, step]
@@ -109,7 +121,9 @@ def run(program, listed, probe):
     return once
 
 
-def _run(program, listed, kind, probe, step):
+@contextlib.contextmanager
+def _folder():
+    """What the program wants: a tree with nothing in it, and a package."""
     with tempfile.TemporaryDirectory(prefix="freehold-escape-", dir="/var/tmp") as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
@@ -117,6 +131,30 @@ def _run(program, listed, kind, probe, step):
             (folder / "tree" / inside).mkdir(parents=True)
         (folder / "tree/etc/passwd").write_text("root:x:0:0::/:/\n")
         (folder / "package").mkdir()
+        yield folder
+
+
+def _apart(program, folder, step):
+    """Runs the program, without a step, away from the machine's own host name, pids and mounts."""
+    arguments = [program, str(folder)] + ([step] if step else [])
+    return subprocess.run(
+        ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child",
+         "sh", "-c", SCRIPT, "sh", *arguments],
+        extra_groups=GROUPS, capture_output=True, text=True, timeout=TIMEOUT)
+
+
+def _look_at_parked(program, step):
+    with _folder() as folder:
+        (folder / PARKED).touch()
+        done = _apart(program, folder, step)
+        if done.returncode != 0:
+            assert step is not None, done.stderr
+            return None
+        return done.stdout.splitlines() + ([RENAMED] if RENAMED in done.stderr else [])
+
+
+def _run(program, listed, kind, probe, step):
+    with _folder() as folder:
         _, arguments = PROBES[kind]
         if arguments:
             shutil.copy(FOLDER / "probe.py", folder / "package")
@@ -125,11 +163,7 @@ def _run(program, listed, kind, probe, step):
         else:
             shutil.copy(probe, folder / "package" / "bootstrap")
         (folder / "package/lines.tsv").write_text(listed.rendered())
-        arguments = [program, str(folder)] + ([step] if step else [])
-        done = subprocess.run(
-            ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child",
-             "sh", "-c", SCRIPT, "sh", *arguments],
-            extra_groups=GROUPS, capture_output=True, text=True, timeout=TIMEOUT)
+        done = _apart(program, folder, step)
         seen = [json.loads(line) for line in done.stdout.splitlines()]
         if len(seen) != len(listed.lines):
             assert step is not None and done.returncode != 0, (len(seen), done.stderr)
@@ -163,8 +197,9 @@ def test_with_every_step_nothing_gets_out(run, kind):
     assert run(kind) == []
 
 
-@pytest.mark.parametrize("step", NOTICED)
-@KINDS
+@pytest.mark.parametrize("kind, step", [
+    *((kind, step) for kind in PROBES for step in NOTICED),
+    *((PARKED, step) for step in NOTICED if step not in UNSEEN_PARKED)])
 def test_a_step_left_out_is_noticed(run, kind, step):
     found = run(kind, step)
     if found is None:

@@ -15,6 +15,7 @@ database = $dir/index
 serial = $dir/serial
 default_md = sha256
 policy = any
+unique_subject = no
 copy_extensions = copy
 [any]
 commonName = supplied
@@ -50,12 +51,17 @@ class Authority:
 
     def sign(self, name, key, names=NAMES, begins="20200101000000Z", ends="20600101000000Z"):
         """A certificate for `key`, and the authority's behind it."""
-        request, path = self.folder / f"{name}.csr", self.folder / f"{name}.pem"
+        request = self.folder / f"{name}.csr"
         extension = ["-addext", f"subjectAltName={names}"] if names else []
         self.openssl("req", "-new", "-key", key, "-subj", f"/CN={name}", *extension, "-out", request)
+        return self.sign_request(name, request, begins, ends)
+
+    def sign_request(self, name, request, begins="20200101000000Z", ends="20600101000000Z"):
+        """The same for whoever asks for it."""
+        path = self.folder / f"{name}.pem"
         self.openssl("ca", "-batch", "-notext", "-config", self.config, "-cert", self.certificate,
-                     "-keyfile", self.key, "-in", request, "-out", path, "-startdate", begins,
-                     "-enddate", ends)
+                     "-keyfile", self.key, "-in", request, "-subj", f"/CN={name}", "-out", path,
+                     "-startdate", begins, "-enddate", ends)
         path.write_text(path.read_text() + self.certificate.read_text())
         return path
 
