@@ -5,6 +5,7 @@ Nothing of the machine's own network is touched: test and server live in a names
 
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -519,6 +520,25 @@ def test_a_node_without_networks_touches_nothing(world):
         with pytest.raises(ClientError) as caught:
             functions.create_response(PROBE, **policy("internet"))
         assert "have no network" in str(caught.value)
+    finally:
+        one.close()
+
+
+def test_the_unit_s_walls_leave_room_for_links(world):
+    """Of /run a service may write its own folder alone."""
+    unit = (pathlib.Path(__file__).parents[1] / "packaging" / "systemd" / "freehold.service").read_text()
+    own = "/run/" + re.search("^RuntimeDirectory=(.+)$", unit, re.M)[1]
+    one = servers.Server()
+    one.wrapped_in = ["unshare", "--mount", "sh", "-c",
+                      f'mount -t tmpfs none /run && mkdir -p {own} && mount -t tmpfs -o mode=755 none {own} && '
+                      'mount -o remount,ro /run && exec "$@"', "sh"]
+    before = networks.devices()
+    try:
+        one.start()
+        functions = Functions(one)
+        assert functions.call(functions.create(PROBE), [["tcp", PUBLIC[0], 80]]) == ["hello 100.64.9.2\n"]
+        assert "functions have no links here" not in one.log.read_text()
+        assert networks.devices() - before
     finally:
         one.close()
 

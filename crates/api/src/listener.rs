@@ -33,7 +33,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -192,22 +192,37 @@ fn accepted_already(
 /// What a connection has been asked so far.
 #[derive(Default)]
 struct Seen {
-    /// Whether there was a request at all.
-    any: AtomicBool,
+    /// How many requests there were.
+    requests: AtomicU64,
     /// Whether one is being answered.
     now: AtomicBool,
 }
 
 impl Seen {
+    fn begins(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.now.store(true, Ordering::Relaxed);
+    }
+
+    fn was_asked(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
     /// Resolves when a request is being answered, or when none comes any more.
     async fn until_last_call(&self, places: &Places) {
         let begun = Instant::now();
+        let mut requests = self.requests.load(Ordering::Relaxed);
         let sleep = tokio::time::sleep_until(begun + LAST_CALL);
         tokio::pin!(sleep);
-        // Polled with the connection that sets `now`, in one task and after it.
+        // Polled with the connection that says what begins, in one task and after it.
         std::future::poll_fn(|cx| {
-            if self.now.load(Ordering::Relaxed) {
+            let now = self.now.load(Ordering::Relaxed);
+            let before = std::mem::replace(&mut requests, self.requests.load(Ordering::Relaxed));
+            // One that was answered at once counts too.
+            if now || requests != before {
                 *places.last_call.lock() = Some(Instant::now());
+            }
+            if now {
                 return Poll::Ready(());
             }
             while sleep.as_mut().poll(cx).is_ready() {
@@ -358,8 +373,7 @@ impl Front {
             let via = line.via(&request);
             let (front, seen, seat) = (self.clone(), service_seen.clone(), seat.clone());
             let answering = answering.clone();
-            seen.any.store(true, Ordering::Relaxed);
-            seen.now.store(true, Ordering::Relaxed);
+            seen.begins();
             async move {
                 let mut response = front.answer(request, via, &seat).await;
                 if let Some(untaken) = response.extensions_mut().remove::<Untaken>() {
@@ -381,11 +395,11 @@ impl Front {
             ended = connection.as_mut() => Some(ended),
             () = stop.cancelled() => None,
         };
-        if ended.is_none() && !seen.any.load(Ordering::Relaxed) {
+        if ended.is_none() && !seen.was_asked() {
             // Its first request may be on its way.
             connection.as_mut().graceful_shutdown();
             let first = tokio::time::timeout(FIRST_REQUEST_MAX, connection.as_mut()).await;
-            if first.is_err() && !seen.any.load(Ordering::Relaxed) {
+            if first.is_err() && !seen.was_asked() {
                 return;
             }
             ended = first.ok();
@@ -458,7 +472,7 @@ mod tests {
         };
         let brings = async |every: u64, times: usize| {
             let seen = Seen::default();
-            seen.now.store(true, Ordering::Relaxed);
+            seen.begins();
             for _ in 0..times {
                 tokio::time::sleep(Duration::from_millis(every)).await;
                 seen.until_last_call(&places).await;
@@ -469,6 +483,23 @@ mod tests {
         assert_eq!(tokio::join!(wait(), brings(150, 3)).0, 450 + quiet);
         assert_eq!(tokio::join!(wait(), brings(300, 1)).0, quiet, "too late");
         assert_eq!(tokio::join!(wait(), brings(100, 50)).0, longest);
+        let answers_at_once = async {
+            let seen = Seen::default();
+            let asked = async {
+                for _ in 0..3 {
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    seen.begins();
+                    seen.now.store(false, Ordering::Relaxed);
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                () = asked => {}
+                () = seen.until_last_call(&places) => {}
+            }
+        };
+        assert_eq!(tokio::join!(wait(), answers_at_once).0, 450 + quiet);
     }
 
     #[tokio::test]

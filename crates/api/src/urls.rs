@@ -250,6 +250,11 @@ fn forbidden(id: InvocationId, refused: Refused) -> Response<Bytes> {
 }
 
 fn from_error(api: &Api, tenant: &TenantId, error: &InvokeError) -> Response<Bytes> {
+    // Whoever knows the address may call: what the account may start is none of their concern.
+    let why = |reason| match reason {
+        ThrottleReason::StartRate => "Rate Exceeded.".to_owned(),
+        _ => crate::invoke::throttle_text(api, tenant, reason),
+    };
     let (status, text) = match error {
         InvokeError::Throttled {
             reason: ThrottleReason::BudgetStop,
@@ -263,7 +268,7 @@ fn from_error(api: &Api, tenant: &TenantId, error: &InvokeError) -> Response<Byt
             format!(
                 "{{\"Reason\":\"{}\",\"Type\":\"User\",\"message\":\"{}\"}}",
                 crate::invoke::throttle_reason(*reason),
-                crate::invoke::throttle_text(api, tenant, *reason)
+                why(*reason)
             ),
         ),
         InvokeError::TenantDisabled => (StatusCode::FORBIDDEN, FORBIDDEN.to_owned()),

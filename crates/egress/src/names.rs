@@ -61,10 +61,14 @@ impl Names {
         Self::with(networks, Gate::Rules(gate), Arc::default())
     }
 
-    /// Of instances without: their connections are carried too.
-    pub fn relaying(networks: Arc<Networks>, limits: InstanceLimits) -> Arc<Self> {
+    /// Of instances without: their connections are carried too, so many at once.
+    pub fn relaying(
+        networks: Arc<Networks>,
+        limits: InstanceLimits,
+        connections_max: usize,
+    ) -> Arc<Self> {
         let around = Arc::<Around>::default();
-        let relay = Relay::new(networks.clone(), limits, around.clone());
+        let relay = Relay::new(networks.clone(), limits, connections_max, around.clone());
         Self::with(networks, Gate::Relay(Arc::new(relay)), around)
     }
 

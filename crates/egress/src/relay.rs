@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The same rules as those of packets, for TCP alone. The kernel has accepted the connection before it
-//! is judged: what is not allowed, what cannot be reached and what is one too many is reset at once.
+//! is judged: what is not allowed, what cannot be reached and what is one too many, of the instance's or
+//! of the node's, is reset at once.
 
 use crate::{around::Around, rate::Rate};
 use freehold_domain::network::{InstanceLimits, NetworkId, Networks, Surroundings};
@@ -25,7 +26,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
-    sync::{Notify, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ const PIECE: usize = 32 << 10;
 const AHEAD: Duration = Duration::from_millis(250);
 /// What the kernel keeps of a connection that nobody reads, each way and on each side.
 const KEPT: usize = 256 << 10;
+/// How long a host may be silent before the kernel asks whether it is still there.
+const ASKED_AFTER: Duration = Duration::from_secs(60);
 /// The wait after a connection could not be taken for want of descriptors.
 const SHORT: Duration = Duration::from_millis(50);
 /// Addresses of names that are let through at once, of one policy.
@@ -51,6 +54,8 @@ type Admitted = HashMap<(Ipv4Addr, u16, u16), Instant>;
 pub(crate) struct Relay {
     networks: Arc<Networks>,
     limits: InstanceLimits,
+    /// Connections of all instances together.
+    places: Arc<Semaphore>,
     admitted: Mutex<HashMap<NetworkId, Admitted>>,
     around: Arc<Around>,
 }
@@ -59,11 +64,13 @@ impl Relay {
     pub(crate) fn new(
         networks: Arc<Networks>,
         limits: InstanceLimits,
+        connections_max: usize,
         around: Arc<Around>,
     ) -> Self {
         Self {
             networks,
             limits,
+            places: Arc::new(Semaphore::new(connections_max)),
             admitted: Mutex::default(),
             around,
         }
@@ -116,6 +123,13 @@ impl Relay {
         self.around.of(*to.ip(), allows)
     }
 
+    /// A place of the instance's and one of the node's; nothing where either has none.
+    fn place(&self, own: &Arc<Semaphore>) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = own.clone().try_acquire_owned().ok()?;
+        let shared = self.places.clone().try_acquire_owned().ok()?;
+        Some([own, shared])
+    }
+
     /// Carries the connections that come to `listener` until `stop`.
     pub(crate) async fn serve(
         self: Arc<Self>,
@@ -150,7 +164,7 @@ impl Relay {
                 reset(guest);
                 continue;
             }
-            let Ok(place) = places.clone().try_acquire_owned() else {
+            let Some(place) = self.place(&places) else {
                 reset(guest);
                 continue;
             };
@@ -175,6 +189,9 @@ impl Relay {
         let Ok(Ok(mut host)) = reached else {
             return reset(guest);
         };
+        // A machine that has gone says nothing of it.
+        let _ = sockopt::set_tcp_keepidle(&host, ASKED_AFTER);
+        let _ = sockopt::set_socket_keepalive(&host, true);
         for side in [&guest, &host] {
             // As whoever writes wants it: what comes in one piece goes out in one. What is kept for an
             // instance is on no account of its memory.
@@ -318,7 +335,20 @@ mod tests {
             begun_per_s: 500,
             bytes_per_s: 1000,
         };
-        Relay::new(networks, limits, Arc::default())
+        Relay::new(networks, limits, 3, Arc::default())
+    }
+
+    #[test]
+    fn an_instance_has_its_places_and_the_node_has_no_more_than_its_own() {
+        let relay = relay(&[]);
+        let [one, two] = [(); 2].map(|()| Arc::new(Semaphore::new(2)));
+        let of_one: Vec<_> = (0..2).filter_map(|_| relay.place(&one)).collect();
+        assert!(of_one.len() == 2 && relay.place(&one).is_none());
+        let of_two = relay.place(&two);
+        assert!(of_two.is_some() && relay.place(&two).is_none());
+        assert_eq!(two.available_permits(), 1, "what is refused holds nothing");
+        drop(of_one);
+        assert!(relay.place(&two).is_some());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! /run/freehold-network/N/lock         held while any of this is changed
 //! /run/freehold-network/N/05           held by the node with slot 5 for as long as it lives
-//! /run/freehold-network/N/forwarding   devices that did not forward before the first node came
+//! /run/freehold-network/N/forwarding   devices that did not forward before the first node came, with
+//!                                      the word "alone" those that did not on a machine that does
 //! ```
 //!
 //! N is the network namespace's number: another one has other tables and devices.
@@ -33,6 +34,8 @@ use std::{
 const FOLDER: &str = "/run/freehold-network";
 const LOCK: &str = "lock";
 const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
+/// Behind a device in the list.
+const ALONE: &str = " alone";
 /// Longest wait for another node that comes or goes.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ impl Slot {
 
 /// What nodes of this network namespace share.
 fn folder() -> io::Result<PathBuf> {
-    let number = fs::metadata("/proc/self/ns/net")?.ino();
+    let number = fs::metadata("/proc/thread-self/ns/net")?.ino();
     Ok(Path::new(FOLDER).join(number.to_string()))
 }
 
@@ -192,15 +195,24 @@ fn forwards(device: &str) -> PathBuf {
 
 /// Devices that forward since a node asked.
 pub fn opened() -> io::Result<Vec<String>> {
-    match fs::read_to_string(list()?) {
-        Ok(text) => Ok(text
-            .lines()
-            .filter(|line| is_name(line))
-            .map(str::to_owned)
-            .collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let noted = noted()?.into_iter();
+    Ok(noted.map(|(device, _)| device).collect())
+}
+
+/// The same, and which of them alone did not forward.
+fn noted() -> io::Result<Vec<(String, bool)>> {
+    let text = match fs::read_to_string(list()?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
+    };
+    let lines = text.lines().map(|line| match line.strip_suffix(ALONE) {
+        Some(device) => (device, true),
+        None => (line, false),
+    });
+    let named = lines.filter(|(device, _)| is_name(device));
+    Ok(named
+        .map(|(device, alone)| (device.to_owned(), alone))
+        .collect())
 }
 
 fn devices() -> io::Result<Vec<String>> {
@@ -251,7 +263,8 @@ pub fn open_device(device: &str) -> io::Result<()> {
     if !opened()?.iter().any(|one| one == device) {
         // Noted first: after a crash in between there is a note too many, and nothing to put back.
         let mut list = OpenOptions::new().append(true).create(true).open(list()?)?;
-        writeln!(list, "{device}")?;
+        let alone = if is_router() { ALONE } else { "" };
+        writeln!(list, "{device}{alone}")?;
     }
     have_forward(device)
 }
@@ -273,13 +286,10 @@ pub fn forget_opened() -> io::Result<bool> {
 /// Every device that was asked to forward is as it was: unless somebody has made the whole machine
 /// forward meanwhile, which holds for all of its devices.
 fn restore() -> io::Result<()> {
-    let opened = match is_router() {
-        true => Vec::new(),
-        false => opened()?,
-    };
-    for device in opened {
+    let is_router = is_router();
+    for (device, alone) in noted()? {
         let setting = forwards(&device);
-        if setting.exists() {
+        if (alone || !is_router) && setting.exists() {
             fs::write(setting, "0")?;
         }
     }
@@ -290,5 +300,62 @@ fn remove_list() -> io::Result<()> {
     match fs::remove_file(list()?) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        network::netlink::{CREATE, EXCLUSIVE, Messages},
+        sys::mounts,
+    };
+
+    /// `RTM_NEWLINK`, `IFLA_IFNAME`, `IFLA_LINKINFO` and `IFLA_INFO_KIND`.
+    fn add_device(name: &str) -> io::Result<()> {
+        let mut messages = Messages::default();
+        messages
+            .begin(16, CREATE | EXCLUSIVE, true, &[0; 16])
+            .text(3, name)
+            .nest(18, |info| {
+                info.text(1, "veth");
+            });
+        Socket::routes()?.send(messages)
+    }
+
+    fn set(device: &str, value: &str) -> io::Result<()> {
+        fs::write(forwards(device), value)
+    }
+
+    /// In a machine that is this thread's own: what a first node opens, and the last one puts back.
+    fn put_back(is_router: bool, becomes_router: bool, expected: &str) -> io::Result<()> {
+        mounts::unshare(libc::CLONE_NEWNET)?;
+        add_device("up0")?;
+        set("all", if is_router { "1" } else { "0" })?;
+        set("up0", "0")?;
+        drop(turn()?);
+        assert!(closed()?.contains(&"up0".to_owned()));
+        open_device("up0")?;
+        assert!(has("up0", "1") && opened()? == ["up0"]);
+        if becomes_router {
+            set("all", "1")?;
+        }
+        let _turn = turn()?;
+        restore()?;
+        assert!(has("up0", expected) && opened()?.is_empty());
+        remove_folder()
+    }
+
+    #[test]
+    fn devices_are_put_back_as_they_were() {
+        for (is_router, becomes_router, expected) in
+            [(false, false, "0"), (false, true, "1"), (true, true, "0")]
+        {
+            let done = std::thread::spawn(move || put_back(is_router, becomes_router, expected));
+            match done.join().unwrap() {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,
+                done => done.unwrap(),
+            }
+        }
     }
 }

@@ -99,6 +99,13 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Connections of functions that the server may carry at once. Each takes two descriptors, and they may
+/// have a quarter of all: half is for those who call, and the rest for what serves them.
+fn relayed_max() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current;
+    descriptors.map_or(1 << 16, |all| usize::try_from(all / 8).unwrap_or(1 << 16))
+}
+
 /// Events go to standard error; `FREEHOLD_LOG` says which, JSON lines with `FREEHOLD_LOG_FORMAT=json`.
 fn tell_events() {
     let filter = EnvFilter::try_from_env("FREEHOLD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -352,7 +359,7 @@ async fn wire(
                 "functions have no links here: the server carries their connections, by TCP alone"
             );
             let limits = instance_limits(&settings.config);
-            Names::relaying(networks.clone(), limits)
+            Names::relaying(networks.clone(), limits, relayed_max())
         }
         _ => Names::new(networks.clone(), driver.clone()),
     };
