@@ -246,7 +246,7 @@ def test_a_deadlock_is_tried_again(shop, server, language, kind):
         lines = [{"sku": first, "quantity": 1}, {"sku": second, "quantity": 1}]
         placed = pool.submit(one.call, action="place", id=fresh(), customer="Ada", lines=lines)
         end = time.monotonic() + 10
-        while one.store.ask(one.store.waiting) == [["0"]]:
+        while one.store.ask(one.store.waiting.format(second)) == [["0"]]:
             assert time.monotonic() < end and not placed.done(), "nobody waits"
             # MariaDB looks anew only where nobody has asked for a tenth of a second.
             time.sleep(0.2)
