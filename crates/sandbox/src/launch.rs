@@ -70,7 +70,7 @@ impl LaunchOptions {
             server_uid: identity::effective_uid(),
             server_gid: rustix::process::getegid().as_raw(),
             park_target: 64,
-            volumes_ready: 8,
+            volumes_ready: 64,
             instances_max: 4096,
             guests_memory_bytes: None,
             network: None,

@@ -280,6 +280,7 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
     let instances = &settings.config.instances;
     options.instances_max = instances.max;
     options.park_target = instances.parked;
+    options.volumes_ready = options.volumes_ready.min(instances.parked);
     options.guests_memory_bytes = instances.memory.map(|size| size.0);
     options.network = settings::network(&settings.config);
     let supervisor = freehold_sandbox::launch(options).map_err(|error| {

@@ -314,7 +314,7 @@ keys! {
         cpu: Cpu = Kind::Word(&[BURST, LAMBDA]), word(BURST), Reload;
         /// Instances at once, parked sandboxes among them; fewer where descriptors end first
         max: u32 = Kind::Count(within(1, 1_000_000)), count(launch().instances_max.into()), Start;
-        /// Sandboxes made ahead, all runtimes together
+        /// Sandboxes made ahead, all runtimes together; as many `/tmp` of the usual size, 64 at the most
         parked: usize = Kind::Count(within(0, 65_536)), count(launch().park_target as u64), Start;
         /// Memory of all instances together
         memory: Option<Size> = Kind::Size(within(128 * MIB, ANY_SIZE.most)), Preset::Made("seven eighths of the machine's"), Start;
