@@ -1,5 +1,6 @@
 """The audit trail: who changed what and who was denied, by real clients and `freehold audit`."""
 
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -23,6 +24,7 @@ from botocore.exceptions import ClientError
 from support import server as servers
 from support.functions import Functions, python, zip_of
 from support.http import send, signed
+from tenants_test import new_account, operate, until
 
 
 def audit(server, *arguments, env=None):
@@ -141,6 +143,74 @@ def test_a_url_that_refuses_names_its_function(functions, client, server):
         row = about(audit(server, "--action", "lambda:InvokeFunctionUrl"), name)[-1]
         assert (row["Kind"], row["Who"], row["Proven"]) == ("unproven-key", key, False)
         assert row["TenantId"] == server.account
+
+
+def test_a_link_that_opens_nothing_is_a_line_of_whose_package_it_is(server):
+    one = new_account(server)
+    name = one.functions.create()
+    link = one.client("lambda").get_function(FunctionName=name)["Code"]["Location"].removeprefix(server.url)
+    assert send(server.url, "GET", link).status == 200
+    begin, tag = link.rsplit("/", 1)
+
+    def refused(path, *arguments):
+        """The lines of a refusal, without those that were there before."""
+        before = audit(server, "--action", "freehold:GetCode", *arguments)
+        assert send(server.url, "GET", path).status == 403
+        lines = audit(server, "--action", "freehold:GetCode", *arguments)
+        assert lines[:len(before)] == before
+        return lines[len(before):]
+
+    # It names an account, which nothing proves: so it is the operator's line alone.
+    [row] = refused(f"{begin}/{'0' * len(tag)}")
+    assert (row["TenantId"], row["Resource"], row["Kind"], row["Proven"]) == (None, "", "nobody", False)
+    assert (row["Result"], row["Error"], row["Source"]) == ("denied", "AccessDeniedException", "127.0.0.1")
+    operate(server, "tenants", "disable", one.account)
+    [row] = refused(link, "--tenant", one.account)
+    digest = begin.split("/")[-2]
+    assert (row["Resource"], row["Kind"], row["Proven"]) == (f"package/{digest}", "nobody", False)
+    # Who reads the trail has no link by it: this one opens again.
+    assert tag not in json.dumps(audit(server))
+    operate(server, "tenants", "enable", one.account)
+    assert refused(begin, "--tenant", one.account) == []
+    before = audit(server)
+    assert send(server.url, "GET", link).status == 200
+    assert audit(server) == before
+
+
+def test_a_call_of_a_url_that_its_accounts_end_or_budget_cuts_short_is_denied(server):
+    one = new_account(server)
+    name = one.functions.create(python("""
+import time
+
+def handler(event, context):
+    time.sleep(50 if event["rawPath"] == "/slow" else 0)
+    return "ran"
+"""), Timeout=60)
+    host = one.functions.public_url(name).split("/")[2]
+
+    def lines():
+        return audit(server, "--denied", "--tenant", one.account)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(send, server.url, "GET", "/slow", {"Host": host})
+        until(lambda: "busy" in one.cli("ps", "--json").stdout)
+        assert lines() == []
+        operate(server, "tenants", "disable", one.account)
+        cut = running.result()
+    assert cut.status == 403
+    operate(server, "tenants", "enable", one.account)
+    assert send(server.url, "GET", "/", {"Host": host}).status == 200
+    operate(server, "budgets", "set", "--tenant", one.account, "--invocations", "1", "--per", "month",
+            "--then", "stop")
+    stopped = send(server.url, "GET", "/", {"Host": host})
+    assert stopped.status == 403
+    rows = lines()
+    assert [row["RequestId"] for row in rows] == [answer.headers["x-amzn-requestid"] for answer in (cut, stopped)]
+    for row in rows:
+        assert (row["Action"], row["Result"], row["Error"]) == (
+            "lambda:InvokeFunctionUrl", "denied", "AccessDeniedException")
+        assert (row["Kind"], row["Proven"], row["Source"]) == ("nobody", False, "127.0.0.1")
+        assert row["Resource"].endswith(f":function:{name}")
 
 
 def test_what_an_instance_may_not_do_is_denied_by_its_name(functions, server):

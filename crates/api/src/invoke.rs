@@ -8,7 +8,7 @@ use freehold_domain::{
     Qualifier, Source, TenantId, TenantLimit, ThrottleReason, TraceHeader,
     limits::START_WAIT_S,
     ports::{Caller, Invoke},
-    tenants::TenantState,
+    tenants::{TenantState, TenantTable},
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -150,7 +150,11 @@ pub async fn invoke_detached(
 pub const STOPPED: &str = "A budget of the account is used up and has stopped what it is about, until the operator of the node raises or removes it (freehold budgets).";
 
 /// What a caller is told of a throttle: AWS's words, and what to do where AWS has none.
-pub(crate) fn throttle_text(api: &Api, tenant: &TenantId, reason: ThrottleReason) -> String {
+pub(crate) fn throttle_text(
+    tenants: &TenantTable,
+    tenant: &TenantId,
+    reason: ThrottleReason,
+) -> String {
     match reason {
         ThrottleReason::Budget => {
             "Rate Exceeded. A budget of the account is used up until its period is over; freehold budgets list shows it, and the node's operator raises it.".to_owned()
@@ -158,7 +162,7 @@ pub(crate) fn throttle_text(api: &Api, tenant: &TenantId, reason: ThrottleReason
         ThrottleReason::BudgetStop => STOPPED.to_owned(),
         ThrottleReason::StartRate => {
             let of = |state: Arc<TenantState>| state.limits().own(TenantLimit::Starts);
-            let own = api.tenants.of(tenant).and_then(of);
+            let own = tenants.of(tenant).and_then(of);
             let most = own.map_or_else(String::new, |most| format!(" {most}"));
             format!(
                 "Rate Exceeded. No instance is free, and of the account no more than{most} may start in a second; {}.",

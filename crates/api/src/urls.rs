@@ -23,7 +23,8 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    InvocationId, InvokeError, Mode, Principal, Source, TenantId, ThrottleReason, ports::Invoke,
+    FunctionRef, InvocationId, InvokeError, Mode, Principal, Source, TenantId, ThrottleReason,
+    ports::Invoke, tenants::TenantTable,
 };
 use freehold_identity::{
     Presented,
@@ -219,6 +220,7 @@ async fn answer(
         );
     }
     let id = request.id;
+    let signer = presented.is_some().then(|| who.clone());
     let call = Call {
         id,
         principal: who,
@@ -235,7 +237,10 @@ async fn answer(
     };
     let response = match invoke_detached(api, invoker, call).await {
         Ok(outcome) => answer::from_outcome(outcome),
-        Err(error) => from_error(api, &resolved.function.tenant, &error),
+        Err(error) => {
+            let (tenants, function) = (&api.tenants, &resolved.function);
+            unanswered(tenants, function, signer.as_ref(), &error)
+        }
     };
     with_request_id(response, &id.to_string())
 }
@@ -249,11 +254,29 @@ fn forbidden(id: InvocationId, refused: Refused) -> Response<Bytes> {
     response
 }
 
-fn from_error(api: &Api, tenant: &TenantId, error: &InvokeError) -> Response<Bytes> {
+/// The answer to a call that came to no outcome, with what the audit trail tells of a denial.
+fn unanswered(
+    tenants: &TenantTable,
+    function: &FunctionRef,
+    signer: Option<&Principal>,
+    error: &InvokeError,
+) -> Response<Bytes> {
+    let mut response = from_error(tenants, &function.tenant, error);
+    if response.status() == StatusCode::FORBIDDEN {
+        let refused = match signer {
+            Some(signer) => Refused::at_url_of(signer, function),
+            None => Refused::at_open_url(function),
+        };
+        response.extensions_mut().insert(refused);
+    }
+    response
+}
+
+fn from_error(tenants: &TenantTable, tenant: &TenantId, error: &InvokeError) -> Response<Bytes> {
     // Whoever knows the address may call: what the account may start is none of their concern.
     let why = |reason| match reason {
         ThrottleReason::StartRate => "Rate Exceeded.".to_owned(),
-        _ => crate::invoke::throttle_text(api, tenant, reason),
+        _ => crate::invoke::throttle_text(tenants, tenant, reason),
     };
     let (status, text) = match error {
         InvokeError::Throttled {
@@ -319,4 +342,101 @@ fn with_request_id(mut response: Response<Bytes>, id: &str) -> Response<Bytes> {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::Trail, invoke::throttle_text};
+    use freehold_domain::{
+        TenantLimit, TenantLimits, Wall,
+        audit::{Asker, AuditResult},
+        ports::{Audit, AuditQuery},
+    };
+    use freehold_testkit::{sim::SimClock, storage::MemoryStorage};
+
+    fn function() -> FunctionRef {
+        FunctionRef {
+            tenant: "111111111111".parse().unwrap(),
+            region: "us-east-1".parse().unwrap(),
+            name: "f".parse().unwrap(),
+        }
+    }
+
+    fn throttled(reason: ThrottleReason) -> InvokeError {
+        InvokeError::Throttled {
+            reason,
+            retry_after: None,
+        }
+    }
+
+    /// Every denial that the engine knows is a line of the function's owner, and nothing else is.
+    #[tokio::test]
+    async fn a_call_that_the_engine_denies_leaves_its_line() {
+        let clock = SimClock::new(Wall(0));
+        let store = MemoryStorage::new(clock.clone());
+        let trail = Trail::new(store.clone(), clock);
+        let (tenants, function) = (TenantTable::default(), function());
+        let signer = Principal::Root {
+            tenant: "222222222222".parse().unwrap(),
+            key: "AKIATWO0000000000000".to_owned(),
+        };
+        let stopped = throttled(ThrottleReason::BudgetStop);
+        let full = throttled(ThrottleReason::AccountConcurrency);
+        for (signer, error, status) in [
+            (None, &InvokeError::TenantDisabled, 403),
+            (Some(&signer), &InvokeError::TenantDisabled, 403),
+            (None, &stopped, 403),
+            (None, &full, 429),
+            (Some(&signer), &InvokeError::Draining, 503),
+        ] {
+            let response = unanswered(&tenants, &function, signer, error);
+            assert_eq!(response.status(), status, "{error:?}");
+            trail.refused(response, InvocationId(uuid::Uuid::nil()), None);
+        }
+        let query = AuditQuery {
+            limit: 10,
+            ..AuditQuery::default()
+        };
+        let page = store.audit_lines(&Principal::platform("test"), query).await;
+        let lines = page.unwrap().lines;
+        let who: Vec<_> = lines
+            .iter()
+            .map(|line| (line.who.clone(), line.proven))
+            .collect();
+        let expected = [
+            (Asker::Nobody, false),
+            (Asker::of(&signer), true),
+            (Asker::Nobody, false),
+        ];
+        assert_eq!(who, expected);
+        for line in lines {
+            assert_eq!(line.tenant, Some(function.tenant.clone()));
+            assert_eq!(line.result, AuditResult::Denied);
+            assert_eq!(line.action.as_str(), "lambda:InvokeFunctionUrl");
+            assert!(line.resource.as_str().ends_with(":function:f"));
+        }
+    }
+
+    #[test]
+    fn who_knows_an_address_is_not_told_what_its_account_may_start() {
+        let (tenants, function) = (TenantTable::default(), function());
+        let mut limits = TenantLimits::default();
+        limits.set(TenantLimit::Starts, Some(4711));
+        tenants.note(&function.tenant, limits);
+        let told = throttle_text(&tenants, &function.tenant, ThrottleReason::StartRate);
+        assert!(told.contains("4711"), "the account's own keys are: {told}");
+
+        let error = throttled(ThrottleReason::StartRate);
+        let response = unanswered(&tenants, &function, None, &error);
+        assert_eq!(response.status(), 429);
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        let expected = serde_json::json!({
+            "Reason": "FunctionInvocationRateLimitExceeded",
+            "Type": "User",
+            "message": "Rate Exceeded."
+        });
+        assert_eq!(body, expected);
+        assert!(!format!("{:?}", response.headers()).contains("4711"));
+    }
 }

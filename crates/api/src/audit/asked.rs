@@ -5,7 +5,7 @@ use crate::{
     gate::{SignedApi, SignedHead},
 };
 use freehold_domain::{
-    FunctionRef, Principal, Region, TenantId,
+    Digest, FunctionRef, Principal, Region, TenantId,
     audit::{AUDIT_TEXT_BYTES_MAX, Asker, AuditText},
 };
 use freehold_identity::Presented;
@@ -117,6 +117,26 @@ impl Refused {
     /// At a function's URL, by somebody known who may not.
     pub(crate) fn at_url_of(who: &Principal, function: &FunctionRef) -> Self {
         Self::at_url(Asker::of(who), true, function)
+    }
+
+    /// At a link to a package that we made: nobody knows who has it, but whose package it is.
+    pub(crate) fn at_link(tenant: &TenantId, package: Digest) -> Self {
+        Self {
+            tenant: Some(tenant.clone()),
+            resource: AuditText::new(&format!("package/{package}")),
+            ..Self::at_forged_link()
+        }
+    }
+
+    /// At a link to a package that we never made: what it says is nobody's.
+    pub(crate) fn at_forged_link() -> Self {
+        Self {
+            who: Asker::Nobody,
+            proven: false,
+            tenant: None,
+            action: AuditText::new("freehold:GetCode"),
+            resource: AuditText::default(),
+        }
     }
 }
 

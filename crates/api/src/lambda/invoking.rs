@@ -249,7 +249,7 @@ fn refused(api: &Api, tenant: &TenantId, fault: InvokeError, arn: &str) -> ApiEr
             reason,
             retry_after,
         } => {
-            let answer = error::too_many_requests(throttle_text(api, tenant, reason))
+            let answer = error::too_many_requests(throttle_text(&api.tenants, tenant, reason))
                 .with_reason(throttle_reason(reason));
             match retry_after {
                 Some(after) => answer.with_retry_after_s(after.as_secs().max(1) as u32),
