@@ -54,6 +54,7 @@ case $target in
   test)
     need Ruby ruby have ruby
     need PHP php-cli have php
+    need logrotate logrotate env PATH="$PATH:/usr/sbin:/sbin" bash -c 'command -v logrotate'
     if is_root; then
       need 'a PostgreSQL' postgresql has_postgresql
       # The programs alone: the package mariadb-server makes a database of the machine's own.
@@ -64,8 +65,8 @@ case $target in
   bench) need wrk wrk have wrk ;;
 esac
 
-# Databases are wanted for their programs: those that come now neither start as services of the
-# machine, by Debian's own switch for that, nor at its next start.
+# Databases and logrotate are wanted for their programs: those that come now neither start as services
+# of the machine, by Debian's own switch for that, nor at its next start.
 keep_services_down() {
   local policy=/usr/sbin/policy-rc.d
   ! [ -e "$policy" ] || return 0

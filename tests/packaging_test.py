@@ -1,5 +1,7 @@
 """What is shipped beside the binary: unit, configuration, package, rules, dashboard."""
 
+import gzip
+import itertools
 import json
 import os
 import pathlib
@@ -7,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -20,6 +23,9 @@ PACKAGING = ROOT / "packaging"
 NUMBER = 2146000000
 needs = {tool: pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not on this machine")
          for tool in ("dpkg-deb", "systemd-analyze", "useradd")}
+# Of Debian's users not all have /usr/sbin in their path.
+LOGROTATE = shutil.which("logrotate") or shutil.which("logrotate", path="/usr/sbin:/sbin")
+needs["logrotate"] = pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not on this machine")
 
 
 # The configuration
@@ -75,6 +81,117 @@ def test_the_service_manager_hears_when_it_serves_and_when_it_ends(start_server,
         manager.settimeout(60)
         assert server.stop() == 0
         assert manager.recv(4096).startswith(b"STOPPING=1\n")
+
+
+# The log
+
+class Rotation:
+    """logrotate with the shipped file, for a log of ours in place of the one that it names."""
+
+    def __init__(self, log, folder):
+        text = (PACKAGING / "logrotate/freehold").read_text()
+        assert text.count("/var/log/freehold.log") == 1
+        self.log, self.config, self.state = log, folder / "logrotate", folder / "state"
+        self.config.write_text(text.replace("/var/log/freehold.log", str(log)))
+        # Others may not write to it, or it is not believed.
+        self.config.chmod(0o644)
+
+    def run(self, *arguments):
+        done = subprocess.run([LOGROTATE, "--state", str(self.state), *arguments, str(self.config)],
+                              capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and "error" not in done.stderr, done.stderr
+
+    def files(self):
+        """What became of the log, newest first, as logrotate numbers it."""
+        found = {path.name.removeprefix(self.log.name): path for path in self.log.parent.glob(f"{self.log.name}*")}
+        return dict(sorted(found.items(), key=lambda one: int(re.sub(r"\D", "", one[0]) or 0)))
+
+    def bytes(self, suffix=""):
+        data = self.files()[suffix].read_bytes()
+        return gzip.decompress(data) if suffix.endswith(".gz") else data
+
+
+def marks(data):
+    """The marks that lines of the log bear, in their order."""
+    assert b"\0" not in data, "a hole"
+    return [int(number) for number in re.findall(rb"/mark-(\d+)-end\b", data)]
+
+
+@needs["logrotate"]
+def test_the_log_is_rotated_below_a_server_that_goes_on_writing(start_server, monkeypatch, tmp_path):
+    monkeypatch.setenv("FREEHOLD_LOG", "info,freehold_api=trace")
+    server = start_server()
+    rotation, sent = Rotation(server.log, tmp_path), 0
+
+    def write(count):
+        nonlocal sent
+        for _ in range(count):
+            send(server.url, "GET", f"/mark-{sent}-end")
+            sent += 1
+        # A request's line is written before its answer.
+        return list(range(sent - count, sent))
+
+    before = write(50)
+    size = server.log.stat().st_size
+    rotation.run("--force")
+    assert list(rotation.files()) == ["", ".1"]
+    assert marks(rotation.bytes(".1")) == before and server.log.stat().st_size == 0
+
+    # The server writes where the file ends now, not where it ended: no hole, nothing twice.
+    after = write(3)
+    assert marks(rotation.bytes()) == after
+    assert server.log.stat().st_size < size / 4 and server.log.stat().st_blocks * 512 <= 2 * size
+
+    # While it writes, lines that come between copy and cut are lost, and no other, nor half of one.
+    rotations, ended = 4, threading.Event()
+
+    def go_on():
+        while not ended.is_set():
+            write(1)
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
+    try:
+        for _ in range(rotations):
+            time.sleep(0.5)
+            rotation.run("--force")
+    finally:
+        ended.set()
+        writer.join()
+    last = write(1)
+    files = list(rotation.files())
+    assert files == ["", ".1", *(f".{n}.gz" for n in range(2, rotations + 2))]
+    kept = [mark for suffix in reversed(files) for mark in marks(rotation.bytes(suffix))]
+    assert kept == sorted(set(kept)) and kept[0] == 0 and kept[-1:] == last
+    gaps = [(one, other) for one, other in itertools.pairwise(kept) if other != one + 1]
+    assert len(gaps) <= rotations, gaps
+    for suffix in files:
+        for line in rotation.bytes(suffix).splitlines():
+            assert re.match(rb"\S*\d{4}-\d\d-\d\dT", line) or b"/mark-" not in line, (suffix, line)
+    assert server.stop() == 0
+
+
+@needs["logrotate"]
+def test_eight_logs_are_kept_and_one_that_is_too_large_does_not_wait_for_its_week(tmp_path):
+    log = tmp_path / "freehold.log"
+    rotation = Rotation(log, tmp_path)
+    # A log that is not there, or empty, is no fault and is not rotated.
+    rotation.run("--force")
+    log.touch()
+    rotation.run("--force")
+    assert list(rotation.files()) == [""]
+    for number in range(10):
+        log.write_text(f"{number}\n")
+        rotation.run("--force")
+    assert list(rotation.files()) == ["", ".1", *(f".{n}.gz" for n in range(2, 9))]
+    assert [rotation.bytes(suffix) for suffix in (".1", ".2.gz", ".8.gz")] == [b"9\n", b"8\n", b"2\n"]
+
+    log.write_text("small\n")
+    rotation.run()
+    assert log.read_text() == "small\n", "it was rotated this week"
+    os.truncate(log, (100 << 20) + 1)
+    rotation.run()
+    assert log.stat().st_size == 0 and rotation.files()[".1"].stat().st_size == (100 << 20) + 1
 
 
 # The package
