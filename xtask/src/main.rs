@@ -13,7 +13,7 @@ mod served;
 
 const USAGE: &str = "usage: cargo xtask NAME
 
-  claims     check that the tests are there which the threat model names
+  claims     check that the tests are there which the book names
   codegen    write the AWS protocols from their models (--check: only compare)
   errors     write docs/errors from errors.toml (--check: only compare)
   served     write the table of operations in the book (--check: only compare)
