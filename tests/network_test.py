@@ -3,6 +3,7 @@
 Nothing of the machine's own network is touched: test and server live in a namespace of their own.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -17,7 +18,8 @@ import pytest
 from botocore.exceptions import ClientError
 from support import networks, server as servers
 from support.functions import Functions, node_runtime, python, zip_of
-from support.networks import DATABASE, METADATA, NEIGHBOUR, OWN, PUBLIC, PUBLIC_NEIGHBOUR, PUBLIC_OWN
+from support.networks import (DATABASE, FAR_SIX, METADATA, NEIGHBOUR, NEIGHBOUR_SIX, OWN, OWN_SIX, PUBLIC,
+                              PUBLIC_NEIGHBOUR, PUBLIC_NEIGHBOUR_SIX, PUBLIC_OWN, PUBLIC_OWN_SIX)
 
 REASON = networks.may_be_made()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no namespaces for networks: {REASON}")
@@ -74,6 +76,10 @@ INIT = attempts([["tcp", os.environ["FIRST"], 80]]) if "FIRST" in os.environ els
 def handler(event, context):
     if event == "init":
         return INIT
+    if event == "address":
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.connect(("1.1.1.1", 9))
+            return one.getsockname()[0]
     if event == "hold":
         held = []
         try:
@@ -187,6 +193,114 @@ def test_ipv6_leads_nowhere(tried):
         "2606:4700::1", "fd00::1", "fe80::1", "ff02::1", "64:ff9b::a42:5", "2002:a42:5::1")],
         ("tcp", "::ffff:10.66.0.5", 80), ("tcp", "::1", 80))
     assert all(one in REFUSED | {"EINVAL", "ECONNREFUSED", "EADDRNOTAVAIL"} for one in said), said
+
+
+def namespace_of(server, address):
+    """The network namespace of the instance that has this address."""
+    own = os.stat("/proc/thread-self/ns/net").st_ino
+    for pid in server.note_processes():
+        with contextlib.suppress(OSError):
+            there = f"/proc/{pid}/ns/net"
+            routes = pathlib.Path(f"/proc/{pid}/net/fib_trie").read_text()
+            if os.stat(there).st_ino != own and f" {address}\n" in routes:
+                return there
+    raise AssertionError(f"no process has {address}")
+
+
+def device_of(address):
+    """The machine's end of an instance's link."""
+    listed = subprocess.run(["ip", "route", "show", address], check=True, capture_output=True, text=True, timeout=30)
+    return listed.stdout.split(" dev ")[1].split()[0]
+
+
+@contextlib.contextmanager
+def routing(world):
+    """A machine that keeps nothing back of itself, and a twin of an instance on it that the node's rules are
+    not about."""
+    try:
+        with networks.routing(), world.add_beside() as beside:
+            yield beside
+    finally:
+        end = time.monotonic() + 60
+        while not networks.forwards("up0"):
+            assert time.monotonic() < end, "nobody takes answers to instances in"
+            time.sleep(0.05)
+
+
+def arrives(world, beside, targets, enough, **fields):
+    """From the twin; a node gets to it that the machine forwards for others too."""
+    end = time.monotonic() + 60
+    while (heard := networks.reach(world, beside.name, targets, b"beside", 5, enough, **fields)) != enough:
+        assert time.monotonic() < end, (enough - heard, heard - enough)
+
+
+def test_ipv6_that_an_instance_was_given_leads_nowhere(functions, server, world):
+    """An address, routes and a machine that forwards: what is missing inside is not what holds it."""
+    name = functions.create(PROBE, Timeout=60)
+    address = functions.call(name, "address")
+    inside = namespace_of(server, address)
+    # IPv4 in the clothes of IPv6 is IPv4 on the link: what `internet` allows would be let through.
+    mapped = [f"::ffff:{host}" for host in (OWN, PUBLIC_OWN, NEIGHBOUR, PUBLIC_NEIGHBOUR, DATABASE, METADATA)]
+    hosts = [OWN_SIX, PUBLIC_OWN_SIX, NEIGHBOUR_SIX, PUBLIC_NEIGHBOUR_SIX, *FAR_SIX, *mapped]
+    with routing(world) as beside:
+        twin, its_end = networks.lead_six(world, beside.name, beside.device, 6)
+        own, end = networks.lead_six(world, inside, device_of(address), 5)
+        every = {(kind, host) for kind in ("tcp", "udp") for host in (*hosts, *its_end)} | {("udp", "ff02::1")}
+        of_twin = [(host, 80) for host in (*hosts, *its_end, "ff02::1")]
+        arrives(world, beside, of_twin, every)
+        before = len(world.heard)
+        tries = [(host, 80) for host in (*hosts, *end, *its_end, *twin, "ff02::1")]
+        assert networks.reach(world, inside, tries, b"instance", 3) == set()
+        # Whatever was on its way was so before this.
+        arrives(world, beside, of_twin, every)
+        heard = [(who.split("%")[0], said) for _, who, said in world.heard[before:]]
+        assert set(twin) & {who for who, _ in heard}
+        assert not [one for one in heard if one[0] in own or one[1] == b"instance"], heard
+    # It was this instance, and its link is a good one.
+    assert functions.call(name, "address") == address
+    assert functions.call(name, [["tcp", PUBLIC[0], 80]]) == ["hello 100.64.9.2\n"]
+
+
+@pytest.mark.parametrize("name, targets", [
+    ("internet", [(PUBLIC[0], 80)]),
+    ("orders", [(DATABASE, 5432), (NEIGHBOUR, 6379), (OWN, 5432)]),
+])
+def test_another_s_address_that_an_instance_was_given_leads_nowhere(functions, server, world, name, targets):
+    """Not where it may go by its own."""
+    forger, other = (functions.create(PROBE, Timeout=60, **policy(name)) for _ in range(2))
+    address, others = (functions.call(one, "address") for one in (forger, other))
+    inside, port = namespace_of(server, address), 5353
+    # Whose addresses they are, and where answers would go.
+    homes = {others: namespace_of(server, others), PUBLIC_OWN: "/proc/thread-self/ns/net", PUBLIC[1]: world.far}
+    own = {(kind, host) for kind in ("tcp", "udp") for host, _ in targets}
+    with contextlib.ExitStack() as stack:
+        beside = stack.enter_context(routing(world))
+        listening = []
+        for source, home in homes.items():
+            with world.inside(home):
+                one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            one.bind((source, port))
+            one.setblocking(False)
+            listening.append(one)
+        for source in homes:
+            before = len(world.heard)
+            assert networks.reach(world, inside, targets, b"own", 60, own) == own
+            with networks.holding(world, inside, source):
+                assert networks.reach(world, inside, targets, b"forged", 2, source=(source, port)) == set()
+            # From the twin it does arrive, by packets: answers are not for it. And it does so later.
+            end = time.monotonic() + 60
+            with networks.holding(world, beside.name, source):
+                while {to for to, _, said in world.heard[before:] if said == b"twin"} != set(targets):
+                    assert time.monotonic() < end, (source, world.heard[before:])
+                    networks.reach(world, beside.name, targets, b"twin", 0.5, source=(source, port + 1))
+            heard = world.heard[before:]
+            assert b"forged" not in {said for _, _, said in heard}, (source, heard)
+            # Connections are those that were made by its own address.
+            assert {who for _, who, said in heard if said is None} <= {"100.64.9.2", OWN, address}, (source, heard)
+        for one in listening:
+            with pytest.raises(BlockingIOError):
+                one.recv(100)
+    assert functions.call(forger, "address") == address and functions.call(other, "address") == others
 
 
 def test_mail_goes_out_only_where_a_policy_says_so(tried):
