@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from support import networks, server as servers
 from support.functions import Functions, node_runtime, python, zip_of
 from support.networks import (DATABASE, FAR_SIX, METADATA, NEIGHBOUR, NEIGHBOUR_SIX, OWN, OWN_SIX, PUBLIC,
-                              PUBLIC_NEIGHBOUR, PUBLIC_NEIGHBOUR_SIX, PUBLIC_OWN, PUBLIC_OWN_SIX)
+                              PUBLIC_NEIGHBOUR, PUBLIC_NEIGHBOUR_SIX, PUBLIC_OWN, PUBLIC_OWN_SIX, PUBLIC_SIX)
 
 REASON = networks.may_be_made()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no namespaces for networks: {REASON}")
@@ -301,6 +301,18 @@ def test_another_s_address_that_an_instance_was_given_leads_nowhere(functions, s
             with pytest.raises(BlockingIOError):
                 one.recv(100)
     assert functions.call(forger, "address") == address and functions.call(other, "address") == others
+
+
+def test_the_machine_s_ipv6_is_left_alone(functions, world):
+    """Of what it forwards by devices that a node has forward IPv4."""
+    setting = pathlib.Path("/proc/sys/net/ipv6/conf/all/forwarding")
+    targets, both = [(PUBLIC_SIX, 80)], {("tcp", PUBLIC_SIX), ("udp", PUBLIC_SIX)}
+    assert networks.forwards("up0") and networks.forwards("lan0")
+    try:
+        setting.write_text("1")
+        assert networks.reach(world, world.near, targets, b"neighbour", 30, both) == both
+    finally:
+        setting.write_text("0")
 
 
 def test_mail_goes_out_only_where_a_policy_says_so(tried):

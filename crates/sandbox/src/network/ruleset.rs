@@ -285,10 +285,12 @@ pub fn make(socket: &Socket, plan: &Plan, lanes: u16) -> io::Result<()> {
     batch.commit(socket)
 }
 
-/// What a device forwards only since we asked it to, and not for us, it goes on not to forward.
+/// What a device forwards only since we asked it to, and not for us, it goes on not to forward. Nobody asked
+/// it for IPv6.
 fn foreign(batch: &mut Batch, device: &str) {
     batch.rule(FOREIGN, |rule| {
-        rule.very_device(Device::In, device)
+        rule.ipv4()
+            .very_device(Device::In, device)
             .other_device(Device::Out, DEVICES)
             .verdict(Verdict::Drop)
     });
