@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
 import pytest
 from botocore.exceptions import ClientError
@@ -434,6 +435,74 @@ def handler(event, context):
     assert refused == 100 and heard == "hello 100.64.9.2\n", (refused, heard)
     # As many in one go, and as the time gives more; by the kernel's clock and not the function's.
     assert 400 <= count <= 400 + 400 * took + 40, (count, took)
+
+
+# Sends and receives so much by so many connections at once, and says what came of each and how long all took.
+EXCHANGES = python("""
+import socket, threading, time
+
+def exchange(sent, wanted):
+    with socket.socket() as one:
+        one.settimeout(240)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        one.connect(("8.8.8.8", 7777))
+        one.sendall(b"%d\\n" % wanted + b"a" * sent)
+        one.shutdown(socket.SHUT_WR)
+        got = b""
+        while piece := one.recv(1 << 16):
+            got += piece
+    said, rest = got.split(b"\\n", 1)
+    return [int(said), len(rest)]
+
+def handler(event, context):
+    count, sent, wanted = event
+    done = []
+    threads = [threading.Thread(target=lambda: done.append(exchange(sent, wanted))) for _ in range(count)]
+    begun = time.monotonic()
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    return [done, time.monotonic() - begun]
+""")
+MIB = 1 << 20
+
+
+def keeps_a_rate(functions, world, ahead):
+    """With a bandwidth of 1 MiB, of which `ahead` seconds may come in one go."""
+    one, other = (functions.create(EXCHANGES, Timeout=300, MemorySize=512) for _ in range(2))
+    with world.exchanging():
+        for count, sent, wanted in ((1, 3, 0), (1, 0, 3), (2, 3, 0), (2, 0, 3)):
+            each = [sent * MIB // count, wanted * MIB // count]
+            done, took = functions.call(one, [count, *each])
+            assert done == [each] * count
+            assert took >= 3 - ahead - 0.1, (count, sent, wanted, took)
+        # Together that is more than one rate for both would let through in the time, on any machine.
+        size = 9 * MIB // 8
+        for each in ([size, 0], [0, size]):
+            end = time.monotonic() + 240
+            while at_once(functions, (one, other), [1, *each]) >= 2 * size / MIB - ahead - 0.1:
+                assert time.monotonic() < end, "another instance's rate is this one's"
+                # By then as much may come in one go again.
+                time.sleep(2)
+
+
+def at_once(functions, names, event):
+    """How long the calls of all of them took together."""
+    begun = time.monotonic()
+    with futures.ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: functions.call(name, event), names))
+    return time.monotonic() - begun
+
+
+def test_bandwidth_is_bounded_each_way_for_each_instance(world):
+    one = servers.Server('[network]\nbandwidth = "1MiB"\n')
+    try:
+        one.start()
+        # The kernel lets a quarter of a second's come in one go on top of a second's.
+        keeps_a_rate(Functions(one), world, 1.25)
+    finally:
+        one.close()
 
 
 def test_one_function_does_not_reach_another(functions, made):

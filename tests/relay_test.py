@@ -3,18 +3,15 @@
 The same world and the same policies as `network_test.py`.
 """
 
-import contextlib
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-from network_test import CONFIG, NEAR, PROBE, policy
+from network_test import CONFIG, NEAR, PROBE, keeps_a_rate, policy
 from support import leaks, networks, server as servers
 from support.functions import Functions, python
 from support.networks import DATABASE, METADATA, NEIGHBOUR, OWN, PUBLIC, PUBLIC_NEIGHBOUR, PUBLIC_OWN
@@ -198,37 +195,13 @@ def carried():
     return [row for row in rows if row.split()[2] == "01010101:0050" and row.split()[3] != "06"]
 
 
-@contextlib.contextmanager
-def counting(world):
-    """Reads to the end of a connection, says how much that was, and sends as much back."""
-    with world.inside(world.far):
-        listens = socket.create_server((PUBLIC[1], 7777))
-
-    def serve():
-        with contextlib.suppress(OSError):
-            while True:
-                one, _ = listens.accept()
-                total = 0
-                while piece := one.recv(1 << 16):
-                    total += len(piece)
-                one.sendall(f"{total}\n".encode() + b"x" * total)
-                one.close()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield
-    finally:
-        listens.shutdown(socket.SHUT_RDWR)
-        listens.close()
-
-
 def test_what_is_sent_arrives_whole_and_ends_are_told_apart(functions, world):
     sends = functions.create(python("""
 import socket
 
 def handler(event, context):
     with socket.create_connection(("8.8.8.8", 7777), 10) as one:
-        one.sendall(b"a" * event)
+        one.sendall(b"%d\\n" % event + b"a" * event)
         one.shutdown(socket.SHUT_WR)
         got = b""
         while piece := one.recv(1 << 16):
@@ -236,9 +209,18 @@ def handler(event, context):
     said, rest = got.split(b"\\n", 1)
     return [int(said), len(rest), set(rest) <= set(b"x")]
 """), Timeout=60)
-    with counting(world):
+    with world.exchanging():
         for size in (0, 1, 5_000_000):
             assert functions.call(sends, size) == [size, size, True]
     # Nobody listens there any more.
     with pytest.raises(AssertionError, match="ConnectionResetError"):
         functions.call(sends, 1)
+
+
+def test_bandwidth_is_bounded_each_way_for_each_instance(world):
+    one = Ordinary('[network]\nbandwidth = "1MiB"\n')
+    try:
+        one.start()
+        keeps_a_rate(Functions(one), world, 0.25)
+    finally:
+        one.close()

@@ -266,6 +266,38 @@ class World:
             raise
         return made
 
+    @contextlib.contextmanager
+    def exchanging(self, port=7777):
+        """A host that reads how much is wanted of it, in a line, and whatever follows, to the end; says how
+        much that was, and sends what is wanted."""
+        with self.inside(self.far):
+            listens = socket.create_server((PUBLIC[1], port))
+        # Who is ahead of a rate by little loses little, and does not stand still after it for seconds.
+        listens.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+
+        def exchange(one):
+            with one, contextlib.suppress(OSError):
+                one.settimeout(300)
+                wanted, total = b"", 0
+                while piece := one.recv(1 << 16):
+                    if not wanted.endswith(b"\n"):
+                        line, end, piece = piece.partition(b"\n")
+                        wanted += line + end
+                    total += len(piece)
+                one.sendall(f"{total}\n".encode() + b"x" * int(wanted))
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=exchange, args=(listens.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield
+        finally:
+            listens.shutdown(socket.SHUT_RDWR)
+            listens.close()
+
 
 class Beside:
     """See the module."""
