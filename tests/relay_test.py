@@ -226,3 +226,48 @@ def test_bandwidth_is_bounded_each_way_for_each_instance(world):
         keeps_a_rate(Functions(one), world, 0.25)
     finally:
         one.close()
+
+
+def test_connections_of_all_instances_are_bounded_by_the_server_s_descriptors(world):
+    """With 1,024 of them, 128, however many each instance may have."""
+    keeps = python("""
+import socket
+
+held = []
+
+def handler(event, context):
+    while len(held) > event:
+        held.pop().close()
+    for _ in range(event - len(held)):
+        try:
+            one = socket.create_connection(("1.1.1.1", 80), 60)
+            if one.recv(100) == b"hello 100.64.9.2\\n":
+                held.append(one)
+        except ConnectionResetError:
+            pass
+    return len(held)
+""")
+    one = Ordinary("[network]\nnew_connections = 10000\n")
+    one.wrapped_in = ["prlimit", "--nofile=1024:1024", *one.wrapped_in]
+    try:
+        one.start()
+        functions = Functions(one)
+        first, second = (functions.create(keeps, Timeout=120) for _ in range(2))
+        echo = functions.create()
+        assert functions.call(first, 100) == 100
+        assert functions.call(second, 100) == 28
+        # Those who call are not kept from it.
+        for number in range(20):
+            assert functions.call(echo, number) == number
+            assert functions.client.get_function(FunctionName=echo)["Configuration"]["State"] == "Active"
+        # Nor has the second more for asking again, before the first gives some back.
+        assert functions.call(second, 100) == 28
+        assert functions.call(first, 10) == 10
+        # A place is free once both have ended the connection, the host when it gets to it.
+        for name, count in ((second, 100), (first, 28)):
+            end = time.monotonic() + 60
+            while (now := functions.call(name, 100)) < count:
+                assert time.monotonic() < end, ("places do not come back", now)
+            assert now == count
+    finally:
+        one.close()
