@@ -7,12 +7,15 @@ import json
 import random
 import re
 import socket
+import struct
 import threading
 import time
+import zlib
 
 import pytest
 from botocore.exceptions import ClientError
-from support.functions import ECHO, allow_public, python
+from calls_test import SIGNING
+from support.functions import ECHO, allow_public, python, zip_of
 from support.http import send, signed, url_host_and_id
 from tenants_test import new_account, operate, until
 
@@ -318,3 +321,192 @@ def test_an_account_at_all_its_limits_at_once_leaves_anothers_calls_answered(lim
         for done in pressing:
             done.result()
     assert told.get("TooManyRequestsException", 0) > 0, told
+
+
+# From inside: a function with its own credentials and its own endpoint.
+PRESSER = """
+import collections, json, os, socket, threading, time
+from signing import exchange, sign
+
+HOST = os.environ['AWS_ENDPOINT_URL'].split('//')[1]
+
+def connect():
+    host, port = HOST.split(':')
+    return socket.create_connection((host, int(port)), timeout=asked_patience)
+
+def call(line, event):
+    path, body = '/2015-03-31/functions/work/invocations', json.dumps(event).encode()
+    headers = {**sign(path, HOST, body, os.environ['AWS_REGION']), 'content-length': len(body)}
+    head = ''.join(f'{name}: {value}\\r\\n' for name, value in headers.items())
+    return exchange(line, f'POST {path} HTTP/1.1\\r\\n{head}\\r\\n'.encode() + body)
+
+def handler(asked, context):
+    global asked_patience
+    asked_patience = asked.get('patience', 30)
+    end, told, held = time.monotonic() + asked['seconds'], collections.Counter(), []
+    event = {'pad': 'x' * asked.get('bytes', 0), 'seconds': asked.get('each', 0)}
+
+    def press():
+        line = None
+        while time.monotonic() < end and told['over'] < asked['over']:
+            try:
+                line = line or connect()
+                status, body = call(line, event)
+                over = asked['named'] in body.decode()
+                told['over' if over else 'fine' if status == 200 else f'{status} {body.decode()[:300]}'] += 1
+                if status != 200 or asked.get('hold'):
+                    # A held one stays open and idle, beside the next.
+                    held.append(line) if status == 200 else line.close()
+                    line = None
+            except Exception as error:
+                told[type(error).__name__] += 1
+                line = None
+    threads = [threading.Thread(target=press) for _ in range(asked['threads'])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+"""
+
+
+@pytest.fixture(scope="module")
+def presser(one):
+    """The one that presses has an instance before any limit holds."""
+    package = zip_of({"index.py": PRESSER, "signing.py": SIGNING})
+    one.functions.create(package, "presser", Timeout=120, MemorySize=512)
+    asked = {"seconds": 10, "threads": 1, "over": 1, "named": '"y"'}
+    one.functions.call("presser", {**asked, "seconds": 0})
+    return "presser"
+
+
+@pytest.mark.parametrize("limits, asked", [
+    ({"requests": 5}, {"named": "freehold tenants limits --requests"}),
+    ({"concurrency": 2}, {"named": "ConcurrentInvocationLimitExceeded", "each": 0.2}),
+    ({"starts": 1}, {"named": "freehold tenants limits --starts", "each": 1}),
+    ({"bytes_in_flight": "64KiB"}, {"named": "freehold tenants limits --bytes-in-flight", "bytes": 100_000}),
+], ids=["requests", "concurrency", "starts", "bytes in flight"])
+def test_what_a_function_presses_against_from_inside(limited, one, two, presser, limits, asked):
+    """It is told which limit it is at, again and again; the other account's calls are all right."""
+    limited(**limits)
+    told = pressed(one, two, {"seconds": 60, "threads": 12, "over": 30, **asked})
+    assert told["over"] >= 30, told
+
+
+def pressed(one, two, asked):
+    """What the function was told; meanwhile the other account calls, and all of it is right."""
+    lam, done = two.client("lambda"), 0
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pressing = pool.submit(one.functions.call, "presser", asked)
+        while not pressing.done() or done < 20:
+            answer = lam.invoke(FunctionName="work", Payload=json.dumps({"answer": done % 100}))
+            assert "FunctionError" not in answer
+            assert json.loads(answer["Payload"].read()) == "y" * (done % 100)
+            done += 1
+    return pressing.result()
+
+
+def test_connections_from_inside_are_the_instances_own(limited, one, two, presser):
+    """They are no connections to the public address; an instance has as many of its own, and what is
+    over waits to be accepted."""
+    limited(connections=4)
+    held = [Line(one) for _ in range(2)]
+    try:
+        assert [line.ask()[0] for line in held] == [200] * 2
+        told = pressed(one, two, {"seconds": 8, "threads": 12, "over": 1, "named": "tenants limits", "hold": True,
+                                  "patience": 2})
+        assert 4 < told["fine"] <= 64 and told.keys() <= {"fine", "TimeoutError", "over"}, told
+        assert told.get("over", 0) == 0, told
+    finally:
+        for line in held:
+            line.close()
+
+
+# What housekeeping takes away, once a minute.
+
+
+def age(path, by_s):
+    """Makes a stream look as if all of it had been written `by_s` earlier; its index is made anew."""
+    content = path.read_bytes()
+    assert content.startswith(b"FHLOG1\0\n")
+    out, at, earlier = bytearray(content[:8]), 8, by_s * 1_000_000
+
+    def frame(body):
+        length = struct.pack("<I", len(body))
+        return length + struct.pack("<II", zlib.crc32(length), zlib.crc32(body)) + body
+    (length,) = struct.unpack_from("<I", content, at)
+    head = json.loads(content[at + 12:at + 12 + length])
+    head["created"] -= earlier
+    out += frame(json.dumps(head, separators=(",", ":")).encode())
+    at += 12 + length
+    while at < len(content):
+        (length,) = struct.unpack_from("<I", content, at)
+        body = content[at + 12:at + 12 + length]
+        written, stored = struct.unpack_from("<qq", body)
+        line = frame(struct.pack("<qq", written - earlier, stored - earlier) + body[16:])
+        out += line + struct.pack("<I", len(line))
+        at += 12 + length + 4
+    path.write_bytes(out)
+
+
+def test_what_is_over_or_past_or_unused_goes_by_itself(start_server):
+    """Stored logs, log age, and packages that nothing refers to: of the account that has the limit, and
+    of nobody else."""
+    server = start_server()
+    one, two = (new_account(server, "--name", word) for word in ("bound", "free"))
+
+    def streams(account, name):
+        try:
+            found = account.client("logs").describe_log_streams(logGroupName=f"/aws/lambda/{name}")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ResourceNotFoundException"
+            return []
+        return [stream["logStreamName"] for stream in found["logStreams"]]
+
+    def files(account, name):
+        found = []
+        for path in (server.data / "store" / "logs").rglob("*.log"):
+            head = path.read_bytes()[:1000]
+            if account.account.encode() in head and f'/aws/lambda/{name}"'.encode() in head:
+                found.append(path)
+        return found
+
+    def packages(account):
+        below = [server.data / "packages" / account.account, server.data / "store" / "blobs" / account.account]
+        return [len([path for path in folder.rglob("*") if len(path.name) == 64]) for folder in below]
+    for account in (one, two):
+        for name in ("loud", "old"):
+            account.functions.create(WORK, name, Timeout=30)
+        account.functions.call("old", {"lines": 3})
+        for round_of in range(4):
+            account.client("lambda").update_function_configuration(
+                FunctionName="loud", Description=f"another instance, {round_of}")
+            account.functions.wait_updated("loud")
+            account.functions.call("loud", {"lines": 400})
+        until(lambda account=account: len(streams(account, "loud")) == 4)
+        account.functions.create(zip_of({"index.py": f"handler = print  # {account.account}"}), "gone")
+        account.client("lambda").delete_function(FunctionName="gone")
+        assert packages(account) == [2, 2]
+    size = sum(path.stat().st_size for path in files(one, "loud"))
+    assert size > 1.2 * MIB, size
+    newest = max(files(one, "loud"), key=lambda path: int(path.stem)).read_bytes()
+    operate(server, "tenants", "limits", one.account, "--stored-logs", "1MiB", "--log-age", "2d")
+    server.stop()
+    for account in (one, two):
+        (only,) = files(account, "old")
+        age(only, 3 * 86_400)
+    for path in (server.data / "store").glob("logs.db*"):
+        path.unlink()
+    server.start()
+    assert len(streams(two, "old")) == 1 and len(streams(two, "loud")) == 4
+    until(lambda: sum(path.stat().st_size for path in files(one, "loud")) <= MIB, 180)
+    until(lambda: streams(one, "old") == [] and files(one, "old") == [], 180)
+    until(lambda: packages(one) == packages(two) == [1, 1], 180)
+    # What is newest stays, and so does all of the other account's.
+    assert newest in [path.read_bytes() for path in files(one, "loud")]
+    assert len(files(one, "loud")) == len(streams(one, "loud")) >= 2
+    assert len(streams(two, "old")) == 1 and len(streams(two, "loud")) == 4
+    for account in (one, two):
+        for name in ("loud", "old"):
+            answer = account.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"answer": 3}))
+            assert json.loads(answer["Payload"].read()) == "yyy"
