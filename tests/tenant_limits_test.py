@@ -1,5 +1,6 @@
 """Each limit that an account may have of its own: what is under it passes, what is over it is told by
-name, nobody else notices, and it goes with its limit. At the end, an account at all of them at once.
+name, nobody else notices, and it goes with its limit. Then all of them at once, from inside an instance,
+and what housekeeping takes away.
 """
 
 import concurrent.futures
