@@ -365,14 +365,14 @@ async fn an_instance_is_replaced_before_its_credentials_end() {
     let sim = Sim::new().await;
     sim.deploy("f", |_| {}).await;
     let hour = Duration::from_secs(3600);
-    sim.credentials.set_expiry(sim.clock.wall() + hour);
+    sim.credentials.set_end(sim.clock.now() + hour);
     // Used all the time: never idle long enough to be removed for that.
     for minute in 0..=50 {
         sim.call("f", "x").await.unwrap();
         assert_eq!(sim.world.started(), 1, "minute {minute}");
         sim.sleep(60_000).await;
     }
-    sim.credentials.set_expiry(sim.clock.wall() + hour);
+    sim.credentials.set_end(sim.clock.now() + hour);
     for _ in 0..9 {
         sim.call("f", "x").await.unwrap();
         sim.sleep(60_000).await;

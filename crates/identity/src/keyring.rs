@@ -2,8 +2,8 @@
 
 use freehold_domain::TenantId;
 use freehold_domain::{
-    Principal, Wall,
-    ports::{ReadError, Records, Sealer, Stored, Watcher},
+    Mono, Principal, Wall,
+    ports::{Clock, ReadError, Records, Sealer, Stored, Watcher},
     record::{AccessKeyV2, Key, KeyPrefix, Kind, TenantV2, decode},
 };
 use parking_lot::RwLock;
@@ -14,6 +14,25 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+/// When a key ends on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// On a day that somebody chose, which moves with the wall clock.
+    On(Wall),
+    /// So long after it was issued, whatever the wall clock does meanwhile.
+    After(Mono),
+}
+
+impl Ends {
+    /// Whether that is over.
+    pub(crate) fn is_over(self, clock: &dyn Clock) -> bool {
+        match self {
+            Self::On(day) => day <= clock.wall(),
+            Self::After(end) => end <= clock.now(),
+        }
+    }
+}
 
 /// What a key id stands for.
 #[derive(Clone)]
@@ -27,7 +46,7 @@ pub struct KeyEntry {
     /// A disabled key signs nothing.
     pub enabled: bool,
     /// When it ends on its own.
-    pub expires: Option<Wall>,
+    pub ends: Option<Ends>,
 }
 
 impl KeyEntry {
@@ -38,7 +57,7 @@ impl KeyEntry {
             principal: Principal::Anonymous,
             token: None,
             enabled: false,
-            expires: None,
+            ends: None,
         }
     }
 }
@@ -146,7 +165,7 @@ impl KeyRing {
             },
             token: None,
             enabled: record.enabled,
-            expires: record.ends,
+            ends: record.ends.map(Ends::On),
         };
         self.entries.write().insert(record.id, Arc::new(entry));
     }

@@ -9,7 +9,7 @@ pub mod seal;
 pub mod sessions;
 pub mod sigv4;
 
-pub use keyring::{KeyEntry, KeyRing, KeySource};
+pub use keyring::{Ends, KeyEntry, KeyRing, KeySource};
 pub use policy::{Action, Decision, ResourceContext};
 pub use seal::NodeSealer;
 pub use sessions::Sessions;

@@ -2,7 +2,7 @@
 //!
 //! They end with the instance and with the process; nothing of them is stored.
 
-use crate::keyring::{KeyEntry, KeySource};
+use crate::keyring::{Ends, KeyEntry, KeySource};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use freehold_domain::{
     FunctionRef, InstanceId, Principal, TenantId,
@@ -68,7 +68,7 @@ impl InstanceCredentials for Sessions {
             access_key_id: access_key_id("ASIA", self.random()),
             secret: STANDARD.encode(self.random::<30>()),
             session_token: STANDARD.encode(self.random::<96>()),
-            expires: self.clock.wall() + SESSION_LIFE,
+            ends: self.clock.now() + SESSION_LIFE,
         };
         let entry = KeyEntry {
             secret: session.secret.clone(),
@@ -80,7 +80,7 @@ impl InstanceCredentials for Sessions {
             },
             token: Some(session.session_token.clone()),
             enabled: true,
-            expires: Some(session.expires),
+            ends: Some(Ends::After(session.ends)),
         };
         let mut held = self.held.write();
         if let Some(earlier) = held
@@ -112,5 +112,90 @@ impl KeySource for Sessions {
 
     fn bars(&self, tenant: &TenantId) -> bool {
         self.behind.bars(tenant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freehold_domain::{BoxFuture, Mono, Wall};
+    use parking_lot::Mutex;
+
+    /// Two times that go each its own way.
+    struct Stepped(Mutex<(Mono, Wall)>);
+
+    impl Stepped {
+        fn new() -> Arc<Self> {
+            Arc::new(Self(Mutex::new((Mono(0), Wall::from_millis(1_000_000)))))
+        }
+        /// Time passes.
+        fn pass(&self, by: Duration) {
+            let mut at = self.0.lock();
+            *at = (at.0 + by, at.1 + by);
+        }
+        /// Somebody sets the wall clock.
+        fn step(&self, by_s: i64) {
+            self.0.lock().1.0 += by_s * 1_000_000;
+        }
+    }
+
+    impl Clock for Stepped {
+        fn now(&self) -> Mono {
+            self.0.lock().0
+        }
+        fn wall(&self) -> Wall {
+            self.0.lock().1
+        }
+        fn sleep_until(&self, _: Mono) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    struct Nobody;
+    impl KeySource for Nobody {
+        fn lookup(&self, _: &str) -> Option<Arc<KeyEntry>> {
+            None
+        }
+        fn bars(&self, _: &TenantId) -> bool {
+            false
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn instance(number: u8) -> InstanceId {
+        format!("00000000-0000-7000-8000-0000000000{number:02}")
+            .parse()
+            .unwrap()
+    }
+
+    fn issue(sessions: &Sessions, number: u8) -> SessionKey {
+        let function = FunctionRef {
+            tenant: "111111111111".parse().unwrap(),
+            region: "us-east-1".parse().unwrap(),
+            name: "f".parse().unwrap(),
+        };
+        let role = "arn:aws:iam::111111111111:role/r";
+        sessions.issue(&function, role, instance(number))
+    }
+
+    /// Whether a key is one that may sign now.
+    fn signs(sessions: &Sessions, clock: &Stepped, key: &SessionKey) -> bool {
+        let entry = sessions.lookup(&key.access_key_id);
+        entry.is_some_and(|entry| !entry.ends.unwrap().is_over(clock))
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_neither_ends_nor_prolongs_a_session() {
+        let clock = Stepped::new();
+        let sessions = Sessions::new(clock.clone(), Arc::new(Nobody));
+        let key = issue(&sessions, 1);
+        clock.step(13 * 3600);
+        assert!(signs(&sessions, &clock, &key));
+        clock.step(-26 * 3600);
+        clock.pass(SESSION_LIFE - HOUR);
+        assert!(signs(&sessions, &clock, &key));
+        clock.pass(HOUR);
+        assert!(!signs(&sessions, &clock, &key));
     }
 }

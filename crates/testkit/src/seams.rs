@@ -9,7 +9,7 @@ use freehold_domain::{
         PlatformEndpoint, SealError, Sealer, SessionKey,
     },
     record::Sealed,
-    time::Wall,
+    time::Mono,
 };
 use parking_lot::Mutex;
 use std::{
@@ -91,7 +91,7 @@ impl Sealer for FakeSealer {
 #[derive(Debug, Default)]
 pub struct FakeCredentials {
     live: Mutex<HashSet<InstanceId>>,
-    expires: Mutex<Option<Wall>>,
+    ends: Mutex<Option<Mono>>,
 }
 
 impl FakeCredentials {
@@ -101,8 +101,8 @@ impl FakeCredentials {
     }
 
     /// Those issued from now on end then.
-    pub fn set_expiry(&self, at: Wall) {
-        *self.expires.lock() = Some(at);
+    pub fn set_end(&self, at: Mono) {
+        *self.ends.lock() = Some(at);
     }
 }
 
@@ -113,7 +113,7 @@ impl InstanceCredentials for FakeCredentials {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
             secret: "secret".to_owned(),
             session_token: instance.to_string(),
-            expires: self.expires.lock().unwrap_or(Wall(i64::MAX)),
+            ends: self.ends.lock().unwrap_or(Mono(u64::MAX)),
         }
     }
     fn revoke(&self, instance: InstanceId) {

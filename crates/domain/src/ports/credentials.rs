@@ -2,7 +2,7 @@
 
 use crate::{
     ids::{FunctionRef, InstanceId},
-    time::Wall,
+    time::Mono,
 };
 
 /// What an instance signs with.
@@ -14,8 +14,9 @@ pub struct SessionKey {
     pub secret: String,
     /// The token that goes along with every call.
     pub session_token: String,
-    /// When it ends on its own.
-    pub expires: Wall,
+    /// When it ends on its own: by the node's own time, since a step of the wall clock would end
+    /// the sessions of every instance at once, or keep them for ever.
+    pub ends: Mono,
 }
 
 impl std::fmt::Debug for SessionKey {

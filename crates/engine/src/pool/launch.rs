@@ -28,7 +28,7 @@ use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
     ports::{ExitCause, ExitReport, Instance, InstanceUsage, Link, OpenError, Opening},
-    time::{Mono, Wall},
+    time::Mono,
 };
 use parking_lot::Mutex;
 use raise::{Plan, Raised, Way, Wire, network_of, raise};
@@ -432,7 +432,7 @@ async fn bring_up(
         is_restored,
         since: clock.wall(),
         since_at: up,
-        worn_at: worn_at(node, revision, key.expires),
+        worn_at: worn_at(node, revision, key.ends),
         node: Arc::downgrade(node),
         invocations: AtomicU64::new(0),
         stirred: Notify::new(),
@@ -518,12 +518,11 @@ fn no_images() -> OpenError {
 
 /// When an instance is too old for another event: the longest run and a margin before its
 /// credentials end, and a minute from now at the least.
-fn worn_at(node: &Node, revision: &Revision, expires: Wall) -> Mono {
-    let clock = &node.parts.clock;
-    let left = expires.0.saturating_sub(clock.wall().0);
-    let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+fn worn_at(node: &Node, revision: &Revision, ends: Mono) -> Mono {
+    let now = node.parts.clock.now();
+    let left = ends.since(now);
     let usable = left.saturating_sub(revision.timeout() + CREDENTIALS_MARGIN);
-    clock.now() + usable.max(Duration::from_secs(60))
+    now + usable.max(Duration::from_secs(60))
 }
 
 /// What the opening of the line came to.

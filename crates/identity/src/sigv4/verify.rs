@@ -90,7 +90,7 @@ impl Verifier {
             (Some(held), Some(shown)) => same(held, shown),
             _ => false,
         };
-        let live = entry.expires.is_none_or(|end| end > self.clock.wall());
+        let live = entry.ends.is_none_or(|end| !end.is_over(&*self.clock));
         let barred = entry.principal.tenant().is_some_and(|of| self.bars(of));
         entry.enabled && token && live && !barred
     }
@@ -254,7 +254,10 @@ fn payload_hash(parts: &Parts, presented: &Presented, body: &[u8]) -> Result<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sigv4::{Credentials, sign};
+    use crate::{
+        keyring::Ends,
+        sigv4::{Credentials, sign},
+    };
     use freehold_domain::{BoxFuture, Mono, Wall};
     use http::{Method, Request};
 
@@ -285,7 +288,7 @@ mod tests {
                 },
                 token: None,
                 enabled: id != "AKIDDISABLED",
-                expires: (id == "AKIDENDS").then(|| Wall::from_millis(NOW * 1000)),
+                ends: (id == "AKIDENDS").then(|| Ends::On(Wall::from_millis(NOW * 1000))),
             };
             (id != "AKIDNOBODY").then(|| Arc::new(entry(id)))
         }
