@@ -13,7 +13,7 @@ use crate::{
 use bytes::Bytes;
 use freehold_domain::{
     InstanceId, InvocationId, TenantId, TenantLimit,
-    ports::{CallChain, Caller, Invoke},
+    ports::{CallChain, Caller, InstanceCredentials, Invoke},
     tenants::{HeldConnection, OverRate, TenantTable},
 };
 use freehold_wire::{ApiError, Service, common, lambda::error};
@@ -49,14 +49,21 @@ pub enum Audience {
     /// Anybody who can reach the address.
     Everybody,
     /// The guest of one instance: only calls that it signed itself are answered.
-    Instance {
-        /// The instance.
-        id: InstanceId,
-        /// What its bodies may hold.
-        share: Arc<Share>,
-        /// What it runs.
-        chain: Arc<dyn CallChain>,
-    },
+    Instance(Arc<Guest>),
+}
+
+/// One instance, as its own listener knows it.
+pub struct Guest {
+    /// The instance.
+    pub(crate) id: InstanceId,
+    /// Whose it is.
+    pub(crate) tenant: TenantId,
+    /// What its bodies may hold.
+    pub(crate) share: Arc<Share>,
+    /// What it runs.
+    pub(crate) chain: Arc<dyn CallChain>,
+    /// Knows its session.
+    pub(crate) credentials: Arc<dyn InstanceCredentials>,
 }
 
 impl Audience {
@@ -64,7 +71,7 @@ impl Audience {
     fn caller(&self) -> Option<Caller> {
         match self {
             Self::Everybody => None,
-            Self::Instance { chain, .. } => chain.caller(),
+            Self::Instance(guest) => guest.chain.caller(),
         }
     }
 }
@@ -301,7 +308,7 @@ impl Front {
     fn source(&self, peer: IpAddr) -> Source {
         match self.audience {
             Audience::Everybody => Some(peer),
-            Audience::Instance { .. } => None,
+            Audience::Instance(_) => None,
         }
     }
 
@@ -327,7 +334,7 @@ impl Front {
 }
 
 /// Says that the connection cannot be used again, since what is left of a body is not read.
-fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
+pub(crate) fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
     response
         .headers_mut()
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -386,7 +393,7 @@ pub const GUEST_PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What a head takes. The connection's buffer bounds it too, but only to about twice the limit:
 /// its size is looked at between reads.
-fn head_bytes(parts: &Parts) -> u64 {
+pub(crate) fn head_bytes(parts: &Parts) -> u64 {
     let headers = parts.headers.iter();
     let headers: usize = headers
         .map(|(name, value)| name.as_str().len() + value.len() + 4)

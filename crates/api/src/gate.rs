@@ -107,6 +107,13 @@ pub(crate) async fn admit(
         Target::Code(link) => {
             return Err(Box::pin(crate::lambda::serve_code(api, &link)).await);
         }
+        Target::Credentials => match audience {
+            Audience::Instance(guest) => {
+                return Err(crate::credentials::serve(api, guest, parts));
+            }
+            // An operation that there is not.
+            Audience::Everybody => SignedApi::Own("credentials".to_owned()),
+        },
         Target::Unserved(service) => return Err(unserved(&service, &id.to_string())),
         Target::Lambda => SignedApi::Lambda,
         Target::Logs => SignedApi::Logs,
@@ -153,12 +160,12 @@ fn check_audience(who: &Principal, audience: &Audience) -> Result<(), ApiError> 
     match (audience, who) {
         (Audience::Everybody, _) => Ok(()),
         (
-            Audience::Instance { id, .. },
+            Audience::Instance(guest),
             Principal::Instance {
                 instance: signer, ..
             },
-        ) if signer == id => Ok(()),
-        (Audience::Instance { .. }, _) => Err(common::access_denied(
+        ) if *signer == guest.id => Ok(()),
+        (Audience::Instance(_), _) => Err(common::access_denied(
             "This endpoint serves calls that are signed with the credentials of its own instance.",
         )),
     }
@@ -178,7 +185,7 @@ impl Admitted {
             Self::Signed(head) => match (&head.api, audience) {
                 _ if head.invokes => payload,
                 (SignedApi::Lambda, Audience::Everybody) => package,
-                (SignedApi::Lambda, Audience::Instance { .. }) => payload.min(package),
+                (SignedApi::Lambda, Audience::Instance(_)) => payload.min(package),
                 _ => 1 << 20,
             },
         }
@@ -211,7 +218,7 @@ impl Admitted {
         };
         let instance = match audience {
             Audience::Everybody => None,
-            Audience::Instance { share, .. } => Some(share),
+            Audience::Instance(guest) => Some(&guest.share),
         };
         api.in_flight.book(bringer, instance)
     }

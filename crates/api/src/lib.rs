@@ -16,6 +16,7 @@ pub mod arn;
 mod audit;
 mod auth;
 pub mod body;
+mod credentials;
 mod door;
 pub mod front;
 mod gate;

@@ -342,7 +342,7 @@ impl Front {
     /// The same for a connection that an instance made.
     pub(crate) async fn guest(self, stream: TcpStream, port: u16, stop: CancellationToken) {
         let _ = stream.set_nodelay(true);
-        debug_assert!(matches!(self.audience, Audience::Instance { .. }));
+        debug_assert!(matches!(self.audience, Audience::Instance(_)));
         let line = Line {
             peer: crate::front::GUEST_PEER,
             port,

@@ -1,10 +1,10 @@
 //! The platform's endpoint inside an instance: the same front ends on a listener of the instance's
-//! own, for calls that this instance signed.
+//! own, for calls that this instance signed, and its session for whoever shows its token.
 
-use crate::front::{Audience, Front};
+use crate::front::{Audience, Front, Guest};
 use freehold_domain::{
     FunctionRef, InstanceId,
-    ports::{CallChain, Invoke, PlatformEndpoint},
+    ports::{CallChain, InstanceCredentials, Invoke, PlatformEndpoint},
 };
 use std::{os::fd::OwnedFd, sync::Arc};
 use tokio::net::TcpListener;
@@ -19,14 +19,16 @@ pub type InvokerOfCore = Box<dyn Fn() -> Arc<dyn Invoke> + Send + Sync>;
 /// Serves instances; the way to the engine is set once the engine stands.
 pub struct InstanceEndpoint {
     api: Arc<crate::Api>,
+    credentials: Arc<dyn InstanceCredentials>,
     invoker: std::sync::OnceLock<InvokerOfCore>,
 }
 
 impl InstanceEndpoint {
     /// Without an invoker yet: the engine is made with its endpoint in hand.
-    pub fn new(api: Arc<crate::Api>) -> Arc<Self> {
+    pub fn new(api: Arc<crate::Api>, credentials: Arc<dyn InstanceCredentials>) -> Arc<Self> {
         Arc::new(Self {
             api,
+            credentials,
             invoker: std::sync::OnceLock::new(),
         })
     }
@@ -49,7 +51,7 @@ impl PlatformEndpoint for InstanceEndpoint {
     fn serve(
         &self,
         listener: OwnedFd,
-        _function: &FunctionRef,
+        function: &FunctionRef,
         instance: InstanceId,
         chain: Arc<dyn CallChain>,
     ) -> Box<dyn Send + Sync> {
@@ -61,11 +63,13 @@ impl PlatformEndpoint for InstanceEndpoint {
         let front = Front {
             api: self.api.clone(),
             invoker,
-            audience: Audience::Instance {
+            audience: Audience::Instance(Arc::new(Guest {
                 id: instance,
+                tenant: function.tenant.clone(),
                 share: self.api.in_flight.instance(),
                 chain,
-            },
+                credentials: self.credentials.clone(),
+            })),
         };
         tokio::spawn(accept(front, listener, stop.clone()));
         Box::new(Guard(stop))

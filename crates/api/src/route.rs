@@ -4,6 +4,7 @@
 //! `X-Amz-Target`, then a form's `Action`; the paths of the REST APIs; everything else would be an
 //! object store's. Decision D1.
 
+use freehold_domain::ports::CREDENTIALS_PATH;
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
@@ -17,6 +18,8 @@ pub enum Api {
     Url(UrlTarget),
     /// An operation of our own, by name.
     Own(String),
+    /// Its own session, for the guest of an instance; nothing for anybody else.
+    Credentials,
     /// A link to a package.
     Code(String),
     /// AWS Lambda.
@@ -55,6 +58,9 @@ pub fn route_api(parts: &Parts, domain: &str) -> Api {
         });
     }
     let path = parts.uri.path();
+    if path == CREDENTIALS_PATH {
+        return Api::Credentials;
+    }
     if let Some(rest) = path.strip_prefix(OWN_PREFIX) {
         return own(rest);
     }
@@ -181,6 +187,16 @@ mod tests {
         check(
             to("/_freehold/api/ListInstances"),
             Api::Own("ListInstances".into()),
+        );
+        // Whatever its token looks like.
+        let token = "Credential=a/b/c/logs/d";
+        check(
+            to("/_freehold/credentials").header("authorization", token),
+            Api::Credentials,
+        );
+        check(
+            to("/_freehold/credentials/"),
+            Api::Own("credentials/".into()),
         );
         let scope = "AWS4-HMAC-SHA256 Credential=AKID/20261121/us-east-1/logs/aws4_request, SignedHeaders=host";
         check(

@@ -5,7 +5,7 @@
 //! variables", and the recorded introspections.
 
 use crate::{logs::InstanceLog, parts::processors, pool::Phase, route::Revision};
-use freehold_domain::ports::{PLATFORM_ADDRESS, RUNTIME_API_ADDRESS, SessionKey};
+use freehold_domain::ports::{CREDENTIALS_PATH, PLATFORM_ADDRESS, RUNTIME_API_ADDRESS, SessionKey};
 use std::collections::BTreeMap;
 
 type Variables<'a> = BTreeMap<&'a str, String>;
@@ -19,8 +19,17 @@ const THREADS: [&str; 4] = [
     "NUMEXPR_NUM_THREADS",
 ];
 
-/// Every variable of an instance, reserved names winning over the tenant's; but the endpoint and
-/// the size of thread pools are the tenant's to say otherwise.
+/// What SDKs ask an endpoint for credentials by; AWS reserves none of them. A function that says one
+/// says all.
+const CONTAINER: [&str; 4] = [
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// Every variable of an instance, reserved names winning over the tenant's; but the
+/// endpoints and the size of thread pools are the tenant's to say otherwise.
 ///
 /// One that is to be carried in a start image has pools of one, that is: no thread beside the
 /// first, since threads are not carried.
@@ -36,6 +45,9 @@ pub(crate) fn of_instance(
         ("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}")),
         (THREADS[0], threads),
     ]);
+    if !names_its_own_provider(revision) {
+        env.extend(of_endpoint(key));
+    }
     env.extend(of_tenant(revision));
     if phase == Phase::Snapshot {
         for name in THREADS {
@@ -68,6 +80,20 @@ pub(crate) fn of_instance_in_process(
     env.extend(of_tenant(revision));
     env.extend(of_function(revision, log));
     named(env)
+}
+
+/// Where an SDK looks for credentials that it finds in no other place, and with what it asks.
+/// Source: AWS SDKs and tools reference, "Container credential provider".
+fn of_endpoint(key: &SessionKey) -> [(&'static str, String); 2] {
+    let uri = format!("http://{PLATFORM_ADDRESS}{CREDENTIALS_PATH}");
+    let token = key.endpoint_token.clone();
+    [(CONTAINER[0], uri), (CONTAINER[1], token)]
+}
+
+/// A token of ours would go to an address that is not ours, or another one to ours.
+fn names_its_own_provider(revision: &Revision) -> bool {
+    let is_there = |name: &&str| revision.variables.contains_key(*name);
+    CONTAINER.iter().any(is_there)
 }
 
 fn of_tenant(revision: &Revision) -> impl Iterator<Item = (&str, String)> {

@@ -108,6 +108,11 @@ async fn the_environment_is_the_tenants_under_the_reserved_names() {
     assert_eq!(get("_HANDLER"), Some("app.handler"));
     assert_eq!(get("AWS_LAMBDA_RUNTIME_API"), Some("127.0.0.1:9001"));
     assert_eq!(get("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:9002"));
+    let uri = "http://127.0.0.1:9002/_freehold/credentials";
+    assert_eq!(get("AWS_CONTAINER_CREDENTIALS_FULL_URI"), Some(uri));
+    let token = get("AWS_CONTAINER_AUTHORIZATION_TOKEN").unwrap();
+    assert!(token.starts_with("token of "), "{token}");
+    assert_eq!(get("AWS_ACCESS_KEY_ID"), Some("ASIAFAKEFAKEFAKEFAKE"));
     assert_eq!(get("AWS_LAMBDA_LOG_FORMAT"), None);
     assert_eq!(get("OMP_NUM_THREADS"), Some("1"));
     let stream = get("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();

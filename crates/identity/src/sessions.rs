@@ -2,7 +2,10 @@
 //!
 //! They end with the instance and with the process; nothing of them is stored.
 
-use crate::keyring::{Ends, KeyEntry, KeySource};
+use crate::{
+    keyring::{Ends, KeyEntry, KeySource},
+    sigv4::same,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use freehold_domain::{
     FunctionRef, InstanceId, Principal, TenantId,
@@ -15,10 +18,46 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 /// Life of a session. An instance that lives longer is retired and replaced before.
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
 
+/// An instance that asks this long before its session ends is given a new one. SDKs ask from a
+/// quarter of an hour before the end.
+pub const RENEWED_BEFORE: Duration = Duration::from_secs(3600);
+
+/// What an instance has.
+struct Session {
+    key: SessionKey,
+    /// The key before, which goes on to its own end: whoever has it may be signing with it.
+    before: Option<String>,
+    principal: Principal,
+}
+
 #[derive(Default)]
 struct Held {
     by_key: HashMap<String, Arc<KeyEntry>>,
-    by_instance: HashMap<InstanceId, String>,
+    by_instance: HashMap<InstanceId, Session>,
+}
+
+impl Held {
+    fn begin(&mut self, key: &SessionKey, principal: &Principal) {
+        let entry = KeyEntry {
+            secret: key.secret.clone(),
+            principal: principal.clone(),
+            token: Some(key.session_token.clone()),
+            enabled: true,
+            ends: Some(Ends::After(key.ends)),
+        };
+        self.by_key
+            .insert(key.access_key_id.clone(), Arc::new(entry));
+    }
+
+    fn end(&mut self, instance: InstanceId) {
+        let Some(session) = self.by_instance.remove(&instance) else {
+            return;
+        };
+        self.by_key.remove(&session.key.access_key_id);
+        if let Some(before) = session.before {
+            self.by_key.remove(&before);
+        }
+    }
 }
 
 /// The sessions of all live instances, in front of the long-lived keys.
@@ -37,6 +76,16 @@ impl Sessions {
             random: SystemRandom::new(),
             clock,
             behind,
+        }
+    }
+
+    fn new_key(&self, endpoint_token: String) -> SessionKey {
+        SessionKey {
+            access_key_id: access_key_id("ASIA", self.random()),
+            secret: STANDARD.encode(self.random::<30>()),
+            session_token: STANDARD.encode(self.random::<96>()),
+            endpoint_token,
+            ends: self.clock.now() + SESSION_LIFE,
         }
     }
 
@@ -64,41 +113,49 @@ pub fn access_key_id(prefix: &str, random: [u8; 16]) -> String {
 
 impl InstanceCredentials for Sessions {
     fn issue(&self, function: &FunctionRef, role: &str, instance: InstanceId) -> SessionKey {
-        let session = SessionKey {
-            access_key_id: access_key_id("ASIA", self.random()),
-            secret: STANDARD.encode(self.random::<30>()),
-            session_token: STANDARD.encode(self.random::<96>()),
-            ends: self.clock.now() + SESSION_LIFE,
+        let principal = Principal::Instance {
+            tenant: function.tenant.clone(),
+            role: role.to_owned(),
+            function: function.name.clone(),
+            instance,
         };
-        let entry = KeyEntry {
-            secret: session.secret.clone(),
-            principal: Principal::Instance {
-                tenant: function.tenant.clone(),
-                role: role.to_owned(),
-                function: function.name.clone(),
-                instance,
-            },
-            token: Some(session.session_token.clone()),
-            enabled: true,
-            ends: Some(Ends::After(session.ends)),
-        };
+        let key = self.new_key(hex::encode(self.random::<32>()));
         let mut held = self.held.write();
-        if let Some(earlier) = held
-            .by_instance
-            .insert(instance, session.access_key_id.clone())
-        {
-            held.by_key.remove(&earlier);
+        held.end(instance);
+        held.begin(&key, &principal);
+        let session = Session {
+            key: key.clone(),
+            before: None,
+            principal,
+        };
+        held.by_instance.insert(instance, session);
+        key
+    }
+
+    fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey> {
+        let mut held = self.held.write();
+        let session = held.by_instance.get(&instance)?;
+        if !same(&session.key.endpoint_token, endpoint_token) {
+            return None;
         }
-        held.by_key
-            .insert(session.access_key_id.clone(), Arc::new(entry));
-        session
+        if session.key.ends.since(self.clock.now()) > RENEWED_BEFORE {
+            return Some(session.key.clone());
+        }
+        let key = self.new_key(session.key.endpoint_token.clone());
+        let principal = session.principal.clone();
+        held.begin(&key, &principal);
+        let session = held.by_instance.get_mut(&instance)?;
+        let last = std::mem::replace(&mut session.key, key.clone());
+        // Of two before, the first is over: nobody has more than two at a time.
+        let over = session.before.replace(last.access_key_id);
+        if let Some(over) = over {
+            held.by_key.remove(&over);
+        }
+        Some(key)
     }
 
     fn revoke(&self, instance: InstanceId) {
-        let mut held = self.held.write();
-        if let Some(key) = held.by_instance.remove(&instance) {
-            held.by_key.remove(&key);
-        }
+        self.held.write().end(instance);
     }
 }
 
@@ -197,5 +254,47 @@ mod tests {
         assert!(signs(&sessions, &clock, &key));
         clock.pass(HOUR);
         assert!(!signs(&sessions, &clock, &key));
+    }
+
+    #[test]
+    fn the_token_of_an_instance_opens_its_own_session_and_no_other() {
+        let clock = Stepped::new();
+        let sessions = Sessions::new(clock.clone(), Arc::new(Nobody));
+        let (one, two) = (issue(&sessions, 1), issue(&sessions, 2));
+        assert_ne!(one.endpoint_token, two.endpoint_token);
+        let told = |number, token: &str| sessions.current(instance(number), token);
+        assert_eq!(told(1, &one.endpoint_token), Some(one.clone()));
+        for wrong in ["", &two.endpoint_token, &one.session_token] {
+            assert_eq!(told(1, wrong), None, "{wrong}");
+        }
+        sessions.revoke(instance(1));
+        assert_eq!(told(1, &one.endpoint_token), None);
+        assert!(!signs(&sessions, &clock, &one));
+        assert_eq!(told(2, &two.endpoint_token), Some(two));
+    }
+
+    #[test]
+    fn a_session_that_ends_soon_is_followed_by_another_until_the_instance_ends() {
+        let clock = Stepped::new();
+        let sessions = Sessions::new(clock.clone(), Arc::new(Nobody));
+        let first = issue(&sessions, 1);
+        let ask = || sessions.current(instance(1), &first.endpoint_token);
+        clock.pass(SESSION_LIFE - RENEWED_BEFORE - Duration::from_secs(1));
+        assert_eq!(ask().unwrap(), first);
+        clock.pass(Duration::from_secs(1));
+        let mut last = first.clone();
+        for _ in 0..3 {
+            let next = ask().unwrap();
+            assert_ne!(next.access_key_id, last.access_key_id);
+            assert_eq!(next.ends, clock.now() + SESSION_LIFE);
+            // One that asks twice is not given two, and who signs with the last one goes on.
+            assert_eq!(ask().unwrap(), next);
+            assert!(signs(&sessions, &clock, &next) && signs(&sessions, &clock, &last));
+            assert!(sessions.held.read().by_key.len() <= 2);
+            last = next;
+            clock.pass(SESSION_LIFE - RENEWED_BEFORE);
+        }
+        sessions.revoke(instance(1));
+        assert!(ask().is_none() && sessions.held.read().by_key.is_empty());
     }
 }

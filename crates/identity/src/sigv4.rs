@@ -12,6 +12,7 @@ mod verify;
 pub use canonical::{PathEncoding, sha256_hex};
 pub use present::{Location, Presented, Timestamp};
 pub use sign::{Credentials, sign};
+pub(crate) use verify::same;
 pub use verify::{Claim, Scope, Verifier};
 
 /// Hash text that stands for "the payload is not signed".

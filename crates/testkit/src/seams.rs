@@ -113,8 +113,12 @@ impl InstanceCredentials for FakeCredentials {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
             secret: "secret".to_owned(),
             session_token: instance.to_string(),
+            endpoint_token: format!("token of {instance}"),
             ends: self.ends.lock().unwrap_or(Mono(u64::MAX)),
         }
+    }
+    fn current(&self, _instance: InstanceId, _endpoint_token: &str) -> Option<SessionKey> {
+        None
     }
     fn revoke(&self, instance: InstanceId) {
         self.live.lock().remove(&instance);

@@ -91,6 +91,18 @@ impl Refused {
         }
     }
 
+    /// At an instance's credentials, by somebody in it who has not its token: the line is the
+    /// tenant's, whose instance it is.
+    pub(crate) fn at_credentials(tenant: &TenantId) -> Self {
+        Self {
+            who: Asker::Nobody,
+            proven: false,
+            tenant: Some(tenant.clone()),
+            action: AuditText::new("freehold:GetInstanceCredentials"),
+            resource: AuditText::new(""),
+        }
+    }
+
     /// At a function's URL, whose line is the function's tenant's: it sees who was refused. Whoever
     /// called has none, since by a host alone it would read there whose function answers, and under
     /// which name.

@@ -14,6 +14,9 @@ pub struct SessionKey {
     pub secret: String,
     /// The token that goes along with every call.
     pub session_token: String,
+    /// What the instance shows to be told its session again. It is the instance's, not the
+    /// session's: sessions that follow have the same one.
+    pub endpoint_token: String,
     /// When it ends on its own: by the node's own time, since a step of the wall clock would end
     /// the sessions of every instance at once, or keep them for ever.
     pub ends: Mono,
@@ -29,6 +32,10 @@ impl std::fmt::Debug for SessionKey {
 pub trait InstanceCredentials: Send + Sync {
     /// New credentials for an instance of `function` with `role`.
     fn issue(&self, function: &FunctionRef, role: &str, instance: InstanceId) -> SessionKey;
-    /// Ends them; a call that is signed with them is refused from here on.
+    /// What the instance signs with from here on, for whoever shows its token: the session that it
+    /// has, or a new one beside that where it ends soon. `None` for any other token, and for an
+    /// instance that has ended.
+    fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey>;
+    /// Ends them all; a call that is signed with them is refused from here on.
     fn revoke(&self, instance: InstanceId);
 }

@@ -30,7 +30,8 @@ pub trait CallChain: Send + Sync {
 /// Serves the platform's APIs to one instance on a listener that was made inside its namespace.
 pub trait PlatformEndpoint: Send + Sync {
     /// Serves `listener` until the guard is dropped. A request is answered only when it is signed
-    /// with the credentials of `instance`; its calls are links of `chain`. Never waits; called on
+    /// with the credentials of `instance`, or asks for them with its token; its calls are links of
+    /// `chain`. Never waits; called on
     /// the core that serves the instance.
     fn serve(
         &self,

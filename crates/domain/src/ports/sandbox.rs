@@ -85,6 +85,10 @@ pub const RUNTIME_API_ADDRESS: &str = "127.0.0.1:9001";
 /// Where the guest finds the platform (`AWS_ENDPOINT_URL`).
 pub const PLATFORM_ADDRESS: &str = "127.0.0.1:9002";
 
+/// Below [`PLATFORM_ADDRESS`], where the guest is told its session
+/// (`AWS_CONTAINER_CREDENTIALS_FULL_URI`).
+pub const CREDENTIALS_PATH: &str = "/_freehold/credentials";
+
 /// Where the guest's connections are taken, where it has no link.
 pub const RELAY_ADDRESS: &str = "127.0.0.1:9003";
 

@@ -402,7 +402,7 @@ async fn wire(
             sealing_keys.iter().map(keys::fingerprint).collect(),
         )),
     });
-    let guests = InstanceEndpoint::new(api.clone());
+    let guests = InstanceEndpoint::new(api.clone(), credentials.clone());
     let logs = KnownGroups::new(
         storage.clone(),
         control.clone(),
