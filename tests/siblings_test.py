@@ -60,9 +60,14 @@ def own(context):
         'uuid1': uuid.uuid1().hex, 'node': str(uuid.uuid1())[24:], 'uuid4': uuid.uuid4().hex,
         'folder': tempfile.mkdtemp(), 'file': named,
         'request': context.aws_request_id, 'stream': context.log_stream_name,
-        'key': os.environ['AWS_ACCESS_KEY_ID'], 'secret': os.environ['AWS_SECRET_ACCESS_KEY'],
-        'session': os.environ['AWS_SESSION_TOKEN'], **MORE(),
+        'token': os.environ['AWS_CONTAINER_AUTHORIZATION_TOKEN'], **keys(), **MORE(),
     }
+def keys():
+    names = 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'
+    if os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'] == 'snap-start':
+        assert not any(name in os.environ for name in names)
+        return {}
+    return {name: os.environ[name] for name in names}
 def handler(event, context):
     global calls
     calls += 1

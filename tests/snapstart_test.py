@@ -26,7 +26,7 @@ def handler(event, context):
         time.sleep(event)
     return {"token": token, "count": count, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"],
             "random": random.random(), "uuid": uuid.uuid4().hex, "urandom": os.urandom(16).hex(),
-            "key": os.environ["AWS_ACCESS_KEY_ID"], "stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"],
+            "key": os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"], "stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"],
             "context": context.log_stream_name, "born": born, "now": time.time(), "pid": os.getpid()}
 """
 HOOKS = """
@@ -320,12 +320,16 @@ def wait_until(check, seconds=30):
 def test_clients_of_init_sign_with_the_instances_own_keys(functions, client):
     target = functions.create(python("def handler(e, c): return e + 1\n"))
     name = functions.create(python(f"""
-import boto3, json, os
+import boto3, json, os, urllib.request
 client = boto3.client('lambda')
+def own():
+    token = os.environ['AWS_CONTAINER_AUTHORIZATION_TOKEN']
+    asked = urllib.request.Request(os.environ['AWS_CONTAINER_CREDENTIALS_FULL_URI'], headers={{'Authorization': token}})
+    return json.load(urllib.request.urlopen(asked))
 def handler(e, c):
     answer = client.invoke(FunctionName='{target}', Payload=b'41')
     keys = client._request_signer._credentials.get_frozen_credentials()
-    return [json.loads(answer['Payload'].read()), keys.access_key == os.environ['AWS_ACCESS_KEY_ID']]
+    return [json.loads(answer['Payload'].read()), keys.access_key == own()['AccessKeyId']]
 """), SnapStart=ON, Timeout=30, MemorySize=256)
     version = publish(client, name)
     if "boto3" in str(version.get("StateReason")):

@@ -355,6 +355,34 @@ def handler(e, c): return [vars(MINE), OTHER.access_key]
         assert b.call(1) == [{"access_key": "k2", "secret_key": "s2", "token": "t2"}, "other"]
 
 
+def test_credentials_that_init_asked_for_are_asked_for_anew(python):
+    """As botocore keeps them, of now and with the header of before 1.33."""
+    library = """
+import datetime
+class Credentials(object): pass
+class RefreshableCredentials(Credentials):
+    def __init__(self, method, refresh):
+        self.method, self._access_key, self._refresh_using = method, 'k1', refresh
+        self._expiry_time = datetime.datetime(2099, 1, 1, tzinfo=datetime.timezone.utc)
+"""
+    code = """
+import os, sys, credentials
+sys.modules['botocore.credentials'] = credentials
+def provider(headers): return lambda: headers['Authorization']
+TOKEN = 'AWS_CONTAINER_AUTHORIZATION_TOKEN'
+NEW = credentials.RefreshableCredentials('container-role', lambda: os.environ[TOKEN])
+OLD = credentials.RefreshableCredentials('container-role', provider({'Authorization': os.environ[TOKEN]}))
+OTHER = credentials.RefreshableCredentials('assume-role', provider({'Authorization': 'other'}))
+def handler(e, c): return [[one._expiry_time.year, one._refresh_using()] for one in (NEW, OLD, OTHER)]
+"""
+    with Booted(python) as b:
+        b.package(app=code, credentials=library)
+        assert b.tell(frames.BEGIN, AWS_CONTAINER_AUTHORIZATION_TOKEN="t1") == READY
+        assert b.ask(frames.PREPARE) == (frames.PREPARED, 0, b"")
+        assert b.tell(frames.RESUME, AWS_CONTAINER_AUTHORIZATION_TOKEN="t2") == READY
+        assert b.call(1) == [[1970, "t2"], [1970, "t2"], [2099, "other"]]
+
+
 def test_what_init_did_to_its_variables_outlives_a_restore(python):
     code = """
 import os

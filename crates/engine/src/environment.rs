@@ -31,6 +31,9 @@ const CONTAINER: [&str; 4] = [
 /// Every variable of an instance, reserved names winning over the tenant's; but the
 /// endpoints and the size of thread pools are the tenant's to say otherwise.
 ///
+/// A version with SnapStart asks for its session, as on AWS, and has none in its environment: what
+/// its init is told stays in its image.
+///
 /// One that is to be carried in a start image has pools of one, that is: no thread beside the
 /// first, since threads are not carried.
 pub(crate) fn of_instance(
@@ -59,14 +62,18 @@ pub(crate) fn of_instance(
     env.extend(of_function(revision, log));
     env.extend([
         ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
-        ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
-        ("AWS_SESSION_TOKEN", key.session_token.clone()),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
         ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned()),
         ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned()),
         ("_AWS_XRAY_DAEMON_PORT", "2000".to_owned()),
     ]);
+    if !revision.is_snap_start() {
+        env.extend([
+            ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+            ("AWS_SESSION_TOKEN", key.session_token.clone()),
+        ]);
+    }
     named(env)
 }
 

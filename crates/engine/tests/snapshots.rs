@@ -154,6 +154,20 @@ async fn a_published_revision_starts_from_its_image() {
     assert_eq!(told("AWS_LAMBDA_INITIALIZATION_TYPE"), ["snap-start"]);
     assert_eq!(told("OMP_NUM_THREADS"), ["2"]);
     assert_eq!(told("AWS_LAMBDA_LOG_STREAM_NAME").len(), 3);
+    // Each asks for its session with a token of its own; none is in any environment.
+    assert_eq!(told("AWS_CONTAINER_AUTHORIZATION_TOKEN").len(), 3);
+    let uri = "http://127.0.0.1:9002/_freehold/credentials";
+    assert_eq!(told("AWS_CONTAINER_CREDENTIALS_FULL_URI"), [uri]);
+    for (id, _) in sim.world.hooks() {
+        let env = sim.world.environment(id).unwrap();
+        for name in [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+        ] {
+            assert!(env.iter().all(|(n, _)| n != name), "{name}");
+        }
+    }
     // A warm one says neither, and the head starts as it always did.
     let (_, tail) = call(&sim, "f", 1, "x").await;
     assert!(!tail.contains("Restore Duration"), "{tail}");

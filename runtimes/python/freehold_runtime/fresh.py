@@ -2,7 +2,7 @@
 
 The kernel's randomness (`os.urandom`, `secrets`, `random.SystemRandom`, `uuid4`) needs nothing.
 Whatever keeps a state of its own in this process is given a new one, and credentials that a library
-has read from the environment become those of this instance.
+has read from the environment, or asked the endpoint for, become those of this instance.
 
 Refuses to touch generators that the function has made for itself: `random.Random()`,
 `numpy.random.default_rng()`. They are the function's to renew, in its hook after a restore.
@@ -12,6 +12,8 @@ import sys
 import time
 
 _credentials = []
+# Those that a library asked the endpoint for, with the token of the instance that was.
+_asked = []
 # What sets the size of a pool, by what the library's file is called: (part of its name, the variables
 # that say the size, the first that is there; names of the function).
 _POOLS = (
@@ -100,8 +102,9 @@ MADE_ON_IMPORT = dict(_SEEDED, **{"multiprocessing.process": _multiprocessing, "
 
 
 def remember_credentials():
-    """Notes the credential objects that were made of the environment, before they are frozen."""
-    del _credentials[:]
+    """Notes the credential objects that were made of the environment, or of what the endpoint said,
+    before they are frozen."""
+    del _credentials[:], _asked[:]
     botocore = sys.modules.get("botocore.credentials")
     if botocore is None:
         return
@@ -110,7 +113,11 @@ def remember_credentials():
     mine = os.environ.get("AWS_ACCESS_KEY_ID")
     for item in gc.get_objects():
         # By its type: `isinstance` asks the object, which may be a proxy that runs code or raises.
-        if issubclass(type(item), botocore.Credentials) and _key_of(item) == mine:
+        if not issubclass(type(item), botocore.Credentials):
+            continue
+        if item.__dict__.get("method") == "container-role" and "_expiry_time" in item.__dict__:
+            _asked.append(item)
+        elif mine is not None and _key_of(item) == mine:
             _credentials.append(item)
 
 
@@ -123,6 +130,19 @@ def renew_credentials():
         setattr(item, prefix + "access_key", environ.get("AWS_ACCESS_KEY_ID"))
         setattr(item, prefix + "secret_key", environ.get("AWS_SECRET_ACCESS_KEY"))
         setattr(item, prefix + "token", environ.get("AWS_SESSION_TOKEN"))
+    for item in _asked:
+        _ask_again(item, environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
+
+
+def _ask_again(item, token):
+    """Has a library ask before it signs the next time: what it holds ended long ago."""
+    end = item._expiry_time
+    item._expiry_time = type(end).fromtimestamp(0, end.tzinfo)
+    # botocore before 1.33 keeps the header that it asked with first.
+    for cell in getattr(item._refresh_using, "__closure__", None) or ():
+        headers = cell.cell_contents
+        if type(headers) is dict and "Authorization" in headers:
+            headers["Authorization"] = token
 
 
 def widen():
