@@ -151,6 +151,7 @@ def test_the_environment_is_lambdas(functions):
         "_HANDLER": "index.handler", "TZ": ":UTC", "LANG": "en_US.UTF-8"}
     assert {k: env.get(k) for k in wanted} == wanted
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                     "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
                      "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PATH"):
         assert env.get(variable)
     # An instance's keys are its own, never the root's.

@@ -1,0 +1,188 @@
+"""Credentials that an instance asks its own endpoint for, as the container providers of SDKs do."""
+
+import datetime
+import json
+import time
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from snapstart_test import ON, carried, publish
+from support.functions import python
+from support.http import send
+
+PATH = "/_freehold/credentials"
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# `ask` is an SDK's provider without the SDK: status, body, headers.
+ASK = """
+import json, os, urllib.error, urllib.request
+URI, TOKEN = 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN'
+def ask(token=None, method='GET'):
+    headers = {} if token is None else {'Authorization': token}
+    request = urllib.request.Request(os.environ[URI], method=method, headers=headers)
+    try:
+        reply = urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as error:
+        reply = error
+    with reply:
+        return [reply.status, json.loads(reply.read()), {k.lower(): v for k, v in reply.headers.items()}]
+"""
+# Says its session and its token; `event` is (token, method) of what it asks, where OWN is its own
+# token: calls need not come to the same instance.
+TELLER = ASK + """
+def handler(event, context):
+    token, method = event or ['OWN', 'GET']
+    asked = ask(token and token.replace('OWN', os.environ[TOKEN]), method)
+    return {'asked': asked, 'own': ask(os.environ[TOKEN])[1], 'token': os.environ[TOKEN],
+            'uri': os.environ[URI], 'keys': [os.environ.get(name) for name in %r]}
+""" % (KEYS,)
+
+
+@pytest.fixture(scope="module")
+def sdk(functions):
+    answer = functions.run("import boto3\ndef handler(e, c): pass\n", Timeout=30, MemorySize=256)
+    if "No module named 'boto3'" in str(answer.payload):
+        pytest.skip("no boto3 for functions: 'freehold runtimes install' had no network")
+
+
+def session(server, told):
+    """An STS client outside, with what an instance was told."""
+    return boto3.client(
+        "sts", endpoint_url=server.url, region_name=server.keys()["AWS_REGION"],
+        aws_access_key_id=told["AccessKeyId"], aws_secret_access_key=told["SecretAccessKey"],
+        aws_session_token=told["Token"], config=Config(retries={"total_max_attempts": 1}))
+
+
+def test_an_sdk_without_keys_in_its_environment_asks_the_endpoint(sdk, functions):
+    target = functions.create(python("def handler(e, c): return e + 1\n"))
+    name = functions.create(python(f"""
+import json, os
+keys = {{name: os.environ.pop(name) for name in {KEYS!r}}}
+import boto3
+def handler(e, c):
+    found = boto3.Session().get_credentials()
+    client = boto3.client('lambda')
+    answer = json.loads(client.invoke(FunctionName='{target}', Payload=b'41')['Payload'].read())
+    who = boto3.client('sts').get_caller_identity()
+    try:
+        client.list_functions()
+        listed = None
+    except client.exceptions.ClientError as error:
+        listed = error.response['Error']['Code']
+    frozen = found.get_frozen_credentials()
+    return [found.method, answer, who['Account'], who['Arn'], listed,
+            [frozen.access_key, frozen.secret_key, frozen.token] == list(keys.values())]
+"""), Timeout=30, MemorySize=256)
+    method, answer, account, arn, listed, same = functions.call(name)
+    assert (method, answer, account) == ("container-role", 42, functions.account)
+    assert arn.startswith(f"arn:aws:sts::{functions.account}:assumed-role/tests/")
+    # They are the session of the environment: no more is allowed with them.
+    assert listed == "AccessDeniedException" and same
+
+
+def test_what_is_told_is_the_session_of_the_instance(server, functions):
+    name = functions.create(python(TELLER))
+    told = functions.call(name)
+    assert told["uri"] == f"http://127.0.0.1:9002{PATH}"
+    status, body, headers = told["asked"]
+    assert (status, headers["content-type"], headers["cache-control"]) == (200, "application/json", "no-store")
+    # An init that made a client could not be carried in an image with the socket on which it asked.
+    assert headers["connection"] == "close"
+    assert sorted(body) == ["AccessKeyId", "Expiration", "SecretAccessKey", "Token"]
+    assert [body["AccessKeyId"], body["SecretAccessKey"], body["Token"]] == told["keys"]
+    ends = datetime.datetime.strptime(body["Expiration"], "%Y-%m-%dT%H:%M:%S%z")
+    left = ends - datetime.datetime.now(datetime.timezone.utc)
+    assert datetime.timedelta(hours=11) < left <= datetime.timedelta(hours=12)
+    assert session(server, body).get_caller_identity()["Account"] == functions.account
+
+
+def test_without_the_instances_own_token_nothing_is_told(server, functions):
+    one, other = (functions.create(python(TELLER)) for _ in range(2))
+    token, others = functions.call(one)["token"], functions.call(other)["token"]
+    assert token != others and len(token) == len(others) == 64
+    for wrong in (None, "", "x" * 64, "OWN0", "0OWN", "Bearer OWN", others):
+        status, body, _ = functions.call(one, [wrong, "GET"])["asked"]
+        assert (status, sorted(body), body["code"]) == (401, ["code", "message"], "Unauthorized"), wrong
+        assert body["message"] and "Key" not in json.dumps(body)
+    for method in ("POST", "PUT", "DELETE"):
+        status, body, headers = functions.call(one, ["OWN", method])["asked"]
+        assert (status, body["code"], headers["allow"]) == (405, "MethodNotAllowed", "GET")
+    # Its own goes on being told.
+    again = functions.call(one)
+    assert again["asked"][0] == 200
+    # The trail has the refusals, and nothing has the tokens.
+    trail = server.cli("audit", "--json", "--denied").stdout
+    rows = [row for row in map(json.loads, trail.splitlines())
+            if row["Action"] == "freehold:GetInstanceCredentials"]
+    assert rows and {(row["TenantId"], row["Source"], row["Error"]) for row in rows} == {
+        (functions.account, "instance", "Unauthorized")}
+    for secret in (token, others, again["own"]["Token"]):
+        assert secret not in trail + server.output()
+
+
+def test_nobody_outside_is_told(server, functions):
+    told = functions.call(functions.create(python(TELLER)))
+    for token in (None, told["token"]):
+        headers = {"Authorization": token} if token else {}
+        reply = send(server.url, "GET", PATH, headers)
+        assert reply.status in (400, 403), reply.text
+        assert told["own"]["AccessKeyId"] not in reply.text and "AccessKeyId" not in reply.text
+
+
+def test_what_was_told_ends_with_its_instance(server, functions):
+    name = functions.create(python(TELLER))
+    sts = session(server, functions.call(name)["own"])
+    assert sts.get_caller_identity()["Account"] == functions.account
+    functions.client.delete_function(FunctionName=name)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            sts.get_caller_identity()
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "InvalidClientTokenId"
+            return
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                                      "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"])
+def test_a_function_that_names_its_own_provider_has_no_token_of_ours(functions, variable):
+    name = functions.create(
+        python("import os\ndef handler(e, c):\n"
+               "    return {k: v for k, v in os.environ.items() if k.startswith('AWS_CONTAINER_')}\n"),
+        Environment={"Variables": {variable: "http://localhost:1/mine"}})
+    assert functions.call(name) == {variable: "http://localhost:1/mine"}
+
+
+def test_a_version_with_snapstart_asks_for_its_session(server, functions):
+    name = functions.create(python(TELLER), SnapStart=ON, Timeout=20)
+    version = publish(functions.client, name)["Version"]
+    told = functions.call(name, Qualifier=version)
+    assert told["keys"] == [None, None, None]
+    assert session(server, told["own"]).get_caller_identity()["Account"] == functions.account
+    # The head has both.
+    head = functions.call(name)
+    assert head["keys"] == [head["own"][name] for name in ("AccessKeyId", "SecretAccessKey", "Token")]
+    assert head["token"] != told["token"]
+
+
+def test_a_client_that_an_image_brings_asks_anew(sdk, server, functions):
+    name = functions.create(python(ASK + """
+import boto3
+sts = boto3.client('sts')
+held = sts._request_signer._credentials
+of_init = [os.environ[TOKEN], held.method, held._access_key]
+def handler(event, context):
+    account = sts.get_caller_identity()['Account']
+    return [of_init, account, held._access_key, ask(os.environ[TOKEN])[1]['AccessKeyId'],
+            os.environ[TOKEN], ask(of_init[0])[0]]
+"""), SnapStart=ON, Timeout=30, MemorySize=256)
+    version = carried(publish(functions.client, name))
+    (token, method, key), account, used, own, own_token, status = functions.call(name, Qualifier=version)
+    assert (method, account) == ("container-role", functions.account)
+    # What lies in the image is of an instance that has ended, and opens nothing.
+    assert used == own != key
+    assert own_token != token and status == 401
