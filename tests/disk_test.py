@@ -4,13 +4,18 @@ it comes back by itself. The store lies on a small disk of its own."""
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import time
+import urllib.parse
 
 import pytest
+from acme_test import NAME, count, kept, orders, reload, shown, wait
 from botocore.exceptions import ClientError
 
 from support import server as servers
+from support.authority import Impostor
+from support.certificates import Authority
 from support.functions import ECHO, Functions, python
 from support.http import send
 
@@ -208,3 +213,300 @@ def test_a_disk_that_is_full_to_the_last_byte_recovers_by_itself(disk):
         refused(client.invoke, FunctionName=name, InvocationType="Event", Payload=b"1")
     assert functions.call(name, 2) == 2
     assert functions.call(functions.create(), 3) == 3
+
+
+# What else is written
+
+
+def fill(disk):
+    """To the last byte: what is left are the pages that files have already."""
+    with contextlib.suppress(OSError), disk.filler.open("ab") as file:
+        while True:
+            os.write(file.fileno(), bytes(1 << 16))
+    with contextlib.suppress(OSError), disk.filler.open("ab") as file:
+        while True:
+            os.write(file.fileno(), bytes(512))
+
+
+class Written:
+    """One kind of thing that is written: `write` does it, `seen` is what shows whether it was done."""
+
+    def __init__(self, disk):
+        self.server = disk.server
+        self.functions, self.client = Functions(disk.server), disk.server.client("lambda")
+        self.prepare()
+
+    def prepare(self):
+        """Before the disk is full."""
+
+    def command(self, *arguments):
+        """None, or what a command of the operator said that was refused."""
+        done = self.server.cli(*arguments, check=False)
+        return None if done.returncode == 0 else " ".join(done.stderr.split())
+
+    def call(self, operation, **fields):
+        """The same of a call of AWS's."""
+        try:
+            getattr(self.client, operation)(**fields)
+        except ClientError as error:
+            return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
+        return None
+
+    def rows(self, *arguments):
+        return json.loads(self.server.cli(*arguments, "--json").stdout)
+
+
+class Key(Written):
+    def prepare(self):
+        self.tenant = self.rows("tenants", "create")["key"]["tenant"]
+
+    def write(self):
+        return self.command("keys", "create", self.tenant)
+
+    def seen(self):
+        return sorted((row["access_key_id"], row["state"]) for row in self.rows("keys", "list", self.tenant))
+
+
+class Rotation(Key):
+    def write(self):
+        active = [key for key, state in self.seen() if state == "active"]
+        return self.command("keys", "rotate", active[0], "--overlap", "1h")
+
+
+class Disabling(Key):
+    """Takes nothing: it goes on below the floor."""
+
+    makes_room = True
+
+    def prepare(self):
+        super().prepare()
+        self.server.cli("keys", "create", self.tenant)
+
+    def write(self):
+        active = [key for key, state in self.seen() if state == "active"]
+        return self.command("keys", "disable", active[0])
+
+
+class Prices(Written):
+    prices = 0
+
+    def write(self):
+        Prices.prices += 1
+        return self.command("prices", "set", "--currency", "EUR", "--invocation", f"0.0{Prices.prices}")
+
+    def seen(self):
+        return self.rows("prices", "show")
+
+
+class Budget(Written):
+    def prepare(self):
+        self.name = self.functions.create()
+
+    def write(self):
+        return self.command("budgets", "set", "--function", self.name, "--invocations", "1000", "--per", "month")
+
+    def seen(self):
+        return [row["name"] for row in self.rows("budgets", "list") if self.name in json.dumps(row)]
+
+
+class Snapshot(Written):
+    """A version with a start image: its record, and memory."""
+
+    def prepare(self):
+        self.name = self.functions.create(SnapStart={"ApplyOn": "PublishedVersions"})
+
+    def write(self):
+        said = self.call("publish_version", FunctionName=self.name)
+        if said is None:
+            self.client.get_waiter("published_version_active").wait(
+                FunctionName=self.name, Qualifier="1", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+            assert self.functions.call(self.name, 7, Qualifier="1") == 7
+        return said
+
+    def seen(self):
+        versions = self.client.list_versions_by_function(FunctionName=self.name)["Versions"]
+        return [one["Version"] for one in versions]
+
+
+# What was done and has no line on the trail is not answered as done.
+NOT_RECORDED = "was carried out and could not be written to the audit trail"
+WRITTEN = [Key, Rotation, Disabling, Prices, Budget, Snapshot]
+
+
+@pytest.mark.parametrize("room", ["below the floor", "not a byte", "not a byte, at once"])
+def test_what_is_refused_was_not_done_and_is_done_once_there_is_room(disk, room):
+    server = disk.server
+    functions = Functions(server)
+    name = functions.create(SPEAKER)
+    kinds = [kind(disk) for kind in WRITTEN]
+    before = [kind.seen() for kind in kinds]
+    try:
+        if room != "not a byte, at once":
+            disk.leave(3.5)
+            disk.wait_low(True)
+        if room != "below the floor":
+            fill(disk)
+        # At once, the floor may not have been seen: the store itself refuses then.
+        said = [kind.write() for kind in kinds]
+        for kind, refusal, was in zip(kinds, said, before):
+            told = (type(kind).__name__, refusal)
+            is_done = refusal is None or NOT_RECORDED in refusal
+            assert (kind.seen() != was) == is_done, told
+            assert is_done or "ServiceUnavailableException" in refusal, told
+            assert room != "below the floor" or (refusal is None) == hasattr(kind, "makes_room"), told
+        assert any(said), "the disk was full"
+        assert server.client("lambda").get_function_configuration(FunctionName=name)["State"] == "Active"
+        assert server.cli("audit", "--json").stdout and name in server.cli("ls").stdout
+        if room == "below the floor":
+            assert functions.call(name, 1) == 1
+    finally:
+        disk.leave(50)
+    disk.wait_low(False)
+    assert functions.call(name, 2) == 2
+    lines = streams(server, name)
+    assert lines > 0, "a stream of lines is begun, too"
+    # The same again, without a restart.
+    for kind, refusal in zip(kinds, said):
+        if refusal is not None and NOT_RECORDED not in refusal:
+            was = kind.seen()
+            assert kind.write() is None, type(kind).__name__
+            assert kind.seen() != was, type(kind).__name__
+    now = [kind.seen() for kind in kinds]
+    trail = server.cli("audit", "--json").stdout.splitlines()
+    assert any("freehold:SetPrices" in line and '"ok"' in line for line in trail), trail[-10:]
+    # A restart finds all of it.
+    server.restart()
+    for kind, seen in zip(kinds, now):
+        kind.client = server.client("lambda")
+        assert kind.seen() == seen, type(kind).__name__
+    assert set(trail) <= set(server.cli("audit", "--json").stdout.splitlines())
+    assert streams(server, name) >= lines
+    assert Functions(server).call(name, 3) == 3
+
+
+@contextlib.contextmanager
+def small(folder, size="256k"):
+    """A disk of its own in place of a folder; `full(True)` leaves not a byte of it."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "freehold-test", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("needs root to mount a small tmpfs; a full disk was not tried")
+    filler = folder / "filler"
+
+    def full(is_full):
+        filler.unlink(missing_ok=True)
+        if is_full:
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+    try:
+        yield full
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_certificate_that_a_full_disk_cut_short_is_not_taken(open_folder):
+    """A renewal that writes into a full disk, then `freehold reload`."""
+    authority = Authority(open_folder)
+    first, second = authority.make_key("first"), authority.make_key("second")
+    pairs = [(authority.sign(name, key).read_bytes(), key.read_bytes())
+             for name, key in (("first", first), ("second", second))]
+    live = open_folder / "live"
+    live.mkdir()
+    with small(live) as full:
+        files = live / "tls.pem", live / "tls.key"
+        config = live / "freehold.toml"
+
+        def renew(pair):
+            """What a client of an authority does: both files, in place."""
+            for path, content in zip(files, pair):
+                with contextlib.suppress(OSError), path.open("r+b" if path.exists() else "wb") as file:
+                    file.truncate(0)
+                    file.write(content + b"# " + b"x" * 8192 + b"\n")
+
+        renew(pairs[0])
+        config.write_text('[limits]\nsync_payload = "5MiB"\n')
+        server = servers.Server(arguments=["--tls-cert", str(files[0]), "--tls-key", str(files[1]),
+                                           "--config", str(config)])
+        server.trusted = str(authority.certificate)
+
+        def reload():
+            return server.cli("reload", "--json", "--data", server.data, check=False, env={"AWS_ENDPOINT_URL": ""})
+        try:
+            server.start()
+            shown = certificate_of(server, authority)
+            functions = Functions(server)
+            name = functions.create()
+            full(True)
+            renew((pairs[1][0], b""))
+            done = reload()
+            assert done.returncode == 4 and "tls." in done.stderr, (done.stdout, done.stderr)
+            # Who was shown the old one is shown it on, and calls are answered.
+            assert certificate_of(server, authority) == shown
+            assert functions.call(name, 1) == 1
+            full(False)
+            renew(pairs[1])
+            config.write_text('[limits]\nsync_payload = "4MiB"\n')
+            applied = [row["key"] for row in json.loads(reload().stdout)["applied"]]
+            assert sorted(applied) == ["limits.sync_payload", "tls.certificate"]
+            now = certificate_of(server, authority)
+            assert now != shown and functions.call(name, 2) == 2
+            server.restart()
+            assert certificate_of(server, authority) == now and Functions(server).call(name, 3) == 3
+        finally:
+            server.close()
+
+
+def certificate_of(server, authority):
+    """The certificate that a new connection is shown."""
+    address = urllib.parse.urlsplit(server.url)
+    with socket.create_connection(("127.0.0.1", address.port), 20) as plain:
+        with authority.context().wrap_socket(plain, server_hostname="localhost") as one:
+            return one.getpeercert(binary_form=True)
+
+
+def test_an_order_that_finds_a_full_disk_keeps_nothing_and_is_made_again(open_folder):
+    """ACME's account, its key, the order's state and the certificate."""
+    authority = Authority(open_folder)
+    impostor = Impostor(authority)
+    server = servers.Server(orders(authority, impostor.base + "/dir", NAME))
+    try:
+        acme = server.data / "acme"
+        acme.mkdir(mode=0o700)
+        with small(acme) as full, contextlib.ExitStack() as ends:
+            # Before the disk goes, whatever has failed.
+            ends.callback(lambda: server.process is None or server.process.poll() is not None or server.stop())
+            full(True)
+            server.start()
+            wait(server, lambda: count(server, "failed") == 1)
+            assert server.endpoint["is_self_signed"]
+            assert "could not be kept" in server.output()
+            assert not [path for path in acme.rglob("*") if path.is_file() and path.name != "filler"
+                        and path.stat().st_size], "nothing is half written"
+            before = shown(server)
+            full(False)
+            reload(server)
+            wait(server, lambda: count(server, "made") == 1)
+            good = shown(server)
+            assert good != before
+            [account], [pair] = kept(server, "account.json"), kept(server)
+            held = account.read_bytes()
+            # With an account that is there, the certificate is what finds no room.
+            pair.unlink()
+            full(True)
+            impostor.certificate = None
+            server.restart()
+            wait(server, lambda: count(server, "failed") == 1)
+            assert kept(server) == [] and account.read_bytes() == held
+            full(False)
+            impostor.certificate = None
+            reload(server)
+            wait(server, lambda: count(server, "made") == 1)
+            [pair] = kept(server)
+            assert shown(server) != good and b"PRIVATE KEY" in pair.read_bytes()
+            assert account.read_bytes() == held, "the account is the same"
+            last = shown(server)
+            server.restart()
+            assert shown(server) == last and count(server, "failed") == 0
+    finally:
+        server.close()
+        impostor.close()
