@@ -11,7 +11,7 @@ use crate::{
     sys::identity,
     volumes::FORMATTERS,
 };
-use std::{fs, path::Path};
+use std::{borrow::Cow, fs, path::Path};
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Finding {
     /// How, or why not.
     pub detail: String,
     /// What to do about it; empty when there is nothing.
-    pub remedy: &'static str,
+    pub remedy: Cow<'static, str>,
 }
 
 /// Looks at this machine.
@@ -42,7 +42,8 @@ pub fn probe() -> Vec<Finding> {
                 ""
             } else {
                 "start as root, or serve one tenant only"
-            },
+            }
+            .into(),
         },
         user_namespaces(root),
         system_calls(),
@@ -54,43 +55,54 @@ pub fn probe() -> Vec<Finding> {
     findings.push(volumes(root));
     findings.push(crashes());
     findings.push(images(root));
-    findings.push(networks(root));
+    let way = way(root);
+    findings.push(networks(root, &way));
+    findings.push(firewalls(&way));
     findings
 }
 
-/// Whether functions can be let out, and nowhere else than where they may.
-fn networks(root: bool) -> Finding {
+/// How functions get out on this machine.
+enum WayOut {
+    Links,
+    /// Why not by links.
+    Relay(String),
+    /// Why neither.
+    Nowhere(String),
+}
+
+fn way(root: bool) -> WayOut {
     let tried = match root {
         true => network::probe(),
         false => Err("links need root".to_owned()),
     };
-    if let Err(reason) = &tried
-        && network::probe_divert(!root).is_ok()
-    {
-        return Finding {
-            line: "networks of functions",
-            enforced: true,
-            detail: format!(
+    match tried {
+        Ok(()) => WayOut::Links,
+        Err(reason) if network::probe_divert(!root).is_ok() => WayOut::Relay(reason),
+        Err(reason) => WayOut::Nowhere(reason),
+    }
+}
+
+/// Whether functions can be let out, and nowhere else than where they may.
+fn networks(root: bool, way: &WayOut) -> Finding {
+    let (enforced, detail) = match way {
+        WayOut::Links => (true, "links and rules (nf_tables) can be made".into()),
+        WayOut::Relay(reason) => (
+            true,
+            format!(
                 "the server carries their connections, by TCP alone ({reason}); the policies are the \
                  same"
             ),
-            remedy: "",
-        };
-    }
-    let foreign = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
+        ),
+        WayOut::Nowhere(reason) => (
+            false,
+            format!("functions reach nobody, whatever their policy: {reason}"),
+        ),
+    };
     Finding {
         line: "networks of functions",
-        enforced: tried.is_ok(),
-        detail: match &tried {
-            Ok(()) if foreign.lines().any(|table| table == "filter") => {
-                "links and rules can be made; this machine has iptables rules too, and what they \
-                 drop of forwarded packets is dropped for functions as well"
-                    .into()
-            }
-            Ok(()) => "links and rules (nf_tables) can be made".into(),
-            Err(reason) => format!("functions reach nobody, whatever their policy: {reason}"),
-        },
-        remedy: match (tried.is_ok(), root) {
+        enforced,
+        detail,
+        remedy: match (enforced, root) {
             (true, _) => "",
             (false, true) => {
                 "a kernel with veth, nf_tables and its nat, ct, fib, limit and connlimit"
@@ -99,7 +111,61 @@ fn networks(root: bool) -> Finding {
                 "start as root, or on a kernel with nf_tables, its nat and redir, that lets \
                  ordinary users make namespaces"
             }
-        },
+        }
+        .into(),
+    }
+}
+
+/// Whether other tables than ours let through what functions may send.
+fn firewalls(way: &WayOut) -> Finding {
+    let aside = match way {
+        WayOut::Links => {
+            let legacy = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
+            return others(network::obstacles(), &legacy);
+        }
+        WayOut::Relay(_) => "the server's own connections are not forwarded",
+        WayOut::Nowhere(_) => "functions send nothing",
+    };
+    Finding {
+        line: FIREWALLS,
+        enforced: true,
+        detail: aside.into(),
+        remedy: "".into(),
+    }
+}
+
+const FIREWALLS: &str = "other firewalls let through";
+
+/// `found`: what nf_tables have in the way, and the commands against it. `legacy`: the tables of iptables that
+/// are none of those.
+fn others(found: Result<Option<(String, String)>, network::Unjudged>, legacy: &str) -> Finding {
+    let (enforced, mut detail, remedy) = match found {
+        Ok(None) => (
+            true,
+            "no chain of nf_tables drops what functions send or what comes back".into(),
+            String::new(),
+        ),
+        Ok(Some((says, remedy))) => (false, says, remedy),
+        Err(error) => (
+            false,
+            format!("the rules of nf_tables are not judged: {error}"),
+            "nft list ruleset: chains at the hooks prerouting, forward and postrouting must accept \
+             iifname \"fh*\", and oifname \"fh*\" ct state established,related"
+                .to_owned(),
+        ),
+    };
+    if legacy.lines().any(|table| table == "filter") {
+        detail.push_str(
+            "; the old iptables has rules too, which cannot be read here and may drop it: \
+             iptables-legacy -S FORWARD shows them, iptables-legacy -I FORWARD -i fh+ -j ACCEPT and the \
+             same with -o let it pass",
+        );
+    }
+    Finding {
+        line: FIREWALLS,
+        enforced,
+        detail,
+        remedy: remedy.into(),
     }
 }
 
@@ -117,7 +183,7 @@ fn images(root: bool) -> Finding {
             Ok(()) => "a process was dumped and thawed".into(),
             Err(reason) => format!("starts execute the runtime instead: {reason}"),
         },
-        remedy: "",
+        remedy: "".into(),
     }
 }
 
@@ -139,7 +205,8 @@ fn user_namespaces(root: bool) -> Finding {
             ""
         } else {
             "start as root, or allow kernel.unprivileged_userns_clone"
-        },
+        }
+        .into(),
     }
 }
 
@@ -149,13 +216,13 @@ fn system_calls() -> Finding {
             line: "system calls (seccomp)",
             enforced: Path::new("/proc/sys/kernel/seccomp").exists(),
             detail: format!("allow-list, {} instructions", program.instructions().len()),
-            remedy: "",
+            remedy: "".into(),
         },
         Err(error) => Finding {
             line: "system calls (seccomp)",
             enforced: false,
             detail: error.to_string(),
-            remedy: "run on x86-64 or aarch64",
+            remedy: "run on x86-64 or aarch64".into(),
         },
     }
 }
@@ -199,7 +266,8 @@ fn limits(root: bool, discovery: &Discovery, findings: &mut Vec<Finding>) {
                 }
                 (None, _, true) => "mount the cgroup controller",
                 (None, _, false) => "start as root, or with systemd's Delegate=yes",
-            },
+            }
+            .into(),
         });
     }
 }
@@ -241,7 +309,8 @@ fn swapped(swaps: Option<&str>, memory: Option<&Hierarchy>) -> Finding {
             ""
         } else {
             "encrypt the swap space or do without (swapoff -a); root with cgroup v2 keeps instances out of it"
-        },
+        }
+        .into(),
     }
 }
 
@@ -266,7 +335,8 @@ fn fast_moves(root: bool) -> Finding {
             ""
         } else {
             "none needed; root on Linux 6.0 or later, built with cgroup v1, has them"
-        },
+        }
+        .into(),
     }
 }
 
@@ -287,7 +357,7 @@ fn volumes(root: bool) -> Finding {
         } else {
             format!("{lacks}: /tmp is a tmpfs, charged to the function's memory")
         },
-        remedy,
+        remedy: remedy.into(),
     }
 }
 
@@ -335,7 +405,7 @@ fn crashes_go(pattern: Option<&str>, can_be_one: bool) -> Finding {
         line: "crashes reach no handler",
         enforced,
         detail,
-        remedy,
+        remedy: remedy.into(),
     }
 }
 

@@ -14,12 +14,14 @@
 
 mod changes;
 mod expressions;
+mod firewalls;
 mod links;
 mod names;
 mod netlink;
 mod ruleset;
 mod slots;
 
+pub use firewalls::{Unjudged, obstacles};
 pub use names::Addresses;
 pub use netlink::Socket;
 pub use ruleset::Binder;

@@ -36,7 +36,7 @@ pub fn run(args: DoctorArgs) -> ExitCode {
             what: found.line.to_owned(),
             fine: found.enforced,
             detail: found.detail,
-            remedy: found.remedy.to_owned(),
+            remedy: found.remedy.into_owned(),
         })
         .collect();
     lines.extend(disk(&data));

@@ -23,14 +23,21 @@ pub const CREATE: u16 = 0x400;
 pub const EXCLUSIVE: u16 = 0x200;
 /// Behind what is there.
 pub const APPEND: u16 = 0x800;
+/// `NLM_F_DUMP`: everything of its kind.
+const DUMP: u16 = 0x300;
+/// `NLM_F_DUMP_INTR`: what is told was changed in the middle of it.
+const INTERRUPTED: u16 = 0x10;
 
 const HEADER: usize = 16;
 const NESTED: u16 = 0x8000;
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 /// A whole ruleset goes out in one piece.
 const SEND_BUFFER: usize = 8 << 20;
 /// Room for what the kernel says of one message, which it repeats up to here.
 const ANSWER: usize = 16 << 10;
+/// Room for messages of others' making, none of which is longer.
+const TOLD: usize = 64 << 10;
 
 /// Messages one after the other, and the number of the last one that is answered.
 #[derive(Debug, Default)]
@@ -204,6 +211,51 @@ impl Socket {
         }
     }
 
+    /// Asks for everything of a kind and has each message heard, by its type and what follows its head.
+    /// The kernel tells more of it as it is read, so this does not wait either.
+    ///
+    /// Errors: [`io::ErrorKind::Interrupted`] for what was changed meanwhile; what `heard` makes of a
+    /// message, after which nothing else can be asked here.
+    pub fn dump<E: From<io::Error>>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        attributes: impl FnOnce(&mut Messages),
+        mut heard: impl FnMut(u16, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut question = Messages::default();
+        attributes(question.begin(kind, DUMP, false, body));
+        question.end();
+        let io = |errno: rustix::io::Errno| io::Error::from(errno);
+        send(&self.0, &question.bytes, SendFlags::NOSIGNAL).map_err(io)?;
+        let mut told = vec![0u8; TOLD];
+        loop {
+            let len = match recv(&self.0, &mut told, RecvFlags::DONTWAIT) {
+                Ok((len, _)) => len,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(io(error).into()),
+            };
+            let mut rest = &told[..len];
+            while let Some((kind, body, behind)) = split(rest) {
+                if flags(rest) & INTERRUPTED != 0 {
+                    return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+                }
+                let number = || body.first_chunk::<4>().map(|n| i32::from_ne_bytes(*n));
+                match (kind, number()) {
+                    (NLMSG_DONE | NLMSG_ERROR, Some(0)) => return Ok(()),
+                    (NLMSG_DONE | NLMSG_ERROR, Some(number)) => {
+                        return Err(io::Error::from_raw_os_error(-number).into());
+                    }
+                    _ => heard(kind, body)?,
+                }
+                rest = behind;
+            }
+            if !rest.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+            }
+        }
+    }
+
     /// Reads everything that lies there and has each message heard, by its type and what follows its head;
     /// nothing in place of those that were lost.
     pub fn drain(&self, mut heard: impl FnMut(Option<(u16, &[u8])>)) {
@@ -242,6 +294,13 @@ fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let body = bytes.get(HEADER..len)?;
     let behind = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     Some((kind, body, behind))
+}
+
+/// The flags of a message that is one.
+fn flags(message: &[u8]) -> u16 {
+    message
+        .get(6..8)
+        .map_or(0, |flags| u16::from_ne_bytes([flags[0], flags[1]]))
 }
 
 /// The attributes of a message, or of another one: the kind of each and its value.
