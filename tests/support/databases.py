@@ -226,6 +226,7 @@ class PostgreSQL(Database):
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'orders' AND wait_event_type = 'Lock'"
     # Who looks last for a deadlock is not the one who is ended for it.
     goes_on_in_deadlock = "SET deadlock_timeout = '30s'"
+    reads_committed = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
     def initialise(self):
         self.run(programs_of_postgresql() / "initdb", "--pgdata", self.data, "--username=postgres", "--auth-local=trust",
@@ -258,8 +259,9 @@ class MariaDB(Database):
     # What it shows may be a tenth of a second old, and its own statistics wait for locks too: the text tells.
     waiting = ("SELECT count(*) FROM information_schema.innodb_trx"
                " WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%''{}''%'")
-    # Who has changed more goes on.
-    goes_on_in_deadlock = "UPDATE products SET price = price + 1 WHERE sku LIKE 'filler-%'"
+    # Who has changed more goes on; rows of a table that nobody else reads, so that no plan locks others.
+    goes_on_in_deadlock = "UPDATE scale.weights SET changed = changed + 1"
+    reads_committed = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
     def initialise(self):
         self.run("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
@@ -276,7 +278,9 @@ class MariaDB(Database):
                 "--skip-column-names", "--unbuffered", *([database] if database else [])]
 
     def prepare(self):
-        return ["CREATE DATABASE orders", f"CREATE USER orders IDENTIFIED BY '{self.password}'"]
+        return ["CREATE DATABASE orders", f"CREATE USER orders IDENTIFIED BY '{self.password}'", "CREATE DATABASE scale",
+                "CREATE TABLE scale.weights (n integer PRIMARY KEY, changed integer NOT NULL) ENGINE = InnoDB",
+                f"INSERT INTO scale.weights VALUES {', '.join(f'({n}, 0)' for n in range(100))}"]
 
 
 class Session:

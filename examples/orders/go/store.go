@@ -21,8 +21,11 @@ const (
 	connectSeconds = 3
 	// A statement that takes longer has met something that will not end by waiting.
 	answerSeconds = 5
-	restedMax     = 5 * time.Minute
-	attemptsMax   = 6
+	// Less than that: who waits for a lock is told so by the database. A connection that its client gives
+	// up lives on there with the transaction and its locks, and the next attempt would wait for them.
+	lockSeconds = answerSeconds - 1
+	restedMax   = 5 * time.Minute
+	attemptsMax = 6
 )
 
 // store is PostgreSQL or MariaDB by one connection, made once per instance and used by every call.
@@ -88,6 +91,7 @@ func open(address string) (*store, error) {
 		parts.RawQuery = url.Values{
 			"connect_timeout":   {strconv.Itoa(connectSeconds)},
 			"statement_timeout": {strconv.Itoa(answerSeconds * 1000)},
+			"lock_timeout":      {strconv.Itoa(lockSeconds * 1000)},
 		}.Encode()
 		source = parts.String()
 	case "mariadb":
@@ -98,6 +102,7 @@ func open(address string) (*store, error) {
 		config.Passwd, _ = parts.User.Password()
 		config.Timeout = connectSeconds * time.Second
 		config.ReadTimeout, config.WriteTimeout = answerSeconds*time.Second, answerSeconds*time.Second
+		config.Params = map[string]string{"innodb_lock_wait_timeout": strconv.Itoa(lockSeconds)}
 		source = config.FormatDSN()
 	default:
 		return nil, errors.New("DATABASE_URL must begin with postgresql: or mariadb:")

@@ -11,6 +11,9 @@
 const CONNECT_MS = 3000;
 // A statement that takes longer has met something that will not end by waiting.
 const ANSWER_MS = 5000;
+// Less than that: who waits for a lock is told so by the database. A connection that its client gives up
+// lives on there with the transaction and its locks, and the next attempt would wait for them.
+const LOCK_MS = ANSWER_MS - 1000;
 const ASKED_AFTER_MS = 5000;
 const REPLACED_AFTER_MS = 300_000;
 const ATTEMPTS = 6;
@@ -27,7 +30,7 @@ const KINDS = {
       const { default: pg } = await import('pg');
       const client = new pg.Client({
         connectionString: url, connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS,
-        statement_timeout: ANSWER_MS, lock_timeout: ANSWER_MS - 1000, keepAlive: true,
+        statement_timeout: ANSWER_MS, lock_timeout: LOCK_MS, keepAlive: true,
       });
       // Whoever waits for an answer hears of it; without this the process would end.
       client.on('error', () => {});
@@ -58,6 +61,7 @@ const KINDS = {
       connection.on('error', () => {});
       // What PostgreSQL does unasked: each statement sees what was committed before it.
       await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
+      await connection.query(`SET SESSION innodb_lock_wait_timeout = ${LOCK_MS / 1000}`);
       return connection;
     },
     async query(connection, statement, values) {

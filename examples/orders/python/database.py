@@ -16,6 +16,9 @@ import urllib.parse
 CONNECT_SECONDS = 3
 # A statement that takes longer has met something that will not end by waiting.
 ANSWER_SECONDS = 5
+# Less than that: who waits for a lock is told so by the database. A connection that its client gives up
+# lives on there with the transaction and its locks, and the next attempt would wait for them.
+LOCK_SECONDS = ANSWER_SECONDS - 1
 ASKED_AFTER_SECONDS = 5
 REPLACED_AFTER_SECONDS = 300
 ATTEMPTS = 6
@@ -42,7 +45,7 @@ class PostgreSQL:
             password=urllib.parse.unquote(self.url.password or ""), dbname=self.url.path[1:],
             connect_timeout=CONNECT_SECONDS, tcp_user_timeout=ANSWER_SECONDS * 1000,
             keepalives_idle=ANSWER_SECONDS, keepalives_interval=1, keepalives_count=3,
-            options=f"-c statement_timeout={ANSWER_SECONDS}s -c lock_timeout={ANSWER_SECONDS - 1}s")
+            options=f"-c statement_timeout={ANSWER_SECONDS}s -c lock_timeout={LOCK_SECONDS}s")
 
     def may_try_again(self, error):
         return error.sqlstate in self.AGAIN
@@ -66,13 +69,16 @@ class MariaDB:
         self.driver, self.errors, self.url = pymysql, pymysql.MySQLError, url
 
     def connect(self):
-        return self.driver.connect(
+        connection = self.driver.connect(
             host=self.url.hostname, port=self.url.port or 3306, user=self.url.username,
             password=urllib.parse.unquote(self.url.password or ""), database=self.url.path[1:],
             charset="utf8mb4", connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS,
             write_timeout=ANSWER_SECONDS,
             # What PostgreSQL does unasked: each statement sees what was committed before it.
             init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", (LOCK_SECONDS,))
+        return connection
 
     def may_try_again(self, error):
         return bool(error.args) and error.args[0] in self.AGAIN

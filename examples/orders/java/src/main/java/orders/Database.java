@@ -33,6 +33,11 @@ final class Database {
     private static final int CONNECT_SECONDS = 3;
     /** A statement that takes longer has met something that will not end by waiting. */
     private static final int ANSWER_SECONDS = 5;
+    /**
+     * Less than that: who waits for a lock is told so by the database. A connection that its client gives
+     * up lives on there with the transaction and its locks, and the next attempt would wait for them.
+     */
+    private static final int LOCK_SECONDS = ANSWER_SECONDS - 1;
     private static final long ASKED_AFTER_NANOS = 5_000_000_000L;
     private static final long REPLACED_AFTER_NANOS = 300_000_000_000L;
     private static final int ATTEMPTS = 6;
@@ -52,14 +57,15 @@ final class Database {
                 "INSERT INTO orders (id, customer) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
                 // In seconds; the options go to the server.
                 List.of("connectTimeout=" + CONNECT_SECONDS, "socketTimeout=" + (ANSWER_SECONDS + 1),
-                        "tcpKeepAlive=true", "options=-c statement_timeout=" + ANSWER_SECONDS + "s"),
+                        "tcpKeepAlive=true", "options=-c statement_timeout=" + ANSWER_SECONDS
+                                + "s -c lock_timeout=" + LOCK_SECONDS + "s"),
                 // serialization_failure, deadlock_detected, lock_not_available.
                 Set.of("40001", "40P01", "55P03"), Set.of()),
         MARIADB("org.mariadb.jdbc.Driver", 3306,
                 "INSERT IGNORE INTO orders (id, customer) VALUES (?, ?)",
                 // In milliseconds.
                 List.of("connectTimeout=" + CONNECT_SECONDS * 1000, "socketTimeout=" + ANSWER_SECONDS * 1000,
-                        "tcpKeepAlive=true"),
+                        "tcpKeepAlive=true", "sessionVariables=innodb_lock_wait_timeout=" + LOCK_SECONDS),
                 Set.of(),
                 // Lock wait timeout, deadlock, record has changed since it was read.
                 Set.of(1205, 1213, 1020));
