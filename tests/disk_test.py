@@ -113,7 +113,7 @@ def streams(server, name):
 def test_below_the_floor_new_things_are_refused_and_the_rest_goes_on(disk):
     server = disk.server
     functions, client = Functions(server), server.client("lambda")
-    name, victim = functions.create(SPEAKER), functions.create()
+    name, victim = functions.create(SPEAKER, Timeout=3), functions.create()
     functions.call(name, 1)
     arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     lines = streams(server, name)

@@ -11,7 +11,7 @@ CASE = "TestLambdaVersions::test_version_lifecycle"
 
 
 def test_the_first_version_answers_as_recorded(functions, client):
-    name = functions.create(python(NUMBER.format(1)), Description="No version :(")
+    name = functions.create(python(NUMBER.format(1)), Description="No version :(", Timeout=3)
     bind = Bindings(functions.account, function_name_1=name)
     published = client.publish_version(FunctionName=name, Description="First version description :)")
     for step, given in (
@@ -46,7 +46,7 @@ def test_publishing_the_same_again_makes_no_version(functions, client):
 
 
 def test_a_changed_configuration_is_a_new_version(functions, client):
-    name = functions.create()
+    name = functions.create(Timeout=3)
     client.publish_version(FunctionName=name)
     client.update_function_configuration(FunctionName=name, Timeout=5)
     functions.wait_updated(name)

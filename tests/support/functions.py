@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 ROLE = "arn:aws:iam::{account}:role/tests"
@@ -70,7 +71,8 @@ class Functions:
     def create(self, package=ECHO, name=None, wait=True, **fields):
         """Creates a function, waits until it is active and returns its name."""
         name = name or unique()
-        self.create_response(package, name, **fields)
+        # Lambda's own is 3 s, which a busy machine may need for a start.
+        self.create_response(package, name, **{"Timeout": 30, **fields})
         if wait:
             self.wait_active(name)
         return name
@@ -87,6 +89,16 @@ class Functions:
     def wait_updated(self, name):
         self.client.get_waiter("function_updated_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+    def wait_busy(self, name, is_busy=True, seconds=60):
+        """Waits until an instance of a function runs an event, or none does, as `freehold ps` says."""
+        end = time.monotonic() + seconds
+        while True:
+            rows = json.loads(self.server.cli("ps", "--json").stdout)["Instances"]
+            if is_busy == any((row["FunctionName"], row["State"]) == (name, "busy") for row in rows):
+                return
+            assert time.monotonic() < end, rows
+            time.sleep(0.05)
 
     def invoke(self, name, event=None, **fields):
         """Calls a function and returns an `Answer`."""
