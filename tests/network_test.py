@@ -119,6 +119,8 @@ def policy(name):
 @pytest.fixture(scope="module")
 def world():
     folder = servers.make_folder("world")
+    # Whose runtimes are installed here: inside there is no internet.
+    servers.DataFolders.take()[1].close()
     with networks.World(folder) as made:
         made.names = {
             "public.example.org": [PUBLIC[0]], "db.example.com": [DATABASE],
