@@ -39,7 +39,7 @@ def test_zero_stops_a_function(functions, client):
     assert functions.call(name, 1) == 1
 
 
-def throttled_calls(functions, name, calls, seconds=3):
+def throttled_calls(functions, name, calls, seconds=8):
     """Calls at once and gives the reasons of those that were refused."""
     reasons, served, lock = [], [], threading.Lock()
 
