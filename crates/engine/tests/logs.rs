@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use freehold_domain::logs::LineKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn every_line_is_stored_or_counted_lost() {
@@ -34,6 +34,10 @@ async fn every_line_is_stored_or_counted_lost() {
     });
     let written = written.await.unwrap();
     call.await.unwrap().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while sim.engine.stats().log_lines != written && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let lines = sim.lines("f").await;
     let stats = sim.engine.stats();
     let stored = lines

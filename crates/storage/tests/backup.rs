@@ -328,7 +328,7 @@ async fn there_is_one_at_a_time_and_nobody_else_s() {
     let store = open(&dir.path().join("a"));
     let blob = Bytes::from(vec![1; 8 << 20]);
     let digest = store.put(&who(), &owner(), blob).await.expect("stored");
-    let desk = desk(&store).with_patience(Duration::from_millis(300));
+    let desk = desk(&store).with_patience(Duration::from_secs(3));
     let first = desk.backup_start(&who(), ALL).await.expect("begun");
     assert_eq!(
         desk.backup_start(&who(), ALL).await,
@@ -356,7 +356,7 @@ async fn there_is_one_at_a_time_and_nobody_else_s() {
         Err(BackupError::Denied)
     );
     // Whoever fetches nothing for too long has none any more, and the next may begin.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(fetch(&desk, &first).await, Err(BackupError::Unknown));
     let second = backup(&desk, ALL).await.expect("a backup");
     assert!(BackupReader::read_all(&mut &second[..], &mut Discard).is_ok());

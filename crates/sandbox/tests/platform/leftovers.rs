@@ -92,6 +92,8 @@ impl Leftovers {
     pub fn wait_same(tree: &Path, before: &Leftovers, within: Duration) -> Option<String> {
         let until = Instant::now() + within;
         loop {
+            // Once more after the end: the machine may have stalled since the last look.
+            let is_last = Instant::now() > until;
             let now = Leftovers::look(tree);
             let new = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
                 a.difference(b).cloned().collect::<Vec<_>>()
@@ -107,7 +109,7 @@ impl Leftovers {
             if left.is_empty() {
                 return None;
             }
-            if Instant::now() > until {
+            if is_last {
                 return Some(left.join("; "));
             }
             std::thread::sleep(Duration::from_millis(50));
