@@ -82,7 +82,9 @@ deploy poster "TICKET_KEY=$key"
 [ -n "${url[poster]:-}" ] || die "poster has no URL: 'rm $state/poster.stamp' and run again"
 redis=$(FREEHOLD_DATA=$DATA "$ROOT/scripts/redis.sh" url)
 if [ -n "$redis" ]; then
-  deploy bookings "$(printf 'POSTER_URL=%s\nREDIS_URL=%s' "${url[poster]}" "$redis")" --network bookings
+  # REDIS_ANSWER_MS, where it is set: examples/event-booking/bookings/store.mjs.
+  deploy bookings "$(printf '%s\n' "POSTER_URL=${url[poster]}" "REDIS_URL=$redis" \
+    ${REDIS_ANSWER_MS:+"REDIS_ANSWER_MS=$REDIS_ANSWER_MS"})" --network bookings
 else
   deploy bookings "POSTER_URL=${url[poster]}" --network none
 fi
