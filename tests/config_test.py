@@ -370,9 +370,10 @@ def test_concurrency_timeouts_and_idle_times_follow(reloaded):
         Timeout=60)
     functions.call(sleeper, 0)
     reload(reloaded, "[limits]\naccount_concurrency = 1\nunreserved_concurrency_min = 0\n")
-    long = threading.Thread(target=functions.call, args=(sleeper, 3))
+    functions.wait_busy(sleeper, False)
+    long = threading.Thread(target=functions.call, args=(sleeper, 10))
     long.start()
-    time.sleep(1)
+    functions.wait_busy(sleeper)
     with pytest.raises(ClientError) as caught:
         functions.call(sleeper, 0)
     assert caught.value.response["Error"]["Code"] == "TooManyRequestsException"
@@ -505,15 +506,21 @@ def test_a_signal_reloads_and_leaves_a_line_of_the_trail(reloaded):
     assert len(lines()) == before + 1
 
 
+def minds_hangups(pid):
+    """Whether SIGHUP is held or caught by the process."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return bool((int(fields["SigBlk"], 16) | int(fields["SigCgt"], 16)) & 1)
+
+
 def test_a_signal_during_the_start_ends_nothing_and_reloads(tmp_path):
     server = servers.Server("[limits]\nheader = \"16KiB\"\n")
     try:
         def hang_up():
-            # It has read the file by then, or reads it now.
-            end = time.monotonic() + 30
-            while server.process is None and time.monotonic() < end:
+            # Held or caught: before that it ends every process. It has read the file by then, or reads it now.
+            end = time.monotonic() + 60
+            while not (server.process and minds_hangups(server.process.pid)) and time.monotonic() < end:
                 time.sleep(0.001)
-            time.sleep(0.05)
             write(server, "[limits]\nheader = \"32KiB\"\n")
             server.process.send_signal(signal.SIGHUP)
 

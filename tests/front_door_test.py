@@ -453,7 +453,7 @@ def test_many_handshakes_that_do_not_end_hold_up_nobody_and_are_cut(secure, auth
                     pass
             except ConnectionError:
                 pass
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
     finally:
         for one in held:
             one.close()
@@ -528,7 +528,7 @@ def test_a_hundred_fields_are_taken_and_one_more_is_answered(secure, authority, 
 
 def test_large_heads_are_on_the_shares_of_the_account(secure, authority):
     """Of 80 MiB the URLs of an account have 20: requests that run hold their heads, too."""
-    slow = secure.functions.create(python("import time\ndef handler(e, c): time.sleep(4)\n"), Timeout=30)
+    slow = secure.functions.create(python("import time\ndef handler(e, c): time.sleep(12)\n"), Timeout=30)
     host = url_host_and_id(secure.functions.public_url(slow))[0]
     (secure.folder / "freehold.toml").write_text('[limits]\nbytes_in_flight = "1MiB"\nsync_payload = "100KiB"\n')
     reload = ["reload", "--data", secure.data]
@@ -677,7 +677,7 @@ def test_idle_connections_at_the_cap_let_others_in(authority):
         begun = time.monotonic()
         idle = http2.Connection(server.url, authority.context(["h2"]), timeout=25)
         assert ask(server, authority.context(), LIST, "localhost")[0] == 403
-        assert time.monotonic() - begun < 18
+        assert time.monotonic() - begun < 24
         # Shown by HTTP/2 too, where a connection may be idle without a head that is waited for.
         assert idle.until(lambda one: one[0] == http2.GOAWAY)[-1] is not None
         idle.close()
@@ -696,15 +696,18 @@ def test_a_stop_ends_connections_in_order(authority):
         server.start()
         assert server.url == f"https://localhost:{port_of(server)}", "whom the certificate names"
         functions = Functions(server)
-        name = functions.create(python("import time\ndef handler(e, c):\n    time.sleep(2)\n    return 'done'\n"))
+        # By its URL it sleeps.
+        name = functions.create(python("import time\ndef handler(e, c):\n    time.sleep(6 if e else 0)\n    return 'done'\n"))
         host = url_host_and_id(functions.public_url(name))[0]
         functions.call(name)
         idle = http2.Connection(server.url, authority.context(["h2"]))
         one = http2.Connection(server.url, authority.context(["h2"]))
         half = socket.create_connection(("127.0.0.1", port_of(server)), 20)
         half.sendall(b"\x16\x03\x01")
+        trusting = {"AWS_CA_BUNDLE": server.trusted}
+        functions.wait_busy(name, False, env=trusting)
         stream = one.ask(http2.head(host))
-        time.sleep(0.5)
+        functions.wait_busy(name, env=trusting)
         ended = []
         stopping = threading.Thread(target=lambda: ended.append(server.stop()))
         begun = time.monotonic()
@@ -712,7 +715,7 @@ def test_a_stop_ends_connections_in_order(authority):
         last = one.until(lambda one: one is not None and one[2] == stream and one[0] == http2.DATA)[-1]
         assert last[3] == b"done"
         stopping.join()
-        assert ended == [0] and time.monotonic() - begun < 10
+        assert ended == [0] and time.monotonic() - begun < 14
         for each in (idle, one, half):
             each.close()
     finally:

@@ -138,7 +138,7 @@ def wave(server, name, event, count, qualifier=None):
 
 def siblings(quick, name, qualifier=None, counts=lambda answer: True):
     """The first answers of so many thawed instances."""
-    found, end = {}, time.monotonic() + 20 + SIBLINGS
+    found, end = {}, time.monotonic() + 120 + SIBLINGS
     while len(found) < SIBLINGS and time.monotonic() < end:
         before = time.time(), time.monotonic()
         answers = wave(quick.server, name, TAKES_S, min(SIBLINGS, WAVE), qualifier)

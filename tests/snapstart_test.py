@@ -170,7 +170,7 @@ def test_twins_share_what_init_made_and_nothing_else(functions, client):
     name = functions.create(python(STATE), SnapStart=ON, Timeout=20)
     version = carried(publish(client, name))
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: functions.call(name, 2, Qualifier=version), range(12)))
+        answers = list(pool.map(lambda _: functions.call(name, 6, Qualifier=version), range(12)))
     assert {a["token"] for a in answers} == {answers[0]["token"]}
     assert {a["born"] for a in answers} == {answers[0]["born"]}
     own = [a for a in answers if a["count"] == 1]

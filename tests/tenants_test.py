@@ -211,7 +211,9 @@ def test_the_same_name_in_two_accounts_is_two_functions(server, one, two):
         lines = logs.filter_log_events(logGroupName="/aws/lambda/same")["events"]
         assert not any(other in e["message"] for e in lines)
         usage = json.loads(account.cli("usage", "--json").stdout)
-        assert [(row["function"], row["invocations"]) for row in usage] == [("same", 2)]
+        # One row per function and day.
+        assert {row["function"] for row in usage} == {"same"}
+        assert sum(row["invocations"] for row in usage) == 2
         rows = json.loads(account.cli("ps", "--json").stdout)["Instances"]
         assert {row["FunctionName"] for row in rows} == {"same"}
     one.client("lambda").delete_function(FunctionName="same")
@@ -314,10 +316,10 @@ def test_a_rotation_under_load_refuses_no_call(server, one):
 
 def test_an_overlap_ends_on_its_own(server, one):
     old = one.client("sts")
-    made = operate(server, "keys", "rotate", one.key, "--overlap", "2s")
+    made = operate(server, "keys", "rotate", one.key, "--overlap", "10s")
     assert old.get_caller_identity()["Account"] == one.account
     one.use(made)
-    until(lambda: code_of(old.get_caller_identity) == "InvalidClientTokenId")
+    until(lambda: code_of(old.get_caller_identity) == "InvalidClientTokenId", 60)
     assert one.client("sts").get_caller_identity()["Account"] == one.account
     states = [key["state"] for key in operate(server, "keys", "list", one.account)]
     assert sorted(states) == ["active", "ended"]
@@ -519,7 +521,7 @@ def test_a_tenants_limits_are_its_own(server, one, two):
     def calls():
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             lam = one.client("lambda")
-            event = json.dumps({"seconds": 2, "mark": "m"})
+            event = json.dumps({"seconds": 8, "mark": "m"})
             done = [pool.submit(code_of, lam.invoke, FunctionName="slow", Payload=event)
                     for _ in range(6)]
             return sorted(str(call.result()) for call in done)

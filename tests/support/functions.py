@@ -90,11 +90,11 @@ class Functions:
         self.client.get_waiter("function_updated_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
-    def wait_busy(self, name, is_busy=True, seconds=60):
+    def wait_busy(self, name, is_busy=True, seconds=60, **more):
         """Waits until an instance of a function runs an event, or none does, as `freehold ps` says."""
         end = time.monotonic() + seconds
         while True:
-            rows = json.loads(self.server.cli("ps", "--json").stdout)["Instances"]
+            rows = json.loads(self.server.cli("ps", "--json", **more).stdout)["Instances"]
             if is_busy == any((row["FunctionName"], row["State"]) == (name, "busy") for row in rows):
                 return
             assert time.monotonic() < end, rows

@@ -123,9 +123,10 @@ def wait_for_nothing(before, data, temporary, processes, roots, seconds=10):
     """Waits until nothing is left, and returns what still is after `seconds`."""
     end = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() > end
         left = [f"process {pid}: {_read(f'/proc/{pid}/comm').strip()}"
                 for pid, start in processes.items() if is_running(pid, start)]
         left += Snapshot(data, temporary, roots).leaks_since(before)
-        if not left or time.monotonic() > end:
+        if not left or is_last:
             return left
         time.sleep(0.1)
