@@ -18,7 +18,6 @@ mod attempt;
 mod held;
 mod policy;
 mod settle;
-mod steady;
 mod work;
 
 pub use policy::QueuePolicy;
@@ -44,7 +43,6 @@ use std::{
     },
     time::Duration,
 };
-use steady::Steady;
 use tokio::sync::Notify;
 
 /// Ended events that are forgotten at once.
@@ -59,7 +57,7 @@ pub struct QueueDeps {
     pub commit: Arc<dyn Commit>,
     /// Runs the events.
     pub invoke: Arc<dyn Invoke>,
-    /// Time. What its wall says is asked once, when the queue is made: see `steady.rs`.
+    /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -162,9 +160,8 @@ impl EventQueueWorker {
     /// A queue over `deps`; nothing is worked off before [`EventQueueWorker::run`]. What of the
     /// policy changes holds for the next event and the next attempt; what runs keeps its lease.
     pub fn new(deps: QueueDeps, policy: impl Into<Live<QueuePolicy>>) -> Arc<Self> {
-        let clock = Steady::new(deps.clock);
         Arc::new(Self {
-            deps: QueueDeps { clock, ..deps },
+            deps,
             policy: policy.into(),
             wake: Notify::new(),
             draining: AtomicBool::new(false),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use freehold_domain::{
     Body, BoxFuture, FunctionErrorKind, FunctionRef, Invocation, InvocationId, InvokeError, Mode,
-    Mono, Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, Source, TenantId,
-    ThrottleReason, TraceHeader, Wall,
+    Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, Source, TenantId, ThrottleReason,
+    TraceHeader, Wall,
     live::Live,
     ports::{Clock, CommitError, EventQueue, EventState, Ids, Invoke},
     record::EventEnd,
@@ -19,10 +19,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -98,26 +95,6 @@ impl Invoke for FakeEngine {
     }
 }
 
-/// A wall clock that is set while the queue works.
-struct Stepped {
-    clock: Arc<SimClock>,
-    ahead_us: AtomicI64,
-}
-
-impl Clock for Stepped {
-    fn now(&self) -> Mono {
-        self.clock.now()
-    }
-
-    fn wall(&self) -> Wall {
-        Wall(self.clock.wall().0 + self.ahead_us.load(Relaxed))
-    }
-
-    fn sleep_until(&self, at: Mono) -> BoxFuture<'static, ()> {
-        self.clock.sleep_until(at)
-    }
-}
-
 const FAILED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
 const QUICK: Duration = Duration::from_millis(20);
 
@@ -159,15 +136,11 @@ impl World {
     }
 
     fn worker_with(&self, policy: Live<QueuePolicy>) -> Arc<EventQueueWorker> {
-        self.worker_by(self.clock.clone(), policy)
-    }
-
-    fn worker_by(&self, clock: Arc<dyn Clock>, policy: Live<QueuePolicy>) -> Arc<EventQueueWorker> {
         let deps = QueueDeps {
             queue: self.store.clone(),
             commit: self.store.clone(),
             invoke: self.engine.clone(),
-            clock,
+            clock: self.clock.clone(),
         };
         EventQueueWorker::new(deps, policy)
     }
@@ -323,40 +296,6 @@ async fn a_policy_that_changes_holds_for_the_next_delay_and_the_next_event() {
     // The first had its delay and its number of attempts already.
     assert_eq!(world.attempts(first), [(1, 0), (2, 60), (3, 65)]);
     assert_eq!(world.attempts(second), [(1, 10)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_moves_no_event_and_runs_none_twice() {
-    for hours in [1, -1, 12, 24, -24] {
-        // The first attempt takes longer than the steps below are apart, and fails.
-        let world = World::new(1, |invocation| match invocation.attempt {
-            1 => (Duration::from_secs(30), Ok(FAILED)),
-            _ => (QUICK, Ok(OutcomeKind::Success)),
-        });
-        let clock = Arc::new(Stepped {
-            clock: world.clock.clone(),
-            ahead_us: AtomicI64::new(0),
-        });
-        let worker = world.worker_by(clock.clone(), world.policy.clone().into());
-        let step_us = hours * 3_600_000_000;
-        let steps = async {
-            let first = world.enqueue(&worker, 1).await;
-            // While it runs, then while it waits for its next attempt.
-            world.clock.sleep(Duration::from_secs(10)).await;
-            clock.ahead_us.fetch_add(step_us, Relaxed);
-            let second = world.enqueue(&worker, 2).await;
-            world.clock.sleep(Duration::from_secs(50)).await;
-            clock.ahead_us.fetch_add(step_us, Relaxed);
-            world.clock.sleep(HOUR).await;
-            (first, second)
-        };
-        let (first, second) = tokio::select! {
-            () = worker.run() => panic!("nobody drained it"),
-            ended = steps => ended,
-        };
-        assert_eq!(world.attempts(first), [(1, 0), (2, 90)], "{hours} h");
-        assert_eq!(world.attempts(second), [(1, 10), (2, 100)], "{hours} h");
-    }
 }
 
 #[tokio::test(start_paused = true)]
