@@ -1,7 +1,7 @@
 """The clock of the machine is set while the server runs: by hours, by a day, forward and back.
 
-`support/clock.py` has how. What is measured in spans of time (timeouts, delays, leases, durations) does
-not notice; what is said of moments (signatures, keys, periods, certificates) goes by the new time.
+`support/clock.py` has how. What is measured in spans of time (timeouts, durations, sessions) does not
+notice; what is said of moments (signatures, keys, periods, certificates) goes by the new time.
 """
 
 import concurrent.futures
@@ -16,7 +16,6 @@ import time
 import pytest
 from bill_test import all_prices, bills, by_function, check, ledger, of, set_prices
 from botocore.exceptions import ClientError
-from events_test import TELL, got, send_event, wait_for
 from metrics_test import scrape
 from support import leaks, resources
 from support.certificates import Authority, fingerprint
@@ -216,30 +215,6 @@ def test_the_overlap_of_a_rotation_ends_by_the_new_time(shared):
         shared.step(**step)
         assert code_of(new.get_caller_identity) == "InvalidClientTokenId"
         assert one.client("sts").get_caller_identity()["Account"] == one.account
-
-
-@pytest.mark.parametrize("step", [{"hours": 1}, {"hours": -1}, {"days": 1}], ids=words)
-def test_events_run_once_over_a_step(shared, step):
-    """One that runs, one that waits for its next try, and those that are refused for now."""
-    server = shared
-    functions = Functions(server)
-    slow = functions.create(python("import time\n" + TELL + "    time.sleep(4)\n"), Timeout=20)
-    failing = functions.create(python(TELL + "    raise ValueError('no')\n"))
-    held = functions.create(python(TELL))
-    functions.client.put_function_concurrency(FunctionName=held, ReservedConcurrentExecutions=0)
-    sent = {name: [send_event(functions, name, 1)] for name in (slow, failing, held)}
-    wait_for(lambda: got(server, slow) and got(server, failing))
-    server.step(**step)
-    sent[held].append(send_event(functions, held, 2))
-    functions.client.delete_function_concurrency(FunctionName=held)
-    begun = time.monotonic()
-    wait_for(lambda: len(got(server, failing)) == 3 and len(got(server, held)) == 2, 90)
-    # Whoever would be run a second time has been by then.
-    time.sleep(max(0, 6 - (time.monotonic() - begun)))
-    assert got(server, slow) == [("1", sent[slow][0])]
-    assert got(server, failing) == [("1", sent[failing][0])] * 3
-    assert sorted(got(server, held)) == [("1", sent[held][0]), ("2", sent[held][1])]
-    check_idle(server)
 
 
 def test_budgets_go_by_the_new_period_and_never_back(shared):

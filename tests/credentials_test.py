@@ -157,6 +157,18 @@ def test_a_function_that_names_its_own_provider_has_no_token_of_ours(functions, 
     assert functions.call(name) == {variable: "http://localhost:1/mine"}
 
 
+def test_a_version_with_a_provider_of_its_own_keeps_its_keys(server, functions):
+    """It would have no credentials at all."""
+    name = functions.create(
+        python("import os\ndef handler(e, c):\n"
+               "    names = 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'\n"
+               "    return dict(zip(('AccessKeyId', 'SecretAccessKey', 'Token'), map(os.environ.get, names)))\n"),
+        SnapStart=ON, Timeout=20, Environment={"Variables": {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/tmp/token"}})
+    version = publish(functions.client, name)["Version"]
+    told = functions.call(name, Qualifier=version)
+    assert session(server, told).get_caller_identity()["Account"] == functions.account
+
+
 def test_a_version_with_snapstart_asks_for_its_session(server, functions):
     name = functions.create(python(TELLER), SnapStart=ON, Timeout=20)
     version = publish(functions.client, name)["Version"]

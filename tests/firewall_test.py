@@ -82,7 +82,7 @@ def said():
 
 def is_silent():
     found = said()
-    return found["enforced"] and "drop" not in found["detail"].replace("no chain of nf_tables drops", "")
+    return found["enforced"] and "drop" not in found["detail"].replace("no chain of nf_tables drops all", "")
 
 
 def follow(remedy):

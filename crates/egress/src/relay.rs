@@ -40,8 +40,11 @@ const PIECE: usize = 32 << 10;
 const AHEAD: Duration = Duration::from_millis(250);
 /// What the kernel keeps of a connection that nobody reads, each way and on each side.
 const KEPT: usize = 256 << 10;
-/// How long a host may be silent before the kernel asks whether it is still there.
+/// How long a host may be silent before the kernel asks whether it is still there; how often it asks, and
+/// after how many times without an answer it is gone.
 const ASKED_AFTER: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(10);
+const ASKED_TIMES: u32 = 3;
 /// The wait after a connection could not be taken for want of descriptors.
 const SHORT: Duration = Duration::from_millis(50);
 /// Addresses of names that are let through at once, of one policy.
@@ -191,6 +194,8 @@ impl Relay {
         };
         // A machine that has gone says nothing of it.
         let _ = sockopt::set_tcp_keepidle(&host, ASKED_AFTER);
+        let _ = sockopt::set_tcp_keepintvl(&host, ASKED_EVERY);
+        let _ = sockopt::set_tcp_keepcnt(&host, ASKED_TIMES);
         let _ = sockopt::set_socket_keepalive(&host, true);
         for side in [&guest, &host] {
             // As whoever writes wants it: what comes in one piece goes out in one. What is kept for an

@@ -32,7 +32,7 @@ const CONTAINER: [&str; 4] = [
 /// endpoints and the size of thread pools are the tenant's to say otherwise.
 ///
 /// A version with SnapStart asks for its session, as on AWS, and has none in its environment: what
-/// its init is told stays in its image.
+/// its init is told stays in its image. One that names a provider of its own has no other than these.
 ///
 /// One that is to be carried in a start image has pools of one, that is: no thread beside the
 /// first, since threads are not carried.
@@ -48,7 +48,8 @@ pub(crate) fn of_instance(
         ("AWS_ENDPOINT_URL", format!("http://{PLATFORM_ADDRESS}")),
         (THREADS[0], threads),
     ]);
-    if !names_its_own_provider(revision) {
+    let has_endpoint = !names_its_own_provider(revision);
+    if has_endpoint {
         env.extend(of_endpoint(key));
     }
     env.extend(of_tenant(revision));
@@ -67,7 +68,7 @@ pub(crate) fn of_instance(
         ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned()),
         ("_AWS_XRAY_DAEMON_PORT", "2000".to_owned()),
     ]);
-    if !revision.is_snap_start() {
+    if !(revision.is_snap_start() && has_endpoint) {
         env.extend([
             ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),

@@ -133,15 +133,27 @@ impl InstanceCredentials for Sessions {
     }
 
     fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey> {
+        let lasts = |session: &Session| {
+            (session.key.ends.since(self.clock.now()) > RENEWED_BEFORE).then(|| session.key.clone())
+        };
+        // Whoever verifies a signature reads here too: a guess holds nobody up.
+        {
+            let held = self.held.read();
+            let session = held.by_instance.get(&instance)?;
+            if !same(&session.key.endpoint_token, endpoint_token) {
+                return None;
+            }
+            if let Some(key) = lasts(session) {
+                return Some(key);
+            }
+        }
+        let key = self.new_key(endpoint_token.to_owned());
         let mut held = self.held.write();
+        // Ended or renewed meanwhile.
         let session = held.by_instance.get(&instance)?;
-        if !same(&session.key.endpoint_token, endpoint_token) {
-            return None;
+        if let Some(key) = lasts(session) {
+            return Some(key);
         }
-        if session.key.ends.since(self.clock.now()) > RENEWED_BEFORE {
-            return Some(session.key.clone());
-        }
-        let key = self.new_key(session.key.endpoint_token.clone());
         let principal = session.principal.clone();
         held.begin(&key, &principal);
         let session = held.by_instance.get_mut(&instance)?;

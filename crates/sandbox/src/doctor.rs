@@ -142,7 +142,7 @@ fn others(found: Result<Option<(String, String)>, network::Unjudged>, legacy: &s
     let (enforced, mut detail, remedy) = match found {
         Ok(None) => (
             true,
-            "no chain of nf_tables drops what functions send or what comes back".into(),
+            "no chain of nf_tables drops all that functions send, or all that comes back".into(),
             String::new(),
         ),
         Ok(Some((says, remedy))) => (false, says, remedy),

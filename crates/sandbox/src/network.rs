@@ -203,7 +203,8 @@ impl Node {
             opened: Vec::new(),
             neighbours: Vec::new(),
             is_router: slots::is_router(),
-            is_told_of_forwarding: false,
+            // Somebody may be about it now.
+            is_told_of_forwarding: true,
             is_behind: false,
         };
         let made = ruleset::make(&node.firewall, &node.plan, lanes)

@@ -137,10 +137,16 @@ def renew_credentials():
 def _ask_again(item, token):
     """Has a library ask before it signs the next time: what it holds ended long ago."""
     end = item._expiry_time
+    if end is None:
+        # Of somebody else's making: it never ends, or nothing was asked yet.
+        return
     item._expiry_time = type(end).fromtimestamp(0, end.tzinfo)
     # botocore before 1.33 keeps the header that it asked with first.
     for cell in getattr(item._refresh_using, "__closure__", None) or ():
-        headers = cell.cell_contents
+        try:
+            headers = cell.cell_contents
+        except ValueError:
+            continue
         if type(headers) is dict and "Authorization" in headers:
             headers["Authorization"] = token
 

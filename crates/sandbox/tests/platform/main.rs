@@ -102,7 +102,7 @@ fn run_all(filter: Option<&str>, tree: &tempfile::TempDir) -> ExitCode {
             // Nothing may be in it any more.
             let _ = std::fs::remove_dir(group);
         }
-        let left = Leftovers::wait_same(tree.path(), &before, Duration::from_secs(30));
+        let left = Leftovers::wait_same(tree.path(), &before, Duration::from_secs(5));
         let ok = status.success() && left.is_none();
         println!(
             "{} {name} ({} ms)",

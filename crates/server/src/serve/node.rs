@@ -99,11 +99,15 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Connections of functions that the server may carry at once. Each takes two descriptors, and they may
-/// have a quarter of all: half is for those who call, and the rest for what serves them.
+/// Connections of functions that the server may carry at once, however many descriptors there are: what the
+/// kernel keeps of them is on no account.
+const RELAYED_MAX: u64 = 16 << 10;
+
+/// The same here. Each takes two descriptors, and they may have a quarter of all: half is for those who
+/// call, and the rest for what serves them.
 fn relayed_max() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current;
-    descriptors.map_or(1 << 16, |all| usize::try_from(all / 8).unwrap_or(1 << 16))
+    descriptors.map_or(RELAYED_MAX, |all| (all / 8).min(RELAYED_MAX)) as usize
 }
 
 /// Events go to standard error; `FREEHOLD_LOG` says which, JSON lines with `FREEHOLD_LOG_FORMAT=json`.

@@ -93,7 +93,7 @@ pub fn dead_server() {
     let supervisor = supervisor_of(server.id() as i32);
     server.kill().expect("killed");
     server.wait().expect("reaped");
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(5);
     while freehold_sandbox::sys::processes::start_time(supervisor).is_some() {
         assert!(Instant::now() < until, "the supervisor outlives the server");
         std::thread::sleep(Duration::from_millis(10));

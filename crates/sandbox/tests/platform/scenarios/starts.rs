@@ -263,53 +263,38 @@ fn without_fast_moves() {
 /// One start per 100 ms, as of a function that is called now and then: all that waits for a grace period
 /// of the kernel's is done before or after, with fast moves and without, and no group is left over.
 pub fn paced() {
-    const ROUNDS: usize = 5;
+    const STARTS: usize = 25;
     platform(0, async |pool| {
         start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
         for has_fast_moves in [true, false] {
             if !has_fast_moves {
                 without_fast_moves();
             }
-            let mut seen = Vec::new();
-            // What else the machine does may make a round slow, and no round fast.
-            while seen.len() < ROUNDS {
-                let (were_ready, p50, worst) = paced_round(&pool).await;
-                println!(
-                    "       fast moves {has_fast_moves}: {were_ready} were ready, p50 {p50:?}, worst {worst:?}"
-                );
-                wait_for("all groups are gone", || {
-                    groups_of_guests("cgroup.procs").is_empty().then_some(())
-                });
-                // Who was there before has moved into no group for this start.
-                let holds = were_ready >= PACED_STARTS * 4 / 5 && p50 < SLOW;
-                seen.push((holds, were_ready, p50));
-                if holds {
-                    break;
-                }
+            let (mut times, mut were_ready) = (Vec::new(), 0);
+            for _ in 0..STARTS {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let before = guests(0);
+                let began = Instant::now();
+                let (instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+                read_until(&io.stdout, "hello\n").await;
+                times.push(began.elapsed());
+                let runs = guests(0).into_iter().find(|pid| name_of(*pid) == "guest");
+                were_ready += usize::from(runs.is_some_and(|pid| before.contains(&pid)));
+                instance.destroy().await;
             }
-            assert!(seen.iter().any(|(holds, ..)| *holds), "{seen:?}");
+            times.sort();
+            let (p50, worst) = (times[STARTS / 2], times[STARTS - 1]);
+            println!(
+                "       fast moves {has_fast_moves}: {were_ready} were ready, p50 {p50:?}, worst {worst:?}"
+            );
+            // Who was there before has moved into no group for this start.
+            assert!(were_ready >= STARTS * 4 / 5, "{were_ready} of {STARTS}");
+            assert!(p50 < SLOW, "{p50:?}");
+            wait_for("all groups are gone", || {
+                groups_of_guests("cgroup.procs").is_empty().then_some(())
+            });
         }
     });
-}
-
-const PACED_STARTS: usize = 25;
-
-/// How many of them were ready before they were asked for, the median of their times and the worst.
-async fn paced_round(pool: &SandboxPool) -> (usize, Duration, Duration) {
-    let (mut times, mut were_ready) = (Vec::new(), 0);
-    for _ in 0..PACED_STARTS {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let before = guests(0);
-        let began = Instant::now();
-        let (instance, io) = start(pool, spec(0, 0, &["hello"])).await;
-        read_until(&io.stdout, "hello\n").await;
-        times.push(began.elapsed());
-        let runs = guests(0).into_iter().find(|pid| name_of(*pid) == "guest");
-        were_ready += usize::from(runs.is_some_and(|pid| before.contains(&pid)));
-        instance.destroy().await;
-    }
-    times.sort();
-    (were_ready, times[PACED_STARTS / 2], times[PACED_STARTS - 1])
 }
 
 /// More than a start takes that moves nobody, less than one that waits for the kernel several times.
