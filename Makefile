@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults languages soak test-rootless bench deb static clean help
+.PHONY: run stop test faults languages soak test-rootless test-v2 bench deb static clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -32,6 +32,9 @@ soak: ## long runs with hang-ups, crashes and random kills; SOAK_SECONDS=3600 fo
 
 test-rootless: ## the sandbox and limit suites as an ordinary user
 	@scripts/rootless.sh
+
+test-v2: ## the sandbox and limit suites under cgroup v2, in a small virtual machine
+	@scripts/v2.sh
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
 	@scripts/bench.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what a target needs and installs what is missing: `scripts/setup.sh run|test|bench`.
+# Checks what a target needs and installs what is missing: `scripts/setup.sh run|test|v2|bench`.
 #
 # As root on Debian or Ubuntu it installs packages with apt-get and says so first; otherwise it
 # prints one line that does. What is there in a good version is left alone. Python and Node
@@ -47,7 +47,7 @@ if is_root; then
   esac
 fi
 case $target in
-  test | faults | soak)
+  test | v2 | faults | soak)
     need 'Go 1.19 or later' golang-go go_is_119
     need openssl openssl have openssl
     ;;&
@@ -62,6 +62,7 @@ case $target in
       need 'the client of MariaDB' mariadb-client-core have mariadb
     fi
     ;;
+  v2) need qemu-system-x86_64 qemu-system-x86 have qemu-system-x86_64 ;;
   bench) need wrk wrk have wrk ;;
 esac
 

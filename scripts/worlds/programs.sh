@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The programs of the suites of `make test-rootless`, built on the machine
+# The programs of the suites of `make test-rootless` and `make test-v2`, built on the machine
 # itself as `make test` builds them, and the counts. Sourced after lib.sh, never run.
 
 # Uid and gid of the ordinary user that root makes for the suites: a number without an account, so that

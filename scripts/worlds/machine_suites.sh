@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The first process of the machine of `make test-v2`, in its root folder: mounts what a machine has, cgroup v2
+# alone with every controller handed down, runs the suites, and switches off.  machine_suites.sh WORK
+set -uo pipefail
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+work=$1
+off() {
+  sync
+  /run/machine/busybox poweroff -f
+}
+trap off EXIT
+
+# The kernel asks for modules by name.
+ln -s busybox /run/machine/modprobe
+echo /run/machine/modprobe >/proc/sys/kernel/modprobe
+mkdir -p /dev/pts /dev/shm /dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+for name in fd:/proc/self/fd stdin:/proc/self/fd/0 stdout:/proc/self/fd/1 stderr:/proc/self/fd/2; do
+  [ -e "/dev/${name%%:*}" ] || ln -s "${name#*:}" "/dev/${name%%:*}"
+done
+mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+  echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+done
+# As udev has it on a machine that starts the usual way.
+modprobe() { /run/machine/modprobe "$@"; }
+modprobe loop
+hostname machine
+ip link set lo up
+ulimit -n 65536
+say() { printf '%s\n' "$*"; }
+cd "$(dirname "$0")/../.." || exit 2
+
+printf '    in it: Linux %s, %s processors, %s MiB, control groups: %s\n' "$(uname -r)" "$(nproc)" \
+  "$(($(awk '/^MemTotal/{print $2}' /proc/meminfo) / 1024))" "$(cat /sys/fs/cgroup/cgroup.subtree_control)"
+# shellcheck source=/dev/null
+source "$work/environment"
+source scripts/worlds/programs.sh
+# One Python is enough: to take ten of a version manager apart is minutes of emulation.
+own=$("$SUITES_VENV/bin/python" -c 'import sys; print(sys.base_prefix)')
+for folder in /root/.pyenv/versions/* /root/.nvm/versions/node/* /root/.sdkman/candidates/java/*; do
+  [ ! -d "$folder" ] || [ "$folder" -ef "$own" ] || mount -t tmpfs none "$folder"
+done
+
+# suites NAME WORLD GROUP COMMAND…: the suites with a folder of their own, started by COMMAND.
+suites() {
+  local name=$1 world=$2 group=$3 folder=/var/tmp/suites-$1
+  shift 3
+  {
+    cat "$work/environment"
+    printf 'SUITES_WORK=%q\nSUITES_GROUPS=%q\n' "$folder" "$group"
+  } >"$folder/environment"
+  in_group "$group" "$@" scripts/worlds/suites.sh "$world" "$folder/environment" "$folder/counts"
+  cat "$folder/counts" >>"$work/counts"
+  mkdir "$work/logs/$name"
+  cp "$folder"/*.log "$work/logs/$name/" 2>/dev/null
+  # It writes that last.
+  [ -e "$folder/ended" ]
+}
+
+whole=yes
+for world in $MACHINE_WORLDS; do
+  mkdir -p "/var/tmp/suites-$world"
+  case $world in
+    root) suites root "cgroup v2, root" "" || whole='' ;;
+    user)
+      chown -R "$SUITES_UID:$SUITES_UID" /var/tmp/suites-user
+      group=$(delegate "$SUITES_UID")
+      suites user "cgroup v2, an ordinary user with a delegated group" "$group" \
+        scripts/worlds/as_user.sh "$SUITES_UID" "$work/folders" || whole=''
+      undelegate "$group" || whole=''
+      ;;
+  esac
+done
+[ -z "$whole" ] || touch "$work/ended"
