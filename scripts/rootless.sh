@@ -44,12 +44,5 @@ world="an ordinary user, $([ -n "$group" ] && say "with a delegated group" || sa
 in_group "$group" "${as_user[@]}" "$ROOT/scripts/worlds/suites.sh" "$world" "$work/environment" "$counts" || true
 # It writes that last: suites that died half-way are not fewer tests that passed.
 [ -e "$work/user/ended" ] || say "0 1 0" >>"$counts"
-if is_root; then
-  step "no process of the user is left"
-  for _ in $(seq 100); do
-    pgrep -u "$user" >/dev/null || break
-    sleep 0.1
-  done
-  if pgrep -u "$user" -l; then say "0 1 0" >>"$counts"; else say "1 0 0" >>"$counts"; fi
-fi
+! is_root || no_process_of "$user" >>"$counts"
 finish_counts "$counts"

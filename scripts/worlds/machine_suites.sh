@@ -30,6 +30,7 @@ hostname machine
 ip link set lo up
 ulimit -n 65536
 say() { printf '%s\n' "$*"; }
+step() { say "==> $*"; }
 cd "$(dirname "$0")/../.." || exit 2
 
 printf '    in it: Linux %s, %s processors, %s MiB, control groups: %s\n' "$(uname -r)" "$(nproc)" \
@@ -69,6 +70,7 @@ for world in $MACHINE_WORLDS; do
       group=$(delegate "$SUITES_UID")
       suites user "cgroup v2, an ordinary user with a delegated group" "$group" \
         scripts/worlds/as_user.sh "$SUITES_UID" "$work/folders" || whole=''
+      no_process_of "$SUITES_UID" >>"$work/counts"
       undelegate "$group" || whole=''
       ;;
   esac

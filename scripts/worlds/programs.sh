@@ -77,6 +77,16 @@ delegate() {
   say "$group"
 }
 
+# no_process_of USER: whether none of the user is left; prints that as counts, says it on the other side.
+no_process_of() {
+  step "no process of the user is left" >&2
+  for _ in $(seq 100); do
+    pgrep -u "$1" >/dev/null || break
+    sleep 0.1
+  done
+  if pgrep -u "$1" -l >&2; then say "0 1 0"; else say "1 0 0"; fi
+}
+
 # in_group GROUP COMMAND…: runs it in GROUP/suites, or where we are when GROUP is empty.
 in_group() {
   local group=$1
