@@ -33,7 +33,7 @@ build_programs "$work/environment"
 needed_folders >"$work/folders"
 {
   printf 'MACHINE_WORLDS=%q\n' "$worlds"
-  [ "$how" = 'by KVM' ] || say SIBLINGS=200
+  [ "$how" = 'by KVM' ] || printf '%s\n' SIBLINGS=200 FREEHOLD_TEST_EMULATED=yes
   printf 'SUITES_LEFT_OUT=%q\n' "$left_out"
   printf 'SUITES_LEFT_OUT_WHY=%q\n' "the machine is $how; V2_LEFT_OUT='' runs it"
 } >>"$work/environment"

@@ -11,8 +11,9 @@
 //! several have touched apart from each other is missed so, and costs nobody anything: the image is
 //! there once.
 //!
-//! Kernels before 6.16 say a little less or more than they counted: each thread (before 6.2) or processor keeps its
-//! last pages to itself, up to 64 of them where the machine has no more than 16 processors.
+//! Kernels before 6.16 say it late. Before 6.2 a thread keeps to itself what it has counted in its last 64 faults, of up
+//! to 16 pages each (4 MiB at the most), until it gives memory back; from then on a processor keeps
+//! less than a batch (32 pages, or twice as many as there are processors).
 //!
 //! Refuses to ask more processes than [`PROCESSES_MAX`].
 
@@ -115,7 +116,7 @@ mod tests {
         let file = File::from(crate::sys::processes::private_file("memory").expect("a file"));
         file.set_len(4096 * PAGES as u64).expect("a length");
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("kept");
-        // All is read, half of it written. What the kernel has counted and not yet said comes out with the
+        // All is read, half of it written. What an older kernel has counted and not yet said comes out with the
         // next faults of the thread, or is nothing when whole batches were counted on one processor.
         let code = format!(
             "import mmap, os, sys\n\

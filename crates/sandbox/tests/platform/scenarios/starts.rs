@@ -292,12 +292,21 @@ pub fn paced() {
             );
             // Who was there before has moved into no group for this start.
             assert!(were_ready >= STARTS * 4 / 5, "{were_ready} of {STARTS}");
-            assert!(p50 < SLOW, "{p50:?}");
+            assert!(p50 < SLOW || is_emulated(), "{p50:?}");
             wait_for("all groups are gone", || {
                 groups_of_guests("cgroup.procs").is_empty().then_some(())
             });
         }
     });
+    if is_emulated() {
+        println!("       how long a start takes says nothing in a machine that is emulated");
+        std::process::exit(crate::SKIPPED);
+    }
+}
+
+/// Whether the machine is one of `make test-v2` without KVM.
+fn is_emulated() -> bool {
+    std::env::var_os("FREEHOLD_TEST_EMULATED").is_some()
 }
 
 /// More than a start takes that moves nobody, less than one that waits for the kernel several times.
