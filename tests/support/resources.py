@@ -1,6 +1,9 @@
 """What a running platform holds of the machine, by kind, and whether it has given it back."""
 
+import json
 import os
+import re
+import subprocess
 import time
 
 from support import leaks
@@ -69,6 +72,39 @@ def gauges(server):
     return {name: float(value) for name, value in pairs}
 
 
+def _slot(tree):
+    """The node's number on the machine, two digits; None for a node without links."""
+    for pid in tree:
+        for name in _names_of_descriptors(pid):
+            if found := re.fullmatch(r"/run/freehold-network/\d+/([0-9a-f]{2})", name):
+                return found[1]
+    return None
+
+
+def _names_of_descriptors(pid):
+    folder = f"/proc/{pid}/fd"
+    try:
+        numbers = os.listdir(folder)
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            yield os.readlink(f"{folder}/{number}")
+        except OSError:
+            pass  # Closed meanwhile.
+
+
+def _links(slot):
+    """Devices of a node's instances, and what its sets and maps in the kernel say of them."""
+    lines = leaks._read("/proc/net/dev").splitlines()
+    devices = sum(line.strip().startswith(f"fh{slot}") for line in lines)
+    done = subprocess.run(["nft", "-j", "list", "table", "inet", f"freehold_{slot}"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    sets = (entry.get("set") or entry.get("map") or {} for entry in json.loads(done.stdout)["nftables"])
+    return {"network devices": devices, "elements": sum(len(held.get("elem", ())) for held in sets)}
+
+
 def held(server):
     """Everything that is held now, {kind: count}."""
     tree = list(leaks.descendants(server.process.pid))
@@ -81,6 +117,8 @@ def held(server):
         "server, KiB": _resident_kib(server.process.pid),
         "platform, KiB": sum(_resident_kib(pid) for pid in platform(server)),
     }
+    if slot := _slot(tree):
+        found |= _links(slot)
     found["booked, KiB"] = int(gauges(server)["freehold_memory_booked_bytes"]) >> 10
     seen = {kind: {} for kind in NAMESPACES}
     for pid in tree:
