@@ -1,8 +1,10 @@
 //! Ending groups by path: of a lane that died, of a server that was killed.
 
-use super::{Discovery, base::pid_namespace};
+use super::{Discovery, Hierarchy, Role, base::pid_namespace};
 use crate::sys::processes;
 use std::{
+    collections::HashMap,
+    ffi::OsStr,
     fs, io,
     path::Path,
     time::{Duration, Instant},
@@ -51,15 +53,11 @@ pub(super) fn end_root(root: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     // Before the platform's processes go back: a folder takes none while it has controlled groups.
-    let gone = |folder: &Path| match fs::remove_dir(folder) {
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-        Ok(()) => true,
-    };
-    if !gone(&root.join("guests")) {
+    if !is_gone(&root.join("guests")) {
         return Ok(false);
     }
     move_back(root);
-    Ok(gone(&root.join("platform")) && gone(root))
+    Ok(is_gone(&root.join("platform")) && is_gone(root))
 }
 
 /// Processes of the platform, the supervisor among them, are not guests: they go back to where
@@ -96,11 +94,17 @@ fn withdraw_controllers(root: &Path, folder: &Path) {
     }
 }
 
+/// A root younger than this may be one that a server is about to move into.
+const MOVED_IN_BY_NOW: Duration = Duration::from_secs(60);
+
 /// Removes the roots of supervisors that no longer live: what a `kill -9` of everything left.
-/// Those of another live server, or of another pid namespace, are left alone.
+/// Those of another live server are left alone. In another pid namespace pids say nothing: what the
+/// end of a container left there has no process in it.
 pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
     let here = pid_namespace()?;
     let mut removed = 0;
+    // By name: it is judged once, since the look itself changes a folder's age.
+    let mut deserted = HashMap::new();
     for hierarchy in &discovery.hierarchies {
         let Ok(entries) = fs::read_dir(&hierarchy.folder) else {
             continue;
@@ -110,7 +114,14 @@ pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
             let Some((namespace, pid, start)) = name.to_str().and_then(parse) else {
                 continue;
             };
-            if namespace != here || processes::start_time(pid) == Some(start) {
+            if namespace != here {
+                let judged = deserted
+                    .entry(name)
+                    .or_insert_with_key(|name| is_deserted(discovery, name));
+                removed += u32::from(*judged && remove_empty(&entry.path()));
+                continue;
+            }
+            if processes::start_time(pid) == Some(start) {
                 continue;
             }
             let until = Instant::now() + Duration::from_secs(5);
@@ -121,6 +132,39 @@ pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
         }
     }
     Ok(removed)
+}
+
+/// Whether no server lives in a root, whose supervisor is in `platform` where processor time is
+/// weighed: that folder is removed, which the kernel does for one without a process alone.
+fn is_deserted(discovery: &Discovery, name: &OsStr) -> bool {
+    let weighs = |hierarchy: &&Hierarchy| hierarchy.roles.contains(&Role::Cpu);
+    let Some(hierarchy) = discovery.hierarchies.iter().find(weighs) else {
+        return false;
+    };
+    let root = hierarchy.folder.join(name);
+    let is_old = match fs::metadata(&root).and_then(|found| found.modified()) {
+        Ok(made) => made.elapsed().is_ok_and(|age| age >= MOVED_IN_BY_NOW),
+        // Gone from there alone: a start before this one was cut short.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    is_old && is_gone(&root.join("platform"))
+}
+
+/// Removes the groups of a root, but for what has a process in it. Whether all is gone.
+fn remove_empty(root: &Path) -> bool {
+    let guests = root.join("guests");
+    for guest in fs::read_dir(&guests).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(guest.path());
+    }
+    is_gone(&guests) && is_gone(&root.join("platform")) && is_gone(root)
+}
+
+/// Removes a folder. Whether it is gone.
+fn is_gone(folder: &Path) -> bool {
+    match fs::remove_dir(folder) {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(()) => true,
+    }
 }
 
 fn parse(name: &str) -> Option<(u64, i32, u64)> {
@@ -200,6 +244,41 @@ mod tests {
             assert_eq!(ended, !beside, "left for the next start beside others");
             assert_eq!(handed.is_empty(), !beside, "others keep their controllers");
             assert_eq!(back.trim(), if beside { "" } else { pid.as_str() });
+        }
+    }
+
+    /// Folders stand in for groups: a file in `platform` for a process, since neither lets it go.
+    #[test]
+    fn what_a_container_left_goes_and_what_lives_or_is_new_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hierarchy = |name: &str, role| Hierarchy {
+            version: super::super::Version::One,
+            folder: folder.path().join(name),
+            roles: vec![role],
+        };
+        let hierarchies = vec![hierarchy("pids", Role::Pids), hierarchy("cpu", Role::Cpu)];
+        let old = std::time::SystemTime::now() - 2 * MOVED_IN_BY_NOW;
+        for hierarchy in &hierarchies {
+            for name in ["freehold-1-20-1", "freehold-1-20-2", "freehold-1-20-3"] {
+                let root = hierarchy.folder.join(name);
+                fs::create_dir_all(root.join("guests/0.1.17")).expect("a group");
+                fs::create_dir(root.join("platform")).expect("a group");
+                if name.ends_with('2') && hierarchy.roles == [Role::Cpu] {
+                    fs::write(root.join("platform/lives"), "").expect("a process");
+                }
+                if !name.ends_with('3') {
+                    let root = fs::File::open(&root).expect("a folder");
+                    root.set_modified(old).expect("an age");
+                }
+            }
+        }
+        let discovery = Discovery { hierarchies };
+        assert_eq!(sweep_stale(&discovery).expect("swept"), 2);
+        for (name, is_left) in [("1", false), ("2", true), ("3", true)] {
+            for hierarchy in &discovery.hierarchies {
+                let root = hierarchy.folder.join(format!("freehold-1-20-{name}"));
+                assert_eq!(root.join("guests/0.1.17").exists(), is_left, "{root:?}");
+            }
         }
     }
 
