@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod ports;
 pub mod prices;
 pub mod principal;
+pub mod queue_time;
 pub mod record;
 pub mod runtime;
 pub mod tenant_limits;
@@ -39,6 +40,7 @@ pub use outcome::{
     Usage,
 };
 pub use principal::Principal;
+pub use queue_time::{BootTime, KeptTime, QueueTime, Resumed};
 pub use tenant_limits::{TenantLimit, TenantLimits};
 pub use time::{Mono, Wall};
 pub use trace::TraceHeader;

@@ -12,19 +12,21 @@
 //! count when the store is opened again: a crash costs no try. It is counted apart, and ten of them
 //! end the event: one that brings the platform down each time is not run for ever. The queue
 //! refuses to look into an event, and to run anything past its own bounds: the backlog of a tenant
-//! or a function waits on disk, not here.
+//! or a function waits on disk, not here. What is due, leased, aged and kept for a time goes by the
+//! queue's own time, which no wall clock moves.
 
 mod attempt;
 mod held;
 mod policy;
 mod settle;
+mod time;
 mod work;
 
 pub use policy::QueuePolicy;
 
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader, Wall,
+    FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader,
     invocation::HOPS_MAX,
     limits::Limits,
     live::Live,
@@ -43,6 +45,7 @@ use std::{
     },
     time::Duration,
 };
+use time::QueueClock;
 use tokio::sync::Notify;
 
 /// Ended events that are forgotten at once.
@@ -142,6 +145,7 @@ struct Counters {
 /// The queue: takes events in and works them off.
 pub struct EventQueueWorker {
     deps: QueueDeps,
+    time: QueueClock,
     policy: Live<QueuePolicy>,
     wake: Notify,
     draining: AtomicBool,
@@ -156,19 +160,36 @@ fn platform() -> Principal {
     Principal::platform("queue")
 }
 
+fn not_stored(error: CommitError) -> EnqueueError {
+    match error {
+        CommitError::DiskFull => EnqueueError::DiskFull,
+        CommitError::Denied { tenant, .. } => EnqueueError::Denied { tenant },
+        error => EnqueueError::Failed {
+            reason: error.to_string(),
+        },
+    }
+}
+
 impl EventQueueWorker {
     /// A queue over `deps`; nothing is worked off before [`EventQueueWorker::run`]. What of the
     /// policy changes holds for the next event and the next attempt; what runs keeps its lease.
-    pub fn new(deps: QueueDeps, policy: impl Into<Live<QueuePolicy>>) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// Errors: the queue's time, which goes on from what the store has of it, could not be read.
+    pub async fn open(
+        deps: QueueDeps,
+        policy: impl Into<Live<QueuePolicy>>,
+    ) -> Result<Arc<Self>, ReadError> {
+        let time = QueueClock::resume(deps.clock.clone(), &*deps.queue).await?;
+        Ok(Arc::new(Self {
             deps,
+            time,
             policy: policy.into(),
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
             paused: Mutex::default(),
             counters: Counters::default(),
-        })
+        }))
     }
 
     /// Takes an event in; it is on disk when this resolves.
@@ -191,29 +212,27 @@ impl EventQueueWorker {
         if new.hops > HOPS_MAX {
             return Err(EnqueueError::LoopDetected { hops: new.hops });
         }
-        let accepted = self.deps.clock.wall();
+        self.time
+            .keep(&*self.deps.commit)
+            .await
+            .map_err(not_stored)?;
+        let due = self.time.now();
         let event = Box::new(EventV1 {
             id: new.id,
             function: new.function,
             qualifier: new.qualifier,
             principal: who.clone(),
-            accepted,
-            expires: accepted + policy.event_age_max,
+            accepted: self.deps.clock.wall(),
+            expires: due + policy.event_age_max,
             attempts: 0,
             attempts_max: policy.attempts_max,
             trace: new.trace,
             hops: new.hops,
             client_context: new.client_context.map(Vec::from),
         });
-        let ops = vec![Op::EventAdd { event, body }];
+        let ops = vec![Op::EventAdd { event, due, body }];
         let stored = self.deps.commit.commit(who, ops, Fence::None).await;
-        stored.map_err(|error| match error {
-            CommitError::DiskFull => EnqueueError::DiskFull,
-            CommitError::Denied { tenant, .. } => EnqueueError::Denied { tenant },
-            error => EnqueueError::Failed {
-                reason: error.to_string(),
-            },
-        })?;
+        stored.map_err(not_stored)?;
         self.wake.notify_one();
         Ok(new.id)
     }
@@ -249,15 +268,11 @@ impl EventQueueWorker {
     ///
     /// Errors: the store's; what was forgotten until then stays forgotten.
     pub async fn forget_ended(&self) -> Result<u64, CommitError> {
-        let now = self.deps.clock.wall();
-        let before = |keep: Duration| {
-            let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-            Wall(now.0.saturating_sub(keep))
-        };
+        let now = self.time.now();
         let policy = self.policy.whole();
         let ended = EndedBefore {
-            done: before(policy.keep_done),
-            dead: before(policy.keep_dead),
+            done: now.before(policy.keep_done),
+            dead: now.before(policy.keep_dead),
         };
         let mut forgotten = 0;
         loop {

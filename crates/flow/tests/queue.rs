@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use freehold_domain::{
     Body, BoxFuture, FunctionErrorKind, FunctionRef, Invocation, InvocationId, InvokeError, Mode,
-    Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, Source, TenantId, ThrottleReason,
-    TraceHeader, Wall,
+    Outcome, OutcomeHead, OutcomeKind, Principal, Qualifier, QueueTime, Source, TenantId,
+    ThrottleReason, TraceHeader, Wall,
     live::Live,
-    ports::{Clock, CommitError, EventQueue, EventState, Ids, Invoke},
+    ports::{Claim, Clock, CommitError, EventQueue, EventState, Ids, Invoke},
     record::EventEnd,
 };
 use freehold_flow::queue::{EnqueueError, EventQueueWorker, NewEvent, QueueDeps, QueuePolicy};
@@ -16,7 +16,7 @@ use freehold_testkit::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     future::poll_fn,
     pin::pin,
     sync::Arc,
@@ -43,14 +43,16 @@ struct FakeEngine {
     script: Script,
     seen: Mutex<Vec<Seen>>,
     running: Mutex<HashMap<TenantId, (usize, usize)>>,
+    at_once: Mutex<HashSet<InvocationId>>,
 }
 
-struct Running<'a>(&'a FakeEngine, TenantId);
+struct Running<'a>(&'a FakeEngine, TenantId, InvocationId);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut running = self.0.running.lock();
         running.get_mut(&self.1).expect("was counted").0 -= 1;
+        self.0.at_once.lock().remove(&self.2);
     }
 }
 
@@ -61,6 +63,8 @@ impl Invoke for FakeEngine {
             (Mode::Event, &Source::Queue)
         );
         let tenant = invocation.function.tenant.clone();
+        let is_first = self.at_once.lock().insert(invocation.id);
+        assert!(is_first, "{} runs twice at once", invocation.id);
         let number = {
             let mut running = self.running.lock();
             let (now, most) = running.entry(tenant.clone()).or_default();
@@ -75,7 +79,7 @@ impl Invoke for FakeEngine {
             });
             seen.len() - 1
         };
-        let guard = Running(self, tenant);
+        let guard = Running(self, tenant, invocation.id);
         let (span, result) = (self.script)(&invocation);
         let sleep = self.clock.sleep(span);
         Box::pin(async move {
@@ -121,6 +125,7 @@ impl World {
             script: Box::new(script),
             seen: Mutex::default(),
             running: Mutex::default(),
+            at_once: Mutex::default(),
         };
         Self {
             store: MemoryStorage::new(clock.clone()),
@@ -131,18 +136,19 @@ impl World {
         }
     }
 
-    fn worker(&self) -> Arc<EventQueueWorker> {
-        self.worker_with(self.policy.clone().into())
+    async fn worker(&self) -> Arc<EventQueueWorker> {
+        self.worker_with(self.policy.clone().into()).await
     }
 
-    fn worker_with(&self, policy: Live<QueuePolicy>) -> Arc<EventQueueWorker> {
+    async fn worker_with(&self, policy: Live<QueuePolicy>) -> Arc<EventQueueWorker> {
         let deps = QueueDeps {
             queue: self.store.clone(),
             commit: self.store.clone(),
             invoke: self.engine.clone(),
             clock: self.clock.clone(),
         };
-        EventQueueWorker::new(deps, policy)
+        let opened = EventQueueWorker::open(deps, policy).await;
+        opened.expect("the store reads")
     }
 
     fn event(&self, tenant: &TenantId) -> NewEvent {
@@ -215,7 +221,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[tokio::test(start_paused = true)]
 async fn an_event_that_succeeds_is_done_after_one_attempt() {
     let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     world.run_for(&worker, Duration::from_secs(1)).await;
     assert_eq!(world.attempts(id), [(1, 0)]);
@@ -239,7 +245,7 @@ async fn an_event_that_succeeds_is_done_after_one_attempt() {
 #[tokio::test(start_paused = true)]
 async fn the_worker_runs_on_a_task_of_its_own_until_it_is_drained() {
     let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     world.enqueue(&worker, 1).await;
     let task = tokio::spawn({
         let worker = worker.clone();
@@ -254,7 +260,7 @@ async fn the_worker_runs_on_a_task_of_its_own_until_it_is_drained() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_comes_while_the_worker_sleeps_wakes_it() {
     let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let later = async {
         world.clock.sleep(HOUR).await;
         let id = world.enqueue(&worker, 1).await;
@@ -271,7 +277,7 @@ async fn an_event_that_comes_while_the_worker_sleeps_wakes_it() {
 #[tokio::test(start_paused = true)]
 async fn a_function_that_fails_is_tried_three_times_with_one_id() {
     let world = World::new(1, |_| (QUICK, Ok(FAILED)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     world.run_for(&worker, HOUR).await;
     assert_eq!(world.attempts(id), [(1, 0), (2, 60), (3, 180)]);
@@ -284,7 +290,7 @@ async fn a_function_that_fails_is_tried_three_times_with_one_id() {
 async fn a_policy_that_changes_holds_for_the_next_delay_and_the_next_event() {
     let world = World::new(1, |_| (QUICK, Ok(FAILED)));
     let policy = Live::new(world.policy.clone());
-    let worker = world.worker_with(policy.clone());
+    let worker = world.worker_with(policy.clone()).await;
     let first = world.enqueue(&worker, 1).await;
     world.run_for(&worker, Duration::from_secs(10)).await;
     policy.change(|policy| {
@@ -298,6 +304,210 @@ async fn a_policy_that_changes_holds_for_the_next_delay_and_the_next_event() {
     assert_eq!(world.attempts(second), [(1, 10)]);
 }
 
+/// Whoever sets a clock, by how much.
+const STEPS_H: [i64; 6] = [1, -1, 12, -12, 24 * 400, -24 * 400];
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_moves_no_event_and_runs_none_twice() {
+    for hours in STEPS_H {
+        // The first attempt takes longer than the steps below are apart, and fails.
+        let world = World::new(1, |invocation| match invocation.attempt {
+            1 => (Duration::from_secs(30), Ok(FAILED)),
+            _ => (QUICK, Ok(OutcomeKind::Success)),
+        });
+        let worker = world.worker().await;
+        let steps = async {
+            let first = world.enqueue(&worker, 1).await;
+            // While it runs, then while it waits for its next attempt.
+            world.clock.sleep(Duration::from_secs(10)).await;
+            world.clock.step(hours * 3600);
+            let second = world.enqueue(&worker, 2).await;
+            world.clock.sleep(Duration::from_secs(50)).await;
+            world.clock.step(hours * 3600);
+            world.clock.sleep(HOUR).await;
+            (first, second)
+        };
+        let (first, second) = tokio::select! {
+            () = worker.run() => panic!("nobody drained it"),
+            ended = steps => ended,
+        };
+        assert_eq!(world.attempts(first), [(1, 0), (2, 90)], "{hours} h");
+        assert_eq!(world.attempts(second), [(1, 10), (2, 100)], "{hours} h");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_is_kept_for_the_next_start_whatever_that_boots() {
+    for (hours, boots) in STEPS_H.into_iter().flat_map(|h| [(h, false), (h, true)]) {
+        let world = failing_once();
+        let worker = world.worker().await;
+        let first = world.enqueue(&worker, 1).await;
+        world.run_for(&worker, Duration::from_secs(10)).await;
+        world.clock.step(hours * 3600);
+        // What comes behind the step has it written down; the machine's own clock needs no word.
+        let second = match boots {
+            true => Some(world.enqueue(&worker, 2).await),
+            false => None,
+        };
+        drop(worker);
+        if boots {
+            world.clock.reboot();
+        }
+        world.clock.sleep(Duration::from_secs(20)).await;
+        world.run_for(&*world.worker().await, HOUR).await;
+        let at = format!("{hours} h, booted: {boots}");
+        assert_eq!(world.attempts(first), [(1, 0), (2, 60)], "{at}");
+        if let Some(second) = second {
+            assert_eq!(world.attempts(second), [(1, 30), (2, 90)], "{at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_while_the_node_was_down_counts_where_nothing_else_tells_the_time() {
+    // By how much the clock is set while the node is down for 20 s; whether the machine boots; when
+    // the next attempt is, if there is one.
+    let years = 24 * 366 * 2;
+    let cases = [
+        (12, false, Some(60)),
+        (-12, false, Some(60)),
+        (years, false, Some(60)),
+        // As good as downtime: due at once, or over its age.
+        (1, true, Some(30)),
+        (12, true, None),
+        // Not believed: no time has passed since what was kept at the first second.
+        (-12, true, Some(90)),
+        (years, true, Some(90)),
+        (-years, true, Some(90)),
+    ];
+    for (hours, boots, next) in cases {
+        let world = failing_once();
+        let worker = world.worker().await;
+        let id = world.enqueue(&worker, 1).await;
+        world.run_for(&worker, Duration::from_secs(10)).await;
+        drop(worker);
+        world.clock.step(hours * 3600);
+        if boots {
+            world.clock.reboot();
+        }
+        world.clock.sleep(Duration::from_secs(20)).await;
+        world.run_for(&*world.worker().await, HOUR).await;
+        let at = format!("{hours} h, booted: {boots}");
+        match next {
+            Some(next) => assert_eq!(world.attempts(id), [(1, 0), (2, next)], "{at}"),
+            None => {
+                assert_eq!(world.attempts(id), [(1, 0)], "{at}");
+                assert_eq!(dead(world.state(id).await).0, "EventAgeExceeded", "{at}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_ages_while_the_node_is_down() {
+    for boots in [false, true] {
+        let world = failing_once();
+        let id = world.enqueue(&*world.worker().await, 1).await;
+        world.clock.sleep(7 * HOUR).await;
+        if boots {
+            world.clock.reboot();
+        }
+        world.run_for(&*world.worker().await, HOUR).await;
+        assert_eq!(world.attempts(id), []);
+        assert_eq!(dead(world.state(id).await).0, "EventAgeExceeded");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_ends_delays_and_ages_but_no_lease() {
+    let slow = InvocationId(SimIds::new(1).uuid());
+    let world = World::new(1, move |invocation| match invocation.attempt {
+        _ if invocation.id == slow => (Duration::from_secs(900), Ok(OutcomeKind::Success)),
+        1 => (QUICK, Ok(FAILED)),
+        _ => (QUICK, Ok(OutcomeKind::Success)),
+    });
+    let worker = world.worker().await;
+    let steps = async {
+        let (slow, waiting) = (
+            world.enqueue(&worker, 1).await,
+            world.enqueue(&worker, 2).await,
+        );
+        // Twice, so that the second finds what the first has added.
+        for _ in 0..2 {
+            world.clock.sleep(Duration::from_secs(10)).await;
+            world.clock.suspend(2 * HOUR);
+            world.enqueue(&worker, 3).await;
+        }
+        world.clock.sleep(HOUR).await;
+        (slow, waiting)
+    };
+    let (ran, waited) = tokio::select! {
+        () = worker.run() => panic!("nobody drained it"),
+        ended = steps => ended,
+    };
+    assert_eq!(ran, slow, "the first id of the seed");
+    assert_eq!(world.attempts(ran), [(1, 0)]);
+    assert_eq!(world.attempts(waited), [(1, 0), (2, 10)]);
+    let aged = world.enqueue(&worker, 4).await;
+    world.clock.suspend(7 * HOUR);
+    world.run_for(&worker, HOUR).await;
+    assert_eq!(dead(world.state(aged).await).0, "EventAgeExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_is_kept_after_steps_and_now_and_then_and_not_for_events() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker().await;
+    let kept = async || {
+        let kept = world.store.time_kept(&Principal::platform("test")).await;
+        kept.expect("reads").map(|kept| kept.wall)
+    };
+    assert_eq!(kept().await, None);
+    world.enqueue(&worker, 1).await;
+    let first = kept().await;
+    assert_eq!(first, Some(world.clock.wall()));
+    for _ in 0..50 {
+        world.enqueue(&worker, 1).await;
+        world.run_for(&worker, Duration::from_secs(1)).await;
+    }
+    assert_eq!(kept().await, first, "fifty events within a minute");
+    world.clock.step(-3600);
+    world.enqueue(&worker, 1).await;
+    let second = kept().await;
+    assert_eq!(second, Some(world.clock.wall()), "before the event");
+    world.run_for(&worker, Duration::from_secs(70)).await;
+    assert_eq!(kept().await, second, "an empty queue keeps nothing");
+    world.enqueue(&worker, 1).await;
+    assert_eq!(kept().await, second);
+    world.run_for(&worker, Duration::from_secs(1)).await;
+    assert!(kept().await > second, "now and then, while there is work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moments_for_people_are_the_walls() {
+    let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
+    let worker = world.worker().await;
+    let begun = world.clock.wall();
+    world.clock.step(5 * 3600);
+    world.enqueue(&worker, 1).await;
+    let far = QueueTime(world.clock.wall().0) + HOUR;
+    let claim = Claim::new(far, HOUR, 1);
+    let who = Principal::platform("test");
+    let claimed = world.store.claim(&who, claim).await.expect("claims");
+    let event = &claimed[0].event;
+    assert_eq!(event.accepted, begun + 5 * HOUR);
+    let age = world.policy.event_age_max;
+    assert_eq!(event.expires, QueueTime(begun.0) + age);
+}
+
+/// Fails each event's first attempt at once.
+fn failing_once() -> World {
+    World::new(1, |invocation| match invocation.attempt {
+        1 => (Duration::ZERO, Ok(FAILED)),
+        _ => (QUICK, Ok(OutcomeKind::Success)),
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_run_outlasts_its_lease_whatever_the_policy_was_changed_to() {
     let until = Arc::new(Mutex::new(Vec::new()));
@@ -309,7 +519,7 @@ async fn no_run_outlasts_its_lease_whatever_the_policy_was_changed_to() {
     });
     let (lease, margin) = (world.policy.lease, world.policy.lease_margin);
     let policy = Live::new(world.policy.clone());
-    let worker = world.worker_with(policy.clone());
+    let worker = world.worker_with(policy.clone()).await;
     let begun = world.clock.now();
     world.enqueue(&worker, 1).await;
     world.run_for(&worker, Duration::from_secs(10)).await;
@@ -330,7 +540,7 @@ async fn throttles_do_not_count_and_end_with_the_events_age() {
     };
     let mut world = World::new(1, move |_| (Duration::ZERO, Err(throttled())));
     world.policy.event_age_max = HOUR;
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     world.run_for(&worker, 2 * HOUR).await;
     let attempts = world.attempts(id);
@@ -351,7 +561,7 @@ async fn an_event_of_a_deleted_function_ends_at_once() {
         qualifier: Qualifier::Latest,
     };
     let world = World::new(1, move |_| (Duration::ZERO, Err(gone())));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     world.run_for(&worker, HOUR).await;
     assert_eq!(world.attempts(id), [(1, 0)]);
@@ -361,7 +571,7 @@ async fn an_event_of_a_deleted_function_ends_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_accepted_is_refused_by_name_and_not_kept() {
     let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let owner = tenant(1);
     let enqueue = |who: Principal, bytes: usize, hops: u8| {
         let event = NewEvent {
@@ -416,7 +626,7 @@ async fn a_tenants_backlog_holds_up_nobody_else_and_keeps_its_bound() {
     world.policy.in_flight_max = 20;
     world.policy.in_flight_per_tenant = 12;
     world.policy.in_flight_per_function = 20;
-    let worker = world.worker();
+    let worker = world.worker().await;
     for _ in 0..500 {
         world.enqueue(&worker, 1).await;
     }
@@ -436,7 +646,7 @@ async fn a_tenants_backlog_holds_up_nobody_else_and_keeps_its_bound() {
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_paused_tenant_is_attempted_until_it_goes_on() {
     let world = World::new(1, |_| (Duration::from_secs(1), Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let before = world.enqueue(&worker, 1).await;
     worker.pause(&tenant(1), true);
     let other = world.enqueue(&worker, 2).await;
@@ -476,7 +686,7 @@ async fn what_a_disabled_tenants_attempts_come_to_does_not_count() {
         };
         (Duration::ZERO, came)
     });
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     world.run_for(&worker, HOUR).await;
     let attempts = world.attempts(id);
@@ -492,7 +702,7 @@ async fn what_a_disabled_tenants_attempts_come_to_does_not_count() {
 async fn a_function_past_its_bound_waits_without_losing_an_attempt() {
     let mut world = World::new(1, |_| (Duration::from_secs(10), Ok(OutcomeKind::Success)));
     world.policy.in_flight_per_function = 2;
-    let worker = world.worker();
+    let worker = world.worker().await;
     let mut ids = Vec::new();
     for _ in 0..10 {
         ids.push(world.enqueue(&worker, 1).await);
@@ -524,7 +734,7 @@ async fn waiting_behind_a_full_function_is_no_failure_to_back_off_from() {
         (Duration::from_secs(100), Err(error))
     });
     world.policy.in_flight_per_function = 1;
-    let worker = world.worker();
+    let worker = world.worker().await;
     let mut last = None;
     for _ in 0..8 {
         last = Some(world.enqueue(&worker, 1).await);
@@ -552,7 +762,7 @@ async fn what_became_of_events_is_forgotten_after_its_time_and_stays_counted() {
         };
         (QUICK, Ok(kind))
     });
-    let worker = world.worker();
+    let worker = world.worker().await;
     for _ in 0..1100 {
         world.enqueue(&worker, 1).await;
     }
@@ -561,7 +771,9 @@ async fn what_became_of_events_is_forgotten_after_its_time_and_stays_counted() {
     world.run_for(&worker, HOUR).await;
     let counts = worker.counts().await.expect("reads");
     assert_eq!((counts.done, counts.dead), (1101, 1));
+    world.clock.step(30 * 24 * 3600);
     assert_eq!(worker.forget_ended().await, Ok(0), "too young");
+    world.clock.step(-60 * 24 * 3600);
     world.clock.sleep(25 * HOUR).await;
     assert_eq!(worker.forget_ended().await, Ok(1101), "more than a slice");
     let who = Principal::platform("test");
@@ -581,7 +793,7 @@ async fn a_drain_waits_for_what_runs_and_gives_back_what_takes_too_long() {
         let secs = if invocation.id == slow { 600 } else { 10 };
         (Duration::from_secs(secs), Ok(OutcomeKind::Success))
     });
-    let worker = world.worker();
+    let worker = world.worker().await;
     assert_eq!(
         world.enqueue(&worker, 1).await,
         slow,
@@ -601,6 +813,9 @@ async fn a_drain_waits_for_what_runs_and_gives_back_what_takes_too_long() {
     }
     let drained = world.clock.now().since(world.engine.start);
     assert_eq!(drained.as_secs(), 31, "one second, then the grace");
+    let kept = world.store.time_kept(&Principal::platform("test")).await;
+    let kept = kept.expect("reads").expect("at the end of a drain");
+    assert_eq!(kept.wall, world.clock.wall());
     assert!(matches!(
         world.state(quick).await,
         EventState::Ended {
@@ -624,7 +839,7 @@ async fn a_drain_waits_for_what_runs_and_gives_back_what_takes_too_long() {
 #[tokio::test(start_paused = true)]
 async fn an_end_that_cannot_be_written_yet_is_not_run_again() {
     let world = World::new(1, |_| (QUICK, Ok(OutcomeKind::Success)));
-    let worker = world.worker();
+    let worker = world.worker().await;
     let id = world.enqueue(&worker, 1).await;
     let disk = async {
         world.clock.sleep(QUICK / 2).await;
@@ -666,8 +881,23 @@ async fn run_then_crash(worker: &EventQueueWorker, polls: u64) {
     .await;
 }
 
-/// Events with random outcomes and durations, a store that fails at times, and a crash after every
-/// few polls: every event ends once, and is not tried more often than policy and crashes explain.
+/// What a machine's clocks do, sometimes.
+fn shake(clock: &SimClock, random: &mut fastrand::Rng) {
+    let hours = random.i64(-30..30);
+    match random.u8(0..8) {
+        0 | 1 => clock.step(hours * 3600),
+        2 => clock.suspend(Duration::from_secs(random.u64(0..4000))),
+        3 => {
+            clock.step(hours * 3600);
+            clock.reboot();
+        }
+        _ => {}
+    }
+}
+
+/// Events with random outcomes and durations, a store that fails at times, a clock that is set, a
+/// machine that sleeps or is booted anew, and a crash after every few polls: every event ends once,
+/// runs once at a time, and is not tried more often than policy and crashes explain.
 async fn crashes(seed: u64) -> u32 {
     let random = Mutex::new(fastrand::Rng::with_seed(seed));
     let mut world = World::new(seed, move |_| {
@@ -689,7 +919,8 @@ async fn crashes(seed: u64) -> u32 {
     let mut ids = Vec::new();
     let mut crashes = 0;
     for round in 0..40 {
-        let worker = world.worker();
+        shake(&world.clock, &mut random);
+        let worker = world.worker().await;
         if round < 20 {
             ids.push(world.enqueue(&worker, random.u64(1..4)).await);
         }
@@ -697,15 +928,20 @@ async fn crashes(seed: u64) -> u32 {
             world.store.set_failure(Some(CommitError::DiskFull));
         }
         // An empty queue has nothing to be polled for: then time ends the round.
-        let quiet = world.clock.sleep(Duration::from_secs(random.u64(1..400)));
+        let (polls, half) = (random.u64(1..12), Duration::from_secs(random.u64(1..200)));
+        let quiet = async {
+            world.clock.sleep(half).await;
+            shake(&world.clock, &mut random);
+            world.clock.sleep(half).await;
+        };
         tokio::select! {
-            () = run_then_crash(&worker, random.u64(1..12)) => {}
+            () = run_then_crash(&worker, polls) => {}
             () = quiet => {}
         }
         world.store.set_failure(None);
         crashes += 1;
     }
-    let worker = world.worker();
+    let worker = world.worker().await;
     world.run_for(&worker, 12 * HOUR).await;
     let counts = worker.counts().await.expect("reads");
     assert_eq!(counts.accepted, ids.len() as u64, "seed {seed}");

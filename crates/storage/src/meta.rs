@@ -71,7 +71,10 @@ pub(crate) fn apply(
                     changes.push((key, None));
                 }
             }
-            Op::EventAdd { .. } | Op::EventRetry { .. } | Op::EventEnd { .. } => {
+            Op::EventAdd { .. }
+            | Op::EventRetry { .. }
+            | Op::EventEnd { .. }
+            | Op::EventTime { .. } => {
                 return Err(CommitError::Mixed);
             }
         }

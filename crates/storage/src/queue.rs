@@ -15,16 +15,18 @@ mod forget;
 mod older;
 mod pick;
 mod settle;
+mod time;
 
 pub(crate) use claim::claim;
 pub(crate) use forget::forget;
 pub(crate) use older::complete;
 pub(crate) use pick::Rotation;
 pub(crate) use settle::apply;
+pub(crate) use time::{resume_time, time_kept};
 
 use crate::failure::{may_read, read_failed};
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, TenantId, Wall,
+    FunctionRef, InvocationId, Principal, QueueTime, TenantId,
     ports::{EventCounts, EventState, ReadError},
     record::{EventEnd, EventV1},
 };
@@ -105,16 +107,16 @@ fn count(conn: &Connection, changes: &[(&str, i64)]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes what an earlier process held due again. An attempt that its end cut short is not one of
+/// Makes what an earlier process held due again, at `past` or before. An attempt that its end cut short is not one of
 /// the event's tries: three kills would else lose an event that no function has seen to its end.
 /// It is counted apart, so that an event that brings the platform down each time can be given up.
-pub(crate) fn release_claims(conn: &Connection, now: Wall) -> rusqlite::Result<usize> {
+pub(crate) fn release_claims(conn: &Connection, past: QueueTime) -> rusqlite::Result<usize> {
     let transaction = conn.unchecked_transaction()?;
     let released = transaction.execute(
         "UPDATE events SET running = 0, due = MIN(due, ?1), attempts = MAX(attempts - 1, 0),
              interrupted = interrupted + 1
          WHERE running = 1",
-        [now.0],
+        [past.0],
     )?;
     let moved = released as i64;
     count(&transaction, &[("running", -moved), ("waiting", moved)])?;
@@ -123,12 +125,12 @@ pub(crate) fn release_claims(conn: &Connection, now: Wall) -> rusqlite::Result<u
 }
 
 /// When the next event is due or its lease ends.
-pub(crate) fn next_due(conn: &Connection) -> Result<Option<Wall>, ReadError> {
+pub(crate) fn next_due(conn: &Connection) -> Result<Option<QueueTime>, ReadError> {
     let due: Option<i64> = conn
         .prepare_cached("SELECT MIN(due) FROM events")
         .and_then(|mut next| next.query_row([], |row| row.get(0)))
         .map_err(|error| read_failed(&error))?;
-    Ok(due.map(Wall))
+    Ok(due.map(QueueTime))
 }
 
 /// What the counters say.
@@ -168,13 +170,13 @@ pub(crate) fn state(
                 let (due, epoch): (i64, i64) = (row.get(2)?, row.get(3)?);
                 let state = if row.get(1)? {
                     EventState::Running {
-                        lease_until: Wall(due),
+                        lease_until: QueueTime(due),
                         attempts: row.get(4)?,
                         epoch: epoch as u64,
                     }
                 } else {
                     EventState::Waiting {
-                        due: Wall(due),
+                        due: QueueTime(due),
                         attempts: row.get(4)?,
                         last_error: row.get(5)?,
                     }
@@ -203,7 +205,7 @@ pub(crate) fn state(
     may_read(who, &owner(&tenant)?)?;
     Ok(Some(EventState::Ended {
         end: decode::<EventEnd>(&end)?,
-        at: Wall(at),
+        at: QueueTime(at),
         attempts,
     }))
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    BoxFuture, Digest, InvocationId, Principal, TenantId, Wall,
+    BoxFuture, Digest, InvocationId, KeptTime, Principal, QueueTime, TenantId, Wall,
     audit::AuditLine,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::*,
@@ -78,8 +78,10 @@ impl SqliteStorage {
         let queue = sql::open_writer(&queue_path, queue::SCHEMA, queue::complete)
             .and_then(resume)
             .map_err(database(&queue_path))?;
-        let released =
-            queue::release_claims(&queue, clock.wall()).map_err(database(&queue_path))?;
+        let kept = queue::resume_time(&queue).map_err(database(&queue_path))?;
+        // Never later than the queue's time will be, whatever the clocks say now.
+        let past = kept.map_or(QueueTime(clock.wall().0), |kept| kept.now);
+        let released = queue::release_claims(&queue, past).map_err(database(&queue_path))?;
         if released > 0 {
             tracing::info!(
                 released,
@@ -197,7 +199,7 @@ fn size(op: &Op) -> usize {
     let own = match op {
         Op::Put { bytes, .. } => bytes.len(),
         Op::EventAdd { body, .. } => body.len(),
-        Op::Delete { .. } | Op::EventRetry { .. } | Op::EventEnd { .. } => 0,
+        Op::Delete { .. } | Op::EventRetry { .. } | Op::EventEnd { .. } | Op::EventTime { .. } => 0,
     };
     own + 256
 }
@@ -264,11 +266,25 @@ impl EventQueue for SqliteStorage {
         })
     }
 
-    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>> {
+    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<QueueTime>, ReadError>> {
         if let Err(error) = platform_only(who) {
             return refused(error);
         }
         Box::pin(self.read(|on| queue::next_due(&on.queue)))
+    }
+
+    fn time_kept(&self, who: &Principal) -> BoxFuture<'_, Result<Option<KeptTime>, ReadError>> {
+        if let Err(error) = platform_only(who) {
+            return refused(error);
+        }
+        Box::pin(self.read(|on| {
+            // One snapshot: what is kept meanwhile would not add up with it.
+            let snapshot = on
+                .queue
+                .unchecked_transaction()
+                .map_err(|error| read_failed(&error))?;
+            queue::time_kept(&snapshot)
+        }))
     }
 
     fn state(

@@ -1,7 +1,7 @@
 //! What was acknowledged survives `kill -9`, and what a crash leaves behind is read as a prefix.
 
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, Qualifier, TenantId, TraceHeader, Wall,
+    FunctionRef, InvocationId, Principal, Qualifier, QueueTime, TenantId, TraceHeader, Wall,
     logs::{LineKind, LogGroupName, LogLine, LogStreamName},
     ports::{Claim, Commit, EventQueue, Expect, Fence, Ledger, LogQuery, LogStore, Op, Records},
     record::{EventV1, Key, KeyPrefix, Kind},
@@ -67,7 +67,7 @@ fn event(n: u64) -> Op {
         qualifier: Qualifier::Latest,
         principal: who(),
         accepted: Wall(1),
-        expires: Wall(i64::MAX),
+        expires: QueueTime(i64::MAX),
         attempts: 0,
         attempts_max: 3,
         trace: TraceHeader::new_root(id(n).0),
@@ -76,6 +76,7 @@ fn event(n: u64) -> Op {
     };
     Op::EventAdd {
         event: Box::new(event),
+        due: QueueTime(1),
         body: vec![1; (n as usize * 97) % 2000].into(),
     }
 }
@@ -403,7 +404,7 @@ async fn an_attempt_that_a_crash_cuts_short_is_none_of_the_tries() {
     drop(store);
     for round in 0..5 {
         let store = open(dir.path());
-        let claim = Claim::new(Wall(10), Duration::from_secs(60), 10);
+        let claim = Claim::new(QueueTime(10), Duration::from_secs(60), 10);
         let claimed = EventQueue::claim(&*store, &who, claim).await;
         let claimed = claimed.expect("a claim");
         assert_eq!(claimed.len(), 1, "round {round}");

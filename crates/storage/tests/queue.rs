@@ -1,7 +1,8 @@
 //! What no other backend has: rows that do not read, and tables of an earlier build.
 
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, Qualifier, TraceHeader, Wall,
+    BootTime, FunctionRef, InvocationId, KeptTime, Principal, Qualifier, QueueTime, TraceHeader,
+    Wall,
     ports::{Claim, Commit, EndedBefore, EventQueue, EventState, Fence, Op, ReadError},
     record::{ClaimedEvent, EventEnd, EventV1},
 };
@@ -11,10 +12,10 @@ use rusqlite::Connection;
 use std::{path::Path, sync::Arc, time::Duration};
 use uuid::Uuid;
 
-const NOW: Wall = Wall(10);
+const NOW: QueueTime = QueueTime(10);
 
 fn open(dir: &Path) -> Arc<SqliteStorage> {
-    let options = OpenOptions::new(dir, Arc::new(StillClock::at(NOW)));
+    let options = OpenOptions::new(dir, Arc::new(StillClock::at(Wall(NOW.0))));
     SqliteStorage::open(options).expect("opens")
 }
 
@@ -41,7 +42,7 @@ async fn add(store: &SqliteStorage, n: u128, name: &str) {
         qualifier: Qualifier::Latest,
         principal: who(),
         accepted: Wall(1),
-        expires: Wall(i64::MAX),
+        expires: QueueTime(i64::MAX),
         attempts: 0,
         attempts_max: 3,
         trace: TraceHeader::new_root(id(n).0),
@@ -50,6 +51,7 @@ async fn add(store: &SqliteStorage, n: u128, name: &str) {
     };
     let op = Op::EventAdd {
         event: Box::new(event),
+        due: QueueTime(1),
         body: "x".into(),
     };
     let added = store.commit(&who(), vec![op], Fence::None).await;
@@ -219,10 +221,10 @@ async fn a_folder_of_an_earlier_build_gets_what_it_lacks() {
     by_hand(dir.path(), OLDER);
 
     let store = open(dir.path());
-    let later = Wall(NOW.0 + 1);
+    let later = QueueTime(NOW.0 + 1);
     let ended = EndedBefore {
         done: later,
-        dead: Wall(0),
+        dead: QueueTime(0),
     };
     assert_eq!(store.forget(&who(), ended, 10).await, Ok(1), "the done one");
     assert_eq!(store.state(&who(), id(1)).await, Ok(None));
@@ -239,4 +241,86 @@ async fn a_folder_of_an_earlier_build_gets_what_it_lacks() {
     assert!(claimed.iter().all(|one| one.interrupted == 0));
     drop(store);
     drop(open(dir.path()));
+}
+
+const KEPT: KeptTime = KeptTime {
+    now: QueueTime(5_000_000),
+    wall: Wall(1_000_000),
+    boot: BootTime {
+        boot: Some(u64::MAX - 3),
+        since: Duration::from_micros(77),
+    },
+};
+
+async fn keep(store: &SqliteStorage, kept: KeptTime) {
+    let op = Op::EventTime { kept };
+    let kept = store.commit(&who(), vec![op], Fence::None).await;
+    kept.expect("kept");
+}
+
+#[tokio::test]
+async fn the_queues_time_outlives_the_process_and_is_no_count() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    add(&store, 1, "f").await;
+    let counts = store.counts(&who()).await;
+    assert_eq!(store.time_kept(&who()).await, Ok(None));
+    keep(&store, KEPT).await;
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.time_kept(&who()).await, Ok(Some(KEPT)));
+    assert_eq!(store.counts(&who()).await, counts);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_held_is_due_by_the_time_that_was_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    add(&store, 1, "f").await;
+    keep(&store, KEPT).await;
+    let far = Claim::new(KEPT.now, Duration::from_secs(60), 1);
+    let claimed = store.claim(&who(), far).await.expect("claims");
+    assert_eq!(claimed.len(), 1);
+    drop(store);
+    // The wall clock says 10 µs now: nothing of it is in the queue's time.
+    let store = open(dir.path());
+    assert_eq!(store.next_due(&who()).await, Ok(Some(KEPT.now)));
+}
+
+#[tokio::test]
+async fn a_time_that_does_not_add_up_is_not_believed() {
+    let names = [
+        "time",
+        "time_wall",
+        "time_boot",
+        "time_since_boot",
+        "time_sum",
+    ];
+    let changes = names.iter().flat_map(|name| {
+        let of = format!("WHERE name = '{name}'");
+        [
+            format!("UPDATE counters SET value = value + 1 {of}"),
+            format!("UPDATE counters SET value = -value {of}"),
+            format!("UPDATE counters SET value = 'x' {of}"),
+            format!("DELETE FROM counters {of}"),
+        ]
+    });
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = open(dir.path());
+    add(&store, 1, "f").await;
+    let counts = store.counts(&who()).await;
+    for change in changes {
+        keep(&store, KEPT).await;
+        by_hand(dir.path(), &change);
+        let read = store.time_kept(&who()).await;
+        let Err(ReadError::Failed { reason }) = read else {
+            panic!("{change}: {read:?}");
+        };
+        assert!(reason.contains("does not add up"), "{reason}");
+        drop(store);
+        store = open(dir.path());
+        assert_eq!(store.time_kept(&who()).await, Ok(None), "{change}");
+        assert_eq!(store.counts(&who()).await, counts, "{change}");
+    }
+    assert_eq!(claim(&store, 1).await.expect("claims").len(), 1);
 }

@@ -9,10 +9,17 @@ use fastrand::Rng;
 use freehold_domain::{
     BoxFuture,
     ports::{Clock, Ids},
+    queue_time::BootTime,
     time::{Mono, Wall},
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +28,10 @@ use uuid::Uuid;
 pub struct SimClock {
     origin: Instant,
     wall: Wall,
+    /// What the wall clock was set by, microseconds.
+    set_us: AtomicI64,
+    slept_us: AtomicU64,
+    boot: AtomicU64,
 }
 
 impl SimClock {
@@ -29,7 +40,29 @@ impl SimClock {
         Arc::new(Self {
             origin: Instant::now(),
             wall,
+            set_us: AtomicI64::new(0),
+            slept_us: AtomicU64::new(0),
+            boot: AtomicU64::new(1),
         })
+    }
+
+    /// Somebody sets the wall clock by as many seconds, forward or back.
+    pub fn step(&self, by_s: i64) {
+        self.set_us.fetch_add(by_s * 1_000_000, Relaxed);
+    }
+
+    /// The machine sleeps and wakes again: deadlines are as far away as before.
+    pub fn suspend(&self, span: Duration) {
+        self.slept_us.fetch_add(span.as_micros() as u64, Relaxed);
+    }
+
+    /// What runs from here on runs on a machine that was booted anew.
+    pub fn reboot(&self) {
+        self.boot.fetch_add(1, Relaxed);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.origin.elapsed() + Duration::from_micros(self.slept_us.load(Relaxed))
     }
 }
 
@@ -39,7 +72,14 @@ impl Clock for SimClock {
         Mono(1) + self.origin.elapsed()
     }
     fn wall(&self) -> Wall {
-        self.wall + self.origin.elapsed()
+        let Wall(us) = self.wall + self.elapsed();
+        Wall(us + self.set_us.load(Relaxed))
+    }
+    fn boot_time(&self) -> BootTime {
+        BootTime {
+            boot: Some(self.boot.load(Relaxed)),
+            since: self.elapsed(),
+        }
     }
     fn sleep_until(&self, at: Mono) -> BoxFuture<'static, ()> {
         let at = self.origin + Duration::from_nanos(at.0.saturating_sub(1));

@@ -4,6 +4,7 @@
 use crate::{
     BoxFuture,
     ids::{InstanceId, InvocationId},
+    queue_time::BootTime,
     time::{Mono, Wall},
 };
 use std::time::Duration;
@@ -15,6 +16,14 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Mono;
     /// Now, for people.
     fn wall(&self) -> Wall;
+    /// Now, for spans that outlive the process: by a clock that nobody sets and that goes on while
+    /// the machine sleeps, as [`Clock::now`] need not.
+    fn boot_time(&self) -> BootTime {
+        BootTime {
+            boot: None,
+            since: self.now().since(Mono(0)),
+        }
+    }
     /// Resolves once [`Clock::now`] has reached `at`; dropping it cancels the wait.
     fn sleep_until(&self, at: Mono) -> BoxFuture<'static, ()>;
     /// Resolves after `span`.

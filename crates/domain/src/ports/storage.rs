@@ -10,6 +10,7 @@ use crate::{
     ids::{Digest, FunctionRef, InvocationId, TenantId},
     logs::{LogGroupName, LogLine, LogStreamName},
     principal::Principal,
+    queue_time::{KeptTime, QueueTime},
     record::{ClaimedEvent, EventEnd, EventV1, Key, KeyPrefix},
     time::Wall,
 };
@@ -65,10 +66,12 @@ pub enum Op {
         /// What must be there now.
         expect: Expect,
     },
-    /// Adds an event to the queue, due at once.
+    /// Adds an event to the queue.
     EventAdd {
         /// The event.
         event: Box<EventV1>,
+        /// When it is due.
+        due: QueueTime,
         /// Its body.
         body: Bytes,
     },
@@ -79,7 +82,7 @@ pub enum Op {
         /// The claim's epoch.
         epoch: u64,
         /// When it is due again.
-        due: Wall,
+        due: QueueTime,
         /// Whether the attempt counts (a throttled one does not).
         counts: bool,
         /// The error's text.
@@ -94,7 +97,12 @@ pub enum Op {
         /// How.
         end: EventEnd,
         /// When.
-        at: Wall,
+        at: QueueTime,
+    },
+    /// Keeps the queue's time, beside its events; for the platform alone.
+    EventTime {
+        /// The moment.
+        kept: KeptTime,
     },
 }
 
@@ -242,7 +250,11 @@ pub trait EventQueue: Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<ClaimedEvent>, ReadError>>;
 
     /// When the next event is due; `None` when the queue is empty.
-    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>>;
+    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<QueueTime>, ReadError>>;
+
+    /// The moment of the queue's time that was kept last; `None` before the first. For the
+    /// platform alone.
+    fn time_kept(&self, who: &Principal) -> BoxFuture<'_, Result<Option<KeptTime>, ReadError>>;
 
     /// What became of one event, as long as its row is kept; `None` for an event that was never
     /// accepted, or that was forgotten.
@@ -269,16 +281,19 @@ pub trait EventQueue: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedBefore {
     /// Those that ended well, before this time.
-    pub done: Wall,
+    pub done: QueueTime,
     /// Those that were given up, before this time.
-    pub dead: Wall,
+    pub dead: QueueTime,
 }
 
 /// What a worker takes of the queue.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Events that are due by then.
-    pub now: Wall,
+    pub now: QueueTime,
+    /// How long the machine slept since the last claim: what it runs went on no more than it did,
+    /// and leases that were given end later by as much.
+    pub slept: Duration,
     /// How long it holds them.
     pub lease: Duration,
     /// Events at the most.
@@ -296,9 +311,10 @@ pub struct Claim {
 
 impl Claim {
     /// Up to `limit` events, whosever they are.
-    pub fn new(now: Wall, lease: Duration, limit: usize) -> Self {
+    pub fn new(now: QueueTime, lease: Duration, limit: usize) -> Self {
         Self {
             now,
+            slept: Duration::ZERO,
             lease,
             limit,
             per_tenant: usize::MAX,
@@ -327,7 +343,7 @@ pub enum EventState {
     /// It waits for its next attempt.
     Waiting {
         /// When that is due.
-        due: Wall,
+        due: QueueTime,
         /// Attempts that counted so far.
         attempts: u32,
         /// What the last one failed with.
@@ -336,7 +352,7 @@ pub enum EventState {
     /// A worker holds it.
     Running {
         /// When the claim ends on its own.
-        lease_until: Wall,
+        lease_until: QueueTime,
         /// Attempts, this one included.
         attempts: u32,
         /// The claim's epoch.
@@ -347,7 +363,7 @@ pub enum EventState {
         /// How.
         end: EventEnd,
         /// When.
-        at: Wall,
+        at: QueueTime,
         /// Attempts that counted.
         attempts: u32,
     },

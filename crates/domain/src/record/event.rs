@@ -3,6 +3,7 @@
 use crate::{
     ids::{FunctionRef, InvocationId, Qualifier},
     principal::Principal,
+    queue_time::QueueTime,
     time::Wall,
     trace::TraceHeader,
 };
@@ -20,10 +21,10 @@ pub struct EventV1 {
     pub qualifier: Qualifier,
     /// Who asked.
     pub principal: Principal,
-    /// When it was accepted.
+    /// When it was accepted, for people.
     pub accepted: Wall,
     /// When it is given up.
-    pub expires: Wall,
+    pub expires: QueueTime,
     /// Attempts so far.
     pub attempts: u32,
     /// Attempts at the most.

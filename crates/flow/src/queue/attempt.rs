@@ -3,13 +3,10 @@
 use super::{Counters, EventQueueWorker, policy::Came, settle::settle};
 use bytes::Bytes;
 use freehold_domain::{
-    Body, Frame, FunctionRef, Invocation, Mode, Mono, Outcome, OutcomeKind, Source, Wall,
+    Body, Frame, FunctionRef, Invocation, Mode, Mono, Outcome, OutcomeKind, Source,
     record::{ClaimedEvent, EventV1},
 };
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts an attempt in flight for as long as it lives.
 struct InFlight<'a>(&'a AtomicU64);
@@ -32,7 +29,7 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
     let clock = &worker.deps.clock;
     let policy = worker.policy.whole();
     let leased_until = clock.now() + policy.lease;
-    let before = policy.before(&claimed, clock.wall());
+    let before = policy.before(&claimed, worker.time.now());
     let ClaimedEvent {
         event, body, epoch, ..
     } = claimed;
@@ -45,7 +42,7 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
             worker
                 .policy
                 .whole()
-                .after(&event, epoch, came, clock.wall())
+                .after(&event, epoch, came, worker.time.now())
         }
     };
     settle(worker, event.id, epoch, verdict, leased_until).await;
@@ -56,7 +53,7 @@ pub(super) async fn attempt(worker: &EventQueueWorker, claimed: ClaimedEvent) ->
 async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes, run_until: Mono) -> Came {
     let clock = &worker.deps.clock;
     let _in_flight = InFlight::new(&worker.counters.in_flight);
-    let left = until(clock.wall(), event.expires);
+    let left = event.expires.since(worker.time.now());
     let wait = worker.policy.whole().start_wait.min(left);
     let invocation = Invocation {
         id: event.id,
@@ -79,10 +76,6 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes, run_until:
         Ok(outcome) => read(outcome, worker.policy.whole().error_bytes_max).await,
         Err(error) => Came::Not(error),
     }
-}
-
-fn until(now: Wall, then: Wall) -> Duration {
-    Duration::from_micros(u64::try_from(then.0.saturating_sub(now.0)).unwrap_or(0))
 }
 
 fn count(counters: &Counters, came: &Came) {

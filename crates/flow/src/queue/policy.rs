@@ -6,7 +6,7 @@
 //! to 6 hours.
 
 use freehold_domain::{
-    InvokeError, ThrottleReason, Wall,
+    InvokeError, QueueTime, ThrottleReason,
     limits::START_WAIT_S,
     record::{ClaimedEvent, EventEnd, EventV1},
 };
@@ -97,7 +97,7 @@ pub(super) enum Verdict {
     End(EventEnd),
     /// Another attempt.
     Again {
-        due: Wall,
+        due: QueueTime,
         counts: bool,
         error: Option<String>,
     },
@@ -112,7 +112,7 @@ fn dead(reason: &str, last_error: Option<String>) -> Verdict {
 
 impl QueuePolicy {
     /// Whether a claimed event must not be attempted (anymore), and how it ends then.
-    pub(super) fn before(&self, claimed: &ClaimedEvent, now: Wall) -> Option<Verdict> {
+    pub(super) fn before(&self, claimed: &ClaimedEvent, now: QueueTime) -> Option<Verdict> {
         let ClaimedEvent {
             event, interrupted, ..
         } = claimed;
@@ -128,7 +128,13 @@ impl QueuePolicy {
     }
 
     /// What follows from an attempt at `event`, which was claimed `claims` times.
-    pub(super) fn after(&self, event: &EventV1, claims: u64, came: Came, now: Wall) -> Verdict {
+    pub(super) fn after(
+        &self,
+        event: &EventV1,
+        claims: u64,
+        came: Came,
+        now: QueueTime,
+    ) -> Verdict {
         let error = match came {
             Came::Success => return Verdict::End(EventEnd::Done),
             Came::FunctionError(text) => return self.function_failed(event, text, now),
@@ -161,7 +167,7 @@ impl QueuePolicy {
         self.again(event, now + wait, false, text)
     }
 
-    fn function_failed(&self, event: &EventV1, text: String, now: Wall) -> Verdict {
+    fn function_failed(&self, event: &EventV1, text: String, now: QueueTime) -> Verdict {
         let text = self.cut(text);
         if event.attempts >= event.attempts_max {
             return dead("RetriesExhausted", Some(text));
@@ -173,7 +179,7 @@ impl QueuePolicy {
     }
 
     /// Waiting past its age helps no event.
-    fn again(&self, event: &EventV1, due: Wall, counts: bool, text: String) -> Verdict {
+    fn again(&self, event: &EventV1, due: QueueTime, counts: bool, text: String) -> Verdict {
         if due >= event.expires {
             return dead("EventAgeExceeded", Some(text));
         }
@@ -204,9 +210,9 @@ impl QueuePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::{FunctionRef, InvocationId, Principal, Qualifier, TraceHeader};
+    use freehold_domain::{FunctionRef, InvocationId, Principal, Qualifier, TraceHeader, Wall};
 
-    const NOW: Wall = Wall(1_000_000_000);
+    const NOW: QueueTime = QueueTime(1_000_000_000);
 
     fn event(attempts: u32) -> EventV1 {
         let id = InvocationId(Default::default());
@@ -219,7 +225,7 @@ mod tests {
             },
             qualifier: Qualifier::Latest,
             principal: Principal::Anonymous,
-            accepted: NOW,
+            accepted: Wall(NOW.0),
             expires: NOW + Duration::from_secs(6 * 3600),
             attempts,
             attempts_max: 3,
@@ -289,7 +295,7 @@ mod tests {
     fn an_event_ends_at_its_age_whatever_it_waits_for() {
         let policy = QueuePolicy::default();
         let expires = event(1).expires;
-        let late = Wall(expires.0 - 1);
+        let late = QueueTime(expires.0 - 1);
         for came in [throttled(), Came::FunctionError(String::new())] {
             assert_eq!(
                 reason(policy.after(&event(1), 1, came, late)),

@@ -28,7 +28,7 @@ pub(super) async fn settle(
             id,
             epoch,
             end,
-            at: clock.wall(),
+            at: worker.time.now(),
         },
         Verdict::Again { due, counts, error } => Op::EventRetry {
             id,
@@ -40,14 +40,8 @@ pub(super) async fn settle(
     };
     let mut wait = AGAIN_MIN;
     loop {
-        let ops = vec![op.clone()];
-        match worker
-            .deps
-            .commit
-            .commit(&platform(), ops, Fence::None)
-            .await
-        {
-            Ok(_) => break,
+        match write(worker, op.clone()).await {
+            Ok(()) => break,
             Err(CommitError::StaleClaim { .. }) => {
                 tracing::warn!(%id, epoch, "an event was claimed again before it was settled");
                 return;
@@ -66,22 +60,25 @@ pub(super) async fn settle(
     }
 }
 
+async fn write(worker: &EventQueueWorker, op: Op) -> Result<(), CommitError> {
+    let commit = &worker.deps.commit;
+    worker.time.keep(&**commit).await?;
+    let written = commit.commit(&platform(), vec![op], Fence::None).await;
+    written.map(drop)
+}
+
 /// Gives an event back that a drain did not wait for; it is due at once, for the next start.
 pub(super) async fn give_back(worker: &EventQueueWorker, id: InvocationId, epoch: u64) {
     let op = Op::EventRetry {
         id,
         epoch,
-        due: worker.deps.clock.wall(),
+        due: worker.time.now(),
         counts: false,
         error: Some("the node was shut down during the attempt".to_owned()),
     };
-    let given = worker
-        .deps
-        .commit
-        .commit(&platform(), vec![op], Fence::None);
-    match given.await {
+    match write(worker, op).await {
         // Settled just before: nothing to give back.
-        Ok(_) | Err(CommitError::StaleClaim { .. }) => {}
+        Ok(()) | Err(CommitError::StaleClaim { .. }) => {}
         Err(error) => {
             tracing::warn!(%id, %error, "an event could not be given back; its lease will end");
         }

@@ -13,8 +13,11 @@ use futures_util::{
 };
 use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
-/// Longest sleep while something waits: bounds what a step of the wall clock can do.
+/// Longest sleep while something waits: sleeps of the machine are noticed, and a wall clock that was
+/// set, at the latest then.
 const NAP_MAX: Duration = Duration::from_secs(60);
+/// How old the queue's time as it is kept becomes while there is something to do.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// Wait after a claim that failed, or that found nothing though something is due.
 const NAP_MIN: Duration = Duration::from_secs(1);
 
@@ -36,11 +39,12 @@ impl EventQueueWorker {
         let mut held = Held::default();
         let mut epochs: HashMap<InvocationId, u64> = HashMap::new();
         let mut running = FuturesUnordered::new();
+        let mut slept = self.time.slept_since(Duration::ZERO);
         while !self.draining.load(Relaxed) {
             let mut nap = None;
             let free = self.policy.whole().in_flight_max.saturating_sub(held.all());
             if free > 0 {
-                let (events, claimed) = self.claim(&held, free).await;
+                let (events, claimed) = self.claim(&held, free, &mut slept).await;
                 for event in events {
                     let (id, epoch) = (event.event.id, event.epoch);
                     held.take(&event.event.function);
@@ -85,34 +89,54 @@ impl EventQueueWorker {
             .iter()
             .map(|(id, epoch)| give_back(self, *id, *epoch));
         join_all(left).await;
+        self.keep_time(Duration::ZERO).await;
     }
 
-    async fn claim(&self, held: &Held, free: usize) -> (Vec<ClaimedEvent>, Claimed) {
-        let clock = &self.deps.clock;
+    /// What cannot be kept now is kept before the next moment is written.
+    async fn keep_time(&self, age_max: Duration) {
+        let kept = self.time.keep_after(&*self.deps.commit, age_max).await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the queue's time could not be kept");
+        }
+    }
+
+    /// `slept` is what is known of the machine's sleep, for the leases that were given.
+    async fn claim(
+        &self,
+        held: &Held,
+        free: usize,
+        slept: &mut Duration,
+    ) -> (Vec<ClaimedEvent>, Claimed) {
+        self.keep_time(KEEP_EVERY).await;
         let policy = self.policy.whole();
         let limit = free.min(policy.claim_max);
+        // In this order: no sleep is in the one and not in the other.
+        let (now, more) = (self.time.now(), self.time.slept_since(*slept));
         let claim = Claim {
+            slept: more,
             per_tenant: policy.in_flight_per_tenant,
             held: self.held_with_paused(held),
             per_function: policy.in_flight_per_function,
             held_of_functions: held.by_function(),
-            ..Claim::new(clock.wall(), policy.lease, limit)
+            ..Claim::new(now, policy.lease, limit)
         };
         let events = match self.deps.queue.claim(&platform(), claim).await {
-            Ok(events) if events.len() == limit => return (events, Claimed::Full),
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(%error, "the queue could not be claimed from");
                 return (Vec::new(), Claimed::Short(Some(NAP_MIN)));
             }
         };
+        *slept += more;
+        if events.len() == limit {
+            return (events, Claimed::Full);
+        }
         let nap = match self.deps.queue.next_due(&platform()).await {
             Ok(None) => None,
             Ok(Some(due)) => {
-                let wait = due.0.saturating_sub(clock.wall().0);
+                let wait = due.since(self.time.now());
                 // Due and not taken: its tenant or function is at its bound. An end will wake the
                 // loop; events of others may become due before.
-                let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
                 Some(if wait.is_zero() { NAP_MIN } else { wait })
             }
             Err(error) => {

@@ -1,12 +1,14 @@
 //! The real clock and the real source of ids.
 
 use freehold_domain::{
-    BoxFuture, Mono, Wall,
+    BootTime, BoxFuture, Mono, Wall,
     ports::{Clock, Ids},
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     cell::RefCell,
+    fs,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use uuid::{Builder, Uuid};
@@ -14,12 +16,14 @@ use uuid::{Builder, Uuid};
 /// The machine's clock; its monotonic origin is the start of the process.
 pub(crate) struct SystemClock {
     origin: Instant,
+    boot: Option<u64>,
 }
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
+            boot: boot(),
         }
     }
 }
@@ -36,10 +40,26 @@ impl Clock for SystemClock {
         Wall(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
+    fn boot_time(&self) -> BootTime {
+        let since = clock_gettime(ClockId::Boottime);
+        let seconds = Duration::from_secs(u64::try_from(since.tv_sec).unwrap_or(0));
+        BootTime {
+            boot: self.boot,
+            since: seconds + Duration::from_nanos(u64::try_from(since.tv_nsec).unwrap_or(0)),
+        }
+    }
+
     fn sleep_until(&self, at: Mono) -> BoxFuture<'static, ()> {
         let at = self.origin + Duration::from_nanos(at.0);
         Box::pin(tokio::time::sleep_until(at.into()))
     }
+}
+
+/// Which boot of the machine this is, where it tells: half of the kernel's number for it.
+fn boot() -> Option<u64> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let (half, _) = id.trim().parse::<Uuid>().ok()?.as_u64_pair();
+    Some(half)
 }
 
 /// UUIDv7s of the machine's randomness, drawn ahead: a system call for sixty of them, not for one.
@@ -101,6 +121,15 @@ impl Ids for SystemIds {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn all_clocks_of_a_boot_name_it_and_its_time_goes_on() {
+        let (first, second) = (SystemClock::new(), SystemClock::new());
+        let (before, after) = (first.boot_time(), second.boot_time());
+        assert!(before.boot.is_some());
+        assert_eq!(before.boot, after.boot);
+        assert!(Duration::ZERO < before.since && before.since <= after.since);
+    }
 
     #[test]
     fn ids_are_of_version_7_sort_by_time_and_do_not_repeat() {

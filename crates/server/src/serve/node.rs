@@ -377,7 +377,9 @@ async fn wire(
         invoke: invoke.clone(),
         clock: clock.clone(),
     };
-    let events = EventQueueWorker::new(deps, cells.queue.clone());
+    let events = EventQueueWorker::open(deps, cells.queue.clone())
+        .await
+        .map_err(|error| failed(&error))?;
     let pause_watch = tenants::pause_disabled(&*storage, events.clone())
         .await
         .map_err(|error| failed(&error))?;

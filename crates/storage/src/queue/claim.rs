@@ -6,11 +6,12 @@ use super::{
 };
 use crate::failure::{Health, write_failed};
 use freehold_domain::{
-    InvocationId, Wall,
+    InvocationId, QueueTime,
     ports::{Claim, CommitError, ReadError},
     record::{ClaimedEvent, EventEnd},
 };
 use rusqlite::Connection;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Takes what `claim` asks for.
@@ -22,6 +23,9 @@ pub(crate) fn claim(
 ) -> Result<Vec<ClaimedEvent>, CommitError> {
     let failed = |error: rusqlite::Error| write_failed(health, &error);
     let mut served = rotation.0.lock();
+    if !claim.slept.is_zero() {
+        prolong(conn, claim.slept).map_err(failed)?;
+    }
     let ids = pick(conn, &served, claim).map_err(failed)?;
     let mut claimed = Vec::with_capacity(ids.len());
     for (tenant, id) in ids {
@@ -29,6 +33,14 @@ pub(crate) fn claim(
         *served = tenant;
     }
     Ok(claimed)
+}
+
+/// Makes every lease end later.
+fn prolong(conn: &Connection, by: Duration) -> rusqlite::Result<()> {
+    let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    conn.prepare_cached("UPDATE events SET due = due + ?1 WHERE running = 1")?
+        .execute([by])
+        .map(drop)
 }
 
 /// Leases one event; `None` for a row that does not read as one, which ends here: left in place it
@@ -76,7 +88,7 @@ fn give_up(
     conn: &Connection,
     id: &[u8],
     was_running: bool,
-    at: Wall,
+    at: QueueTime,
     error: &ReadError,
 ) -> rusqlite::Result<()> {
     let name = Uuid::from_slice(id).map(InvocationId);

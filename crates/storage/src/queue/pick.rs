@@ -2,7 +2,7 @@
 //! tenant or a function that has no room. Reads indexes alone, and not past what it takes.
 
 use super::function_column;
-use freehold_domain::{Wall, ports::Claim};
+use freehold_domain::{QueueTime, ports::Claim};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -112,7 +112,7 @@ fn lane(
     conn: &Connection,
     rooms: &Rooms,
     tenant: &str,
-    now: Wall,
+    now: QueueTime,
     limit: usize,
 ) -> rusqlite::Result<Vec<Vec<u8>>> {
     let mut due = conn.prepare_cached(

@@ -1,10 +1,10 @@
 //! Adding events, and settling those that are claimed.
 
-use super::{count, encode, function_column, owner};
-use crate::failure::{Health, may_write, write_failed};
+use super::{count, encode, function_column, owner, time::keep_time};
+use crate::failure::{Health, may_write, platform_writes, write_failed};
 use bytes::Bytes;
 use freehold_domain::{
-    InvocationId, Principal, Wall,
+    InvocationId, KeptTime, Principal, QueueTime,
     ports::{CommitError, Op},
     record::{EventEnd, EventV1},
 };
@@ -19,7 +19,7 @@ pub(crate) fn apply(
 ) -> Result<(), CommitError> {
     let settling = Settling { conn, health, who };
     ops.into_iter().try_for_each(|op| match op {
-        Op::EventAdd { event, body } => settling.add(&event, &body),
+        Op::EventAdd { event, due, body } => settling.add(&event, due, &body),
         Op::EventRetry {
             id,
             epoch,
@@ -28,6 +28,7 @@ pub(crate) fn apply(
             error,
         } => settling.retry(id, epoch, due, counts, error),
         Op::EventEnd { id, epoch, end, at } => settling.end(id, epoch, &end, at),
+        Op::EventTime { kept } => settling.keep(&kept),
         Op::Put { .. } | Op::Delete { .. } => Err(CommitError::Mixed),
     })
 }
@@ -54,7 +55,7 @@ impl Settling<'_> {
         count(self.conn, changes).map_err(|error| self.failed(&error))
     }
 
-    fn add(&self, event: &EventV1, body: &Bytes) -> Result<(), CommitError> {
+    fn add(&self, event: &EventV1, due: QueueTime, body: &Bytes) -> Result<(), CommitError> {
         let tenant = &event.function.tenant;
         may_write(self.who, tenant)?;
         let id = event.id.0.as_bytes();
@@ -67,7 +68,7 @@ impl Settling<'_> {
                 id,
                 tenant.as_str(),
                 function_column(&event.function),
-                event.accepted.0,
+                due.0,
                 event.attempts,
                 encode(event),
                 &body[..],
@@ -79,6 +80,11 @@ impl Settling<'_> {
             });
         }
         self.count(&[("accepted", 1), ("waiting", 1)])
+    }
+
+    fn keep(&self, kept: &KeptTime) -> Result<(), CommitError> {
+        platform_writes(self.who)?;
+        keep_time(self.conn, kept).map_err(|error| self.failed(&error))
     }
 
     /// Errors: [`CommitError::StaleClaim`] unless the event runs under this very epoch.
@@ -111,7 +117,7 @@ impl Settling<'_> {
         &self,
         id: InvocationId,
         epoch: u64,
-        due: Wall,
+        due: QueueTime,
         counts: bool,
         error: Option<String>,
     ) -> Result<(), CommitError> {
@@ -129,7 +135,7 @@ impl Settling<'_> {
         id: InvocationId,
         epoch: u64,
         end: &EventEnd,
-        at: Wall,
+        at: QueueTime,
     ) -> Result<(), CommitError> {
         self.claimed(id, epoch)?;
         let id = id.0.as_bytes();

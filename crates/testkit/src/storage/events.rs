@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionRef, InvocationId, Principal, TenantId, Wall,
+    FunctionRef, InvocationId, KeptTime, Principal, QueueTime, TenantId,
     ports::{Claim, CommitError, EndedBefore, EventCounts, EventState},
     record::{ClaimedEvent, EventEnd, EventV1},
 };
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 enum Place {
     Waiting,
     Running,
-    Ended(EventEnd, Wall),
+    Ended(EventEnd, QueueTime),
 }
 
 #[derive(Clone)]
@@ -21,7 +21,7 @@ struct Row {
     body: Bytes,
     place: Place,
     /// When it is due, or when its lease ends.
-    due: Wall,
+    due: QueueTime,
     epoch: u64,
     last_error: Option<String>,
 }
@@ -34,6 +34,8 @@ pub(super) struct Events {
     served: Option<TenantId>,
     /// Done and dead ones that are forgotten.
     forgotten: (u64, u64),
+    /// The queue's time.
+    pub(super) kept: Option<KeptTime>,
 }
 
 impl Events {
@@ -41,6 +43,7 @@ impl Events {
         &mut self,
         who: &Principal,
         event: EventV1,
+        due: QueueTime,
         body: Bytes,
     ) -> Result<(), CommitError> {
         check(who, &event.function.tenant)?;
@@ -50,7 +53,7 @@ impl Events {
             });
         }
         let row = Row {
-            due: event.accepted,
+            due,
             body,
             place: Place::Waiting,
             epoch: 0,
@@ -81,7 +84,7 @@ impl Events {
         who: &Principal,
         id: InvocationId,
         epoch: u64,
-        due: Wall,
+        due: QueueTime,
         counts: bool,
         error: Option<String>,
     ) -> Result<(), CommitError> {
@@ -103,7 +106,7 @@ impl Events {
         id: InvocationId,
         epoch: u64,
         end: EventEnd,
-        at: Wall,
+        at: QueueTime,
     ) -> Result<(), CommitError> {
         let row = self.claimed(who, id, epoch)?;
         row.place = Place::Ended(end, at);
@@ -113,7 +116,11 @@ impl Events {
 
     pub(super) fn claim(&mut self, claim: &Claim) -> Vec<ClaimedEvent> {
         let now = claim.now;
-        let mut due: BTreeMap<TenantId, VecDeque<(Wall, InvocationId)>> = BTreeMap::new();
+        let running = self.rows.values_mut();
+        for row in running.filter(|row| matches!(row.place, Place::Running)) {
+            row.due = row.due + claim.slept;
+        }
+        let mut due: BTreeMap<TenantId, VecDeque<(QueueTime, InvocationId)>> = BTreeMap::new();
         for (id, row) in &self.rows {
             if !matches!(row.place, Place::Ended(..)) && row.due <= now {
                 let tenant = row.event.function.tenant.clone();
@@ -180,7 +187,7 @@ impl Events {
         ids.len() as u64
     }
 
-    pub(super) fn next_due(&self) -> Option<Wall> {
+    pub(super) fn next_due(&self) -> Option<QueueTime> {
         let open = self.rows.values();
         open.filter(|row| !matches!(row.place, Place::Ended(..)))
             .map(|row| row.due)

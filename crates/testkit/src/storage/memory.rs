@@ -3,7 +3,7 @@
 use super::{audit::Trail, events::Events, logs::Logs};
 use bytes::Bytes;
 use freehold_domain::{
-    BoxFuture, Digest, InvocationId, Principal, TenantId, Wall,
+    BoxFuture, Digest, InvocationId, KeptTime, Principal, QueueTime, TenantId, Wall,
     audit::AuditLine,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::*,
@@ -68,6 +68,16 @@ fn commit_denied(who: &Principal, tenant: &TenantId) -> Option<CommitError> {
 
 fn platform_only(who: &Principal) -> Option<ReadError> {
     (!matches!(who, Principal::Platform { .. })).then(|| ReadError::Denied {
+        who: format!("{who:?}"),
+        tenant: TenantId::platform(),
+    })
+}
+
+fn platform_writes(who: &Principal) -> Result<(), CommitError> {
+    if matches!(who, Principal::Platform { .. }) {
+        return Ok(());
+    }
+    Err(CommitError::Denied {
         who: format!("{who:?}"),
         tenant: TenantId::platform(),
     })
@@ -171,7 +181,7 @@ impl State {
                         changes.push((key, None));
                     }
                 }
-                Op::EventAdd { event, body } => self.events.add(who, *event, body)?,
+                Op::EventAdd { event, due, body } => self.events.add(who, *event, due, body)?,
                 Op::EventRetry {
                     id,
                     epoch,
@@ -180,6 +190,10 @@ impl State {
                     error,
                 } => self.events.retry(who, id, epoch, due, counts, error)?,
                 Op::EventEnd { id, epoch, end, at } => self.events.end(who, id, epoch, end, at)?,
+                Op::EventTime { kept } => {
+                    platform_writes(who)?;
+                    self.events.kept = Some(kept);
+                }
             }
         }
         Ok(changes)
@@ -291,10 +305,17 @@ impl EventQueue for MemoryStorage {
         Box::pin(async move { Ok(self.state.lock().events.claim(&claim)) })
     }
 
-    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<Wall>, ReadError>> {
+    fn next_due(&self, who: &Principal) -> BoxFuture<'_, Result<Option<QueueTime>, ReadError>> {
         ready(match platform_only(who) {
             Some(error) => Err(error),
             None => Ok(self.state.lock().events.next_due()),
+        })
+    }
+
+    fn time_kept(&self, who: &Principal) -> BoxFuture<'_, Result<Option<KeptTime>, ReadError>> {
+        ready(match platform_only(who) {
+            Some(error) => Err(error),
+            None => Ok(self.state.lock().events.kept),
         })
     }
 
@@ -326,16 +347,8 @@ impl EventQueue for MemoryStorage {
         ended: EndedBefore,
         limit: usize,
     ) -> BoxFuture<'_, Result<u64, CommitError>> {
-        if !matches!(who, Principal::Platform { .. }) {
-            return ready(Err(CommitError::Denied {
-                who: format!("{who:?}"),
-                tenant: TenantId::platform(),
-            }));
-        }
-        ready(
-            self.failure()
-                .map(|()| self.state.lock().events.forget(ended, limit)),
-        )
+        let may = platform_writes(who).and_then(|()| self.failure());
+        ready(may.map(|()| self.state.lock().events.forget(ended, limit)))
     }
 }
 

@@ -18,10 +18,13 @@ pub use model::{events_against_a_model, records_against_a_model};
 pub use records::records_suite;
 
 use freehold_domain::{
-    BoxFuture, FunctionRef, InvocationId, Mono, Principal, Qualifier, TenantId, TraceHeader, Wall,
-    ports::Clock, record::EventV1,
+    BoxFuture, FunctionRef, InvocationId, Mono, Principal, Qualifier, QueueTime, TenantId,
+    TraceHeader, Wall, ports::Clock, record::EventV1,
 };
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::{
+    sync::atomic::{AtomicI64, Ordering::SeqCst},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// A clock that stands still until it is set: what storage needs of time is its stamp alone.
@@ -74,8 +77,8 @@ fn function(tenant: &TenantId, name: &str) -> FunctionRef {
     }
 }
 
-/// An event for `tenant`, accepted and due at `accepted`; its id is made of `number`.
-fn event(tenant: &TenantId, number: u64, accepted: Wall) -> EventV1 {
+/// An event for `tenant`, accepted at `accepted`; its id is made of `number`.
+fn event(tenant: &TenantId, number: u64, accepted: QueueTime) -> EventV1 {
     let id = InvocationId(Uuid::from_u128(
         0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(number),
     ));
@@ -84,8 +87,8 @@ fn event(tenant: &TenantId, number: u64, accepted: Wall) -> EventV1 {
         function: function(tenant, "worker"),
         qualifier: Qualifier::Latest,
         principal: root(tenant),
-        accepted,
-        expires: Wall(accepted.0 + 6 * 3_600_000_000),
+        accepted: Wall(accepted.0),
+        expires: accepted + Duration::from_secs(6 * 3600),
         attempts: 0,
         attempts_max: 3,
         trace: TraceHeader::new_root(id.0),

@@ -1,6 +1,6 @@
 use super::{event, function, platform, root, tenant};
 use freehold_domain::{
-    InvocationId, Principal, TenantId, Wall,
+    BootTime, InvocationId, KeptTime, Principal, QueueTime, TenantId, Wall,
     ports::{
         Claim, CommitError, EndedBefore, EventCounts, EventState, Fence, Op, ReadError, Storage,
     },
@@ -9,7 +9,7 @@ use freehold_domain::{
 use std::{sync::Arc, time::Duration};
 
 const LEASE: Duration = Duration::from_secs(60);
-const START: Wall = Wall(1_000_000_000);
+const START: QueueTime = QueueTime(1_000_000_000);
 
 async fn commit(store: &dyn Storage, op: Op) -> Result<(), CommitError> {
     let done = store.commit(&platform(), vec![op], Fence::None);
@@ -22,13 +22,14 @@ async fn add(store: &dyn Storage, owner: &TenantId, number: u64) -> InvocationId
     let body = format!("body {number}").into();
     let op = Op::EventAdd {
         event: Box::new(event),
+        due: START,
         body,
     };
     commit(store, op).await.expect("accepted");
     id
 }
 
-async fn claim(store: &dyn Storage, now: Wall, limit: usize) -> Vec<ClaimedEvent> {
+async fn claim(store: &dyn Storage, now: QueueTime, limit: usize) -> Vec<ClaimedEvent> {
     let claimed = store
         .claim(&platform(), Claim::new(now, LEASE, limit))
         .await;
@@ -42,7 +43,7 @@ async fn counts(store: &dyn Storage) -> EventCounts {
     counts
 }
 
-fn retry(claimed: &ClaimedEvent, due: Wall, counts: bool) -> Op {
+fn retry(claimed: &ClaimedEvent, due: QueueTime, counts: bool) -> Op {
     Op::EventRetry {
         id: claimed.event.id,
         epoch: claimed.epoch,
@@ -57,7 +58,7 @@ fn end(claimed: &ClaimedEvent, end: EventEnd) -> Op {
         id: claimed.event.id,
         epoch: claimed.epoch,
         end,
-        at: Wall(START.0 + 5),
+        at: QueueTime(START.0 + 5),
     }
 }
 
@@ -66,6 +67,8 @@ pub async fn events_suite(make: impl Fn() -> Arc<dyn Storage>) {
     an_event_goes_from_waiting_to_one_end(&*make()).await;
     a_retry_waits_until_it_is_due(&*make()).await;
     a_lease_that_ran_out_is_due_again_and_fences_the_first(&*make()).await;
+    a_lease_is_longer_by_what_the_machine_slept(&*make()).await;
+    the_time_that_was_kept_last_is_read_back(&*make()).await;
     claims_go_round_the_tenants(&*make()).await;
     a_tenant_is_held_to_its_share(&*make()).await;
     a_full_function_is_left_where_it_is(&*make()).await;
@@ -86,7 +89,7 @@ async fn an_event_goes_from_waiting_to_one_end(store: &dyn Storage) {
         "{waiting:?}"
     );
     assert!(
-        claim(store, Wall(START.0 - 1), 10).await.is_empty(),
+        claim(store, QueueTime(START.0 - 1), 10).await.is_empty(),
         "not due yet"
     );
     let claimed = claim(store, START, 10).await;
@@ -114,7 +117,7 @@ async fn an_event_goes_from_waiting_to_one_end(store: &dyn Storage) {
         .expect("its owner looks it up");
     let ended = EventState::Ended {
         end: EventEnd::Done,
-        at: Wall(START.0 + 5),
+        at: QueueTime(START.0 + 5),
         attempts: 1,
     };
     assert_eq!(state, Some(ended.clone()));
@@ -154,7 +157,7 @@ async fn a_retry_waits_until_it_is_due(store: &dyn Storage) {
     };
     assert_eq!(state, Some(waiting));
     assert!(
-        claim(store, Wall(later.0 - 1), 1).await.is_empty(),
+        claim(store, QueueTime(later.0 - 1), 1).await.is_empty(),
         "not due yet"
     );
     let second = claim(store, later, 1).await.remove(0);
@@ -179,7 +182,7 @@ async fn a_lease_that_ran_out_is_due_again_and_fences_the_first(store: &dyn Stor
     let first = claim(store, START, 1).await.remove(0);
     let over = START + LEASE;
     assert!(
-        claim(store, Wall(over.0 - 1), 1).await.is_empty(),
+        claim(store, QueueTime(over.0 - 1), 1).await.is_empty(),
         "still leased"
     );
     let second = claim(store, over, 1).await.remove(0);
@@ -201,6 +204,69 @@ async fn a_lease_that_ran_out_is_due_again_and_fences_the_first(store: &dyn Stor
     commit(store, end(&late, EventEnd::Done))
         .await
         .expect("late, and still the holder");
+}
+
+async fn a_lease_is_longer_by_what_the_machine_slept(store: &dyn Storage) {
+    let who = platform();
+    let first = add(store, &tenant(1), 1).await;
+    let held = claim(store, START, 1).await.remove(0);
+    let second = add(store, &tenant(1), 2).await;
+    let slept = Duration::from_secs(3600);
+    let over = START + LEASE;
+    let after_sleep = |now, slept| Claim {
+        slept,
+        ..Claim::new(now, LEASE, 10)
+    };
+    let woken = after_sleep(over + slept.saturating_sub(LEASE), slept);
+    let claimed = store.claim(&who, woken).await.expect("claims");
+    let ids: Vec<_> = claimed.iter().map(|one| one.event.id).collect();
+    assert_eq!(ids, [second], "what waits is due, what runs is held");
+    let state = store.state(&who, first).await.expect("reads");
+    let running = EventState::Running {
+        lease_until: over + slept,
+        attempts: 1,
+        epoch: held.epoch,
+    };
+    assert_eq!(state, Some(running));
+    let late = after_sleep(over + slept, Duration::ZERO);
+    let claimed = store.claim(&who, late).await.expect("claims");
+    let ids: Vec<_> = claimed.iter().map(|one| one.event.id).collect();
+    assert!(ids.contains(&first), "and no longer than that");
+}
+
+async fn the_time_that_was_kept_last_is_read_back(store: &dyn Storage) {
+    let who = platform();
+    assert_eq!(store.time_kept(&who).await, Ok(None));
+    let kept = |n: i64, boot| KeptTime {
+        now: QueueTime(n),
+        wall: Wall(n.wrapping_neg()),
+        boot: BootTime {
+            boot,
+            since: Duration::from_micros(7),
+        },
+    };
+    for kept in [
+        kept(1 << 50, Some(u64::MAX)),
+        kept(i64::MIN, None),
+        kept(5, Some(1)),
+    ] {
+        commit(store, Op::EventTime { kept }).await.expect("kept");
+        assert_eq!(store.time_kept(&who).await, Ok(Some(kept)));
+    }
+    let before = counts(store).await;
+    let theirs = root(&tenant(1));
+    let ops = vec![Op::EventTime {
+        kept: kept(6, None),
+    }];
+    let error = store.commit(&theirs, ops, Fence::None).await;
+    assert!(
+        matches!(error, Err(CommitError::Denied { .. })),
+        "{error:?}"
+    );
+    let read = store.time_kept(&theirs).await;
+    assert!(matches!(read, Err(ReadError::Denied { .. })), "{read:?}");
+    assert_eq!(store.time_kept(&who).await, Ok(Some(kept(5, Some(1)))));
+    assert_eq!(counts(store).await, before, "it is no event");
 }
 
 async fn claims_go_round_the_tenants(store: &dyn Storage) {
@@ -268,6 +334,7 @@ async fn add_for(store: &dyn Storage, owner: u64, name: &str, numbers: std::ops:
         event.function = function(&tenant(owner), name);
         let op = Op::EventAdd {
             event: Box::new(event),
+            due: START,
             body: "x".into(),
         };
         commit(store, op).await.expect("accepted");
@@ -319,12 +386,12 @@ async fn what_ended_long_ago_is_forgotten_and_stays_counted(store: &dyn Storage)
             id: held.event.id,
             epoch: held.epoch,
             end: how,
-            at: Wall(START.0 + number as i64),
+            at: QueueTime(START.0 + number as i64),
         };
         commit(store, op).await.expect("ended");
     }
     let before = counts(store).await;
-    let at = |offset: i64| Wall(START.0 + offset);
+    let at = |offset: i64| QueueTime(START.0 + offset);
     let ended = |done: i64, dead: i64| EndedBefore {
         done: at(done),
         dead: at(dead),
@@ -362,6 +429,7 @@ async fn what_ended_long_ago_is_forgotten_and_stays_counted(store: &dyn Storage)
 async fn an_id_is_accepted_once(store: &dyn Storage) {
     let again = || Op::EventAdd {
         event: Box::new(event(&tenant(1), 1, START)),
+        due: START,
         body: "x".into(),
     };
     commit(store, again()).await.expect("accepted");
@@ -381,6 +449,7 @@ async fn only_the_platform_claims(store: &dyn Storage) {
         assert!(matches!(state, Err(ReadError::Denied { .. })), "{state:?}");
         let ops = vec![Op::EventAdd {
             event: Box::new(event(&tenant(1), 2, START)),
+            due: START,
             body: "x".into(),
         }];
         let error = store.commit(&who, ops, Fence::None).await;

@@ -3,7 +3,7 @@
 
 use super::{event, platform, tenant};
 use freehold_domain::{
-    InvocationId, Wall,
+    InvocationId, QueueTime,
     ports::{Claim, CommitError, Expect, Fence, Op, RecordVersion, Records, Storage},
     record::{EventEnd, Key, KeyPrefix, Kind},
 };
@@ -83,11 +83,11 @@ pub async fn records_against_a_model(store: Arc<dyn Storage>, seed: u64, commits
 
 enum Model {
     Waiting {
-        due: Wall,
+        due: QueueTime,
         attempts: u32,
     },
     Running {
-        until: Wall,
+        until: QueueTime,
         attempts: u32,
         epoch: u64,
     },
@@ -99,7 +99,7 @@ enum Model {
 pub async fn events_against_a_model(store: Arc<dyn Storage>, seed: u64, steps: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut model: BTreeMap<InvocationId, Model> = BTreeMap::new();
-    let (who, mut now) = (platform(), Wall(1_000_000));
+    let (who, mut now) = (platform(), QueueTime(1_000_000));
     for step in 0..steps {
         let at = format!("seed {seed} step {step}");
         now = now + Duration::from_secs(random.u64(0..20));
@@ -109,6 +109,7 @@ pub async fn events_against_a_model(store: Arc<dyn Storage>, seed: u64, steps: u
                 let id = event.id;
                 let op = Op::EventAdd {
                     event: Box::new(event),
+                    due: now,
                     body: "x".into(),
                 };
                 store

@@ -1,6 +1,6 @@
 use super::{function, platform, root, tenant};
 use freehold_domain::{
-    Principal, TenantId,
+    Principal, QueueTime, TenantId,
     ports::{
         CommitError, Expect, Fence, Op, ReadError, RecordVersion, Records, Storage, Stored, Watcher,
     },
@@ -122,11 +122,13 @@ async fn a_commit_happens_whole_or_not_at_all(store: &dyn Storage) {
     assert!(matches!(error, CommitError::Conflict { .. }), "{error}");
     assert_eq!(read(store, &a).await, None);
     assert_eq!(&read(store, &b).await.expect("there").bytes[..], b"old");
-    let event = super::event(&tenant(1), 1, freehold_domain::Wall(0));
+    let due = QueueTime(0);
+    let event = super::event(&tenant(1), 1, due);
     let mixed = vec![
         put(&a, Expect::Any, b"x"),
         Op::EventAdd {
             event: Box::new(event),
+            due,
             body: "x".into(),
         },
     ];
