@@ -1,17 +1,22 @@
 """The clock of the machine is set while the server runs: by hours, by a day, forward and back.
 
-`support/clock.py` has how. What is measured in spans of time (timeouts, durations, sessions) does not
-notice; what is said of moments (signatures, keys, periods, certificates) goes by the new time.
+`support/clock.py` has how. What is measured in spans of time (timeouts, durations, sessions, what waits in
+the queue) does not notice; what is said of moments (signatures, keys, periods, certificates) goes by the
+new time.
 """
 
 import concurrent.futures
+import contextlib
 import datetime
 import json
 import re
 import shutil
+import sqlite3
+import struct
 import subprocess
 import threading
 import time
+import zlib
 
 import pytest
 from bill_test import all_prices, bills, by_function, check, ledger, of, set_prices
@@ -37,6 +42,17 @@ def handler(event, context):
     time.sleep(event["seconds"])
     print("line", event["mark"], "ends", flush=True)
     return {"mark": event["mark"], "seconds": time.monotonic() - begun, "time": time.time()}
+""")
+
+# Tells by the machine's clock when it was tried.
+TRIER = python("""
+import time
+
+def handler(event, context):
+    print("tried", event["mark"], time.time(), flush=True)
+    time.sleep(event.get("seconds", 0))
+    if event.get("fails"):
+        raise ValueError(event["mark"])
 """)
 
 
@@ -361,3 +377,105 @@ def handler(event, context):
         answer = functions.call(name, {"body": body, "headers": headers})
         assert answer["keys"] == was["keys"], "the same instance"
         assert answer["status"] == 200 and "assumed-role/tests/" in answer["text"], (words(step), answer["text"])
+
+
+def send_event(server, name, **event):
+    answer = Functions(server).invoke(name, event, InvocationType="Event")
+    assert answer.status == 202
+
+
+def tries(server, name, mark):
+    """When an event was tried."""
+    said = [line.split() for line in messages(server, name)]
+    return sorted(float(line[2]) for line in said if line[:2] == ["tried", mark])
+
+
+def in_state(server, state):
+    return scrape(server)[f'freehold_events{{state="{state}"}}']
+
+
+@pytest.mark.parametrize("step", [{"days": 1}, {"days": -1}], ids=str)
+def test_events_do_not_notice_a_step_nor_a_restart_behind_it(stepped, step):
+    server = stepped('[instances]\nretry_delays = ["25s"]\n')
+    functions = Functions(server)
+    name, full = functions.create(TRIER), functions.create(TRIER)
+    functions.client.put_function_concurrency(FunctionName=full, ReservedConcurrentExecutions=0)
+    send_event(server, name, mark="waits", fails=True)
+    send_event(server, name, mark="runs", seconds=8)
+    send_event(server, full, mark="ages")
+    until(lambda: tries(server, name, "waits") and tries(server, name, "runs"))
+    server.step(**step)
+    # What comes behind the step has the queue look at all that is due.
+    send_event(server, name, mark="behind")
+    until(lambda: in_state(server, "done") == 2, 60)
+    assert [len(tries(server, name, mark)) for mark in ("runs", "behind")] == [1, 1]
+    server.restart()
+    until(lambda: len(tries(server, name, "waits")) >= 2, 90)
+    first, second, *_ = tries(server, name, "waits")
+    assert second - first > 24, "its delay is a span of time"
+    # It is not over its age of six hours, and is tried every half a minute by now.
+    Functions(server).client.delete_function_concurrency(FunctionName=full)
+    until(lambda: tries(server, full, "ages"), 120)
+    until(lambda: in_state(server, "done") == 3)
+
+
+def test_an_event_that_a_kill_cuts_short_behind_a_step_runs_once_more(stepped):
+    server = stepped()
+    name = Functions(server).create(TRIER)
+    send_event(server, name, mark="cut", seconds=10)
+    until(lambda: tries(server, name, "cut"))
+    server.step(days=1)
+    server.kill()
+    server.start()
+    until(lambda: in_state(server, "done") == 1, 90)
+    assert len(tries(server, name, "cut")) == 2 and in_state(server, "dead") == 0
+
+
+@pytest.mark.parametrize("step", [{"days": 1}, {"days": -1}], ids=str)
+def test_an_event_ends_at_its_age_over_a_step_and_a_restart(stepped, step):
+    server = stepped('[limits]\nasync_event_age = "40s"\n')
+    functions = Functions(server)
+    name, full = functions.create(TRIER), functions.create(TRIER)
+    functions.client.put_function_concurrency(FunctionName=full, ReservedConcurrentExecutions=0)
+    begun = time.monotonic()
+    send_event(server, full, mark="ages")
+    server.step(**step)
+    send_event(server, name, mark="behind")
+    until(lambda: tries(server, name, "behind"))
+    server.restart()
+    until(lambda: in_state(server, "dead") == 1, 150)
+    # Its last try, after half a minute, is the one after which the next would be too late.
+    assert time.monotonic() - begun > 25
+    assert tries(server, full, "ages") == []
+
+
+def boot_anew(server):
+    """What the store knows of the machine's own clock is of another boot."""
+    names = ("time", "time_wall", "time_boot", "time_since_boot")
+    with contextlib.closing(sqlite3.connect(server.data / "store" / "queue.db")) as base, base:
+        kept = [base.execute("SELECT value FROM counters WHERE name = ?", [name]).fetchone()[0] for name in names]
+        kept[2] ^= 1
+        new = {"time_boot": kept[2], "time_sum": zlib.crc32(struct.pack("<4q", *kept))}
+        for name, value in new.items():
+            base.execute("UPDATE counters SET value = ? WHERE name = ?", [value, name])
+
+
+@pytest.mark.parametrize("step, boots, waits",
+                         [({"hours": 3}, False, True),
+                          # As good as three hours of being down.
+                          ({"hours": 3}, True, False),
+                          # Not believed: the queue's time goes on from where it was.
+                          ({"hours": -3}, True, True), ({"days": 800}, True, True)], ids=str)
+def test_a_step_while_the_server_is_down_counts_over_a_boot_alone(stepped, step, boots, waits):
+    server = stepped('[instances]\nretry_delays = ["35s"]\n')
+    name = Functions(server).create(TRIER)
+    send_event(server, name, mark="waits", fails=True)
+    until(lambda: tries(server, name, "waits") and in_state(server, "waiting") == 1)
+    server.stop()
+    server.step(**step)
+    if boots:
+        boot_anew(server)
+    server.start()
+    until(lambda: len(tries(server, name, "waits")) >= 2, 150)
+    first, second, *_ = tries(server, name, "waits")
+    assert (second - first > 34) == waits, second - first
