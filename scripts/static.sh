@@ -4,10 +4,11 @@
 source "$(dirname "$0")/lib.sh"
 
 "$ROOT/scripts/setup.sh" run
-step "building"
-build_binary
+use_target_folder
 host=$(rustc -vV | sed -n 's/^host: //p')
 [[ $host = *-linux-gnu ]] || die "a static binary is built on Linux with glibc; this is $host"
+step "building"
+build_binary
 # The libraries are those of `make run`; only the last step is another. rustc decides there, and not
 # in each crate, whether libc is linked in.
 step "linking without shared libraries"
@@ -19,7 +20,6 @@ strip --strip-debug -o "$binary" "$FREEHOLD_BIN" || die "no binary to strip"
 # Where the other one was, it is again: only its name has to be put back.
 build_binary
 # Asked of the file and not of ldd, which runs what it is asked about.
-if readelf --program-headers "$binary" | grep -q INTERP; then
-  die "$binary asks for an interpreter: it is not static"
-fi
+headers=$(readelf --program-headers "$binary") || die "readelf does not read $binary"
+case $headers in *INTERP*) die "$binary asks for an interpreter: it is not static" ;; esac
 say "$binary"
