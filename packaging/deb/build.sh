@@ -2,7 +2,8 @@
 # packaging/deb/build.sh BINARY FOLDER: makes FOLDER/freehold_VERSION_ARCH.deb of a binary that was
 # built. `make deb` builds one first. The same binary and commit give the same package, to the byte.
 #
-# DEB_LEVEL is how hard it is compressed, 0 to 9.
+# DEB_LEVEL is how hard it is compressed, 0 to 9. DEBFULLNAME and DEBEMAIL are who answers for the package,
+# as for Debian's own tools.
 #
 # Needs dpkg-dev (dpkg-deb, dpkg-shlibdeps, strip), which build-essential brings.
 source "$(dirname "$0")/../../scripts/lib.sh"
@@ -23,6 +24,7 @@ if ! git describe --exact-match --tags --match "v$release" >/dev/null && commit=
 fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct || echo 0)}
 export SOURCE_DATE_EPOCH
+maintainer="${DEBFULLNAME:-Freehold} <${DEBEMAIL:-freehold@localhost}>"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -45,8 +47,8 @@ install -d -m 755 "$tree/usr/lib/systemd/system" "$tree/usr/share/lintian/overri
 sed -e 's#@BIN@#/usr/bin/freehold#; s#@DATA@#/var/lib/freehold#' "$here/systemd/freehold.service" \
   >"$tree/usr/lib/systemd/system/freehold.service"
 install -m 644 "$here/deb/lintian-overrides" "$tree/usr/share/lintian/overrides/freehold"
-printf 'freehold (%s) unstable; urgency=medium\n\n  * docs/book and release-notes have what changed.\n\n -- Freehold <freehold@localhost>  %s\n' \
-  "$version" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$work/changelog"
+printf 'freehold (%s) unstable; urgency=medium\n\n  * docs/book and release-notes have what changed.\n\n -- %s  %s\n' \
+  "$version" "$maintainer" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$work/changelog"
 put 644 "$work/changelog" usr/share/doc/freehold/changelog.gz
 
 # What the binary needs of shared libraries, with the least version that has its symbols.
@@ -63,7 +65,7 @@ cat >"$tree/DEBIAN/control" <<CONTROL
 Package: freehold
 Version: $version
 Architecture: $arch
-Maintainer: Freehold <freehold@localhost>
+Maintainer: $maintainer
 Installed-Size: $(du -ks --apparent-size "$tree" | cut -f1)
 Depends: ${libraries:+$libraries, }passwd
 Recommends: e2fsprogs, ca-certificates, python3
