@@ -271,6 +271,8 @@ def test_purge_takes_all_that_is_freeholds_and_nothing_else(tree):
     (data / "store/format").write_text("1")
     (data / "tls").mkdir()
     (data / "tls/key.pem").write_text("secret")
+    (data / "acme/0123456789abcdef").mkdir(parents=True)
+    (data / "acme/0123456789abcdef/account.json").write_text("secret")
     (data / "store/link").symlink_to(tree / "etc")
     (data / "diary").write_text("mine")
     done = run("uninstall", "--root", tree, "--purge")

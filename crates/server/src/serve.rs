@@ -31,7 +31,7 @@ pub(crate) use acme::Ordered;
 pub(crate) use disk::{FLOOR_PERCENT, Room};
 pub(crate) use endpoint::plain_file;
 pub use endpoint::{EnvArgs, env};
-pub(crate) use folder::{RESTORED, RESTORING, TLS, give_to_server};
+pub(crate) use folder::{ACME, RESTORED, RESTORING, TLS, give_to_server};
 pub(crate) use keys::{fingerprint, parse as parse_keys};
 pub use runtimes::discover_options;
 pub(crate) use tls::{Fingerprint, day, key_of};

@@ -1,14 +1,15 @@
 //! What `uninstall --purge` removes besides: data, configuration, account.
 
 use super::{Act, CONFIG, Root, Step, Trouble, Word, account, judge, record::Record};
-use crate::serve::{RESTORED, RESTORING, TLS};
+use crate::serve::{ACME, RESTORED, RESTORING, TLS};
 use std::{fs, io, path::Path};
 
 /// What a server, its tools and `make run` leave in a data folder. Anything else there is the
 /// operator's, and stays.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "root-key",
     "keys",
+    ACME,
     "runtimes",
     "sdk",
     TLS,
@@ -110,5 +111,26 @@ mod tests {
         theirs.sort_unstable();
         ours.sort_unstable();
         assert_eq!(theirs, ours);
+    }
+
+    #[test]
+    fn all_that_a_server_makes_in_its_folder_is_ours() {
+        let folder = include_str!("../serve/folder.rs");
+        let mut found = 0;
+        for line in folder.lines().skip_while(|line| !line.ends_with("```text")) {
+            if line == "//! ```" {
+                break;
+            }
+            // `//!   runtimes/ sdk/   interpreters' trees and…`, where what goes on is further right.
+            let Some(names) = line.strip_prefix("//!   ").filter(|l| !l.starts_with(' ')) else {
+                continue;
+            };
+            let names = names.split("  ").next().expect("the first of a split");
+            for name in names.split(' ').map(|name| name.trim_end_matches('/')) {
+                assert!(OURS.contains(&name), "{name} would stay behind a purge");
+                found += 1;
+            }
+        }
+        assert_eq!(found, 11);
     }
 }

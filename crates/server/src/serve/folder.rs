@@ -24,6 +24,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What was ordered of an authority, below the data folder: accounts and certificates.
+pub(crate) const ACME: &str = "acme";
 /// Where a certificate of the server's own making lies, below the data folder.
 pub(crate) const TLS: &str = "tls";
 
@@ -63,7 +65,7 @@ impl Folder {
         self.root.join(TLS)
     }
     pub(crate) fn acme(&self) -> PathBuf {
-        self.root.join("acme")
+        self.root.join(ACME)
     }
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
