@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults languages soak test-rootless test-v2 bench deb static clean help
+.PHONY: run stop test faults languages soak test-rootless test-v2 test-systemd bench deb static clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -35,6 +35,9 @@ test-rootless: ## the sandbox and limit suites as an ordinary user
 
 test-v2: ## the sandbox and limit suites under cgroup v2, in a small virtual machine
 	@scripts/v2.sh
+
+test-systemd: ## the package and `freehold install` as a service of a Debian in namespaces of its own
+	@scripts/systemd.sh
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
 	@scripts/bench.sh
