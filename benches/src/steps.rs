@@ -78,6 +78,11 @@ impl Stepper {
     /// Interrupts it, wherever it is.
     fn halt(&self) -> Result<(), Failure> {
         ptrace::interrupt(self.thread)?;
+        self.wait()
+    }
+
+    /// Until it has stopped.
+    fn wait(&self) -> Result<(), Failure> {
         let begun = Instant::now();
         while !self.has_stopped()? {
             if begun.elapsed() > CALL_MAX {
@@ -155,13 +160,27 @@ impl Stepper {
 
 impl Drop for Stepper {
     fn drop(&mut self) {
-        // Without the flag of the last step, which would be a signal to a thread that nobody traces.
         // One that was given up runs still: it cannot be let go before it has stopped, and who is not
         // let go cannot be waited for by whoever ends its process.
         let _ = ptrace::cont(self.thread, None);
         let _ = self.halt();
+        // A step ends with a signal. That of the last one is behind the stop when the thread was
+        // interrupted in a system call, and would end a process that nobody traces any more. The
+        // thread stops for it by itself; interrupted, it would stop before it again.
+        while has_trap(self.thread)
+            && ptrace::cont(self.thread, None).is_ok()
+            && self.wait().is_ok()
+        {}
         let _ = ptrace::detach(self.thread, None);
     }
+}
+
+/// Whether the signal of a step waits for the thread.
+fn has_trap(thread: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let waiting = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    let waiting = waiting.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    waiting.is_some_and(|mask| mask >> (Signal::SIGTRAP as i32 - 1) & 1 == 1)
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -177,6 +196,47 @@ mod tests {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let (_, state) = stat.rsplit_once(") ").unwrap();
         state.starts_with('S')
+    }
+
+    #[test]
+    fn a_thread_that_was_let_go_goes_on() {
+        let _alone = crate::starting_processes();
+        // On one processor the thread has not run yet when it is interrupted again.
+        let given = rustix::thread::sched_getaffinity(None).unwrap();
+        let mut one = rustix::thread::CpuSet::new();
+        let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|&number| given.is_set(number));
+        one.set(first.unwrap());
+        rustix::thread::sched_setaffinity(None, &one).unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut to = child.stdin.take().unwrap();
+        let mut from = BufReader::new(child.stdout.take().unwrap());
+        let (mut line, mut ended) = (String::new(), None);
+        for round in 0..50 {
+            let Ok(stepper) = Stepper::stop(child.id().cast_signed()) else {
+                eprintln!("missed: this process may not trace its child");
+                break;
+            };
+            to.write_all(b"line\n").unwrap();
+            let counted = stepper.count(|| Ok(sleeps(child.id())));
+            drop(stepper);
+            from.read_line(&mut line).unwrap();
+            // To whom has ended nothing can be said.
+            let lives = to
+                .write_all(b"line\n")
+                .and_then(|()| from.read_line(&mut line));
+            if counted.is_err() || !matches!(lives, Ok(5)) {
+                ended = Some(round);
+                break;
+            }
+        }
+        rustix::thread::sched_setaffinity(None, &given).unwrap();
+        let _ = child.kill();
+        let status = child.wait();
+        assert!(ended.is_none(), "round {ended:?}: {status:?}");
     }
 
     #[test]
