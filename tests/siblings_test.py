@@ -17,7 +17,7 @@ from snapstart_test import ON, carried, publish
 
 from support import http
 from support import server as servers
-from support.functions import Functions, python, zip_of
+from support.functions import Functions, zip_of
 
 SIBLINGS = int(os.environ.get("SIBLINGS", "24"))
 # At once, each in an instance of its own that is gone before the next ones come.
@@ -27,7 +27,10 @@ CONFIG = '[instances]\nidle_timeout = "300ms"\n'
 # Imported in init, and so in the image of a version; drawn in the handler.
 DRAWS = """
 import os, random, secrets, ssl, sys, tempfile, time, uuid
+import vdso_random
 of_init = TOLD
+if vdso_random.draw:
+    vdso_random.draw()
 TLS = ssl.create_default_context()
 calls = 0
 def hello():
@@ -58,6 +61,7 @@ def own(context):
         'SystemRandom': random.SystemRandom().random(), 'secrets': secrets.token_hex(16),
         'urandom': os.urandom(16).hex(), 'openssl': ssl.RAND_bytes(16).hex(),
         'uuid1': uuid.uuid1().hex, 'node': str(uuid.uuid1())[24:], 'uuid4': uuid.uuid4().hex,
+        **({'vdso': vdso_random.draw()} if vdso_random.draw else {}),
         'folder': tempfile.mkdtemp(), 'file': named,
         'request': context.aws_request_id, 'stream': context.log_stream_name,
         'token': os.environ['AWS_CONTAINER_AUTHORIZATION_TOKEN'], **keys(), **MORE(),
@@ -77,6 +81,7 @@ def handler(event, context):
     time.sleep(event)
     return seen
 """
+VDSO = (pathlib.Path(__file__).parent / "functions/python/vdso_random.py").read_text()
 BARE = DRAWS.replace("TOLD", "None") + "MORE = dict\n"
 SDK = f"told = {HELD}\nimport boto3, multiprocessing\nfrom urllib3 import filepost\n" + DRAWS.replace("TOLD", "told") + """
 S3 = boto3.client('s3', region_name='us-east-1')
@@ -157,21 +162,28 @@ def siblings(quick, name, qualifier=None, counts=lambda answer: True):
     return list(found.values())
 
 
+def package(body, files={}):
+    return zip_of({**files, "index.py": body, "vdso_random.py": VDSO})
+
+
 def shares_nothing(answers):
+    # Since Linux 6.11, which is when `vdso_random` finds what it looks for.
+    kernel = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    assert ("vdso" in answers[0]["own"]) == (kernel >= (6, 11))
     for what in answers[0]["own"]:
         times = collections.Counter(answer["own"][what] for answer in answers)
         assert len(times) == len(answers), (what, times.most_common(3))
 
 
 def test_of_a_runtimes_image(quick):
-    name = quick.create(python(BARE), Timeout=60)
+    name = quick.create(package(BARE), Timeout=60)
     quick.call(name, 0)
     needs_image(quick)
     shares_nothing(siblings(quick, name))
 
 
 def test_of_an_image_that_holds_the_sdk(quick):
-    name = quick.create(python(SDK), Timeout=60, MemorySize=256)
+    name = quick.create(package(SDK), Timeout=60, MemorySize=256)
     needs_sdk(quick.invoke(name, 0))
     needs_image(quick)
     starts(quick, name, lambda answer: answer["of init"], event=0)
@@ -179,7 +191,7 @@ def test_of_an_image_that_holds_the_sdk(quick):
 
 
 def test_of_a_versions_image(quick):
-    name = quick.create(python(BARE), SnapStart=ON, Timeout=60)
+    name = quick.create(package(BARE), SnapStart=ON, Timeout=60)
     shares_nothing(siblings(quick, name, carried(publish(quick.client, name))))
 
 
@@ -189,7 +201,7 @@ def test_of_a_versions_image_with_numpy(quick):
     files = {str(path.relative_to(site)): path.read_bytes()
              for folder in ("numpy", "numpy.libs") for path in (site / folder).rglob("*")
              if path.is_file() and "tests" not in path.parts and path.suffix != ".pyc"}
-    name = quick.create(zip_of({**files, "index.py": NUMPY}), SnapStart=ON, MemorySize=256, Timeout=60)
+    name = quick.create(package(NUMPY, files), SnapStart=ON, MemorySize=256, Timeout=60)
     answers = siblings(quick, name, carried(publish(quick.client, name)))
     shares_nothing(answers)
     # What init drew is the version's.
