@@ -175,7 +175,7 @@ PY
 smoke() {
   FREEHOLD_BENCH=$CARGO_TARGET_DIR/release/freehold-bench FREEHOLD_TEST_ASSEMBLED=$assembled \
     quietly "$ROOT/benches/run.sh" --smoke \
-    warm cold networks spares idle throughput growth burst density flood front neighbours \
+    warm cold networks spares idle throughput instructions growth burst density flood front neighbours \
     tenants backups
 }
 

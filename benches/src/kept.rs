@@ -36,6 +36,17 @@ pub fn compare(rows: &[(String, Counted)]) -> Result<(), Failure> {
     )
 }
 
+/// Whether a row has grown beyond bounds; one that was not kept has not.
+pub fn has_grown(name: &str, row: &Counted) -> Result<bool, Failure> {
+    let kept = parse(KEPT)?;
+    let then = kept.get(name);
+    Ok(then.is_some_and(|then| ratio(row.instructions, then.0) > MOST))
+}
+
+fn ratio(now: u64, then: u64) -> f64 {
+    now as f64 / then.max(1) as f64
+}
+
 fn compare_with<'a>(
     kept: &str,
     rows: impl Iterator<Item = (&'a str, (u64, u64))>,
@@ -45,8 +56,7 @@ fn compare_with<'a>(
     println!("\nleast against what was kept (most ≤ {MOST})    instructions  system calls");
     for (name, now) in rows {
         let Some(then) = kept.get(name) else { continue };
-        let [instructions, calls] =
-            [(now.0, then.0), (now.1, then.1)].map(|(now, then)| now as f64 / then.max(1) as f64);
+        let (instructions, calls) = (ratio(now.0, then.0), ratio(now.1, then.1));
         println!("  {name:<40} {instructions:>11.3} {calls:>13.3}");
         if instructions > MOST {
             grown.push(format!(
@@ -95,6 +105,21 @@ mod tests {
         let grown = compare([("python, URL", 1251), ("rust, URL", 1000), ("new", 9)]);
         let said = grown.unwrap_err().to_string();
         assert_eq!(said, "python, URL: 1251 instructions, 1000 were kept");
+    }
+
+    #[test]
+    fn a_row_has_grown_beyond_what_was_kept_of_it() {
+        let kept = parse(KEPT).unwrap()["python, URL"].0;
+        let of = |name, instructions| {
+            let row = Counted {
+                instructions,
+                ..Counted::default()
+            };
+            has_grown(name, &row).unwrap()
+        };
+        assert!(!of("python, URL", kept));
+        assert!(of("python, URL", kept * 2));
+        assert!(!of("new", u64::MAX));
     }
 
     #[test]
