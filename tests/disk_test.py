@@ -1,11 +1,13 @@
 """The disk's floor: below 5 % of free room new things are refused, what is there goes on, and all of
 it comes back by itself. The store lies on a small disk of its own."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -213,6 +215,119 @@ def test_a_disk_that_is_full_to_the_last_byte_recovers_by_itself(disk):
         refused(client.invoke, FunctionName=name, InvocationType="Event", Payload=b"1")
     assert functions.call(name, 2) == 2
     assert functions.call(functions.create(), 3) == 3
+
+
+SLOW = python("""
+import time, uuid
+
+INSTANCE = str(uuid.uuid4())
+
+def handler(event, context):
+    until = time.monotonic() + event["seconds"]
+    while time.monotonic() < until:
+        print("still here")
+        time.sleep(0.05)
+    return {"of": event["of"], "instance": INSTANCE}
+""")
+# What a call is told that ran and that the ledger had no room for.
+UNRECORDED = ("ServiceException", "The invocation ran and could not be recorded")
+
+
+def came_of(call):
+    """The answer of a call, or code and message of what it was told instead."""
+    try:
+        return call()
+    except ClientError as error:
+        return error.response["Error"]["Code"], error.response["Error"]["Message"]
+
+
+class Going:
+    """What goes on in threads of its own until the block ends: `told` has what came of each time."""
+
+    def __init__(self, **ways):
+        self.told = {name: [] for name in ways}
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.go, args=item) for item in ways.items()]
+
+    def go(self, name, way):
+        while not self.over.wait(0.02):
+            try:
+                self.told[name].append((time.monotonic(), way()))
+            except ClientError as error:
+                self.told[name].append((time.monotonic(), error.response))
+
+    def since(self, begun):
+        return {name: [came for at, came in told if at > begun] for name, told in self.told.items()}
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *failure):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("room", ["below the floor", "not a byte"])
+def test_what_runs_while_the_disk_fills_goes_on(disk, room):
+    """Calls that began before, calls that begin all the while, reads; and who writes is told. Without a
+    byte for the ledger a call is run and says that it could not be recorded."""
+    server = disk.server
+    functions = Functions(server)
+    slow, quick = functions.create(SLOW, Timeout=30), functions.create()
+    assert functions.call(quick, "x") == "x"
+    reader, writer = server.client("lambda"), server.client("lambda")
+    arn = reader.get_function(FunctionName=quick)["Configuration"]["FunctionArn"]
+    own = [Functions(server) for _ in range(4)]
+    ways = dict(
+        calls=lambda: came_of(lambda: own[3].call(quick, "x")),
+        reads=lambda: reader.get_function_configuration(FunctionName=slow)["State"],
+        writes=lambda: writer.tag_resource(Resource=arn, Tags={"a": "b"}))
+    with concurrent.futures.ThreadPoolExecutor(3) as pool, Going(**ways) as going:
+
+        def together(seconds):
+            """Three calls of the slow one at once: what each came to."""
+            return [pool.submit(came_of, lambda at=at: own[at].call(slow, {"seconds": seconds, "of": at}))
+                    for at in range(3)]
+
+        instances = {call.result(60)["instance"] for call in together(2)}
+        assert len(instances) == 3
+        try:
+            running = together(8)
+            time.sleep(1)
+            assert not any(call.done() for call in running)
+            disk.leave(3.5)
+            disk.wait_low(True)
+            if room == "not a byte":
+                fill(disk)
+            low = time.monotonic()
+            came = [call.result(60) for call in running]
+            during = going.since(low)
+        finally:
+            disk.leave(50)
+        disk.wait_low(False)
+        back = time.monotonic()
+        again = [call.result(60) for call in together(2)]
+        after = going.since(back)
+    # What began with room ends without it, and its instance stays.
+    for at, one in enumerate(came):
+        assert one == UNRECORDED or (one["of"] == at and one["instance"] in instances), came
+    assert {one["instance"] for one in again} == instances
+    assert set(during["reads"]) == {"Active"} and len(during["reads"]) > 5
+    assert during["calls"] and set(during["calls"]) <= {"x", UNRECORDED}
+    if room == "below the floor":
+        assert UNRECORDED not in came and UNRECORDED not in during["calls"]
+    assert len(during["writes"]) > 2
+    for told in during["writes"]:
+        assert told["ResponseMetadata"]["HTTPStatusCode"] == 503, told
+        assert told["Error"]["Code"] == "ServiceUnavailableException", told
+    # All of it comes back by itself, and what was answered is billed.
+    assert after["calls"] and set(after["calls"]) == {"x"} and set(after["reads"]) == {"Active"}
+    assert after["writes"][-1]["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert invocations(server, slow) == 6 + sum(one != UNRECORDED for one in came)
 
 
 # What else is written
