@@ -311,23 +311,26 @@ impl Taken {
                 (setting.value, setting.origin) = (Some(value), at);
             }
             None => {
-                let part = key.kind.wrong_part(found);
-                let what = match part {
-                    Some(part) => Wrong::NotAllowed {
+                let parts = key.kind.wrong_parts(found);
+                if parts.is_empty() {
+                    let what = Wrong::NotAllowed {
+                        key: key.dotted(),
+                        found: found.to_string(),
+                        allowed: key.kind.allowed(),
+                    };
+                    return self.fault(at, what);
+                }
+                for part in parts {
+                    let what = Wrong::NotAllowed {
                         key: match part.at.as_str() {
                             "" => key.dotted(),
                             below => format!("{}.{below}", key.dotted()),
                         },
                         found: part.found,
                         allowed: part.allowed,
-                    },
-                    None => Wrong::NotAllowed {
-                        key: key.dotted(),
-                        found: found.to_string(),
-                        allowed: key.kind.allowed(),
-                    },
-                };
-                self.fault(at, what);
+                    };
+                    self.fault(at.clone(), what);
+                }
             }
         }
     }

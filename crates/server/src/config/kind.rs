@@ -243,13 +243,14 @@ impl Kind {
         }
     }
 
-    /// Which part of what stands there is wrong, where it has parts that can be named.
-    pub fn wrong_part(self, found: &Found) -> Option<WrongPart> {
-        match (self, found) {
-            (Self::Policies, Found::Text(text)) => policies::read_text(text).err(),
-            (Self::Policies, found) => policies::read(found).err(),
-            _ => None,
-        }
+    /// Which parts of what stands there are wrong, where it has parts that can be named.
+    pub fn wrong_parts(self, found: &Found) -> Vec<WrongPart> {
+        let read = match (self, found) {
+            (Self::Policies, Found::Text(text)) => policies::read_text(text),
+            (Self::Policies, found) => policies::read(found),
+            _ => return Vec::new(),
+        };
+        read.err().unwrap_or_default()
     }
 
     /// The same of a text of the environment or the command line.

@@ -20,75 +20,100 @@ const ALLOW: &str = "allow";
 
 /// The policies that stand there.
 ///
-/// Errors: the part that is wrong, below the key, what stands there and what may.
-pub fn read(found: &Found) -> Result<Policies, WrongPart> {
+/// Errors: every part that is wrong, below the key, what stands there and what may.
+pub fn read(found: &Found) -> Result<Policies, Vec<WrongPart>> {
     let Found::Table(table) = found else {
-        return Err(WrongPart::new("", found, "a table of policies"));
+        return Err(vec![WrongPart::new("", found, "a table of policies")]);
     };
     if table.len() > POLICIES_MAX {
         let most = format!("{POLICIES_MAX} policies at the most");
-        return Err(WrongPart::new("", found, &most));
+        return Err(vec![WrongPart::new("", found, &most)]);
     }
-    table.iter().map(policy).collect()
+    all(table.iter().map(policy))
 }
 
 /// The policies of a text.
-pub fn read_text(text: &str) -> Result<Policies, WrongPart> {
-    let mut policies = Vec::new();
+///
+/// Errors: as of [`read`].
+pub fn read_text(text: &str) -> Result<Policies, Vec<WrongPart>> {
+    let (mut policies, mut wrong) = (Vec::new(), Vec::new());
     for item in text
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
     {
-        let (name, rules) = item.split_once('=').ok_or_else(|| {
+        let Some((name, rules)) = item.split_once('=') else {
             let found = Found::Text(item.to_owned());
-            WrongPart::new("", &found, "NAME=RULE RULE, as in orders=10.0.0.5:5432")
-        })?;
+            let allowed = "NAME=RULE RULE, as in orders=10.0.0.5:5432";
+            wrong.push(WrongPart::new("", &found, allowed));
+            continue;
+        };
         let rules = rules.split_whitespace();
         let rules = rules.map(|rule| Found::Text(rule.to_owned())).collect();
         let body = Found::Table(vec![(ALLOW.to_owned(), Found::List(rules))]);
         policies.push((name.trim().to_owned(), body));
     }
-    read(&Found::Table(policies))
+    match (read(&Found::Table(policies)), wrong.is_empty()) {
+        (Ok(policies), true) => Ok(policies),
+        (Ok(_), false) => Err(wrong),
+        (Err(more), _) => Err([wrong, more].concat()),
+    }
 }
 
-fn policy((name, body): &(String, Found)) -> Result<(String, Policy), WrongPart> {
+/// All of them, or all that is wrong with any.
+fn all<T, C: FromIterator<T>>(
+    read: impl Iterator<Item = Result<T, Vec<WrongPart>>>,
+) -> Result<C, Vec<WrongPart>> {
+    let (mut fine, mut wrong) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(one) => fine.push(one),
+            Err(more) => wrong.extend(more),
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(fine.into_iter().collect()),
+        false => Err(wrong),
+    }
+}
+
+fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongPart>> {
     if !is_policy_name(name) {
         let found = Found::Text(name.clone());
         let allowed = "a name of 1 to 63 lower-case letters, digits and inner hyphens, \
                        neither \"internet\" nor \"none\"";
-        return Err(WrongPart::new("", &found, allowed));
+        return Err(vec![WrongPart::new("", &found, allowed)]);
     }
+    let is_table = "a table with the list allow";
     let Found::Table(entries) = body else {
-        return Err(WrongPart::new(name, body, "a table with the list allow"));
+        return Err(vec![WrongPart::new(name, body, is_table)]);
     };
-    let mut rules = None;
+    let (mut rules, mut wrong) = (None, Vec::new());
     for (entry, value) in entries {
         let at = format!("{name}.{entry}");
         match (entry.as_str(), value) {
             (ALLOW, Found::List(list)) if list.len() <= RULES_MAX => {
-                let read = |(place, one): (usize, &Found)| rule(&at, place, one);
-                rules = Some(
-                    list.iter()
-                        .enumerate()
-                        .map(read)
-                        .collect::<Result<_, _>>()?,
-                );
+                let read = |(place, one)| rule(&at, place, one).map_err(|one| vec![one]);
+                match all(list.iter().enumerate().map(read)) {
+                    Ok(read) => rules = Some(read),
+                    Err(more) => wrong.extend(more),
+                }
             }
             (ALLOW, other) => {
                 let allowed =
                     format!("a list of up to {RULES_MAX} rules, such as \"10.0.0.5:5432\"");
-                return Err(WrongPart::new(&at, other, &allowed));
+                wrong.push(WrongPart::new(&at, other, &allowed));
             }
             _ => {
                 let found = Found::Text(entry.clone());
-                return Err(WrongPart::new(name, &found, "allow, and nothing else"));
+                wrong.push(WrongPart::new(name, &found, "allow, and nothing else"));
             }
         }
     }
-    match rules {
-        Some(rules) => Ok((name.clone(), Policy { rules })),
-        None => Err(WrongPart::new(name, body, "a table with the list allow")),
+    match (rules, wrong.is_empty()) {
+        (Some(rules), true) => Ok((name.clone(), Policy { rules })),
+        (None, true) => Err(vec![WrongPart::new(name, body, is_table)]),
+        (_, false) => Err(wrong),
     }
 }
 
@@ -172,6 +197,9 @@ mod tests {
             ),
         ] {
             let wrong = read_text(text).unwrap_err();
+            let [wrong] = &wrong[..] else {
+                panic!("{text}: {wrong:?}");
+            };
             assert_eq!(wrong.at, at, "{text}");
             assert!(wrong.allowed.contains(allowed), "{text}: {}", wrong.allowed);
         }
@@ -181,7 +209,7 @@ mod tests {
         assert!(read_text(&many.join(",")).is_err());
         let many = vec!["1.1.1.1:1"; RULES_MAX + 1].join(" ");
         let wrong = read_text(&format!("a={many}")).unwrap_err();
-        assert_eq!(wrong.at, "a.allow");
+        assert_eq!((wrong.len(), wrong[0].at.as_str()), (1, "a.allow"));
         // A policy that lets nobody be reached is one.
         assert!(read_text("a=").unwrap()["a"].rules.is_empty());
     }

@@ -796,3 +796,47 @@ fn policies_are_read_and_what_is_wrong_with_them_has_its_line_and_the_nearest_wo
         assert!(said.len() == 1 && said[0].ends_with(expected), "{said:?}");
     }
 }
+
+#[test]
+fn everything_that_is_wrong_with_policies_is_told_at_once() {
+    let at = |part: &str, found: &str| format!("network.policies{part} is {found}; allowed: ");
+    let (_data, given) = folder(
+        "[network.policies.Orders]\nallow = []\n[network.policies.a]\nallow = [\"db\", \"10.0.0.5:1\", 7]\n\
+         deny = []\n[network.policies.b]\n[network.policies.c]\nallow = \"10.0.0.5:1\"\n",
+    );
+    let said = |given: &Given, parts: &[String]| {
+        let said = said(given);
+        assert_eq!(said.len(), parts.len(), "{said:?}");
+        for part in parts {
+            assert!(
+                said.iter().any(|line| line.contains(part)),
+                "{part} {said:?}"
+            );
+        }
+    };
+    said(
+        &given,
+        &[
+            at("", "\"Orders\""),
+            at(".a.allow[0]", "\"db\""),
+            at(".a.allow[2]", "7"),
+            at(".a", "\"deny\""),
+            at(".b", "a table"),
+            at(".c.allow", "\"10.0.0.5:1\""),
+        ],
+    );
+    let (_other, empty) = folder("");
+    let texts = variables(&[(
+        "FREEHOLD_NETWORK_POLICIES",
+        "orders, A=10.0.0.5:1, b=db 10.0.0.5",
+    )]);
+    said(
+        &empty.with_variables(texts),
+        &[
+            at("", "\"orders\""),
+            at("", "\"A\""),
+            at(".b.allow[0]", "\"db\""),
+            at(".b.allow[1]", "\"10.0.0.5\""),
+        ],
+    );
+}
