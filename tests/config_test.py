@@ -86,7 +86,7 @@ def outside(row):
 
 
 def in_units(row, number):
-    if row["type"] == "count":
+    if row["type"] in ("count", "count or word"):
         return str(number)
     unit = {"bytes": "B", "ms": "ms"}[row["unit"]]
     return f'["{number}{unit}"]' if row["type"] == "times" else f'"{number}{unit}"'
@@ -98,6 +98,7 @@ WRONG_UNITS = {
     "time or word": ['"90"', '"adaptiv"', '"1w"'],
     "times": ['["90"]', '["1m", "1w"]', "[60]", '"1m"', "[]"],
     "count": ['"12"', '"5s"', "1.0"],
+    "count or word": ['"12"', '"non"', "1.0"],
     "word": ['"fast"', '""'],
     "flag": ['"true"', "1"],
     "address": ['"127.0.0.1"', '"localhost:7070"', "7070"],

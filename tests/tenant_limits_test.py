@@ -74,8 +74,8 @@ def refusal(call, *arguments, **fields):
     return None
 
 
-def call(account, **event):
-    return refusal(account.functions.client.invoke, FunctionName="work", Payload=json.dumps(event))
+def call(account, name="work", **event):
+    return refusal(account.functions.client.invoke, FunctionName=name, Payload=json.dumps(event))
 
 
 def names(told, flag, value):
@@ -138,6 +138,61 @@ def test_instances_that_start_in_a_second(limited, one, two):
     assert names(over[0], "starts", 1)
     # Whoever comes back finds an instance.
     assert until(lambda: call(one, seconds=0) is None)
+
+
+def test_invocations_in_a_second(server, limited, one, two):
+    """Ten times what may be in flight unless they are said, as on AWS."""
+    held = operate(server, "tenants", "limits", one.account)
+    assert held["limits"]["sync_invocations_per_s"] == 10 * held["limits"]["concurrency"] == 10_000
+    assert call(one) is None and call(two) is None
+
+    def refused(account, most=None):
+        time.sleep(1.1)
+        over = [answer for answer in (call(account) for _ in range(150)) if answer]
+        for answer in over:
+            assert answer["Error"]["Code"] == "TooManyRequestsException"
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
+            assert answer["Reason"] == "FunctionInvocationRateLimitExceeded"
+            assert names(answer, "sync-invocations", most)
+            assert answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+        return len(over)
+    limited(sync_invocations=5)
+    assert 0 < refused(one, 5) <= 145, "a second's worth at once"
+    assert refused(two) == 0
+    held = limited(sync_invocations="none", concurrency=2)
+    assert held["limits"]["sync_invocations_per_s"] is None
+    assert held["own_limits"]["sync_invocations_per_s"] == 0
+    shown = server.cli("tenants", "limits", one.account).stdout
+    assert re.search(r"^sync-invocations +none\* ", shown, re.M), shown
+    assert refused(one) == 0
+    held = limited(sync_invocations="default")
+    assert held["limits"]["sync_invocations_per_s"] == 20
+    assert 0 < refused(one, 20) <= 130, "ten times two"
+
+
+def test_instances_of_one_function_that_start_in_ten_seconds(server, limited, one, two):
+    held = operate(server, "tenants", "limits", one.account)
+    assert held["limits"]["function_starts_per_10_s"] == 1000
+    limited(function_starts=2)
+    for account in (one, two):
+        for name in ("first", "second"):
+            account.functions.create(WORK, name, Timeout=30)
+
+    def at_once(account, name):
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            calls = [pool.submit(call, account, name, seconds=2) for _ in range(6)]
+            return [answer for answer in (done.result() for done in calls) if answer]
+    for name in ("first", "second"):
+        assert at_once(two, name) == []
+        over = at_once(one, name)
+        assert 2 <= len(over) <= 4, "each function has its own"
+        for answer in over:
+            assert answer["Error"]["Code"] == "TooManyRequestsException"
+            assert answer["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert names(answer, "function-starts", 2)
+            assert 1 <= int(answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) <= 5
+    limited(function_starts="none")
+    assert at_once(one, "first") == []
 
 
 def test_log_bytes_in_a_second(limited, one, two):

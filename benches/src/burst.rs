@@ -38,9 +38,12 @@ const ACROSS: usize = 500;
 const GOAL: Duration = Duration::from_millis(1500);
 /// An idle Python instance, MiB of MemAvailable.
 const GOAL_MIB: f64 = 1.4;
-/// As many as the limit of an account lets through, and none that ends while it is counted.
+/// As many as the limit of an account lets through, and none that ends while it is counted. What one
+/// function may start in ten seconds, 1,000 by default, is lifted: that is said where it matters.
 const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nmax = 20000\n\
-    [limits]\naccount_concurrency = 20000\n";
+    [limits]\naccount_concurrency = 20000\nfunction_starts = \"none\"\n";
+/// What is printed of that.
+const LIFTED: &str = "limits: account_concurrency = 20000 (default 1000), function_starts = none (default 1000 in ten seconds)";
 /// Ways to come up.
 const KINDS: [&str; 4] = ["executed", "booted", "template", "restored"];
 /// From the last answer until instances are frozen and the kernel has freed what it frees.
@@ -79,7 +82,8 @@ pub async fn run(
     let spent = server.payer().spent().since(spent);
     let after = server.metrics().await?;
     let live = after.get("freehold_instances").copied().unwrap_or_default();
-    println!("{instances} calls at once of a function that takes {own:?}, from no instance\n");
+    println!("{instances} calls at once of a function that takes {own:?}, from no instance");
+    println!("{LIFTED}\n");
     println!("  answers by status          {:?}", came.by_status);
     if let Some(wrong) = &came.first_wrong {
         println!("  the first that was wrong   {wrong}");
@@ -175,6 +179,7 @@ pub async fn density(
     let target = handler.deploy_slow(&server)?;
     server.settled().await?;
     let free = available_mib()?;
+    println!("{LIFTED}\n");
     println!(
         "{:>9} {:>9} {:>11} {:>12} {:>12} {:>9} {:>11}",
         "instances", "s", "MiB fallen", "MiB each", "server MiB", "pids", "descriptors"

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
     Qualifier, Source, TenantId, TenantLimit, ThrottleReason, TraceHeader,
-    limits::START_WAIT_S,
+    limits::{Limits, START_WAIT_S},
     ports::{Caller, Invoke},
-    tenants::{TenantState, TenantTable},
+    tenants::TenantTable,
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -149,28 +149,51 @@ pub async fn invoke_detached(
 /// What a caller is told of a budget that has stopped a function.
 pub const STOPPED: &str = "A budget of the account is used up and has stopped what it is about, until the operator of the node raises or removes it (freehold budgets).";
 
-/// What a caller is told of a throttle: AWS's words, and what to do where AWS has none.
-pub(crate) fn throttle_text(
-    tenants: &TenantTable,
-    tenant: &TenantId,
-    reason: ThrottleReason,
-) -> String {
+/// What anybody is told of a throttle: AWS's words, and what to do where AWS has none.
+pub(crate) fn throttle_text(reason: ThrottleReason) -> String {
     match reason {
         ThrottleReason::Budget => {
             "Rate Exceeded. A budget of the account is used up until its period is over; freehold budgets list shows it, and the node's operator raises it.".to_owned()
         }
         ThrottleReason::BudgetStop => STOPPED.to_owned(),
-        ThrottleReason::StartRate => {
-            let of = |state: Arc<TenantState>| state.limits().own(TenantLimit::Starts);
-            let own = tenants.of(tenant).and_then(of);
-            let most = own.map_or_else(String::new, |most| format!(" {most}"));
-            format!(
-                "Rate Exceeded. No instance is free, and of the account no more than{most} may start in a second; {}.",
-                TenantLimit::Starts.raise()
-            )
-        }
         _ => "Rate Exceeded.".to_owned(),
     }
+}
+
+/// What the keys of `tenant` are told of a rate of its: how much it is, and who raises it.
+pub(crate) fn rate_text(
+    tenants: &TenantTable,
+    node: &Limits,
+    tenant: &TenantId,
+    reason: ThrottleReason,
+) -> Option<String> {
+    let (limit, before, after) = match reason {
+        ThrottleReason::StartRate => (
+            TenantLimit::Starts,
+            "No instance is free, and of the account no more than",
+            "may start in a second",
+        ),
+        ThrottleReason::FunctionStartRate => (
+            TenantLimit::FunctionStarts,
+            "No instance is free, and of one function no more than",
+            "may start in ten seconds",
+        ),
+        ThrottleReason::InvocationRate => (
+            TenantLimit::SyncInvocations,
+            "Of the account's synchronous invocations no more than",
+            "may begin in a second",
+        ),
+        _ => return None,
+    };
+    let own = tenants.of(tenant);
+    let most = match own {
+        Some(state) => state.limits().holds(limit, node),
+        None => (limit.row().preset)(node),
+    };
+    // It may have gone meanwhile.
+    let most = most.map_or_else(String::new, |most| format!(" {most}"));
+    let raise = limit.raise();
+    Some(format!("Rate Exceeded. {before}{most} {after}; {raise}."))
 }
 
 /// AWS's word for a throttle.
@@ -178,12 +201,16 @@ pub fn throttle_reason(reason: ThrottleReason) -> &'static str {
     match reason {
         ThrottleReason::ReservedConcurrency => "ReservedFunctionConcurrentInvocationLimitExceeded",
         ThrottleReason::CallRate => "CallerRateLimitExceeded",
-        ThrottleReason::StartRate => "FunctionInvocationRateLimitExceeded",
+        ThrottleReason::StartRate | ThrottleReason::InvocationRate => {
+            "FunctionInvocationRateLimitExceeded"
+        }
         // Ours: AWS's budgets act on policies.
         ThrottleReason::Budget => "BudgetExceeded",
         ThrottleReason::BudgetStop => "BudgetStopped",
         // AWS has no word for a machine that is full: to the caller it is the same limit.
+        // Nor for a function whose instances come up no faster: its concurrency is what it has.
         ThrottleReason::AccountConcurrency
+        | ThrottleReason::FunctionStartRate
         | ThrottleReason::MachineMemory
         | ThrottleReason::MachineRoom
         | ThrottleReason::InitBackoff => "ConcurrentInvocationLimitExceeded",

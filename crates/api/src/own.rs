@@ -16,7 +16,7 @@
 //! | `CreateTenant` | `{"TenantId", "Name"}`, both optional | `{"Tenant": TenantRow, "Key": NewKey}`, the secret this once |
 //! | `ListTenants` | `{"Marker", "MaxItems"}`, both optional | `{"Tenants": [TenantRow], "NextMarker"}` |
 //! | `GetTenant` | `{"TenantId"}` | `{"Tenant": TenantRow}` |
-//! | `SetTenantLimits` | `{"TenantId", "Concurrency", "CodeStorageBytes", …}`, the names of [`LimitRow::wire`](freehold_domain::tenant_limits::LimitRow::wire); what is left out stays, `null` is the node's | `{"Tenant": TenantRow}` |
+//! | `SetTenantLimits` | `{"TenantId", "Concurrency", "CodeStorageBytes", …}`, the names of [`LimitRow::wire`](freehold_domain::tenant_limits::LimitRow::wire); what is left out stays, `null` is the node's, 0 of a limit that can be lifted is none | `{"Tenant": TenantRow}` |
 //! | `DisableTenant`, `EnableTenant` | `{"TenantId"}` | `{"Tenant": TenantRow}` |
 //! | `CreateKey` | `{"TenantId"}` | `{"Key": NewKey}`, the secret this once |
 //! | `ListKeys` | `{"TenantId"}`, optional | `{"Keys": [KeyRow]}` |

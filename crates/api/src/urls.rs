@@ -23,8 +23,7 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionRef, InvocationId, InvokeError, Mode, Principal, Source, TenantId, ThrottleReason,
-    ports::Invoke, tenants::TenantTable,
+    FunctionRef, InvocationId, InvokeError, Mode, Principal, Source, ThrottleReason, ports::Invoke,
 };
 use freehold_identity::{
     Presented,
@@ -237,10 +236,7 @@ async fn answer(
     };
     let response = match invoke_detached(api, invoker, call).await {
         Ok(outcome) => answer::from_outcome(outcome),
-        Err(error) => {
-            let (tenants, function) = (&api.tenants, &resolved.function);
-            unanswered(tenants, function, signer.as_ref(), &error)
-        }
+        Err(error) => unanswered(&resolved.function, signer.as_ref(), &error),
     };
     with_request_id(response, &id.to_string())
 }
@@ -256,12 +252,11 @@ fn forbidden(id: InvocationId, refused: Refused) -> Response<Bytes> {
 
 /// The answer to a call that came to no outcome, with what the audit trail tells of a denial.
 fn unanswered(
-    tenants: &TenantTable,
     function: &FunctionRef,
     signer: Option<&Principal>,
     error: &InvokeError,
 ) -> Response<Bytes> {
-    let mut response = from_error(tenants, &function.tenant, error);
+    let mut response = from_error(error);
     if response.status() == StatusCode::FORBIDDEN {
         let refused = match signer {
             Some(signer) => Refused::at_url_of(signer, function),
@@ -272,12 +267,7 @@ fn unanswered(
     response
 }
 
-fn from_error(tenants: &TenantTable, tenant: &TenantId, error: &InvokeError) -> Response<Bytes> {
-    // Whoever knows the address may call: what the account may start is none of their concern.
-    let why = |reason| match reason {
-        ThrottleReason::StartRate => "Rate Exceeded.".to_owned(),
-        _ => crate::invoke::throttle_text(tenants, tenant, reason),
-    };
+fn from_error(error: &InvokeError) -> Response<Bytes> {
     let (status, text) = match error {
         InvokeError::Throttled {
             reason: ThrottleReason::BudgetStop,
@@ -291,7 +281,9 @@ fn from_error(tenants: &TenantTable, tenant: &TenantId, error: &InvokeError) -> 
             format!(
                 "{{\"Reason\":\"{}\",\"Type\":\"User\",\"message\":\"{}\"}}",
                 crate::invoke::throttle_reason(*reason),
-                why(*reason)
+                // Whoever knows the address may call: how much the account may have is none of
+                // their concern.
+                crate::invoke::throttle_text(*reason)
             ),
         ),
         InvokeError::TenantDisabled => (StatusCode::FORBIDDEN, FORBIDDEN.to_owned()),
@@ -347,11 +339,13 @@ fn with_request_id(mut response: Response<Bytes>, id: &str) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::Trail, invoke::throttle_text};
+    use crate::{audit::Trail, invoke::rate_text};
     use freehold_domain::{
         TenantLimit, TenantLimits, Wall,
         audit::{Asker, AuditResult},
+        limits::Limits,
         ports::{Audit, AuditQuery},
+        tenants::TenantTable,
     };
     use freehold_testkit::{sim::SimClock, storage::MemoryStorage};
 
@@ -376,7 +370,7 @@ mod tests {
         let clock = SimClock::new(Wall(0));
         let store = MemoryStorage::new(clock.clone());
         let trail = Trail::new(store.clone(), clock);
-        let (tenants, function) = (TenantTable::default(), function());
+        let function = function();
         let signer = Principal::Root {
             tenant: "222222222222".parse().unwrap(),
             key: "AKIATWO0000000000000".to_owned(),
@@ -390,7 +384,7 @@ mod tests {
             (None, &full, 429),
             (Some(&signer), &InvokeError::Draining, 503),
         ] {
-            let response = unanswered(&tenants, &function, signer, error);
+            let response = unanswered(&function, signer, error);
             assert_eq!(response.status(), status, "{error:?}");
             trail.refused(response, InvocationId(uuid::Uuid::nil()), None);
         }
@@ -419,24 +413,51 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_an_address_is_not_told_what_its_account_may_start() {
+    fn who_knows_an_address_is_not_told_what_its_account_may_have_in_a_second() {
         let (tenants, function) = (TenantTable::default(), function());
-        let mut limits = TenantLimits::default();
-        limits.set(TenantLimit::Starts, Some(4711));
-        tenants.note(&function.tenant, limits);
-        let told = throttle_text(&tenants, &function.tenant, ThrottleReason::StartRate);
-        assert!(told.contains("4711"), "the account's own keys are: {told}");
+        let node = Limits::default();
+        let (rate, concurrency) = (
+            "FunctionInvocationRateLimitExceeded",
+            "ConcurrentInvocationLimitExceeded",
+        );
+        for (reason, limit, word, preset) in [
+            (ThrottleReason::StartRate, TenantLimit::Starts, rate, None),
+            (
+                ThrottleReason::FunctionStartRate,
+                TenantLimit::FunctionStarts,
+                concurrency,
+                Some(" 1000 "),
+            ),
+            (
+                ThrottleReason::InvocationRate,
+                TenantLimit::SyncInvocations,
+                rate,
+                Some(" 10000 "),
+            ),
+        ] {
+            let told = || rate_text(&tenants, &node, &function.tenant, reason).unwrap();
+            tenants.note(&function.tenant, TenantLimits::default());
+            assert!(preset.is_none_or(|preset| told().contains(preset)));
+            let mut limits = TenantLimits::default();
+            limits.set(limit, Some(4711));
+            tenants.note(&function.tenant, limits);
+            let told = told();
+            let flag = format!("freehold tenants limits --{}", limit.row().flag);
+            assert!(
+                told.contains(" 4711 ") && told.contains(&flag),
+                "the account's own keys are: {told}"
+            );
 
-        let error = throttled(ThrottleReason::StartRate);
-        let response = unanswered(&tenants, &function, None, &error);
-        assert_eq!(response.status(), 429);
-        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
-        let expected = serde_json::json!({
-            "Reason": "FunctionInvocationRateLimitExceeded",
-            "Type": "User",
-            "message": "Rate Exceeded."
-        });
-        assert_eq!(body, expected);
-        assert!(!format!("{:?}", response.headers()).contains("4711"));
+            let response = unanswered(&function, None, &throttled(reason));
+            assert_eq!(response.status(), 429);
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            let expected = serde_json::json!({
+                "Reason": word,
+                "Type": "User",
+                "message": "Rate Exceeded."
+            });
+            assert_eq!(body, expected);
+            assert!(!format!("{:?}", response.headers()).contains("4711"));
+        }
     }
 }

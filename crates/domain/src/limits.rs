@@ -40,6 +40,11 @@ pub struct Limits {
     pub account_concurrency: u32,
     /// What must stay unreserved of `account_concurrency`.
     pub unreserved_concurrency_min: u32,
+    /// Synchronous invocations of a tenant that begin in a second, in each region.
+    pub sync_invocations: InvocationRate,
+    /// Instances of one function that are started in ten seconds; none is as many as there is room
+    /// for.
+    pub function_starts_per_10_s: Option<u64>,
     /// Init of a function, seconds.
     pub init_timeout_s: u32,
     /// Processes and threads of an instance.
@@ -58,6 +63,31 @@ pub struct Limits {
     pub bytes_in_flight: u64,
     /// Request head: all header bytes of one request (ours).
     pub header_bytes: u32,
+}
+
+/// How many synchronous invocations of a tenant may begin in a second.
+///
+/// Source: AWS Lambda developer guide, "Understanding Lambda function scaling": ten times the
+/// account's concurrency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvocationRate {
+    /// Ten times what the tenant may have in flight, whatever that is.
+    TenTimesConcurrency,
+    /// So many.
+    PerSecond(u64),
+    /// As many as are answered.
+    Unbounded,
+}
+
+impl InvocationRate {
+    /// So many in a second, at this concurrency; none is as many as are answered.
+    pub fn per_s(self, concurrency: u32) -> Option<u64> {
+        match self {
+            Self::TenTimesConcurrency => Some(u64::from(concurrency) * 10),
+            Self::PerSecond(most) => Some(most),
+            Self::Unbounded => None,
+        }
+    }
 }
 
 /// Longest wait of a call for an instance.
@@ -97,6 +127,8 @@ impl Default for Limits {
             code_storage_bytes: 75 << 30,
             account_concurrency: 1000,
             unreserved_concurrency_min: 100,
+            sync_invocations: InvocationRate::TenTimesConcurrency,
+            function_starts_per_10_s: Some(1000),
             init_timeout_s: 10,
             instance_pids: 1024,
             instance_descriptors: 1024,

@@ -96,6 +96,10 @@ pub enum ThrottleReason {
     AccountConcurrency,
     /// Too many calls per second.
     CallRate,
+    /// The tenant's synchronous invocations of this second have begun.
+    InvocationRate,
+    /// The function's instances come up at the rate that it may have, and none is free.
+    FunctionStartRate,
     /// The tenant's instances come up at the rate that it may have, and none is free.
     StartRate,
     /// A budget is used up until its period is over.

@@ -4,7 +4,7 @@
 //! book's table are made from it. A new limit is a line here and the place that enforces it; what
 //! nothing enforces has no line.
 
-use crate::limits::Limits;
+use crate::limits::{InvocationRate, Limits};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, Visitor},
@@ -19,6 +19,8 @@ pub enum Unit {
     Count,
     /// Things in a second.
     PerSecond,
+    /// Things in ten seconds.
+    PerTenSeconds,
     /// Bytes.
     Bytes,
     /// Bytes in a second.
@@ -34,11 +36,16 @@ pub enum Unit {
 pub enum Beside {
     /// It stands in the node's place, above it or below it.
     Instead,
+    /// So it does, and [`LIFTED`] is one of the values.
+    InsteadOrNone,
     /// The lower of the two holds: the node sizes its own parts by its value.
     Below,
     /// The node has none.
     Nothing,
 }
+
+/// As a tenant's own value, where it may have none of a limit that the node has: no limit holds.
+pub const LIFTED: u64 = 0;
 
 /// One line of the table.
 #[derive(Debug)]
@@ -134,8 +141,14 @@ tenant_limits! {
         |node| Some(node.async_payload_bytes);
     /// Requests that its keys sign and that come to its function URLs, in a second
     Requests: "requests_per_s", "requests", PerSecond, 1 => MANY, Nothing, none;
+    /// Synchronous invocations that begin in a second, by Invoke and by function URLs, in each region
+    SyncInvocations: "sync_invocations_per_s", "sync-invocations", PerSecond, LIFTED => MANY,
+        InsteadOrNone("sync_invocations"), |node| node.sync_invocations.per_s(node.account_concurrency);
     /// Instances that are started, in a second
     Starts: "starts_per_s", "starts", PerSecond, 1 => MANY, Nothing, none;
+    /// Instances of one function that are started, in ten seconds
+    FunctionStarts: "function_starts_per_10_s", "function-starts", PerTenSeconds, LIFTED => MANY,
+        InsteadOrNone("function_starts"), |node| node.function_starts_per_10_s;
     /// Connections that carried a request of its keys or to its function URLs last
     Connections: "connections", "connections", Count, 1 => MANY, Nothing, none;
     /// Body bytes of requests that its keys sign, and half of it for its function URLs
@@ -212,11 +225,34 @@ impl TenantLimits {
     /// What holds.
     pub fn holds(&self, limit: TenantLimit, node: &Limits) -> Option<u64> {
         let row = limit.row();
-        let preset = (row.preset)(node);
+        // What follows the concurrency follows the tenant's own.
+        let account_concurrency = self.concurrency(node);
+        let preset = (row.preset)(&Limits {
+            account_concurrency,
+            ..*node
+        });
         match (self.own(limit), preset, row.beside) {
+            (Some(LIFTED), _, Beside::InsteadOrNone) => None,
             (Some(own), Some(preset), Beside::Below) => Some(own.min(preset)),
             (own, preset, _) => own.or(preset),
         }
+    }
+
+    /// How many invocations may be in flight.
+    fn concurrency(&self, node: &Limits) -> u32 {
+        let own = self.own(TenantLimit::Concurrency);
+        own.map_or(node.account_concurrency, |own| {
+            u32::try_from(own).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// How many synchronous invocations may begin in a second, where that is the tenant's own.
+    pub fn sync_invocations(&self) -> Option<InvocationRate> {
+        let own = self.own(TenantLimit::SyncInvocations)?;
+        Some(match own {
+            LIFTED => InvocationRate::Unbounded,
+            most => InvocationRate::PerSecond(most),
+        })
     }
 
     /// The node's ceilings with the tenant's in their places.
@@ -225,7 +261,9 @@ impl TenantLimits {
         let small =
             |limit, instead: u32| u32::try_from(holds(limit, instead.into())).unwrap_or(u32::MAX);
         Limits {
-            account_concurrency: small(TenantLimit::Concurrency, node.account_concurrency),
+            account_concurrency: self.concurrency(node),
+            sync_invocations: self.sync_invocations().unwrap_or(node.sync_invocations),
+            function_starts_per_10_s: self.holds(TenantLimit::FunctionStarts, node),
             code_storage_bytes: holds(TenantLimit::CodeStorage, node.code_storage_bytes),
             environment_bytes: holds(TenantLimit::Environment, node.environment_bytes),
             function_timeout_s: small(TenantLimit::Timeout, node.function_timeout_s),
@@ -338,6 +376,50 @@ mod tests {
             (20_480, node.sync_payload_bytes)
         );
         assert_eq!(own.holds(TenantLimit::Starts, &node), None);
+    }
+
+    #[test]
+    fn invocations_in_a_second_follow_the_concurrency_until_they_are_said() {
+        let (mut node, mut own) = (Limits::default(), TenantLimits::default());
+        let limit = TenantLimit::SyncInvocations;
+        assert_eq!(own.holds(limit, &node), Some(10_000));
+        node.account_concurrency = 50;
+        assert_eq!(own.holds(limit, &node), Some(500));
+        own.set(TenantLimit::Concurrency, Some(7));
+        assert_eq!(own.holds(limit, &node), Some(70));
+        own.set(limit, Some(3));
+        assert_eq!(own.holds(limit, &node), Some(3));
+        own.set(limit, Some(LIFTED));
+        assert_eq!(own.holds(limit, &node), None);
+        own.set(limit, None);
+        node.sync_invocations = InvocationRate::PerSecond(9);
+        assert_eq!(own.holds(limit, &node), Some(9));
+        node.sync_invocations = InvocationRate::Unbounded;
+        assert_eq!(own.holds(limit, &node), None);
+        own.set(limit, Some(5));
+        assert_eq!(own.holds(limit, &node), Some(5));
+        // A limit that cannot be lifted takes its least value as what it says.
+        own.set(TenantLimit::Concurrency, Some(0));
+        assert_eq!(own.holds(TenantLimit::Concurrency, &node), Some(0));
+    }
+
+    #[test]
+    fn the_starts_of_a_function_are_lifted_for_one_tenant_or_for_all() {
+        let (mut node, mut own) = (Limits::default(), TenantLimits::default());
+        let limit = TenantLimit::FunctionStarts;
+        let hold = |own: &TenantLimits, node: &Limits| {
+            let over = own.over(node).function_starts_per_10_s;
+            assert_eq!(over, own.holds(limit, node));
+            over
+        };
+        assert_eq!(hold(&own, &node), Some(1000));
+        own.set(limit, Some(LIFTED));
+        assert_eq!(hold(&own, &node), None);
+        node.function_starts_per_10_s = None;
+        own.set(limit, Some(20));
+        assert_eq!(hold(&own, &node), Some(20));
+        own.set(limit, None);
+        assert_eq!(hold(&own, &node), None);
     }
 
     #[test]

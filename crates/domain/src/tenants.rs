@@ -5,7 +5,7 @@
 //! all cores share, so a limit is never overshot by what the others do not know yet.
 
 use crate::{
-    bucket::Bucket,
+    bucket::{Bucket, Rate},
     ids::TenantId,
     limits::Limits,
     live::Live,
@@ -125,6 +125,21 @@ impl TenantTable {
         }
     }
 
+    /// Whether so many more instances of a tenant's may come up, as things are; nothing is taken.
+    ///
+    /// Errors: [`OverRate`].
+    pub fn may_start(&self, tenant: &TenantId, now: Mono, count: u64) -> Result<(), OverRate> {
+        let Some(state) = self.of(tenant) else {
+            return Ok(());
+        };
+        let Some(per_s) = state.limits.own(TenantLimit::Starts) else {
+            return Ok(());
+        };
+        let rate = Rate::per_s(per_s);
+        let enough = state.counts.starts.would_give(now, count, rate);
+        enough.map_err(|wait| OverRate { per_s, wait })
+    }
+
     /// Whether a line of so many bytes is kept.
     pub fn keeps_line(&self, tenant: &TenantId, now: Mono, bytes: u64) -> bool {
         self.of(tenant).is_none_or(|state| {
@@ -172,7 +187,7 @@ impl TenantState {
         let Some(per_s) = self.limits.own(limit) else {
             return Ok(());
         };
-        let taken = bucket.take(now, amount, per_s);
+        let taken = bucket.take(now, amount, Rate::per_s(per_s));
         taken.map_err(|wait| OverRate { per_s, wait })
     }
 }

@@ -1,6 +1,6 @@
 //! How often one instance may do a thing.
 
-use freehold_domain::{bucket::Bucket, time::Mono};
+use freehold_domain::{bucket, bucket::Bucket, time::Mono};
 use std::time::Instant;
 
 /// So many in a second, and a second's worth at once.
@@ -22,6 +22,8 @@ impl Rate {
     /// Whether there may be one more now.
     pub(crate) fn lets_one_in(&self) -> bool {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.bucket.take(Mono(now), 1, self.per_s).is_ok()
+        self.bucket
+            .take(Mono(now), 1, bucket::Rate::per_s(self.per_s))
+            .is_ok()
     }
 }

@@ -1,6 +1,7 @@
 //! Who may run now: reserved concurrency of the function, else what the account has unreserved.
 //!
-//! Never waits. A permit is a count that its drop gives back. A tenant may have a limit of its own,
+//! Never waits. Of synchronous invocations so many may begin in a second, too: one number for each
+//! account, of which a call takes without a lock. A permit is a count that its drop gives back. A tenant may have a limit of its own,
 //! or be disabled; both are told by the store's watch (`tenancy.rs`).
 
 use crate::{
@@ -10,10 +11,11 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
+    bucket::{Bucket, Rate},
     budgets::Closed,
     ids::{FunctionName, FunctionRef, Region, TenantId},
-    invocation::Invocation,
-    limits::Limits,
+    invocation::{Invocation, Mode},
+    limits::{InvocationRate, Limits},
     live::Live,
     outcome::{InvokeError, ThrottleReason},
     time::{Mono, Wall},
@@ -25,6 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// An invocation that may run.
@@ -68,12 +71,18 @@ pub(crate) struct Admission {
 pub(crate) struct Standing {
     pub(crate) is_disabled: bool,
     pub(crate) concurrency: Option<u32>,
+    pub(crate) sync_invocations: Option<InvocationRate>,
 }
 
 #[derive(Default)]
 struct Account {
     counts: Mutex<Counts>,
+    /// Synchronous invocations that begin.
+    begun: Bucket,
 }
+
+/// Why an invocation is turned away, and when there is room where that is known.
+type Turned = (ThrottleReason, Option<Duration>);
 
 /// What is in flight is counted for every function, reserved or not, so that a reservation that
 /// comes or goes finds what runs.
@@ -226,15 +235,25 @@ impl Admission {
     ///
     /// Source: AWS Lambda developer guide, "Configuring reserved concurrency": a reservation is
     /// both a share that others cannot use and a ceiling; the others share what is left.
-    fn take(&self, function: &FunctionRef) -> Result<Permit, ThrottleReason> {
+    fn take(&self, function: &FunctionRef, mode: Mode, now: Mono) -> Result<Permit, Turned> {
         let account = self.account(function);
-        let own = self.standing(&function.tenant).concurrency;
-        let limit = own.unwrap_or_else(|| self.limits.now().account_concurrency);
-        account.counts.lock().take(&function.name, limit)?;
-        Ok(Permit {
+        let (own, node) = (self.standing(&function.tenant), self.limits.now());
+        let concurrency = own.concurrency.unwrap_or(node.account_concurrency);
+        let taken = account.counts.lock().take(&function.name, concurrency);
+        taken.map_err(|reason| (reason, None))?;
+        let permit = Permit {
             account,
             function: function.name.clone(),
-        })
+        };
+        // What is turned away for want of a permit has not begun, and uses up nothing of the rate.
+        let rate = own.sync_invocations.unwrap_or(node.sync_invocations);
+        if mode == Mode::RequestResponse
+            && let Some(per_s) = rate.per_s(concurrency)
+        {
+            let begun = permit.account.begun.take(now, 1, Rate::per_s(per_s));
+            begun.map_err(|wait| (ThrottleReason::InvocationRate, Some(wait)))?;
+        }
+        Ok(permit)
     }
 
     /// One unit for what runs on already, whatever the limits say: they turn others away.
@@ -296,12 +315,16 @@ pub(crate) fn admit(
     within_budget(node, &routed.invocation.function)?;
     let permit = node
         .admission
-        .take(&routed.invocation.function)
-        .map_err(|reason| {
+        .take(
+            &routed.invocation.function,
+            routed.invocation.mode,
+            routed.received_at,
+        )
+        .map_err(|(reason, retry_after)| {
             node.counters.throttled(reason);
             InvokeError::Throttled {
                 reason,
-                retry_after: None,
+                retry_after,
             }
         })?;
     Ok(Admitted {
@@ -328,6 +351,14 @@ mod tests {
         Admission::new(limits.into())
     }
 
+    impl Admission {
+        /// Of an event, which no rate turns away.
+        fn take_one(&self, function: &FunctionRef) -> Result<Permit, ThrottleReason> {
+            let taken = self.take(function, Mode::Event, Mono(0));
+            taken.map_err(|(reason, _)| reason)
+        }
+    }
+
     fn function(name: &str) -> FunctionRef {
         FunctionRef {
             tenant: "111111111111".parse().unwrap(),
@@ -341,21 +372,21 @@ mod tests {
         let admission = admission(10);
         admission.reserve(&function("a"), Some(4));
         let held: Vec<_> = (0..4)
-            .map(|_| admission.take(&function("a")).ok().unwrap())
+            .map(|_| admission.take_one(&function("a")).ok().unwrap())
             .collect();
         assert_eq!(
-            admission.take(&function("a")).err(),
+            admission.take_one(&function("a")).err(),
             Some(ThrottleReason::ReservedConcurrency)
         );
         let others: Vec<_> = (0..6)
-            .map(|_| admission.take(&function("b")).ok().unwrap())
+            .map(|_| admission.take_one(&function("b")).ok().unwrap())
             .collect();
         assert_eq!(
-            admission.take(&function("c")).err(),
+            admission.take_one(&function("c")).err(),
             Some(ThrottleReason::AccountConcurrency)
         );
         drop(others);
-        assert!(admission.take(&function("c")).is_ok());
+        assert!(admission.take_one(&function("c")).is_ok());
         drop(held);
         assert_eq!(admission.in_flight(), 0);
     }
@@ -364,26 +395,28 @@ mod tests {
     fn a_reservation_counts_what_runs_already() {
         let admission = admission(10);
         let a = function("a");
-        let mut held: Vec<_> = (0..3).map(|_| admission.take(&a).ok().unwrap()).collect();
+        let mut held: Vec<_> = (0..3)
+            .map(|_| admission.take_one(&a).ok().unwrap())
+            .collect();
         admission.reserve(&a, Some(3));
         let reason = Some(ThrottleReason::ReservedConcurrency);
-        assert_eq!(admission.take(&a).err(), reason);
+        assert_eq!(admission.take_one(&a).err(), reason);
         held.pop();
-        held.push(admission.take(&a).ok().unwrap());
+        held.push(admission.take_one(&a).ok().unwrap());
         // It goes while they run: they count as unreserved, and reserved once it is back.
         admission.reserve(&a, None);
         assert_eq!(admission.in_flight(), 3);
         let others: Vec<_> = (0..7)
-            .map(|_| admission.take(&function("b")).ok().unwrap())
+            .map(|_| admission.take_one(&function("b")).ok().unwrap())
             .collect();
         let reason = Some(ThrottleReason::AccountConcurrency);
-        assert_eq!(admission.take(&function("b")).err(), reason);
+        assert_eq!(admission.take_one(&function("b")).err(), reason);
         admission.reserve(&a, Some(2));
         let reason = Some(ThrottleReason::ReservedConcurrency);
-        assert_eq!(admission.take(&a).err(), reason);
-        assert!(admission.take(&function("b")).is_ok());
+        assert_eq!(admission.take_one(&a).err(), reason);
+        assert!(admission.take_one(&function("b")).is_ok());
         drop((held, others));
-        assert!(admission.take(&a).is_ok());
+        assert!(admission.take_one(&a).is_ok());
         assert_eq!(admission.in_flight(), 0);
     }
 
@@ -393,9 +426,9 @@ mod tests {
         let held = admission.hold(&function("a"));
         let more = admission.hold(&function("a"));
         let reason = Some(ThrottleReason::AccountConcurrency);
-        assert_eq!(admission.take(&function("b")).err(), reason);
+        assert_eq!(admission.take_one(&function("b")).err(), reason);
         drop((held, more));
-        assert!(admission.take(&function("b")).is_ok());
+        assert!(admission.take_one(&function("b")).is_ok());
     }
 
     #[test]
@@ -413,7 +446,7 @@ mod tests {
             admission.set_standing(&function("a").tenant, standing);
         };
         let most = |of: &FunctionRef| {
-            let held: Vec<_> = std::iter::from_fn(|| admission.take(of).ok()).collect();
+            let held: Vec<_> = std::iter::from_fn(|| admission.take_one(of).ok()).collect();
             held.len()
         };
         let all = || (most(&function("a")), most(&other));
@@ -425,14 +458,14 @@ mod tests {
         // Three are reserved for a function: a limit of two binds it all the same.
         admission.reserve(&function("r"), Some(3));
         set(Some(2));
-        let held = [0, 1].map(|_| admission.take(&function("r")).ok().unwrap());
+        let held = [0, 1].map(|_| admission.take_one(&function("r")).ok().unwrap());
         let reason = Some(ThrottleReason::AccountConcurrency);
-        assert_eq!(admission.take(&function("r")).err(), reason);
-        assert_eq!(admission.take(&function("a")).err(), reason);
+        assert_eq!(admission.take_one(&function("r")).err(), reason);
+        assert_eq!(admission.take_one(&function("a")).err(), reason);
         drop(held);
         // A limit with room for the reservation leaves it whole.
         set(Some(4));
-        let held = admission.take(&function("a")).ok().unwrap();
+        let held = admission.take_one(&function("a")).ok().unwrap();
         assert_eq!(most(&function("r")), 3);
         drop(held);
         set(None);
@@ -446,11 +479,11 @@ mod tests {
         let admission = admission(2);
         admission.reserve(&function("a"), Some(0));
         assert_eq!(
-            admission.take(&function("a")).err(),
+            admission.take_one(&function("a")).err(),
             Some(ThrottleReason::ReservedConcurrency)
         );
         admission.reserve(&function("a"), None);
-        assert!(admission.take(&function("a")).is_ok());
+        assert!(admission.take_one(&function("a")).is_ok());
         let (tenant, region) = (function("a").tenant, function("a").region);
         assert_eq!(admission.reserved_sum(&tenant, &region), 0);
     }
@@ -462,7 +495,7 @@ mod tests {
             ..Limits::default()
         });
         let admission = Admission::new(limits.clone());
-        let take = || admission.take(&function("a"));
+        let take = || admission.take_one(&function("a"));
         let held = [take().ok().unwrap(), take().ok().unwrap()];
         assert_eq!(take().err(), Some(ThrottleReason::AccountConcurrency));
         limits.change(|limits| limits.account_concurrency = 3);
@@ -471,5 +504,70 @@ mod tests {
         assert_eq!(take().err(), Some(ThrottleReason::AccountConcurrency));
         drop((held, third));
         assert!(take().is_ok());
+    }
+
+    #[test]
+    fn synchronous_invocations_of_an_account_begin_at_ten_times_its_concurrency() {
+        let limits = Live::new(Limits {
+            account_concurrency: 3,
+            ..Limits::default()
+        });
+        let admission = Admission::new(limits.clone());
+        let other = FunctionRef {
+            tenant: "222222222222".parse().unwrap(),
+            ..function("a")
+        };
+        let elsewhere = FunctionRef {
+            region: "eu-central-1".parse().unwrap(),
+            ..function("a")
+        };
+        let begin = |of: &FunctionRef, mode, second: u64| {
+            let taken = admission.take(of, mode, Mono(second * 1_000_000_000));
+            taken.map(drop)
+        };
+        let begun = |of: &FunctionRef, mode, second| {
+            (0..100).filter(|_| begin(of, mode, second).is_ok()).count()
+        };
+        let sync = |second| begun(&function("a"), Mode::RequestResponse, second);
+        assert_eq!(sync(1), 30);
+        // All functions of the account share it; other accounts, other regions and events do not.
+        let over = begin(&function("b"), Mode::RequestResponse, 1);
+        let (reason, wait) = over.unwrap_err();
+        assert_eq!(reason, ThrottleReason::InvocationRate);
+        assert!(wait.is_some_and(|wait| wait <= Duration::from_secs(1)));
+        assert_eq!(begun(&other, Mode::RequestResponse, 1), 30);
+        assert_eq!(begun(&elsewhere, Mode::RequestResponse, 1), 30);
+        assert_eq!(begun(&function("a"), Mode::Event, 1), 100);
+        // What has no permit takes nothing of it.
+        let held: Vec<_> = (0..3)
+            .map(|_| admission.take_one(&function("a")).ok().unwrap())
+            .collect();
+        let full = Err((ThrottleReason::AccountConcurrency, None));
+        for _ in 0..100 {
+            assert_eq!(begin(&function("a"), Mode::RequestResponse, 2), full);
+        }
+        drop(held);
+        assert_eq!(sync(2), 30);
+        // It follows the tenant's own concurrency, until it is said.
+        let standing = |concurrency, sync_invocations| {
+            let standing = Standing {
+                is_disabled: false,
+                concurrency,
+                sync_invocations,
+            };
+            admission.set_standing(&function("a").tenant, standing);
+        };
+        standing(Some(5), None);
+        assert_eq!(sync(9), 50);
+        standing(Some(5), Some(InvocationRate::PerSecond(7)));
+        assert_eq!(sync(19), 7);
+        standing(Some(5), Some(InvocationRate::Unbounded));
+        assert_eq!(sync(19), 100);
+        standing(None, None);
+        limits.change(|limits| limits.sync_invocations = InvocationRate::Unbounded);
+        assert_eq!(sync(29), 100);
+        limits.change(|limits| limits.sync_invocations = InvocationRate::PerSecond(2));
+        assert_eq!(sync(39), 2);
+        assert_eq!(admission.in_flight(), 0);
     }
 }

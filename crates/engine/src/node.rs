@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{Gate, MemoryBook, Peopled, Snapshots, Tenants, stock::Stock},
+    pool::{Gate, MemoryBook, Peopled, Snapshots, StartRates, Tenants, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
     tags::Tags,
@@ -56,6 +56,7 @@ pub(crate) struct Node {
     /// The revisions that have instances.
     pub(crate) peopled: Peopled,
     pub(crate) tenants: Tenants,
+    pub(crate) start_rates: StartRates,
     pub(crate) snapshots: Snapshots,
     /// Booted instances that are nobody's yet.
     pub(crate) stock: Stock,
@@ -82,6 +83,7 @@ impl Node {
             memory: MemoryBook::new(),
             peopled: Peopled::default(),
             tenants: Tenants::default(),
+            start_rates: StartRates::default(),
             snapshots: Snapshots::new(),
             stock: Stock::default(),
             gates: (0..parts.cores.max(1))

@@ -24,6 +24,7 @@ mod launch;
 mod lease;
 mod memory;
 mod peopled;
+mod rates;
 mod rehearse;
 mod rest;
 mod snapshots;
@@ -40,6 +41,7 @@ pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_o
 pub(crate) use lease::Lease;
 pub(crate) use memory::{Booking, MemoryBook};
 pub(crate) use peopled::Peopled;
+pub(crate) use rates::StartRates;
 pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
 pub(crate) use tenants::Tenants;
@@ -51,8 +53,10 @@ use crate::{
 };
 use crowd::Crowd;
 use freehold_domain::{
+    bucket::{Bucket, Rate},
     ids::{CoreId, InstanceId},
     outcome::{InvokeError, ThrottleReason},
+    tenants::OverRate,
     time::Mono,
 };
 use parking_lot::Mutex;
@@ -85,6 +89,8 @@ pub(crate) struct Pool {
     halvings: AtomicU8,
     /// Whose it is.
     tenant: Arc<Tenant>,
+    /// What the function's starts take from, whichever revision they are of.
+    starts: Arc<Bucket>,
     /// Wakes the keeper.
     tending: Arc<Notify>,
     /// Starts of this pool that wait for machine memory.
@@ -210,6 +216,7 @@ impl Pool {
         expected_bytes: u64,
         keep: Keep,
         tenant: Arc<Tenant>,
+        starts: Arc<Bucket>,
     ) -> Self {
         Self {
             state: Mutex::new(State {
@@ -238,6 +245,7 @@ impl Pool {
             ready: AtomicU32::new(0),
             halvings: AtomicU8::new(0),
             tenant,
+            starts,
             tending: Arc::default(),
             short_of_memory: AtomicUsize::new(0),
             short_of_room: AtomicBool::new(false),
@@ -501,19 +509,15 @@ impl Revision {
             state.starts_wanted()
         };
         if wanted > 0
-            && let Err(over) = node
-                .parts
-                .tenants
-                .start(&self.function.tenant, now, wanted as u64)
+            && let Err((reason, wait)) = self.take_starts(node, now, wanted as u64)
         {
             // Nobody would start one for it, and who is free by then has others in line.
             state.waiters.pop_back();
             drop(state);
-            let reason = ThrottleReason::StartRate;
             node.counters.throttled(reason);
             return Asked::Now(Grant::Failed(InvokeError::Throttled {
                 reason,
-                retry_after: Some(over.wait),
+                retry_after: Some(wait),
             }));
         }
         state.starting += wanted;
@@ -534,6 +538,26 @@ impl Revision {
             id,
             grant: hears,
         })
+    }
+
+    /// Takes so many starts from what the function may have in ten seconds and its tenant in one.
+    ///
+    /// Errors: which of them has not as many, and when it has.
+    fn take_starts(
+        &self,
+        node: &Node,
+        now: Mono,
+        count: u64,
+    ) -> Result<(), (ThrottleReason, Duration)> {
+        let (tenants, tenant) = (&node.parts.tenants, &self.function.tenant);
+        let of_tenant = |over: OverRate| (ThrottleReason::StartRate, over.wait);
+        // Asked first: one of the two that refuses takes nothing from the other.
+        tenants.may_start(tenant, now, count).map_err(of_tenant)?;
+        if let Some(most) = node.limits_of(tenant).function_starts_per_10_s {
+            let taken = self.pool.starts.take(now, count, Rate::per_10_s(most));
+            taken.map_err(|wait| (ThrottleReason::FunctionStartRate, wait))?;
+        }
+        tenants.start(tenant, now, count).map_err(of_tenant)
     }
 
     /// Gives a slot to the oldest waiter that still waits, or keeps it free.

@@ -172,10 +172,12 @@ const ENDINGS: [Ending; 8] = [
     Ending::Cancelled,
     Ending::NoRoom,
 ];
-const REASONS: [ThrottleReason; 9] = [
+const REASONS: [ThrottleReason; 11] = [
     ThrottleReason::ReservedConcurrency,
     ThrottleReason::AccountConcurrency,
     ThrottleReason::CallRate,
+    ThrottleReason::InvocationRate,
+    ThrottleReason::FunctionStartRate,
     ThrottleReason::StartRate,
     ThrottleReason::Budget,
     ThrottleReason::BudgetStop,

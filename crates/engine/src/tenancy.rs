@@ -28,6 +28,7 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
             Standing {
                 is_disabled: !record.enabled,
                 concurrency: concurrency.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+                sync_invocations: limits.sync_invocations(),
             }
         }
         // What cannot be told is not allowed.
@@ -35,7 +36,7 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
             tracing::error!(%tenant, %error, "a tenant's record does not read; it is disabled");
             Standing {
                 is_disabled: true,
-                concurrency: None,
+                ..Standing::default()
             }
         }
     };

@@ -3,9 +3,11 @@
 use crate::support::*;
 use freehold_domain::{
     TenantLimit,
+    invocation::Mode,
     outcome::{InvokeError, OutcomeKind, ThrottleReason},
-    ports::{Commit, Expect, Fence, Op},
+    ports::{Clock, Commit, Expect, Fence, Op},
     record::{Key, TenantV2, encode},
+    tenant_limits::LIFTED,
 };
 
 const OTHER: &str = "222222222222/f";
@@ -160,6 +162,113 @@ async fn instances_start_at_their_tenants_rate_and_those_there_are_go_on() {
     assert!((3..=4).contains(&then), "{then}");
     set(&sim, "111111111111", |_| {}).await;
     assert_eq!(most("f").await, 6);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_of_a_function_start_at_its_own_rate_whatever_is_deployed() {
+    let sim = Sim::with(|parts| {
+        parts
+            .limits
+            .change(|limits| limits.function_starts_per_10_s = Some(10));
+    })
+    .await;
+    for name in ["f", "g", OTHER] {
+        sim.deploy(name, |_| {}).await;
+    }
+    let most = async |name: &str| {
+        let calls: Vec<_> = (0..30)
+            .map(|_| sim.spawn(0, sim.event(name, "sleep 100")))
+            .collect();
+        let mut fine = 0;
+        for call in calls {
+            match call.await.unwrap() {
+                Ok(_) => fine += 1,
+                Err(InvokeError::Throttled {
+                    reason,
+                    retry_after,
+                }) => {
+                    assert_eq!(reason, ThrottleReason::FunctionStartRate);
+                    assert!(retry_after.is_some_and(|wait| wait.as_millis() <= 3_334));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        fine
+    };
+    // Each function has its own, and those of one account together have more.
+    assert_eq!(
+        (most("f").await, most("g").await, most(OTHER).await),
+        (10, 10, 10)
+    );
+    // Another revision starts anew, and no faster.
+    sim.deploy("f", |record| record.head.timeout_s = 7).await;
+    let then = most("f").await;
+    assert!(then <= 2, "{then}");
+    sim.sleep(20_000).await;
+    set(&sim, "111111111111", |t| {
+        t.limits.set(TenantLimit::FunctionStarts, Some(3));
+        t.limits.set(TenantLimit::Starts, Some(1000));
+    })
+    .await;
+    sim.deploy("f", |record| record.head.timeout_s = 8).await;
+    assert_eq!(most("f").await, 3);
+    // None of its own, below the node's.
+    set(&sim, "111111111111", |t| {
+        t.limits.set(TenantLimit::FunctionStarts, Some(LIFTED));
+    })
+    .await;
+    assert_eq!(most("f").await, 30);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_beyond_the_invocations_of_its_second_is_turned_away_and_an_event_is_not() {
+    let sim = Sim::with(|parts| parts.limits.change(|limits| limits.account_concurrency = 4)).await;
+    sim.deploy("f", |_| {}).await;
+    let limit = async |most| {
+        set(&sim, "111111111111", |t| {
+            t.limits.set(TenantLimit::SyncInvocations, most);
+        })
+        .await;
+        sim.sleep(1000).await;
+    };
+    let begun = async || {
+        let before = sim.clock.now();
+        let mut fine = 0;
+        while sim.clock.now().since(before) < std::time::Duration::from_millis(1000) {
+            match sim.call("f", "sleep 5").await {
+                Ok(_) => fine += 1,
+                Err(InvokeError::Throttled {
+                    reason,
+                    retry_after,
+                }) => {
+                    assert_eq!(reason, ThrottleReason::InvocationRate);
+                    assert!(retry_after.is_some_and(|wait| wait.as_secs() <= 1));
+                    sim.sleep(5).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        fine
+    };
+    sim.call("f", "x").await.unwrap();
+    // A second's worth at once and what comes in during it.
+    limit(None).await;
+    let fine = begun().await;
+    assert!((79..=81).contains(&fine), "ten times four: {fine}");
+    limit(Some(20)).await;
+    let fine = begun().await;
+    assert!((39..=41).contains(&fine), "{fine}");
+    limit(Some(LIFTED)).await;
+    let fine = begun().await;
+    assert!(fine > 100, "{fine}");
+    limit(Some(1)).await;
+    for _ in 0..10 {
+        let mut event = sim.event("f", "x");
+        event.mode = Mode::Event;
+        assert!(sim.spawn(0, event).await.unwrap().is_ok());
+    }
     sim.ends_clean().await;
 }
 

@@ -22,6 +22,8 @@ mod tests;
 pub use fault::ConfigError;
 pub use given::{Given, Resolved, Setting};
 pub(crate) use keys::SERVER_UID;
-pub use keys::{Config, Cpu, IdleTimeout, Key, When};
+pub use keys::{Ceiling, Config, Cpu, IdleTimeout, Key, When};
+#[cfg(test)]
+pub(crate) use keys::{KEYS, Preset};
 pub use measure::{Size, Span};
 pub use reload::Change;

@@ -5,8 +5,8 @@ use crate::{
     Api,
     arn::{Absent, denied, function_arn, named, qualified_arn},
     invoke::{
-        Call, Collected, STOPPED, invocation, invoke_detached, throttle_reason, throttle_text,
-        trace,
+        Call, Collected, STOPPED, invocation, invoke_detached, rate_text, throttle_reason,
+        throttle_text, trace,
     },
     request::Request,
 };
@@ -249,8 +249,9 @@ fn refused(api: &Api, tenant: &TenantId, fault: InvokeError, arn: &str) -> ApiEr
             reason,
             retry_after,
         } => {
-            let answer = error::too_many_requests(throttle_text(&api.tenants, tenant, reason))
-                .with_reason(throttle_reason(reason));
+            let text = rate_text(&api.tenants, &api.limits.now(), tenant, reason)
+                .unwrap_or_else(|| throttle_text(reason));
+            let answer = error::too_many_requests(text).with_reason(throttle_reason(reason));
             match retry_after {
                 Some(after) => answer.with_retry_after_s(after.as_secs().max(1) as u32),
                 None => answer,

@@ -122,11 +122,8 @@ impl Revision {
             work.for_minimum = (minimum as usize).saturating_sub(have).min(lacking);
             let may_ahead = state.failures == 0 && now >= state.ahead_after;
             let count = if may_ahead { lacking } else { work.for_minimum };
-            // What its tenant may start in a second; the rest is looked at again in a while.
-            let may = |_: &usize| {
-                let tenant = &self.function.tenant;
-                node.parts.tenants.start(tenant, now, 1).is_ok()
-            };
+            // What it and its tenant may start; the rest is looked at again in a while.
+            let may = |_: &usize| self.take_starts(node, now, 1).is_ok();
             let count = (0..count).take_while(may).count();
             work.for_minimum = work.for_minimum.min(count);
             work.ahead = (0..count).map(|at| state.roomiest(at)).collect();

@@ -90,7 +90,8 @@ impl Revision {
         let expected = expected.min(spec.memory.bytes());
         let keep = Keep::new(parts.config.now().keep);
         let tenant = node.tenants.of(&function.tenant);
-        let pool = Pool::new(parts.cores, slots, expected, keep, tenant);
+        let starts = node.start_rates.of(function, parts.clock.now());
+        let pool = Pool::new(parts.cores, slots, expected, keep, tenant, starts);
         Ok(Self {
             function: function.clone(),
             executed,

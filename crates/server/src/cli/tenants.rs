@@ -1,5 +1,8 @@
 //! `freehold tenants`: the accounts of a node, for its operator.
 
+#[cfg(test)]
+mod book;
+
 use super::{
     Common, Failure, colours,
     keys::print_new,
@@ -12,7 +15,7 @@ use clap::{Args, Subcommand};
 use freehold_api::{LimitsRow, TenantRow};
 use freehold_domain::{
     TenantLimit,
-    tenant_limits::{LimitRow, TENANT_LIMITS, Unit},
+    tenant_limits::{Beside, LIFTED, LimitRow, TENANT_LIMITS, Unit},
 };
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -76,7 +79,8 @@ impl clap::Args for Own {
     fn augment_args(command: clap::Command) -> clap::Command {
         TENANT_LIMITS.iter().fold(command, |command, row| {
             let value = match row.unit {
-                Unit::Count | Unit::PerSecond => "N|default",
+                _ if may_lift(row) => "N|none|default",
+                Unit::Count | Unit::PerSecond | Unit::PerTenSeconds => "N|default",
                 Unit::Bytes | Unit::BytesPerSecond | Unit::Mebibytes => "SIZE|default",
                 Unit::Seconds => "TIME|default",
             };
@@ -117,8 +121,11 @@ fn given(row: &LimitRow, text: &str) -> Result<Given, String> {
     if text == "default" {
         return Ok(Given(None));
     }
+    if text == "none" && may_lift(row) {
+        return Ok(Given(Some(LIFTED)));
+    }
     let value = match row.unit {
-        Unit::Count | Unit::PerSecond => text
+        Unit::Count | Unit::PerSecond | Unit::PerTenSeconds => text
             .parse()
             .map_err(|_| "write a whole number, or default".to_owned())?,
         Unit::Bytes | Unit::BytesPerSecond => text.parse::<Size>()?.0,
@@ -134,11 +141,18 @@ fn given(row: &LimitRow, text: &str) -> Result<Given, String> {
     Ok(Given(Some(value)))
 }
 
+/// Whether a tenant may have none of a limit that the node has.
+fn may_lift(row: &LimitRow) -> bool {
+    row.beside == Beside::InsteadOrNone
+}
+
 /// A value as it would be given.
 fn told(row: &LimitRow, value: u64) -> String {
     match row.unit {
+        _ if may_lift(row) && value == LIFTED => "none".to_owned(),
         Unit::Count => value.to_string(),
         Unit::PerSecond => format!("{value}/s"),
+        Unit::PerTenSeconds => format!("{value}/10s"),
         Unit::Bytes => Size(value).to_string(),
         Unit::BytesPerSecond => format!("{}/s", Size(value)),
         Unit::Mebibytes => Size(value.saturating_mul(1 << 20)).to_string(),
@@ -224,6 +238,8 @@ fn holds(tenant: &TenantRow, row: &LimitRow) -> String {
     match value_of(&tenant.limits, row) {
         Some(value) if is_own => format!("{}*", told(row, value)),
         Some(value) => told(row, value),
+        // A node's limit that was lifted for it.
+        None if is_own => "none*".to_owned(),
         None => "-".to_owned(),
     }
 }
@@ -294,8 +310,6 @@ fn limits_shown(tenant: &TenantRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::tenant_limits::Beside;
-    use std::{fs, path::PathBuf};
 
     fn read(limit: TenantLimit, text: &str) -> Result<Option<u64>, String> {
         given(limit.row(), text).map(|Given(value)| value)
@@ -311,7 +325,7 @@ mod tests {
             assert_eq!(read(row.limit, "default"), Ok(None));
             for value in [row.least, row.most] {
                 let text = told(row, value);
-                let text = text.trim_end_matches("/s");
+                let text = text.trim_end_matches("/s").trim_end_matches("/10s");
                 assert_eq!(
                     read(row.limit, text),
                     Ok(Some(value)),
@@ -326,88 +340,7 @@ mod tests {
         assert!(read(TenantLimit::CodeStorage, "2 elephants").is_err());
         assert!(read(TenantLimit::Memory, "1537KiB").is_err());
         assert!(read(TenantLimit::Timeout, "1500ms").is_err());
-    }
-
-    /// `FREEHOLD_BLESS=1` with this test writes the book's table.
-    #[test]
-    fn the_book_has_every_limit_as_the_table_has_it() {
-        const BEGIN: &str =
-            "<!-- limits: written by the test of cli/tenants.rs from the table -->\n";
-        const END: &str = "<!-- end of limits -->";
-        let path = PathBuf::from("../../docs/book/tenants.md");
-        let book = fs::read_to_string(&path).unwrap();
-        let (before, rest) = book
-            .split_once(BEGIN)
-            .expect("the page has the table's begin");
-        let (_, after) = rest.split_once(END).expect("and its end");
-        let made = format!("{before}{BEGIN}{}{END}{after}", page());
-        if std::env::var_os("FREEHOLD_BLESS").is_some() {
-            fs::write(&path, &made).unwrap();
-        }
-        let book = fs::read_to_string(&path).unwrap();
-        assert!(
-            book == made,
-            "{path:?} is not as the table has it: see the head of this test"
-        );
-    }
-
-    /// What is heard past a limit.
-    fn past(limit: TenantLimit) -> &'static str {
-        match limit {
-            TenantLimit::Concurrency => {
-                "429 `TooManyRequestsException`, reason `ConcurrentInvocationLimitExceeded`. Below what its functions have reserved, it binds them too"
-            }
-            TenantLimit::CodeStorage => "`CodeStorageExceededException`",
-            TenantLimit::Functions => "`InvalidParameterValueException`",
-            TenantLimit::Versions => "`InvalidParameterValueException`",
-            TenantLimit::Environment => "`InvalidParameterValueException`",
-            TenantLimit::Timeout => "`ValidationException`; the run times out",
-            TenantLimit::Memory => "`ValidationException`",
-            TenantLimit::SyncPayload => {
-                "413 `RequestEntityTooLargeException`; `Function.ResponseSizeTooLarge` for an answer"
-            }
-            TenantLimit::AsyncPayload => "413 `RequestEntityTooLargeException`",
-            TenantLimit::Requests => {
-                "429 `TooManyRequestsException`, reason `CallerRateLimitExceeded`, with Retry-After"
-            }
-            TenantLimit::Starts => {
-                "429 `TooManyRequestsException`, reason `FunctionInvocationRateLimitExceeded`, with Retry-After, where no instance is free; nothing is started ahead"
-            }
-            TenantLimit::Connections => {
-                "429 `TooManyRequestsException`, reason `CallerRateLimitExceeded`, and the connection is closed"
-            }
-            TenantLimit::BytesInFlight => "503 `ServiceUnavailableException` with Retry-After",
-            TenantLimit::Header => "431",
-            TenantLimit::LogRate => "lines are dropped and counted, and the log says how many",
-            TenantLimit::StoredLogs => {
-                "streams of instances that have ended go, the oldest first, within a minute"
-            }
-            TenantLimit::LogAge => "they go within a minute, whole streams at a time",
-        }
-    }
-
-    fn page() -> String {
-        let mut page =
-            "| limit | default | can be | what it bounds | past it |\n|---|---|---|---|---|\n"
-                .to_owned();
-        for row in TENANT_LIMITS {
-            let preset = match (row.key, row.limit) {
-                (Some(key), TenantLimit::BytesInFlight) => format!("half of `limits.{key}`"),
-                (Some(key), _) => format!("`limits.{key}`"),
-                (None, _) => "none".to_owned(),
-            };
-            let most = match row.beside {
-                Beside::Below => "the node's".to_owned(),
-                Beside::Instead | Beside::Nothing => told(row, row.most),
-            };
-            page.push_str(&format!(
-                "| `--{}` | {preset} | {} to {most} | {} | {} |\n",
-                row.flag,
-                told(row, row.least),
-                row.about.trim(),
-                past(row.limit)
-            ));
-        }
-        page
+        assert_eq!(read(TenantLimit::FunctionStarts, "none"), Ok(Some(LIFTED)));
+        assert!(read(TenantLimit::Starts, "none").is_err());
     }
 }

@@ -146,6 +146,24 @@ impl Field for IdleTimeout {
     }
 }
 
+/// A ceiling that may be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// So many.
+    Most(u64),
+    /// As many as there is room for.
+    None,
+}
+
+impl Field for Ceiling {
+    fn of(value: Option<&Value>) -> Self {
+        match value {
+            Some(Value::Word(_)) => Self::None,
+            most => Self::Most(u64::of(most)),
+        }
+    }
+}
+
 /// The name of a network policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkName(pub String);
@@ -169,6 +187,7 @@ pub enum Cpu {
 }
 
 const ADAPTIVE: &str = "adaptive";
+const NONE: &str = "none";
 const BURST: &str = "burst";
 const LAMBDA: &str = "lambda";
 
@@ -394,6 +413,10 @@ keys! {
         account_concurrency: u32 = Kind::Count(within(1, 1_000_000)), count(ceilings().account_concurrency.into()), Reload;
         /// What must stay unreserved of it
         unreserved_concurrency_min: u32 = Kind::Count(within(0, 1_000_000)), count(ceilings().unreserved_concurrency_min.into()), Reload;
+        /// Synchronous invocations of an account that begin in a second
+        sync_invocations: Option<Ceiling> = Kind::CountOr(NONE, within(1, 1_000_000)), Preset::Made("ten times account_concurrency"), Reload;
+        /// Instances of one function that are started in ten seconds
+        function_starts: Ceiling = Kind::CountOr(NONE, within(1, 1_000_000)), count_or_none(ceilings().function_starts_per_10_s), Reload;
         /// Init of a function
         init_timeout: Span = Kind::Span(within(SECOND, HOUR).by(SECOND)), seconds(ceilings().init_timeout_s), Reload;
         /// Processes and threads of an instance that is made from then on
@@ -436,6 +459,9 @@ fn word(word: &'static str) -> Preset {
 }
 fn count(number: u64) -> Preset {
     Preset::Is(Value::Count(number))
+}
+fn count_or_none(most: Option<u64>) -> Preset {
+    most.map_or_else(|| word(NONE), count)
 }
 fn bytes(bytes: u64) -> Preset {
     Preset::Is(Value::Size(Size(bytes)))

@@ -28,6 +28,8 @@ pub enum Kind {
     Flag,
     /// A whole number.
     Count(Bounds),
+    /// A whole number, or this word.
+    CountOr(&'static str, Bounds),
     /// Bytes.
     Size(Bounds),
     /// A time; the bounds are ms.
@@ -110,7 +112,7 @@ pub enum Value {
     Span(Span),
     /// See [`Kind::Spans`].
     Spans(Vec<Span>),
-    /// See [`Kind::Word`] and [`Kind::SpanOr`].
+    /// See [`Kind::Word`], [`Kind::CountOr`] and [`Kind::SpanOr`].
     Word(&'static str),
     /// See [`Kind::Address`].
     Address(SocketAddr),
@@ -162,7 +164,8 @@ impl Kind {
     pub fn read(self, found: &Found) -> Option<Value> {
         match (self, found) {
             (Self::Flag, Found::Flag(flag)) => Some(Value::Flag(*flag)),
-            (Self::Count(bounds), Found::Whole(number)) => {
+            (Self::CountOr(word, _), Found::Text(text)) if text == word => Some(Value::Word(word)),
+            (Self::Count(bounds) | Self::CountOr(_, bounds), Found::Whole(number)) => {
                 let number = u64::try_from(*number).ok();
                 number.filter(|n| bounds.holds(*n)).map(Value::Count)
             }
@@ -269,7 +272,8 @@ impl Kind {
                 "false" => Found::Flag(false),
                 _ => return None,
             },
-            Self::Count(_) => Found::Whole(text.parse().ok()?),
+            Self::CountOr(word, _) if text == word => Found::Text(text.to_owned()),
+            Self::Count(_) | Self::CountOr(..) => Found::Whole(text.parse().ok()?),
             Self::Spans(..) | Self::Regions(_) | Self::Hosts(_) | Self::Networks(_) => {
                 Found::List(items().map(|item| Found::Text(item.to_owned())).collect())
             }
@@ -290,6 +294,7 @@ impl Kind {
         match self {
             Self::Flag => "flag",
             Self::Count(_) => "count",
+            Self::CountOr(..) => "count or word",
             Self::Size(_) => "size",
             Self::Span(_) => "time",
             Self::SpanOr(..) => "time or word",
@@ -324,6 +329,7 @@ impl Kind {
     pub fn bounds(self) -> Option<Bounds> {
         match self {
             Self::Count(bounds)
+            | Self::CountOr(_, bounds)
             | Self::Size(bounds)
             | Self::Span(bounds)
             | Self::SpanOr(_, bounds)
@@ -336,7 +342,7 @@ impl Kind {
     pub fn words(self) -> Vec<&'static str> {
         match self {
             Self::Word(words) => words.to_vec(),
-            Self::SpanOr(word, _) => vec![word],
+            Self::CountOr(word, _) | Self::SpanOr(word, _) => vec![word],
             _ => Vec::new(),
         }
     }
@@ -347,6 +353,9 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Count(Bounds { least, most, .. }) => {
                 format!("a whole number from {least} to {most}")
+            }
+            Self::CountOr(word, Bounds { least, most, .. }) => {
+                format!("{word:?}, or a whole number from {least} to {most}")
             }
             Self::Size(bounds) => format!("a size from {}", sizes(bounds)),
             Self::Span(bounds) => format!("a time from {}", spans(bounds)),

@@ -72,6 +72,10 @@ fn wrong(kind: Kind) -> Vec<String> {
             wrong.extend(["\"12\"", "-1", "true"].map(str::to_owned));
             wrong.extend(numbers.map(|n| n.to_string()));
         }
+        Kind::CountOr(..) => {
+            wrong.extend(["\"12\"", "\"nothing\"", "\"\"", "-1", "true"].map(str::to_owned));
+            wrong.extend(numbers.map(|n| n.to_string()));
+        }
         Kind::Size(_) => {
             wrong.extend(["\"1MB\"", "\"6 parsecs\"", "\"\"", "-1", "\"15m\""].map(str::to_owned));
             wrong.extend(numbers.clone().map(|n| n.to_string()));
@@ -155,7 +159,9 @@ fn wrong_text(kind: Kind) -> Vec<String> {
     let mut texts: Vec<String> = match kind {
         // Text is their only form there, so that these are right.
         Kind::Flag => vec!["True".to_owned(), "1".to_owned(), String::new()],
-        Kind::Count(_) => vec!["many".to_owned(), "1.5".to_owned(), String::new()],
+        Kind::Count(_) | Kind::CountOr(..) => {
+            vec!["many".to_owned(), "1.5".to_owned(), String::new()]
+        }
         Kind::Spans(..) => vec![String::new(), "1m,1w".to_owned(), "1m 2m".to_owned()],
         Kind::Regions(_) => vec!["US,eu".to_owned()],
         Kind::Hosts(_) => vec!["a b".to_owned(), "a,*".to_owned()],
@@ -169,7 +175,7 @@ fn wrong_text(kind: Kind) -> Vec<String> {
                 .collect()
         }
     };
-    if let Kind::Count(bounds) = kind {
+    if let Kind::Count(bounds) | Kind::CountOr(_, bounds) = kind {
         texts.push((bounds.most + 1).to_string());
     }
     texts
@@ -750,6 +756,9 @@ fn bounds(key: &Key) -> String {
     let times = |Bounds { least, most, .. }| format!("{} to {}", Span::ms(least), Span::ms(most));
     match key.kind {
         Kind::Count(Bounds { least, most, .. }) => format!("{least} to {most}"),
+        Kind::CountOr(word, Bounds { least, most, .. }) => {
+            format!("`{word}`, or {least} to {most}")
+        }
         Kind::Span(bounds) => times(bounds),
         Kind::SpanOr(word, bounds) => format!("`{word}`, or {}", times(bounds)),
         Kind::Spans(bounds, most) => format!("1 to {most} times, {}", times(bounds)),

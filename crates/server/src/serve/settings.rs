@@ -1,10 +1,10 @@
 //! The configuration in the words of those who use it, and where they find it when it changes.
 
-use crate::config::{Config, Cpu, IdleTimeout};
+use crate::config::{Ceiling, Config, Cpu, IdleTimeout};
 use freehold_contracts::RuntimeLimits;
 use freehold_domain::{
     Mebibytes,
-    limits::Limits,
+    limits::{InvocationRate, Limits},
     live::Live,
     network::{InstanceLimits, Networks},
 };
@@ -102,6 +102,15 @@ fn limits(config: &Config) -> Limits {
         code_storage_bytes: given.code_storage.0,
         account_concurrency: given.account_concurrency,
         unreserved_concurrency_min: given.unreserved_concurrency_min,
+        sync_invocations: match given.sync_invocations {
+            None => InvocationRate::TenTimesConcurrency,
+            Some(Ceiling::Most(most)) => InvocationRate::PerSecond(most),
+            Some(Ceiling::None) => InvocationRate::Unbounded,
+        },
+        function_starts_per_10_s: match given.function_starts {
+            Ceiling::Most(most) => Some(most),
+            Ceiling::None => None,
+        },
         init_timeout_s: seconds(given.init_timeout),
         instance_pids: given.instance_pids,
         instance_descriptors: given.instance_descriptors,
@@ -181,6 +190,8 @@ mod tests {
             "instances.idle_timeout=90s",
             "snapstart.memory=3GiB",
             "instances.retry_delays=1s,250ms",
+            "limits.sync_invocations=none",
+            "limits.function_starts=20",
         ]
         .map(str::to_owned);
         let given = Given::new(None, nowhere.path()).with_sets(&sets);
@@ -191,6 +202,8 @@ mod tests {
         assert_eq!(limits.function_timeout_s, 7200);
         assert_eq!(limits.sync_payload_bytes, 20 << 20);
         assert_eq!(limits.memory_max_mib, 12 << 10);
+        assert_eq!(limits.sync_invocations, InvocationRate::Unbounded);
+        assert_eq!(limits.function_starts_per_10_s, Some(20));
         assert_eq!(cells.answers.now().answer_bytes, (20 << 20) + 100);
         assert_eq!(cells.engine.now().keep, Policy::Fixed(90.0));
         assert_eq!(cells.engine.now().snapshots.memory, Some(Mebibytes(3072)));
