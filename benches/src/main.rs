@@ -212,7 +212,7 @@ enum What {
         /// The noisy function is of the account that the quiet ones are of
         #[arg(long)]
         one_account: bool,
-        /// The noisy function's account is at its limits of requests, connections, starts, concurrency and logs
+        /// The noisy function's account is at its limits: requests, invocations, connections, bytes in flight, starts, concurrency, log bytes and stored logs
         #[arg(long, conflicts_with = "one_account")]
         limits: bool,
     },

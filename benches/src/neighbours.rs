@@ -28,7 +28,7 @@ use crate::{
 };
 use rustix::process::setpriority_process;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{
         Arc,
@@ -40,11 +40,18 @@ use std::{
 /// p99 with the noise against p99 without; beside an account that is at its limits.
 const GOAL: f64 = 1.5;
 const GOAL_LIMITS: f64 = 2.0;
-/// What such an account has of its own. The callers go beyond its requests, connections and log bytes all
-/// the time, and beyond its starts and concurrency when they begin.
-const LIMITS: [&str; 10] = [
+/// What such an account has of its own. The callers go beyond its requests, invocations, connections, bytes
+/// in flight and log bytes all the time, and beyond its starts and concurrency when they begin; its logs
+/// take more than they may from before.
+const LIMITS: [&str; 16] = [
     "--requests",
     "500",
+    "--sync-invocations",
+    "300",
+    "--bytes-in-flight",
+    "64KiB",
+    "--stored-logs",
+    "1MiB",
     "--connections",
     "48",
     "--concurrency",
@@ -54,6 +61,14 @@ const LIMITS: [&str; 10] = [
     "--log-rate",
     "10KiB",
 ];
+/// One in so many of their calls has an event of this size, of which one fits: what comes to function URLs
+/// has half of the account's bytes.
+const LARGE_EVERY: usize = 8;
+const LARGE_BYTES: usize = 24 << 10;
+/// Calls whose lines, three at the least of a hundred bytes each, are more than the account may store.
+const FILLING: usize = 5000;
+/// One account's calls in a second, 10,000 by default, are lifted where nothing else bounds the noise.
+const CONFIG: &str = "[limits]\nsync_invocations = \"none\"\n";
 /// As many callers of the noisy function unless somebody says otherwise.
 pub const CALLERS: usize = 64;
 /// Calls of each quiet function that are the onset's.
@@ -94,12 +109,17 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
         noise: whose,
     } = sizes;
     let (quiet, rounds) = if smoke { (3, 3) } else { (quiet, rounds) };
-    let mut server = Server::start(bin, "")?;
+    let mut server = Server::start(bin, CONFIG)?;
     let deploys = |server: &Server| handler.deploy_as(server, &["noisy"]);
     let noisy = match whose {
         Noise::OfTheSame => deploys(&server)?,
         _ => {
-            let made = |server: &Server, id: &str| Ok((id.to_owned(), deploys(server)?));
+            let made = |server: &Server, id: &str| {
+                if whose == Noise::AtItsLimits {
+                    fill_logs(server, handler, if smoke { 50 } else { FILLING })?;
+                }
+                Ok((id.to_owned(), deploys(server)?))
+            };
             let (id, noisy) = server.as_another_account(made)?;
             if whose == Noise::AtItsLimits {
                 let mut words = vec!["tenants", "limits", &id];
@@ -132,24 +152,38 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     );
     let (seen, may_begin, address) = (goes_on.clone(), begins.clone(), server.address());
     let request = post(&noisy);
+    let large = match whose {
+        Noise::AtItsLimits => {
+            // Blanks behind a value belong to it.
+            let mut event = handler.event().to_vec();
+            event.resize(LARGE_BYTES, b' ');
+            requests::post(&noisy, &event)
+        }
+        _ => request.clone(),
+    };
     // What a thread of its own may not hand out is an error of any kind; its text is enough. It is
     // there before this thread is preferred, so that it is not.
-    let noise = std::thread::spawn(move || -> Result<(usize, usize, f64), String> {
+    let noise = std::thread::spawn(move || -> Result<(BTreeMap<u16, usize>, f64), String> {
         let told = |failure: Failure| failure.to_string();
         while !may_begin.load(Ordering::Relaxed) && seen.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
         }
         let mut lines = Lines::open(address, callers).map_err(told)?;
-        let (mut good, mut all, mut took) = (0, 0, 0.0);
+        let (mut by_status, mut took) = (BTreeMap::new(), 0.0);
         while seen.load(Ordering::Relaxed) {
             let span = Until::For(Duration::from_millis(500));
-            let came = lines.run(span, |_| request.clone(), handler.is_answer());
+            let next = |sent| match sent % LARGE_EVERY {
+                0 => large.clone(),
+                _ => request.clone(),
+            };
+            let came = lines.run(span, next, handler.is_answer());
             let came = came.map_err(told)?;
-            good += came.good();
-            all += came.by_status.values().sum::<usize>();
+            for (status, count) in came.by_status {
+                *by_status.entry(status).or_default() += count;
+            }
             took += came.took.as_secs_f64();
         }
-        Ok((good, all, took))
+        Ok((by_status, took))
     });
     if setpriority_process(None, -20).is_err() {
         println!("the quiet caller has no priority, which needs root: its own waits count too");
@@ -168,7 +202,12 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
     let beside = visit(rounds);
     let beside_waited = places.since(&before);
     goes_on.store(false, Ordering::Relaxed);
-    let (good, all, took) = noise.join().map_err(|_| "the noise failed")??;
+    let (by_status, took) = noise.join().map_err(|_| "the noise failed")??;
+    let of = |status: u16| by_status.get(&status).copied().unwrap_or_default();
+    let (good, all) = (of(200), by_status.values().sum::<usize>());
+    if whose == Noise::AtItsLimits && (good == 0 || of(429) == 0 || of(503) == 0) {
+        return Err(format!("the account was not at its limits: {by_status:?}").into());
+    }
     let (alone, onset, beside) = (alone?, onset?, beside?);
     println!(
         "{quiet} quiet functions, one call every {PAUSE:?}; the noisy one, of {}, answered {:.0} of {:.0} calls per second\n",
@@ -180,6 +219,13 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
         good as f64 / took,
         all as f64 / took
     );
+    match whose {
+        Noise::AtItsLimits => println!(
+            "its limits: {}; its answers: {by_status:?}\n",
+            LIMITS.join(" ")
+        ),
+        _ => println!("limits: sync_invocations = none (default 10,000 a second)\n"),
+    }
     println!("{}", costs::head("ms", "echo"));
     let costs: [Cost; 2] = std::array::from_fn(|at| {
         let mut cost = Cost::new(["echo, alone", "alone"][at]);
@@ -241,6 +287,18 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
         bare_beside.percentile(50) / bare_alone.percentile(50)
     );
     server.stop()
+}
+
+/// Leaves lines of instances that have ended, of a function that is gone.
+fn fill_logs(server: &Server, handler: Handler, calls: usize) -> Result<(), Failure> {
+    let spent = handler.deploy_as(server, &["spent"])?;
+    let spent = spent.into_iter().next().ok_or("nothing was deployed")?;
+    let call = requests::post(&spent, handler.event());
+    let mut lines = Lines::open(server.address(), 4)?;
+    let came = lines.run(Until::Calls(calls), |_| call.clone(), handler.is_answer())?;
+    came.all_good()?;
+    server.cli(&["rm", "spent"])?;
+    Ok(())
 }
 
 /// The quiet functions and the echo, as one caller asks them.
