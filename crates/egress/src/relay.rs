@@ -50,8 +50,38 @@ const SHORT: Duration = Duration::from_millis(50);
 /// Addresses of names that are let through at once, of one policy.
 const ADMITTED_MAX: usize = 16_384;
 
+/// Of an instance's places, those that may wait for hosts' first packets however few it has: as many as a
+/// program connects at once.
+const CONNECTING_MIN: usize = 32;
+
 /// Of a policy, by address, first and last port: until when it is let through.
 type Admitted = HashMap<(Ipv4Addr, u16, u16), Instant>;
+
+/// What an instance may have.
+struct Own {
+    places: Arc<Semaphore>,
+    /// Of the places, those of connections that no host has answered yet: each is held for as long as
+    /// [`CONNECT_MAX`], and costs whoever holds it nothing.
+    connecting: Arc<Semaphore>,
+}
+
+impl Own {
+    /// Half of what there is at the most waits for hosts that may never answer, of the instance's places
+    /// and of the node's: the rest is for those that do, and for other instances.
+    fn new(places: usize, of_all: usize) -> Self {
+        let connecting = (places.min(of_all) / 2).max(places.min(CONNECTING_MIN));
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            connecting: Arc::new(Semaphore::new(connecting)),
+        }
+    }
+}
+
+/// What one connection has, until it is dropped.
+struct Place {
+    _places: [OwnedSemaphorePermit; 2],
+    connecting: OwnedSemaphorePermit,
+}
 
 /// See the module.
 pub(crate) struct Relay {
@@ -59,6 +89,7 @@ pub(crate) struct Relay {
     limits: InstanceLimits,
     /// Connections of all instances together.
     places: Arc<Semaphore>,
+    places_max: usize,
     admitted: Mutex<HashMap<NetworkId, Admitted>>,
     around: Arc<Around>,
 }
@@ -74,6 +105,7 @@ impl Relay {
             networks,
             limits,
             places: Arc::new(Semaphore::new(connections_max)),
+            places_max: connections_max,
             admitted: Mutex::default(),
             around,
         }
@@ -126,11 +158,20 @@ impl Relay {
         self.around.of(*to.ip(), allows)
     }
 
+    /// What an instance may have, with nothing of it taken.
+    fn own(&self) -> Own {
+        Own::new(self.limits.connections as usize, self.places_max)
+    }
+
     /// A place of the instance's and one of the node's; nothing where either has none.
-    fn place(&self, own: &Arc<Semaphore>) -> Option<[OwnedSemaphorePermit; 2]> {
-        let own = own.clone().try_acquire_owned().ok()?;
-        let shared = self.places.clone().try_acquire_owned().ok()?;
-        Some([own, shared])
+    fn place(&self, own: &Own) -> Option<Place> {
+        let take = |of: &Arc<Semaphore>| of.clone().try_acquire_owned().ok();
+        let connecting = take(&own.connecting)?;
+        let places = [take(&own.places)?, take(&self.places)?];
+        Some(Place {
+            _places: places,
+            connecting,
+        })
     }
 
     /// Carries the connections that come to `listener` until `stop`.
@@ -147,7 +188,7 @@ impl Relay {
                 return;
             }
         };
-        let places = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let own = self.own();
         let rate = Rate::new(self.limits.begun_per_s.into());
         let paces = [(); 2].map(|()| Arc::new(Pace::new(self.limits.bytes_per_s)));
         loop {
@@ -167,7 +208,7 @@ impl Relay {
                 reset(guest);
                 continue;
             }
-            let Some(place) = self.place(&places) else {
+            let Some(place) = self.place(&own) else {
                 reset(guest);
                 continue;
             };
@@ -175,14 +216,19 @@ impl Relay {
             tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = relay.carry(guest, network, &paces) => {}
+                    () = relay.carry(guest, network, &paces, place) => {}
                 }
-                drop(place);
             });
         }
     }
 
-    async fn carry(&self, mut guest: TcpStream, network: NetworkId, paces: &[Arc<Pace>; 2]) {
+    async fn carry(
+        &self,
+        mut guest: TcpStream,
+        network: NetworkId,
+        paces: &[Arc<Pace>; 2],
+        place: Place,
+    ) {
         // Where it was going before it was led here.
         let allowed = sockopt::ip_original_dst(&guest).ok();
         let Some(to) = allowed.filter(|to| self.may(network, *to)) else {
@@ -192,6 +238,11 @@ impl Relay {
         let Ok(Ok(mut host)) = reached else {
             return reset(guest);
         };
+        let Place {
+            _places,
+            connecting,
+        } = place;
+        drop(connecting);
         // A machine that has gone says nothing of it.
         let _ = sockopt::set_tcp_keepidle(&host, ASKED_AFTER);
         let _ = sockopt::set_tcp_keepintvl(&host, ASKED_EVERY);
@@ -346,14 +397,50 @@ mod tests {
     #[test]
     fn an_instance_has_its_places_and_the_node_has_no_more_than_its_own() {
         let relay = relay(&[]);
-        let [one, two] = [(); 2].map(|()| Arc::new(Semaphore::new(2)));
+        let [one, two] = [(); 2].map(|()| relay.own());
         let of_one: Vec<_> = (0..2).filter_map(|_| relay.place(&one)).collect();
         assert!(of_one.len() == 2 && relay.place(&one).is_none());
         let of_two = relay.place(&two);
         assert!(of_two.is_some() && relay.place(&two).is_none());
-        assert_eq!(two.available_permits(), 1, "what is refused holds nothing");
+        let left = [&two.places, &two.connecting].map(|of| of.available_permits());
+        assert_eq!(left, [1, 1], "what is refused holds nothing");
         drop(of_one);
         assert!(relay.place(&two).is_some());
+    }
+
+    #[test]
+    fn half_of_the_places_at_the_most_wait_for_hosts_that_do_not_answer() {
+        let check = |places: usize, of_all: usize, expected: usize| {
+            let own = Own::new(places, of_all);
+            let connecting = own.connecting.available_permits();
+            assert_eq!(
+                (own.places.available_permits(), connecting),
+                (places, expected)
+            );
+        };
+        check(1024, 16_384, 512);
+        // One instance alone does not have all of a small node's.
+        check(1024, 1024, 512);
+        check(1024, 128, 64);
+        // A program's first connections are made together.
+        check(32, 16_384, 32);
+        check(48, 16_384, 32);
+        check(2, 16_384, 2);
+        check(0, 16_384, 0);
+    }
+
+    /// Once the host has answered, the instance may ask another one.
+    #[test]
+    fn a_host_that_answers_makes_room_for_the_next() {
+        let relay = relay(&[]);
+        let own = Own {
+            places: Arc::new(Semaphore::new(2)),
+            connecting: Arc::new(Semaphore::new(1)),
+        };
+        let first = relay.place(&own).unwrap();
+        assert!(relay.place(&own).is_none());
+        drop(first.connecting);
+        assert!(relay.place(&own).is_some());
     }
 
     #[test]
