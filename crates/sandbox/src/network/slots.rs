@@ -153,13 +153,34 @@ fn sweep(firewall: &Socket) -> io::Result<bool> {
 /// Takes a slot, after those that were killed have been cleared up after.
 pub fn take(firewall: &Socket) -> io::Result<Slot> {
     let _turn = turn()?;
+    let taken = take_in_turn(firewall);
+    // Whoever has none leaves nothing either, where no other has one.
+    if taken.is_err() && is_nobodys() {
+        let _ = remove_folder();
+    }
+    taken
+}
+
+/// Whether nothing stands in the folder but the lock.
+fn is_nobodys() -> bool {
+    let entries = folder().and_then(fs::read_dir);
+    entries.is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK))
+    })
+}
+
+fn take_in_turn(firewall: &Socket) -> io::Result<Slot> {
     if !sweep(firewall)? {
         restore()?;
     }
     for number in 0..SLOTS {
-        let held = open(&format!("{number:02x}"))?;
+        let name = format!("{number:02x}");
+        let held = open(&name)?;
         if try_hold(&held)? {
-            ruleset::remove(firewall, number)?;
+            if let Err(error) = ruleset::remove(firewall, number) {
+                let _ = fs::remove_file(folder()?.join(name));
+                return Err(error);
+            }
             return Ok(Slot { number, held });
         }
     }
@@ -344,6 +365,34 @@ mod tests {
         restore()?;
         assert!(has("up0", expected) && opened()?.is_empty());
         remove_folder()
+    }
+
+    /// In a machine that is this thread's own: this socket speaks of no rules.
+    fn without_rules() -> io::Result<()> {
+        mounts::unshare(libc::CLONE_NEWNET)?;
+        let (mute, firewall) = (Socket::routes()?, Socket::firewall()?);
+        take(&mute).expect_err("no slot");
+        assert!(!folder()?.exists());
+        // Beside another node.
+        let slot = take(&firewall)?;
+        take(&mute).expect_err("no slot");
+        let left = fs::read_dir(folder()?)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let mut left = left.collect::<io::Result<Vec<_>>>()?;
+        left.sort();
+        assert_eq!(left, ["00", LOCK]);
+        give_back(&firewall, slot)?;
+        assert!(!folder()?.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_node_without_a_slot_leaves_nothing() {
+        match std::thread::spawn(without_rules).join().unwrap() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                eprintln!("SKIPPED: a network namespace takes root: {error}");
+            }
+            done => done.unwrap(),
+        }
     }
 
     #[test]
