@@ -202,6 +202,11 @@ fn prepare(options: &SupervisorOptions) -> Result<(Base, OwnedFd), Failed> {
     Ok((base, children))
 }
 
+/// What a lane has of so many: all lanes together have no more, and none fewer, than that.
+fn share(all: usize, lanes: usize, lane: usize) -> usize {
+    all / lanes + usize::from(lane < all % lanes)
+}
+
 impl Supervisor {
     fn fork_lanes(&mut self) -> Result<(), Failed> {
         for lane in 0..self.options.lanes {
@@ -226,7 +231,7 @@ impl Supervisor {
             volumes: VolumeOptions {
                 folder: self.options.state_dir.join("volumes"),
                 usual: USUAL_TMP,
-                ready: self.options.volumes_ready.div_ceil(lanes),
+                ready: share(self.options.volumes_ready, lanes, usize::from(lane)),
             },
             expected: self.options.expected,
             parked: self.options.parked.div_ceil(lanes),
@@ -386,5 +391,24 @@ impl Supervisor {
             eprintln!("freehold: could not remove its cgroups, the next start will: {error}");
         }
         let _ = sockets::send(self.options.socket.as_fd(), &Notice::Gone.encode(), &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_share_what_there_is_to_the_last() {
+        let check = |all, lanes, expected: &[usize]| {
+            let shares: Vec<_> = (0..lanes).map(|lane| share(all, lanes, lane)).collect();
+            assert_eq!(shares, expected);
+            assert_eq!(shares.iter().sum::<usize>(), all);
+        };
+        check(64, 1, &[64]);
+        check(64, 3, &[22, 21, 21]);
+        check(64, 2, &[32, 32]);
+        check(2, 4, &[1, 1, 0, 0]);
+        check(0, 2, &[0, 0]);
     }
 }
