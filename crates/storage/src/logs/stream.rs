@@ -72,6 +72,8 @@ struct Inner {
     told: Told,
     /// Stands in the backlog.
     queued: bool,
+    /// Was taken out of it, and its row is not written yet: nobody would find it elsewhere.
+    writing: bool,
 }
 
 /// Where what is known of a stream's lines comes from.
@@ -130,6 +132,7 @@ impl Stream {
                 marks: Marks::default(),
                 told: Told::Open,
                 queued: true,
+                writing: false,
             }),
         })
     }
@@ -168,6 +171,7 @@ impl Stream {
                 marks: Marks::default(),
                 told: row.told,
                 queued: false,
+                writing: false,
             }),
         }))
     }

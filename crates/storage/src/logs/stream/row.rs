@@ -9,13 +9,15 @@ use std::{
 
 impl Stream {
     /// Takes it out of the backlog; what its row has to say, and what it said before. `None` once
-    /// it is gone.
+    /// it is gone. It stays in memory until [`written`](Self::written) or
+    /// [`not_written`](Self::not_written).
     pub(in crate::logs) fn take_row(&self) -> Option<(NewRow<'_>, Told)> {
         let mut inner = self.inner.lock();
         inner.queued = false;
         if inner.gone {
             return None;
         }
+        inner.writing = true;
         let was = inner.told;
         let told = match inner.known {
             _ if !inner.closed => Told::Open,
@@ -39,6 +41,7 @@ impl Stream {
     /// Its row says `told`; whether it is to be kept in memory only as long as there is room.
     pub(in crate::logs) fn written(&self, told: Told) -> bool {
         let mut inner = self.inner.lock();
+        inner.writing = false;
         if told == Told::Open {
             inner.told = told;
         }
@@ -49,6 +52,7 @@ impl Stream {
     /// merely known better than before needs no memory until it can be written: it is read again.
     pub(in crate::logs) fn not_written(&self, was: Told) -> bool {
         let mut inner = self.inner.lock();
+        inner.writing = false;
         if inner.gone || inner.queued {
             return false;
         }
@@ -94,7 +98,7 @@ impl Stream {
         let Some(mut inner) = self.inner.try_lock() else {
             return Leaves::Later;
         };
-        if !inner.gone && (!inner.closed || inner.queued) {
+        if !inner.gone && (!inner.closed || inner.queued || inner.writing) {
             return Leaves::NotYet;
         }
         if !inner.gone && self.touched.swap(false, Relaxed) {

@@ -105,3 +105,30 @@ fn descriptors_of_lines_that_were_not_written_are_given_back() {
     assert_eq!(open.filter(|path| path.starts_with(&here)).count(), 0);
     drop(logs);
 }
+
+#[test]
+fn a_stream_stays_in_memory_until_its_row_is_written() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // What may leave does so at once.
+    let logs = open_with(dir.path(), 0);
+    {
+        let alone = logs.streams.alone();
+        log(&logs, &name("g", 0), 7);
+        logs.close(&name("g", 0));
+        let batch = logs.streams.backlog.take().expect("one waits");
+        let stream = batch.streams[0].clone();
+        let (_, was) = stream.take_row().expect("it is there");
+        // Somebody is done with it while its row is on its way, which it does not reach.
+        logs.used(&stream);
+        assert_eq!(lines(&logs, &name("g", 0)), [7]);
+        assert!(stream.not_written(was) && !stream.is_gone());
+        logs.streams.backlog.put_back(batch.streams, batch.gone);
+        drop(alone);
+    }
+    logs.streams.write().expect("written");
+    assert_eq!(logs.streams.held.count().0, 0, "now it has left");
+    assert_eq!(lines(&logs, &name("g", 0)), [7]);
+    drop(logs);
+    let logs = open(dir.path());
+    assert_eq!((list(&logs, "g").len(), files(dir.path()).len()), (1, 1));
+}
