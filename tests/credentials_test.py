@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import pathlib
+import shutil
 import time
 
 import boto3
@@ -10,7 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from snapstart_test import ON, carried, publish
-from support.functions import python
+from support import projects
+from support.functions import java_runtime, node_runtime, python, zip_of
 from support.http import send
 
 PATH = "/_freehold/credentials"
@@ -198,3 +201,65 @@ def handler(event, context):
     # What lies in the image is of an instance that has ended, and opens nothing.
     assert used == own != key
     assert own_token != token and status == 401
+
+
+@pytest.fixture(scope="module")
+def sdk_jar():
+    if java_runtime() is None or shutil.which("mvn") is None:
+        pytest.skip("no JDK or no Maven on this machine")
+    return projects.jar(pathlib.Path(__file__).parent / "functions" / "java_sdk", "test-java-sdk")
+
+
+def test_the_sdk_for_javascript_asks_the_endpoint(functions):
+    """By its default chain, for a client of init and another one of the handler."""
+    if node_runtime() is None:
+        pytest.skip("no Node on this machine")
+    name = functions.create(zip_of({"index.js": f"""
+const keys = {json.dumps(KEYS)}.map((name) => {{
+  const value = process.env[name];
+  delete process.env[name];
+  return value;
+}});
+let sts;
+try {{
+  sts = require('@aws-sdk/client-sts');
+}} catch (error) {{
+  if (error.code !== 'MODULE_NOT_FOUND') throw error;
+}}
+const client = sts && new sts.STSClient({{}});
+const ofInit = sts && client.send(new sts.GetCallerIdentityCommand({{}}));
+exports.handler = async () => {{
+  if (!sts) return null;
+  const own = new sts.STSClient({{}});
+  const who = await own.send(new sts.GetCallerIdentityCommand({{}}));
+  const held = await own.config.credentials();
+  return {{
+    account: who.Account, arn: who.Arn, arnOfInit: (await ofInit).Arn,
+    expires: held.expiration.getTime() / 1000 - Date.now() / 1000,
+    same: JSON.stringify([held.accessKeyId, held.secretAccessKey, held.sessionToken]) === JSON.stringify(keys),
+  }};
+}};
+"""}), Runtime=node_runtime(), Timeout=30, MemorySize=512)
+    told = functions.call(name)
+    if told is None:
+        pytest.skip("no SDK for Node functions: 'freehold runtimes install' had no network")
+    assert told["account"] == functions.account and told["arn"] == told["arnOfInit"]
+    assert told["arn"].startswith(f"arn:aws:sts::{functions.account}:assumed-role/tests/")
+    assert told["same"] and 11 * 3600 < told["expires"] <= 12 * 3600
+
+
+def test_the_sdk_for_java_asks_the_endpoint(functions, sdk_jar):
+    fields = {"Runtime": java_runtime(), "MemorySize": 512, "Timeout": 60}
+    jar = sdk_jar.read_bytes()
+    name = functions.create(jar, Handler="test.Asks$Container::handle", **fields)
+    plain = functions.call(name)
+    assert plain["variables"] == list(KEYS)
+    # A version with SnapStart has nothing but the endpoint, and its SDK's own chain finds it.
+    name = functions.create(jar, Handler="test.Asks$Default::handle", SnapStart=ON, **fields)
+    version = functions.call(name, Qualifier=publish(functions.client, name)["Version"])
+    assert version["variables"] == []
+    for told in (plain, version):
+        assert told["from"] == "ContainerCredentialsProvider" and told["key"].startswith("ASIA")
+        assert told["account"] == functions.account and told["arn"] == told["arnOfInit"]
+        assert told["arn"].startswith(f"arn:aws:sts::{functions.account}:assumed-role/tests/")
+    assert plain["key"] != version["key"]

@@ -1,14 +1,13 @@
 """Java functions in a jar of their own, built by Maven as their authors build them."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 
 import pytest
 
+from support import projects
 from support.functions import java_runtime, zip_of
 
 SOURCES = pathlib.Path(__file__).parent / "functions" / "java"
@@ -19,14 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def jar():
-    cache = os.environ.get("FREEHOLD_CACHE") or os.path.expanduser("~/.cache/freehold")
-    folder = pathlib.Path(cache) / "test-java"
-    # Maven writes beside its sources: a copy keeps the clone clean.
-    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    done = subprocess.run(["mvn", "--batch-mode", "--quiet", "package"], cwd=folder, capture_output=True,
-                          text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:]
-    return (folder / "target" / "functions.jar").read_bytes()
+    return projects.jar(SOURCES, "test-java").read_bytes()
 
 
 @pytest.fixture(scope="module")

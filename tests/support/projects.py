@@ -39,6 +39,18 @@ def missing(language):
     return f"not on this machine: {', '.join(programs)}" if programs else ""
 
 
+def jar(sources, name):
+    """The jar that Maven makes of a project of these tests; a folder of this name in the cache keeps what it
+    made."""
+    folder = cache() / name
+    # Maven writes beside its sources: a copy keeps the clone clean.
+    shutil.copytree(sources, folder, dirs_exist_ok=True)
+    done = subprocess.run(["mvn", "--batch-mode", "--quiet", "package"], cwd=folder, capture_output=True,
+                          text=True, timeout=BUILD_SECONDS)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return folder / "target" / "functions.jar"
+
+
 class Workshop:
     """Runs commands of a project with `freehold` and this server's keys at hand.
 
