@@ -1,9 +1,15 @@
 """Credentials that an instance asks its own endpoint for, as the container providers of SDKs do."""
 
+import contextlib
 import datetime
+import http.server
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
+import threading
 import time
 
 import boto3
@@ -203,6 +209,27 @@ def handler(event, context):
     assert own_token != token and status == 401
 
 
+def test_the_init_of_an_image_is_told_a_near_end(functions):
+    """Whatever keeps it asks again in an instance that is thawed minutes, or hours, later."""
+    name = functions.create(python(ASK + """
+import time
+def told(): return [ask(os.environ[TOKEN])[1]['Expiration'], time.time()]
+of_init = [told(), told()]
+def handler(event, context):
+    return [of_init, told()]
+"""), SnapStart=ON, Timeout=20)
+    of_init, own = functions.call(name, Qualifier=carried(publish(functions.client, name)))
+
+    def left(told):
+        ends, now = told
+        return datetime.datetime.strptime(ends, "%Y-%m-%dT%H:%M:%S%z").timestamp() - now
+    # In whole seconds.
+    assert all(118 < left(told) <= 120 for told in of_init), of_init
+    assert 11 * 3600 < left(own) <= 12 * 3600
+    # An init that no image is made of has a session like any other.
+    assert 11 * 3600 < left(functions.call(name)[0][0]) <= 12 * 3600
+
+
 @pytest.fixture(scope="module")
 def sdk_jar():
     if java_runtime() is None or shutil.which("mvn") is None:
@@ -263,3 +290,63 @@ def test_the_sdk_for_java_asks_the_endpoint(functions, sdk_jar):
         assert told["account"] == functions.account and told["arn"] == told["arnOfInit"]
         assert told["arn"].startswith(f"arn:aws:sts::{functions.account}:assumed-role/tests/")
     assert plain["key"] != version["key"]
+
+
+@contextlib.contextmanager
+def telling(ahead_s):
+    """An endpoint that tells a session which ends so soon: its environment, and who asked."""
+    asked = []
+
+    class Endpoint(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["Authorization"])
+            ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=ahead_s)
+            told = json.dumps({"AccessKeyId": "ASIA", "SecretAccessKey": "s", "Token": "t",
+                               "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, *told):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        yield asked, {
+            **environment, "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{server.server_port}/c",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "t0k3n", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REGION": "us-east-1", "HOME": "/nonexistent"}
+        server.shutdown()
+
+
+def taking_twice(language, request):
+    """A program that takes an SDK's credentials twice."""
+    if language == "python":
+        return [sys.executable, "-c", "import botocore.session\n"
+                "held = botocore.session.get_session().get_credentials()\n"
+                "held.get_frozen_credentials(), held.get_frozen_credentials()"], {}
+    if language == "java":
+        return ["java", "-cp", str(request.getfixturevalue("sdk_jar")), "test.Asks"], {}
+    modules = os.environ.get("FREEHOLD_NODE_MODULES")
+    if shutil.which("node") is None or not modules or not pathlib.Path(modules, "@aws-sdk").is_dir():
+        pytest.skip("no Node, or FREEHOLD_NODE_MODULES does not hold the SDK: run by make test, which fetches it")
+    return ["node", "-e", "const { defaultProvider } = require('@aws-sdk/credential-provider-node');"
+            "const take = defaultProvider(); take().then(() => take());"], {"NODE_PATH": modules}
+
+
+@pytest.mark.parametrize("language", ["python", "node", "java"])
+def test_sdks_ask_again_when_the_end_that_they_were_told_is_near(language, request):
+    """As the init of an image is told it; and not when it is as far as it is for others."""
+    command, more = taking_twice(language, request)
+    counts = []
+    for ahead_s in (120, 12 * 3600):
+        with telling(ahead_s) as (asked, environment):
+            done = subprocess.run(command, env={**environment, **more}, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+            assert set(asked) == {"t0k3n"}
+            counts.append(len(asked))
+    near, far = counts
+    assert near >= 2 and far == 1, counts

@@ -165,13 +165,13 @@ fn json(told: &impl Serialize) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::FunctionRef;
+    use freehold_domain::{FunctionRef, ports::SessionUse};
     use http::Request;
     use std::time::Duration;
 
     struct One;
     impl InstanceCredentials for One {
-        fn issue(&self, _: &FunctionRef, _: &str, _: InstanceId) -> SessionKey {
+        fn issue(&self, _: &FunctionRef, _: &str, _: InstanceId, _: SessionUse) -> SessionKey {
             unreachable!("nothing here starts an instance")
         }
         fn current(&self, instance: InstanceId, token: &str) -> Option<SessionKey> {

@@ -112,6 +112,11 @@ async fn a_published_revision_starts_from_its_image() {
     );
     // Its instance has ended, with its credentials and its endpoint.
     assert_eq!((sim.world.live(), sim.platform.live()), (0, 0));
+    // Its init was told a near end of them.
+    assert_eq!(
+        sim.credentials.issued().last(),
+        Some(&SessionUse::StartImage)
+    );
     assert_eq!((sim.world.images_held(), sim.world.hooks().len()), (1, 1));
     let before = sim.world.hooks()[0];
     assert_eq!(before.1, "before");
@@ -127,6 +132,8 @@ async fn a_published_revision_starts_from_its_image() {
 
     let tails = herd(&sim, "f", 1, 3).await;
     assert_eq!(restored(&tails), 3, "{tails:?}");
+    let issued = sim.credentials.issued();
+    assert_eq!(issued[issued.len() - 3..], [SessionUse::Invocations; 3]);
     for tail in &tails {
         assert!(tail.contains("Billed Restore Duration"), "{tail}");
         assert!(!tail.contains("Init Duration"), "{tail}");

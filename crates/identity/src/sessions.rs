@@ -8,8 +8,8 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use freehold_domain::{
-    FunctionRef, InstanceId, Principal, TenantId,
-    ports::{Clock, InstanceCredentials, SessionKey},
+    FunctionRef, InstanceId, Mono, Principal, TenantId,
+    ports::{Clock, InstanceCredentials, SessionKey, SessionUse},
 };
 use parking_lot::RwLock;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -22,12 +22,39 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// quarter of an hour before the end.
 pub const RENEWED_BEFORE: Duration = Duration::from_secs(3600);
 
+/// How far ahead the end is that the init of a start image is told. An SDK keeps what it was told, and
+/// the image's instances begin with it when its session is over; it asks again from so long before the
+/// end on, by a clock that goes on:
+///
+/// | SDK | asks again before the end |
+/// |---|---|
+/// | Python (botocore) | 15 min, and not without an answer from 10 min on |
+/// | Java 2 | 15 min; it holds for over what has a minute left |
+/// | JavaScript 3 | 5 min, beside a call that still has the old one |
+/// | Go 2 | 5 min |
+///
+/// So they do in an instance that was thawed at once, and others do minutes later. Less than a minute is
+/// for Java, and nothing at all for botocore, no answer.
+pub const TOLD_TO_IMAGES: Duration = Duration::from_secs(120);
+
 /// What an instance has.
 struct Session {
+    of: SessionUse,
     key: SessionKey,
     /// The key before, which goes on to its own end: whoever has it may be signing with it.
     before: Option<String>,
     principal: Principal,
+}
+
+impl Session {
+    /// Its key, with the end that the instance is told.
+    fn told(&self, now: Mono) -> SessionKey {
+        let mut key = self.key.clone();
+        if self.of == SessionUse::StartImage {
+            key.ends = key.ends.min(now + TOLD_TO_IMAGES);
+        }
+        key
+    }
 }
 
 #[derive(Default)]
@@ -112,7 +139,13 @@ pub fn access_key_id(prefix: &str, random: [u8; 16]) -> String {
 }
 
 impl InstanceCredentials for Sessions {
-    fn issue(&self, function: &FunctionRef, role: &str, instance: InstanceId) -> SessionKey {
+    fn issue(
+        &self,
+        function: &FunctionRef,
+        role: &str,
+        instance: InstanceId,
+        of: SessionUse,
+    ) -> SessionKey {
         let principal = Principal::Instance {
             tenant: function.tenant.clone(),
             role: role.to_owned(),
@@ -124,6 +157,7 @@ impl InstanceCredentials for Sessions {
         held.end(instance);
         held.begin(&key, &principal);
         let session = Session {
+            of,
             key: key.clone(),
             before: None,
             principal,
@@ -133,8 +167,9 @@ impl InstanceCredentials for Sessions {
     }
 
     fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey> {
+        let now = self.clock.now();
         let lasts = |session: &Session| {
-            (session.key.ends.since(self.clock.now()) > RENEWED_BEFORE).then(|| session.key.clone())
+            (session.key.ends.since(now) > RENEWED_BEFORE).then(|| session.told(now))
         };
         // Whoever verifies a signature reads here too: a guess holds nobody up.
         {
@@ -157,13 +192,14 @@ impl InstanceCredentials for Sessions {
         let principal = session.principal.clone();
         held.begin(&key, &principal);
         let session = held.by_instance.get_mut(&instance)?;
-        let last = std::mem::replace(&mut session.key, key.clone());
+        let last = std::mem::replace(&mut session.key, key);
         // Of two before, the first is over: nobody has more than two at a time.
         let over = session.before.replace(last.access_key_id);
+        let told = session.told(now);
         if let Some(over) = over {
             held.by_key.remove(&over);
         }
-        Some(key)
+        Some(told)
     }
 
     fn revoke(&self, instance: InstanceId) {
@@ -187,7 +223,7 @@ impl KeySource for Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_domain::{BoxFuture, Mono, Wall};
+    use freehold_domain::{BoxFuture, Wall};
     use parking_lot::Mutex;
 
     /// Two times that go each its own way.
@@ -239,13 +275,17 @@ mod tests {
     }
 
     fn issue(sessions: &Sessions, number: u8) -> SessionKey {
+        issue_for(sessions, number, SessionUse::Invocations)
+    }
+
+    fn issue_for(sessions: &Sessions, number: u8, of: SessionUse) -> SessionKey {
         let function = FunctionRef {
             tenant: "111111111111".parse().unwrap(),
             region: "us-east-1".parse().unwrap(),
             name: "f".parse().unwrap(),
         };
         let role = "arn:aws:iam::111111111111:role/r";
-        sessions.issue(&function, role, instance(number))
+        sessions.issue(&function, role, instance(number), of)
     }
 
     /// Whether a key is one that may sign now.
@@ -308,5 +348,27 @@ mod tests {
         }
         sessions.revoke(instance(1));
         assert!(ask().is_none() && sessions.held.read().by_key.is_empty());
+    }
+
+    #[test]
+    fn the_init_of_a_start_image_is_told_a_near_end_of_a_session_that_lasts() {
+        let clock = Stepped::new();
+        let sessions = Sessions::new(clock.clone(), Arc::new(Nobody));
+        let own = issue_for(&sessions, 1, SessionUse::StartImage);
+        let ask = || sessions.current(instance(1), &own.endpoint_token).unwrap();
+        for _ in 0..3 {
+            let told = ask();
+            assert_eq!(told.access_key_id, own.access_key_id);
+            assert_eq!(told.ends, clock.now() + TOLD_TO_IMAGES);
+            // An init may take longer than that with what it has.
+            clock.pass(TOLD_TO_IMAGES * 2);
+            assert!(signs(&sessions, &clock, &own));
+        }
+        clock.pass(SESSION_LIFE - RENEWED_BEFORE);
+        let next = ask();
+        assert_ne!(next.access_key_id, own.access_key_id);
+        assert_eq!(next.ends, clock.now() + TOLD_TO_IMAGES);
+        clock.pass(TOLD_TO_IMAGES * 2);
+        assert!(signs(&sessions, &clock, &next));
     }
 }

@@ -6,7 +6,7 @@ use freehold_domain::{
     network::NetworkId,
     ports::{
         CallChain, Caller, InstanceCredentials, InstanceNames, NetworkIo, PackageError, Packages,
-        PlatformEndpoint, SealError, Sealer, SessionKey,
+        PlatformEndpoint, SealError, Sealer, SessionKey, SessionUse,
     },
     record::Sealed,
     time::Mono,
@@ -91,6 +91,7 @@ impl Sealer for FakeSealer {
 #[derive(Debug, Default)]
 pub struct FakeCredentials {
     live: Mutex<HashSet<InstanceId>>,
+    issued: Mutex<Vec<SessionUse>>,
     ends: Mutex<Option<Mono>>,
 }
 
@@ -100,6 +101,11 @@ impl FakeCredentials {
         self.live.lock().len()
     }
 
+    /// What those that were issued are for, in their order.
+    pub fn issued(&self) -> Vec<SessionUse> {
+        self.issued.lock().clone()
+    }
+
     /// Those issued from now on end then.
     pub fn set_end(&self, at: Mono) {
         *self.ends.lock() = Some(at);
@@ -107,7 +113,14 @@ impl FakeCredentials {
 }
 
 impl InstanceCredentials for FakeCredentials {
-    fn issue(&self, _function: &FunctionRef, _role: &str, instance: InstanceId) -> SessionKey {
+    fn issue(
+        &self,
+        _function: &FunctionRef,
+        _role: &str,
+        instance: InstanceId,
+        of: SessionUse,
+    ) -> SessionKey {
+        self.issued.lock().push(of);
         self.live.lock().insert(instance);
         SessionKey {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),

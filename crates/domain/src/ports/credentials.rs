@@ -28,13 +28,30 @@ impl std::fmt::Debug for SessionKey {
     }
 }
 
+/// What an instance is brought up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionUse {
+    /// Invocations.
+    Invocations,
+    /// The memory of its init becomes a start image, and it ends: what it was told is what the image's
+    /// instances begin with, at any later time.
+    StartImage,
+}
+
 /// Issues and ends the credentials of instances. Never waits.
 pub trait InstanceCredentials: Send + Sync {
     /// New credentials for an instance of `function` with `role`.
-    fn issue(&self, function: &FunctionRef, role: &str, instance: InstanceId) -> SessionKey;
+    fn issue(
+        &self,
+        function: &FunctionRef,
+        role: &str,
+        instance: InstanceId,
+        of: SessionUse,
+    ) -> SessionKey;
     /// What the instance signs with from here on, for whoever shows its token: the session that it
     /// has, or a new one beside that where it ends soon. `None` for any other token, and for an
-    /// instance that has ended.
+    /// instance that has ended. The end that is told to [`SessionUse::StartImage`] is near, whatever
+    /// the session's own.
     fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey>;
     /// Ends them all; a call that is signed with them is refused from here on.
     fn revoke(&self, instance: InstanceId);

@@ -27,7 +27,7 @@ use failed::{no_program, not_begun};
 use freehold_domain::{
     ids::{CoreId, InstanceId},
     outcome::InvokeError,
-    ports::{ExitCause, ExitReport, Instance, InstanceUsage, Link, OpenError, Opening},
+    ports::{ExitCause, ExitReport, Instance, InstanceUsage, Link, OpenError, Opening, SessionUse},
     time::Mono,
 };
 use parking_lot::Mutex;
@@ -255,10 +255,15 @@ async fn bring_up(
         Way::Booted(_) => StartKind::Booted,
         Way::Template(_) => StartKind::Template,
     };
-    let key =
-        node.parts
-            .credentials
-            .issue(&revision.function, &revision.spec.role, attempt.instance);
+    let key = node.parts.credentials.issue(
+        &revision.function,
+        &revision.spec.role,
+        attempt.instance,
+        match phase {
+            Phase::Snapshot => SessionUse::StartImage,
+            Phase::Init | Phase::Invoke => SessionUse::Invocations,
+        },
+    );
     let credentials = Credentials {
         node: Arc::downgrade(node),
         instance: attempt.instance,
