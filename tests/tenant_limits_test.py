@@ -117,6 +117,34 @@ def test_who_calls_its_urls_counts_too(limited, one):
     assert over and json.loads(over[0].text)["Reason"] == "CallerRateLimitExceeded"
 
 
+def test_the_first_session_that_an_instance_is_told_counts_as_no_request(limited, one):
+    """In its environment it would not either; asking again does."""
+    one.functions.create(python("""
+import os, urllib.error, urllib.request
+OWN = os.environ['AWS_CONTAINER_AUTHORIZATION_TOKEN']
+def ask(token):
+    request = urllib.request.Request(os.environ['AWS_CONTAINER_CREDENTIALS_FULL_URI'], headers={'Authorization': token})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+def until_over(token):
+    told = [ask(token)]
+    while told[-1] != 429 and len(told) < 1000:
+        told.append(ask(token))
+    return told
+def handler(event, context):
+    return [until_over('guessed'), until_over(OWN)]
+"""), "asks", Timeout=30, MemorySize=256)
+    limited(requests=1)
+    time.sleep(1.1)
+    guessed, own = one.functions.call("asks")
+    # With nothing left for a request, which guesses are.
+    assert set(guessed) <= {401, 429} and guessed[-1] == 429, guessed
+    assert own[0] == 200 and own[-1] == 429, own
+
+
 def test_the_operator_does_not_lock_itself_out(server):
     operate(server, "tenants", "limits", server.account, "--requests", "1")
     for _ in range(5):

@@ -20,14 +20,20 @@ use freehold_domain::{
 use freehold_wire::ErrorTold;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Answers one request.
 pub(crate) fn serve(api: &Api, guest: &Guest, parts: &Parts) -> Response<Bytes> {
     let (now, wall) = (api.clock.now(), api.clock.wall());
-    let credentials = &*guest.credentials;
-    let told = bounded(api, guest, parts).and_then(|()| told(credentials, guest.id, parts));
+    let told = fits(api, guest, parts).and_then(|()| {
+        asked(
+            &guest.was_told,
+            || counted(api, guest),
+            || told(&*guest.credentials, guest.id, parts),
+        )
+    });
     let mut response = match &told {
         Ok(key) => key_of(key, now, wall),
         Err(refusal) => refusal.encode(),
@@ -84,8 +90,8 @@ impl Refusal {
     }
 }
 
-/// Counts as a request of the tenant's, before anything is looked at.
-fn bounded(api: &Api, guest: &Guest, parts: &Parts) -> Result<(), Refusal> {
+/// Whether the head is within the account's limit.
+fn fits(api: &Api, guest: &Guest, parts: &Parts) -> Result<(), Refusal> {
     let state = api.tenants.of(&guest.tenant);
     if let Some(most) = state.and_then(|state| state.limits().own(TenantLimit::Header))
         && head_bytes(parts) > most
@@ -96,6 +102,29 @@ fn bounded(api: &Api, guest: &Guest, parts: &Parts) -> Result<(), Refusal> {
             format!("The request's line and headers are over the account's limit of {most} bytes."),
         ));
     }
+    Ok(())
+}
+
+/// The first session that an instance is told counts as no request: in an environment it would not
+/// either, and an account that is at its limit would start instances that have none. Every other answer
+/// is counted before anything is looked at.
+fn asked(
+    was_told: &AtomicBool,
+    counted: impl FnOnce() -> Result<(), Refusal>,
+    told: impl Fn() -> Result<SessionKey, Refusal>,
+) -> Result<SessionKey, Refusal> {
+    if !was_told.load(Relaxed)
+        && let Ok(key) = told()
+    {
+        was_told.store(true, Relaxed);
+        return Ok(key);
+    }
+    counted()?;
+    told()
+}
+
+/// As a request of the tenant's.
+fn counted(api: &Api, guest: &Guest) -> Result<(), Refusal> {
     let over = api.tenants.request(&guest.tenant, api.clock.now());
     over.map_err(|over| Refusal {
         retry_after_s: Some(over.wait.as_secs_f64().ceil().max(1.0) as u32),
@@ -167,7 +196,7 @@ mod tests {
     use super::*;
     use freehold_domain::{FunctionRef, ports::SessionUse};
     use http::Request;
-    use std::time::Duration;
+    use std::{cell::Cell, time::Duration};
 
     struct One;
     impl InstanceCredentials for One {
@@ -240,5 +269,26 @@ mod tests {
             check(Method::GET, Some(wrong), 401, "Unauthorized");
         }
         check(Method::POST, Some("t0k3n"), 405, "MethodNotAllowed");
+    }
+
+    #[test]
+    fn the_first_session_that_an_instance_is_told_counts_as_no_request() {
+        let (was_told, counts) = (AtomicBool::new(false), Cell::new(0));
+        let one = |token, is_full: bool| {
+            let over = || Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Over", "");
+            let counted = || {
+                counts.set(counts.get() + 1);
+                if is_full { Err(over()) } else { Ok(()) }
+            };
+            let asked = asked(&was_told, counted, || ask(Method::GET, Some(token)));
+            asked.map(drop).map_err(|refusal| refusal.status.as_u16())
+        };
+        // Guesses count from the first on.
+        assert_eq!(one("wrong", false), Err(401));
+        assert_eq!((one("wrong", true), counts.get()), (Err(429), 2));
+        assert_eq!((one("t0k3n", true), counts.get()), (Ok(()), 2));
+        assert_eq!((one("t0k3n", true), counts.get()), (Err(429), 3));
+        assert_eq!((one("t0k3n", false), counts.get()), (Ok(()), 4));
+        assert_eq!((one("wrong", false), counts.get()), (Err(401), 5));
     }
 }

@@ -23,7 +23,7 @@ use hyper::body::{Body, Incoming};
 use parking_lot::Mutex;
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -64,6 +64,8 @@ pub struct Guest {
     pub(crate) chain: Arc<dyn CallChain>,
     /// Knows its session.
     pub(crate) credentials: Arc<dyn InstanceCredentials>,
+    /// It was told its session.
+    pub(crate) was_told: AtomicBool,
 }
 
 impl Audience {

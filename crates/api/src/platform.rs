@@ -6,7 +6,10 @@ use freehold_domain::{
     FunctionRef, InstanceId,
     ports::{CallChain, InstanceCredentials, Invoke, PlatformEndpoint},
 };
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +72,7 @@ impl PlatformEndpoint for InstanceEndpoint {
                 share: self.api.in_flight.instance(),
                 chain,
                 credentials: self.credentials.clone(),
+                was_told: AtomicBool::new(false),
             })),
         };
         tokio::spawn(accept(front, listener, stop.clone()));
