@@ -103,7 +103,11 @@ MADE_ON_IMPORT = dict(_SEEDED, **{"multiprocessing.process": _multiprocessing, "
 
 def remember_credentials():
     """Notes the credential objects that were made of the environment, or of what the endpoint said,
-    before they are frozen."""
+    before they are frozen.
+
+    A version whose function names a provider of its own (`AWS_CONTAINER_…`) has keys in its environment,
+    see `environment.rs`; any other one has none there.
+    """
     del _credentials[:], _asked[:]
     botocore = sys.modules.get("botocore.credentials")
     if botocore is None:
