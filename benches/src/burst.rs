@@ -41,9 +41,9 @@ const GOAL_MIB: f64 = 1.4;
 /// As many as the limit of an account lets through, and none that ends while it is counted. What one
 /// function may start in ten seconds, 1,000 by default, is lifted: that is said where it matters.
 const CONFIG: &str = "[instances]\nidle_timeout = \"3600s\"\nmax = 20000\n\
-    [limits]\naccount_concurrency = 20000\nfunction_starts = \"none\"\n";
+    [limits]\naccount_concurrency = 20000\nfunction_starts = 1000000\n";
 /// What is printed of that.
-const LIFTED: &str = "limits: account_concurrency = 20000 (default 1000), function_starts = none (default 1000 in ten seconds)";
+const LIFTED: &str = "limits: account_concurrency = 20000 (default 1000), function_starts = 1000000 (default 1000 in ten seconds)";
 /// Ways to come up.
 const KINDS: [&str; 4] = ["executed", "booted", "template", "restored"];
 /// From the last answer until instances are frozen and the kernel has freed what it frees.

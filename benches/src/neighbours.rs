@@ -68,7 +68,7 @@ const LARGE_BYTES: usize = 24 << 10;
 /// Calls whose lines, three at the least of a hundred bytes each, are more than the account may store.
 const FILLING: usize = 5000;
 /// One account's calls in a second, 10,000 by default, are lifted where nothing else bounds the noise.
-const CONFIG: &str = "[limits]\nsync_invocations = \"none\"\n";
+const CONFIG: &str = "[limits]\nsync_invocations = 1000000\n";
 /// As many callers of the noisy function unless somebody says otherwise.
 pub const CALLERS: usize = 64;
 /// Calls of each quiet function that are the onset's.
@@ -224,7 +224,7 @@ pub async fn run(bin: &Path, smoke: bool, handler: Handler, sizes: Sizes) -> Res
             "its limits: {}; its answers: {by_status:?}\n",
             LIMITS.join(" ")
         ),
-        _ => println!("limits: sync_invocations = none (default 10,000 a second)\n"),
+        _ => println!("limits: sync_invocations = 1000000 (default 10,000 a second)\n"),
     }
     println!("{}", costs::head("ms", "echo"));
     let costs: [Cost; 2] = std::array::from_fn(|at| {

@@ -28,7 +28,7 @@ use std::{
 };
 
 /// An account's calls in a second, 10,000 by default, are lifted: they are what is measured.
-const CONFIG: &str = "[limits]\nsync_invocations = \"none\"\n";
+const CONFIG: &str = "[limits]\nsync_invocations = 1000000\n";
 /// Connections at once, where the command does not say.
 pub const CONNECTIONS: usize = 16;
 /// Goals: of the echo, in percent, by row.
@@ -84,7 +84,7 @@ pub async fn run(
         let peers = peers.as_deref().filter(|_| !smoke);
         let (mut rows, held) = start(bin, peers, &cores, only, connections)?;
         println!(
-            "\nwarm throughput, {connections} connections, {rounds} rounds of {span:?}, {}; limits: sync_invocations = none (default 10,000 a second)\n",
+            "\nwarm throughput, {connections} connections, {rounds} rounds of {span:?}, {}; limits: sync_invocations = 1000000 (default 10,000 a second)\n",
             cores.describe()
         );
         for _ in 0..rounds {
