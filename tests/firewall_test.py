@@ -8,6 +8,7 @@ reach what they may.
 import json
 import shutil
 import subprocess
+import threading
 
 import pytest
 from network_test import PROBE
@@ -162,11 +163,63 @@ def test_what_does_not_touch_functions_is_not_named(table, reach):
     table("inet", "others", "\n".join([
         chain("input", "drop", 'iifname "lo" accept\nct state established accept\niifname != "fh*" accept',
               priority="priority 0"),
-        chain("forward", "accept", 'ip saddr 10.1.0.0/16 drop\niifname "lan0" drop\ntcp dport 23 reject'),
+        "chain end { drop; }",
+        chain("forward", "accept", 'iifname "lan0" drop\nudp dport 53 drop\nct state invalid drop\n'
+                                   'iifname "lan0" oifname != "lan0" jump end'),
         chain("postrouting", "accept", 'oifname "lan0" drop')]))
     table("ip6", "six", chain("forward", "drop"))
     table("inet", "sleeps", "flags dormant;\n" + chain("forward", "drop"))
     assert is_silent() and reach() == HEARD
+
+
+def handles(family, name, chain):
+    """The rules of a chain, by what they say: their handles."""
+    done = subprocess.run(["nft", "--json", "--handle", "list", "chain", family, name, chain], capture_output=True,
+                          text=True, check=True, timeout=30)
+    return [one["rule"]["handle"] for one in json.loads(done.stdout)["nftables"] if "rule" in one]
+
+
+def test_rules_that_drop_by_what_is_not_judged_are_told_by_their_places(table, reach):
+    """They may mean functions, and nothing is known to be in the way."""
+    table("inet", "others", "chain end { drop; }\n" + "\n".join([
+        chain("forward", "accept", 'ip daddr 10.1.0.0/16 drop\nudp dport 53 drop\ntcp dport 23 reject\n'
+                                   'ip saddr 10.1.0.0/16 jump end'),
+        chain("prerouting", "accept", "ct state established,related accept\nlimit rate over 100000/second drop")]))
+    found = said()
+    first, names, third, jump = handles("inet", "others", "forward")
+    _, _, rate = handles("inet", "others", "prerouting")
+    told = [f"inet others chain forward handle {first}, which may drop some of what functions send",
+            f"inet others chain forward handle {third}, which may drop some of what functions send and what comes back to them",
+            f"inet others chain forward handle {jump}, which may drop some of what comes back to functions",
+            f"inet others chain prerouting handle {rate}, which may drop some of what functions send"]
+    assert found["enforced"] and found["detail"].endswith("; not judged: " + "; ".join(told)), found
+    # One of UDP alone is none that TCP meets.
+    assert f"handle {names}," not in found["detail"]
+    assert reach() == HEARD
+
+
+def test_rules_that_are_changed_all_the_time_are_read_again(table, reach):
+    """What is judged is of one moment, or said not to be."""
+    table("inet", "strict", chain("forward", "drop", 'iifname "fh*" accept\nct state established accept'))
+    assert is_silent() and reach() == HEARD
+    until, counts = threading.Event(), [0]
+
+    def change():
+        # In one step: at no moment is either rule missing.
+        while not until.is_set():
+            nft('flush chain inet strict forward\nadd rule inet strict forward iifname "fh*" accept\n'
+                "add rule inet strict forward ct state established accept")
+            counts[0] += 1
+    changes = threading.Thread(target=change)
+    changes.start()
+    try:
+        told = [said() for _ in range(3)]
+    finally:
+        until.set()
+        changes.join()
+    assert counts[0]
+    for found in told:
+        assert found["enforced"] or "they were changed while they were read, 5 times" in found["detail"], found
 
 
 def test_each_chain_counts(table, reach):

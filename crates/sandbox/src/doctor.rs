@@ -121,7 +121,7 @@ fn firewalls(way: &WayOut) -> Finding {
     let aside = match way {
         WayOut::Links => {
             let legacy = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
-            return others(network::obstacles(), &legacy);
+            return others(network::firewalls(), &legacy);
         }
         WayOut::Relay(_) => "the server's own connections are not forwarded",
         WayOut::Nowhere(_) => "functions send nothing",
@@ -136,16 +136,24 @@ fn firewalls(way: &WayOut) -> Finding {
 
 const FIREWALLS: &str = "other firewalls let through";
 
-/// `found`: what nf_tables have in the way, and the commands against it. `legacy`: the tables of iptables that
-/// are none of those.
-fn others(found: Result<Option<(String, String)>, network::Unjudged>, legacy: &str) -> Finding {
+/// `found`: what nf_tables do. `legacy`: the tables of iptables that are none of those.
+fn others(found: Result<network::Firewalls, network::Unjudged>, legacy: &str) -> Finding {
     let (enforced, mut detail, remedy) = match found {
-        Ok(None) => (
-            true,
-            "no chain of nf_tables drops all that functions send, or all that comes back".into(),
-            String::new(),
-        ),
-        Ok(Some((says, remedy))) => (false, says, remedy),
+        Ok(found) => {
+            let (enforced, mut detail, remedy) = match found.in_the_way {
+                None => (
+                    true,
+                    "no chain of nf_tables drops all that functions send, or all that comes back"
+                        .to_owned(),
+                    String::new(),
+                ),
+                Some((says, remedy)) => (false, says, remedy),
+            };
+            if let Some(doubt) = found.in_doubt {
+                detail.push_str(&format!("; not judged: {doubt}"));
+            }
+            (enforced, detail, remedy)
+        }
         Err(error) => (
             false,
             format!("the rules of nf_tables are not judged: {error}"),

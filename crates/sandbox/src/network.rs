@@ -21,7 +21,7 @@ mod netlink;
 mod ruleset;
 mod slots;
 
-pub use firewalls::{Unjudged, obstacles};
+pub use firewalls::{Firewalls, Unjudged, firewalls};
 pub use names::Addresses;
 pub use netlink::Socket;
 pub use ruleset::Binder;

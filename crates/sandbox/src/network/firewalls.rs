@@ -1,7 +1,7 @@
 //! Other tables of nf_tables than the node's: whether they let through what instances send and hear.
 //!
 //! ```text
-//! dump of tables, chains, rules ─▶ Tables ─ each base chain that such packets pass ─▶ judge ─▶ Obstacle
+//! dump of tables, chains, rules ─▶ Tables ─ each base chain that such packets pass ─▶ judge ─▶ Obstacle, Doubt
 //! ```
 //!
 //! An instance's packets come in by its device and are forwarded, so they pass the hooks prerouting,
@@ -14,9 +14,9 @@
 mod judge;
 
 use super::netlink::{Socket, attributes};
-use judge::{End, Judge, Other, Packet};
+use judge::{End, Judge, Other, Packet, Steps};
 use rustix::net::netdevice::name_to_index;
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, fs, io, thread, time::Duration};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
@@ -25,6 +25,8 @@ const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
+const NEW_GENERATION: u16 = SUBSYSTEM | 15;
+const GET_GENERATION: u16 = SUBSYSTEM | 16;
 /// `nfgenmsg`, before the attributes.
 const HEAD: usize = 4;
 /// Of a table: it is there and does nothing.
@@ -48,8 +50,8 @@ struct Limits {
     rules: usize,
     /// The rules' expressions.
     bytes: usize,
-    /// Rules that are looked at for one packet at one hook: a chain that is jumped to twice is looked at
-    /// twice.
+    /// Rules that are looked at, for all packets at all hooks: a chain that is jumped to twice is looked
+    /// at twice.
     steps: usize,
 }
 
@@ -58,14 +60,15 @@ const LIMITS: Limits = Limits {
     chains: 16 << 10,
     rules: 64 << 10,
     bytes: 32 << 20,
-    steps: 256 << 10,
+    steps: 1 << 20,
 };
-/// Somebody changes rules: how often they are asked for again.
+/// Somebody changes rules: how often they are asked for, and after how long again.
 const ATTEMPTS: u32 = 5;
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Where no command helps.
 const BLIND: &str =
     "have the chain accept what answers look like, or hang it at a priority above -200";
-/// Obstacles that are put into words.
+/// Obstacles, and doubts, that are put into words.
 const SHOWN: usize = 4;
 
 /// Why other tables were not judged.
@@ -74,6 +77,12 @@ pub enum Unjudged {
     /// The kernel does not tell of them.
     #[error("{0}")]
     Unread(#[from] io::Error),
+    /// What was read of them is not of one moment.
+    #[error("they were changed while they were read, {attempts} times")]
+    Changing {
+        /// How often they were read.
+        attempts: u32,
+    },
     /// See [`Limits`].
     #[error("there are more than {limit} {what}")]
     TooMuch {
@@ -104,6 +113,7 @@ enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Base {
     hook: u32,
+    priority: i32,
     drops: bool,
     /// It sees the first packet of a connection alone.
     is_nat: bool,
@@ -114,8 +124,14 @@ struct Base {
 #[derive(Debug, Default)]
 struct Chain {
     base: Option<Base>,
-    /// The expressions of each.
-    rules: Vec<Vec<u8>>,
+    rules: Vec<OtherRule>,
+}
+
+#[derive(Debug)]
+struct OtherRule {
+    /// Its number within its table.
+    handle: u64,
+    expressions: Vec<u8>,
 }
 
 type Chains = BTreeMap<String, Chain>;
@@ -132,6 +148,22 @@ struct Obstacle {
     /// Rules whose conditions are not known here accept some of it.
     is_uncertain: bool,
     ways: Vec<Way>,
+}
+
+/// Where a rule stands that drops by conditions that may hold for what functions need.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Doubt {
+    family: &'static str,
+    table: String,
+    chain: String,
+    handle: u64,
+}
+
+#[derive(Debug, Default)]
+struct Judged {
+    obstacles: Vec<Obstacle>,
+    /// And which way: a chain may be jumped to from several hooks.
+    doubts: BTreeMap<Doubt, Vec<Way>>,
 }
 
 /// What was told of tables that are not ours.
@@ -158,6 +190,7 @@ impl Tables {
     /// Of this network namespace.
     fn read(limits: Limits) -> Result<Self, Unjudged> {
         let socket = Socket::firewall()?;
+        let before = generation(&socket)?;
         let mut tables = Self::new(limits);
         let body = [libc::NFPROTO_UNSPEC as u8, 0, 0, 0];
         socket.dump(
@@ -185,7 +218,11 @@ impl Tables {
             };
             socket.dump(GET_RULE, &body, of, |kind, body| tables.heard(kind, body))?;
         }
-        Ok(tables)
+        // Each dump is of one moment, and all of them are if nothing was changed in between.
+        match generation(&socket)? == before {
+            true => Ok(tables),
+            false => Err(io::Error::from(io::ErrorKind::Interrupted).into()),
+        }
     }
 
     /// Tables are told before their chains, and those before their rules. What is none of it, or of a table
@@ -218,12 +255,13 @@ impl Tables {
         let at = value(inside, 4).unwrap_or_default();
         let hooks = [PREROUTING, FORWARD, POSTROUTING];
         let hook = number(at, 1).filter(|hook| hooks.contains(hook));
+        let priority = number(at, 2).unwrap_or_default().cast_signed();
         let base = hook.map(|hook| Base {
             hook,
+            priority,
             drops: number(inside, 5) == Some(POLICY_DROP),
             is_nat: text(inside, 7) == "nat",
-            is_blind: hook == PREROUTING
-                && number(at, 2).is_some_and(|at| at.cast_signed() <= CONNTRACK),
+            is_blind: hook == PREROUTING && priority <= CONNTRACK,
         });
         let chain = Chain {
             base,
@@ -240,15 +278,23 @@ impl Tables {
             return Ok(());
         };
         let expressions = value(inside, 4).unwrap_or_default();
-        chain.rules.push(expressions.to_vec());
+        let handle = value(inside, 3).and_then(|bytes| bytes.first_chunk::<8>());
+        chain.rules.push(OtherRule {
+            handle: handle.map_or(0, |bytes| u64::from_be_bytes(*bytes)),
+            expressions: expressions.to_vec(),
+        });
         self.rules += 1;
         self.bytes += expressions.len();
         within(self.rules, self.limits.rules, "rules")?;
         within(self.bytes, self.limits.bytes, "bytes of rules")
     }
 
-    fn obstacles(&self, other: &Other) -> Result<Vec<Obstacle>, Unjudged> {
-        let mut found = Vec::new();
+    fn judged(&self, other: &Other) -> Result<Judged, Unjudged> {
+        self.judged_within(other, &mut Steps::new(self.limits.steps))
+    }
+
+    fn judged_within(&self, other: &Other, steps: &mut Steps) -> Result<Judged, Unjudged> {
+        let mut judged = Judged::default();
         for ((family, table), chains) in &self.tables {
             for (name, chain) in chains {
                 let (Some(family), Some(base)) = (family_name(*family), chain.base) else {
@@ -273,21 +319,48 @@ impl Tables {
                         base,
                         other,
                     };
-                    let mut judge = Judge::new(chains, packet, self.limits.steps);
+                    let mut judge = Judge::new(chains, packet, steps);
                     let end = judge.chain(name)?;
                     if end == End::Dropped || end == End::GoesOn && base.drops {
                         obstacle.ways.push(*way);
                         obstacle.by_policy |= end == End::GoesOn;
                         obstacle.is_uncertain &= judge.may_accept;
+                        // What helps against that helps against all of the chain.
+                        continue;
+                    }
+                    for (chain, handle) in judge.may_drop {
+                        let doubt = Doubt {
+                            family,
+                            table: table.clone(),
+                            chain: chain.to_owned(),
+                            handle,
+                        };
+                        let ways = judged.doubts.entry(doubt).or_default();
+                        if !ways.contains(way) {
+                            ways.push(*way);
+                        }
                     }
                 }
                 if !obstacle.ways.is_empty() {
-                    found.push(obstacle);
+                    judged.obstacles.push(obstacle);
                 }
             }
         }
-        Ok(found)
+        Ok(judged)
     }
+}
+
+/// Of the rules of this network namespace: each change gives them another.
+fn generation(socket: &Socket) -> Result<u32, Unjudged> {
+    let mut generation = None;
+    let body = [libc::NFPROTO_UNSPEC as u8, 0, 0, 0];
+    socket.ask(GET_GENERATION, &body, |kind, body| {
+        if kind == NEW_GENERATION {
+            generation = number(body.get(HEAD..).unwrap_or_default(), 1);
+        }
+        Ok::<(), Unjudged>(())
+    })?;
+    generation.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData).into())
 }
 
 /// Tables of nodes: theirs drop what is to be dropped.
@@ -323,12 +396,27 @@ fn text(inside: &[u8], wanted: u16) -> String {
 }
 
 impl Obstacle {
-    /// iptables made it, and does not know it again once nft has changed it.
+    /// It is where iptables hangs its own, by whichever name: that made it, and does not know it again
+    /// once nft has changed it. One that is only called so is nft's.
     fn is_of_iptables(&self) -> bool {
-        let tables = ["raw", "mangle", "nat", "filter", "security"];
+        let priority = match (self.table.as_str(), self.chain.as_str()) {
+            ("raw", "PREROUTING") => -300,
+            ("mangle", "PREROUTING" | "FORWARD" | "POSTROUTING") => -150,
+            ("nat", "PREROUTING") => -100,
+            ("filter", "FORWARD") => 0,
+            ("security", "FORWARD") => 50,
+            ("nat", "POSTROUTING") => 100,
+            _ => return false,
+        };
+        let hook = match self.chain.as_str() {
+            "PREROUTING" => PREROUTING,
+            "FORWARD" => FORWARD,
+            _ => POSTROUTING,
+        };
+        let is_its_kind = self.base.is_nat == (self.table == "nat");
         self.family == "ip"
-            && tables.contains(&self.table.as_str())
-            && ["PREROUTING", "FORWARD", "POSTROUTING"].contains(&self.chain.as_str())
+            && is_its_kind
+            && (self.base.hook, self.base.priority) == (hook, priority)
     }
 
     fn says(&self) -> String {
@@ -337,11 +425,7 @@ impl Obstacle {
         } else {
             "drops"
         };
-        let what = match self.ways[..] {
-            [Way::Out] => "what functions send",
-            [Way::Back] => "what comes back to functions",
-            _ => "what functions send and what comes back to them",
-        };
+        let what = worded_ways(&self.ways);
         let why = match (self.by_policy, self.is_uncertain) {
             (true, false) => "its policy is drop, and no rule accepts it",
             (false, false) => "a rule drops whatever comes as far",
@@ -389,6 +473,27 @@ impl Obstacle {
     }
 }
 
+impl Doubt {
+    fn says(&self, ways: &[Way]) -> String {
+        format!(
+            "{} {} chain {} handle {}, which may drop some of {}",
+            self.family,
+            shown(&self.table),
+            shown(&self.chain),
+            self.handle,
+            worded_ways(ways),
+        )
+    }
+}
+
+fn worded_ways(ways: &[Way]) -> &'static str {
+    match ways {
+        [Way::Out] => "what functions send",
+        [Way::Back] => "what comes back to functions",
+        _ => "what functions send and what comes back to them",
+    }
+}
+
 /// A name of others' as it may stand in a line, and in a command.
 fn shown(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
@@ -397,35 +502,53 @@ fn shown(name: &str) -> String {
         .collect()
 }
 
-/// What other tables drop of functions' packets, in words, and the commands that have them let those pass;
-/// nothing where they drop none.
+/// What other tables do to functions' packets, in words.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Firewalls {
+    /// What they drop, and the commands that have them let it pass.
+    pub in_the_way: Option<(String, String)>,
+    /// Their rules that drop something by conditions that are not judged here.
+    pub in_doubt: Option<String>,
+}
+
+/// What other tables do to functions' packets.
 ///
 /// Errors: [`Unjudged`].
-pub fn obstacles() -> Result<Option<(String, String)>, Unjudged> {
+pub fn firewalls() -> Result<Firewalls, Unjudged> {
     let routes = Socket::routes()?;
     let other = Other::of(&fs::read_to_string("/proc/net/route")?, |device| {
         name_to_index(&routes, device).ok()
     });
-    let mut attempts = 0;
-    let tables = loop {
-        attempts += 1;
-        match Tables::read(LIMITS) {
-            Err(Unjudged::Unread(error))
-                if error.kind() == io::ErrorKind::Interrupted && attempts < ATTEMPTS => {}
-            read => break read?,
-        }
-    };
-    Ok(worded(&tables.obstacles(&other)?))
+    let tables = settled(|| Tables::read(LIMITS))?;
+    Ok(worded(&tables.judged(&other)?))
 }
 
-fn worded(found: &[Obstacle]) -> Option<(String, String)> {
+/// What was read while nobody changed it.
+fn settled<T>(read: impl Fn() -> Result<T, Unjudged>) -> Result<T, Unjudged> {
+    for attempt in 1..=ATTEMPTS {
+        match read() {
+            Err(Unjudged::Unread(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+        if attempt < ATTEMPTS {
+            thread::sleep(AGAIN_AFTER);
+        }
+    }
+    Err(Unjudged::Changing { attempts: ATTEMPTS })
+}
+
+fn worded(judged: &Judged) -> Firewalls {
+    Firewalls {
+        in_the_way: in_the_way(&judged.obstacles),
+        in_doubt: in_doubt(&judged.doubts),
+    }
+}
+
+fn in_the_way(found: &[Obstacle]) -> Option<(String, String)> {
     if found.is_empty() {
         return None;
     }
-    let mut says: Vec<String> = found.iter().take(SHOWN).map(Obstacle::says).collect();
-    if found.len() > SHOWN {
-        says.push(format!("and so do {} more", found.len() - SHOWN));
-    }
+    let says = listed(found, Obstacle::says, "and so do");
     let remedies: Vec<String> = found
         .iter()
         .take(SHOWN)
@@ -435,7 +558,27 @@ fn worded(found: &[Obstacle]) -> Option<(String, String)> {
         true => BLIND.to_owned(),
         false => remedies.join(" && "),
     };
-    Some((says.join("; "), remedy))
+    Some((says, remedy))
 }
+
+fn in_doubt(found: &BTreeMap<Doubt, Vec<Way>>) -> Option<String> {
+    let says = || listed(found, |(doubt, ways)| doubt.says(ways), "and so may");
+    (!found.is_empty()).then(says)
+}
+
+/// The first of them, and how many more there are.
+fn listed<T>(
+    found: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    says: impl Fn(T) -> String,
+    more: &str,
+) -> String {
+    let mut rest = found.into_iter();
+    let mut lines: Vec<String> = rest.by_ref().take(SHOWN).map(says).collect();
+    if rest.len() > 0 {
+        lines.push(format!("{more} {} more", rest.len()));
+    }
+    lines.join("; ")
+}
+
 #[cfg(test)]
 mod tests;

@@ -221,10 +221,32 @@ impl Socket {
         kind: u16,
         body: &[u8],
         attributes: impl FnOnce(&mut Messages),
-        mut heard: impl FnMut(u16, &[u8]) -> Result<(), E>,
+        heard: impl FnMut(u16, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut question = Messages::default();
         attributes(question.begin(kind, DUMP, false, body));
+        self.hear(question, heard)
+    }
+
+    /// Asks for one thing, and has what is told of it heard likewise.
+    ///
+    /// Errors: those of [`Socket::dump`].
+    pub fn ask<E: From<io::Error>>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        heard: impl FnMut(u16, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut question = Messages::default();
+        question.begin(kind, 0, true, body);
+        self.hear(question, heard)
+    }
+
+    fn hear<E: From<io::Error>>(
+        &self,
+        mut question: Messages,
+        mut heard: impl FnMut(u16, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         question.end();
         let io = |errno: rustix::io::Errno| io::Error::from(errno);
         send(&self.0, &question.bytes, SendFlags::NOSIGNAL).map_err(io)?;

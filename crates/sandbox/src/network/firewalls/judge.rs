@@ -2,15 +2,16 @@
 //!
 //! The packet is known in part: some bits of some of its facts. So each condition holds, does not, or
 //! may. What may hold for some packets alone does not stop the others: a packet goes on past such a rule,
-//! and [`Judge::may_accept`] notes it if that would have accepted. A rule that accepts and names our
-//! devices was made for them, whatever its other conditions say.
+//! and [`Judge::may_accept`] notes it if that would have accepted, and [`Judge::may_drop`] which rule it is
+//! if that would have dropped. A rule that accepts and names our devices was made for them, whatever its
+//! other conditions say.
 
 use super::{
     Base, Chains, FORWARD, POSTROUTING, PREROUTING, Unjudged, Way, number, text, value, within,
 };
 use crate::network::{expressions::padded, netlink::attributes};
 use freehold_domain::network::DEVICES;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Chains that the kernel lets jump into each other.
 const DEPTH_MAX: usize = 16;
@@ -199,24 +200,47 @@ const XT_INVERTED: usize = 148;
 const XT_STATES: usize = 150;
 const XT_STATE: u16 = 1;
 
+/// Rules that were looked at, for all packets together, and how many may be.
+#[derive(Debug)]
+pub struct Steps {
+    taken: usize,
+    limit: usize,
+}
+
+impl Steps {
+    pub fn new(limit: usize) -> Self {
+        Self { taken: 0, limit }
+    }
+
+    fn take(&mut self) -> Result<(), Unjudged> {
+        self.taken += 1;
+        within(
+            self.taken,
+            self.limit,
+            "rules on the ways of functions' packets",
+        )
+    }
+}
+
 /// One packet's way through the chains of a table.
 pub struct Judge<'a> {
     chains: &'a Chains,
     packet: Packet<'a>,
-    steps: usize,
-    steps_max: usize,
+    steps: &'a mut Steps,
     /// A rule accepts it whose conditions may hold.
     pub may_accept: bool,
+    /// Rules that drop it if their conditions hold, which they may: the chain and the handle of each.
+    pub may_drop: BTreeSet<(&'a str, u64)>,
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(chains: &'a Chains, packet: Packet<'a>, steps_max: usize) -> Self {
+    pub fn new(chains: &'a Chains, packet: Packet<'a>, steps: &'a mut Steps) -> Self {
         Self {
             chains,
             packet,
-            steps: 0,
-            steps_max,
+            steps,
             may_accept: false,
+            may_drop: BTreeSet::new(),
         }
     }
 
@@ -230,13 +254,13 @@ impl<'a> Judge<'a> {
     fn below(&mut self, name: &str, depth: usize) -> Result<End, Unjudged> {
         within(depth, DEPTH_MAX, "chains that jump into each other")?;
         let chains = self.chains;
-        let Some(chain) = chains.get(name) else {
+        let Some((name, chain)) = chains.get_key_value(name) else {
             return Ok(End::GoesOn);
         };
         for rule in &chain.rules {
-            self.steps += 1;
-            within(self.steps, self.steps_max, "rules on the way of a packet")?;
-            let (holds, is_for_us, verdict) = Matching::new(self.packet).rule(rule);
+            self.steps.take()?;
+            let matching = Matching::new(self.packet);
+            let (holds, is_for_us, verdict) = matching.rule(&rule.expressions);
             let Some(verdict) = verdict.filter(|_| holds != Holds::No) else {
                 continue;
             };
@@ -245,8 +269,14 @@ impl<'a> Judge<'a> {
                 Verdict::Accept if is_sure || is_for_us => return Ok(End::Accepted),
                 Verdict::Drop if is_sure => return Ok(End::Dropped),
                 Verdict::Return if is_sure => return Ok(End::GoesOn),
-                Verdict::Accept | Verdict::Return | Verdict::Any => self.may_accept = true,
-                Verdict::Drop => {}
+                Verdict::Accept | Verdict::Return => self.may_accept = true,
+                Verdict::Any => {
+                    self.may_accept = true;
+                    self.may_drop.insert((name, rule.handle));
+                }
+                Verdict::Drop => {
+                    self.may_drop.insert((name, rule.handle));
+                }
                 Verdict::Jump(ref to) | Verdict::Goto(ref to) => {
                     let end = self.below(to, depth + 1)?;
                     match end {
@@ -256,7 +286,10 @@ impl<'a> Judge<'a> {
                         End::GoesOn if is_sure && matches!(verdict, Verdict::Goto(_)) => {
                             return Ok(end);
                         }
-                        End::Dropped | End::GoesOn => {}
+                        End::Dropped => {
+                            self.may_drop.insert((name, rule.handle));
+                        }
+                        End::GoesOn => {}
                     }
                 }
             }

@@ -38,14 +38,18 @@ fn heard(recorded: &str, limits: Limits) -> Result<Tables, Unjudged> {
     Ok(tables)
 }
 
-fn found(recorded: &str) -> Vec<Obstacle> {
+fn judged_of(recorded: &str) -> Judged {
     let tables = heard(recorded, LIMITS).expect("within limits");
-    tables.obstacles(&other()).expect("within limits")
+    tables.judged(&other()).expect("within limits")
+}
+
+fn found(recorded: &str) -> Vec<Obstacle> {
+    judged_of(recorded).obstacles
 }
 
 #[test]
 fn a_policy_of_iptables_is_named_and_so_is_what_lets_functions_pass() {
-    let (says, remedy) = worded(&found(IPTABLES)).expect("an obstacle");
+    let (says, remedy) = in_the_way(&found(IPTABLES)).expect("an obstacle");
     // ufw lets answers through by itself.
     assert_eq!(
         says,
@@ -58,7 +62,7 @@ fn a_policy_of_iptables_is_named_and_so_is_what_lets_functions_pass() {
 #[test]
 fn a_rule_at_the_end_that_rejects_everything_is_one_like_a_policy() {
     let found = found(FIREWALLD);
-    let (says, remedy) = worded(&found).expect("an obstacle");
+    let (says, remedy) = in_the_way(&found).expect("an obstacle");
     assert_eq!(found.len(), 1, "{found:?}");
     // Its set of states is not read.
     assert_eq!(
@@ -92,7 +96,7 @@ fn more_than_the_limits_is_not_judged() {
     let check = |limits: Limits, what: &str, limit: usize| {
         let error = match heard(FIREWALLD, limits) {
             Err(error) => error,
-            Ok(tables) => tables.obstacles(&other()).expect_err(what),
+            Ok(tables) => tables.judged(&other()).expect_err(what),
         };
         let expected = format!("there are more than {limit} {what}");
         assert_eq!(error.to_string(), expected);
@@ -119,7 +123,7 @@ fn more_than_the_limits_is_not_judged() {
     let steps = 3;
     check(
         Limits { steps, ..LIMITS },
-        "rules on the way of a packet",
+        "rules on the ways of functions' packets",
         steps,
     );
     // Exactly as much is within.
@@ -130,20 +134,46 @@ fn more_than_the_limits_is_not_judged() {
         bytes: fits.bytes,
         ..LIMITS
     };
-    assert!(heard(FIREWALLD, exact).is_ok());
+    let exact = heard(FIREWALLD, exact).expect("within limits");
+    // Of all packets together: what one takes is not there for the next.
+    let least = (1..).find(|steps| {
+        exact
+            .judged_within(&other(), &mut Steps::new(*steps))
+            .is_ok()
+    });
+    let least = least.expect("it ends");
+    let mut twice = Steps::new(2 * least - 1);
+    assert!(exact.judged_within(&other(), &mut twice).is_ok());
+    assert!(exact.judged_within(&other(), &mut twice).is_err());
 }
 
 type Written = fn(Rule<'_>) -> Rule<'_>;
 
 /// The ways that a chain with these rules drops, and whether that is uncertain.
 fn judged(hook: u32, drops: bool, rules: &[Written]) -> Option<(Vec<Way>, bool)> {
-    let rules = rules.iter().map(|write| {
+    let mut found = judged_chain(hook, drops, rules).obstacles;
+    assert!(found.len() < 2);
+    found.pop().map(|one| (one.ways, one.is_uncertain))
+}
+
+/// The numbers of its rules that may drop something, in their order from 1 on, and which way.
+fn doubted(hook: u32, drops: bool, rules: &[Written]) -> Vec<(u64, Vec<Way>)> {
+    let doubts = judged_chain(hook, drops, rules).doubts.into_iter();
+    doubts.map(|(one, ways)| (one.handle, ways)).collect()
+}
+
+fn judged_chain(hook: u32, drops: bool, rules: &[Written]) -> Judged {
+    let rules = rules.iter().zip(1..).map(|(write, handle)| {
         let mut messages = Messages::default();
         write(Rule(&mut messages));
-        messages.bytes().to_vec()
+        OtherRule {
+            handle,
+            expressions: messages.bytes().to_vec(),
+        }
     });
     let base = Some(Base {
         hook,
+        priority: 0,
         drops,
         is_nat: false,
         is_blind: false,
@@ -157,9 +187,7 @@ fn judged(hook: u32, drops: bool, rules: &[Written]) -> Option<(Vec<Way>, bool)>
     tables
         .tables
         .insert((libc::NFPROTO_INET as u8, "theirs".to_owned()), chains);
-    let mut found = tables.obstacles(&other()).expect("within limits");
-    assert!(found.len() < 2);
-    found.pop().map(|one| (one.ways, one.is_uncertain))
+    tables.judged(&other()).expect("within limits")
 }
 
 #[test]
@@ -249,30 +277,251 @@ fn a_chain_is_in_the_way_as_far_as_its_rules_let_nothing_pass() {
 }
 
 #[test]
+fn a_rule_that_may_drop_is_told_where_nothing_before_it_decides() {
+    let ours: Written = |rule| rule.device(Device::In, DEVICES).verdict(Verdict::Accept);
+    let some: Written = |rule| {
+        let net = freehold_domain::network::Ipv4Net::around([10, 0, 0, 0].into(), 8);
+        rule.to(net).verdict(Verdict::Drop)
+    };
+    let web: Written = |rule| {
+        let ports = freehold_domain::network::Ports {
+            first: 443,
+            last: 443,
+        };
+        let rule = rule.transport(libc::IPPROTO_TCP);
+        rule.ports(ports).verdict(Verdict::Drop)
+    };
+    let names: Written = |rule| rule.transport(libc::IPPROTO_UDP).verdict(Verdict::Drop);
+    let accepts_web: Written = |rule| {
+        let ports = freehold_domain::network::Ports {
+            first: 443,
+            last: 443,
+        };
+        let rule = rule.transport(libc::IPPROTO_TCP);
+        rule.ports(ports).verdict(Verdict::Accept)
+    };
+    let all: Written = |rule| rule.verdict(Verdict::Drop);
+    let both = || vec![Way::Out, Way::Back];
+    let check = |rules: &[Written], expected: &[(u64, Vec<Way>)]| {
+        assert_eq!(doubted(FORWARD, false, rules), expected);
+    };
+    check(&[], &[]);
+    // An instance's own address is what comes back to it has.
+    check(&[some], &[(1, vec![Way::Out])]);
+    check(&[web], &[(1, both())]);
+    check(&[names, web], &[(2, both())]);
+    // A rule that accepts by what is not judged is no reason to be silent about the next.
+    check(&[accepts_web, web], &[(2, both())]);
+    check(&[ours, web], &[(2, vec![Way::Back])]);
+    check(&[web, ours], &[(1, both())]);
+    // What drops everything is told by itself, with what helps against all of it.
+    check(&[web, all], &[]);
+    assert_eq!(doubted(FORWARD, true, &[web]), []);
+    assert_eq!(
+        doubted(FORWARD, true, &[ours, some, web]),
+        [],
+        "what comes back is dropped, what is sent was accepted"
+    );
+}
+
+#[test]
+fn doubts_are_told_with_their_places_and_no_more_than_a_few() {
+    let doubts = |handles: std::ops::Range<u64>| {
+        let doubt = |handle| Doubt {
+            family: "inet",
+            table: "theirs".to_owned(),
+            chain: "a b".to_owned(),
+            handle,
+        };
+        let each = handles.map(|handle| (doubt(handle), vec![Way::Out]));
+        in_doubt(&each.collect())
+    };
+    assert_eq!(doubts(0..0), None);
+    assert_eq!(
+        doubts(7..8).expect("one"),
+        "inet theirs chain a?b handle 7, which may drop some of what functions send"
+    );
+    let says = doubts(0..9).expect("nine");
+    assert!(
+        says.contains("handle 3,") && !says.contains("handle 4,"),
+        "{says}"
+    );
+    assert!(says.ends_with("; and so may 5 more"), "{says}");
+}
+
+#[test]
+fn a_chain_that_is_only_called_like_one_of_iptables_is_none() {
+    let check = |table: &str, chain: &str, hook, priority, expected| {
+        let obstacle = Obstacle {
+            family: "ip",
+            table: table.to_owned(),
+            chain: chain.to_owned(),
+            base: Base {
+                hook,
+                priority,
+                drops: true,
+                is_nat: table == "nat",
+                is_blind: false,
+            },
+            by_policy: true,
+            is_uncertain: false,
+            ways: vec![Way::Out],
+        };
+        assert_eq!(
+            obstacle.is_of_iptables(),
+            expected,
+            "{table} {chain} {priority}"
+        );
+        let begins = if expected { "iptables -t" } else { "nft '" };
+        assert!(obstacle.remedies()[0].starts_with(begins));
+    };
+    check("filter", "FORWARD", FORWARD, 0, true);
+    check("mangle", "FORWARD", FORWARD, -150, true);
+    check("mangle", "POSTROUTING", POSTROUTING, -150, true);
+    check("raw", "PREROUTING", PREROUTING, -300, true);
+    check("nat", "POSTROUTING", POSTROUTING, 100, true);
+    check("filter", "FORWARD", FORWARD, -10, false);
+    check("filter", "FORWARD", POSTROUTING, 0, false);
+    check("filter", "forward", FORWARD, 0, false);
+    check("filter", "POSTROUTING", POSTROUTING, 100, false);
+    check("mine", "FORWARD", FORWARD, 0, false);
+}
+
+#[test]
+fn rules_that_change_while_they_are_read_are_read_again_a_few_times() {
+    let changed = || Unjudged::Unread(io::ErrorKind::Interrupted.into());
+    let check = |until: u32| {
+        let reads = std::cell::Cell::new(0);
+        let read = || {
+            reads.set(reads.get() + 1);
+            if reads.get() < until {
+                Err(changed())
+            } else {
+                Ok(())
+            }
+        };
+        (settled(read), reads.get())
+    };
+    assert!(matches!(check(1), (Ok(()), 1)));
+    assert!(matches!(check(ATTEMPTS), (Ok(()), ATTEMPTS)));
+    let (settled, reads) = check(u32::MAX);
+    assert!(matches!(
+        settled,
+        Err(Unjudged::Changing { attempts: ATTEMPTS })
+    ));
+    assert_eq!(reads, ATTEMPTS);
+}
+
+/// In a machine that is this thread's own: every change makes another generation.
+fn generations() -> Result<(), Unjudged> {
+    crate::sys::mounts::unshare(libc::CLONE_NEWNET)?;
+    let socket = Socket::firewall()?;
+    let first = generation(&socket)?;
+    assert_eq!(generation(&socket)?, first);
+    assert!(Tables::read(LIMITS)?.tables.is_empty());
+    // A table: `NFNL_MSG_BATCH_BEGIN` and `END` around it.
+    let batch = [libc::AF_UNSPEC as u8, 0, 0, 10];
+    let mut messages = Messages::default();
+    messages.begin(0x10, 0, false, &batch);
+    let inet = [libc::NFPROTO_INET as u8, 0, 0, 0];
+    messages
+        .begin(NEW_TABLE, crate::network::netlink::CREATE, true, &inet)
+        .text(1, "theirs");
+    messages.begin(0x11, 0, false, &batch);
+    socket.send(messages)?;
+    assert_ne!(generation(&socket)?, first);
+    assert_eq!(Tables::read(LIMITS)?.tables.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_change_of_the_rules_makes_another_generation() {
+    match std::thread::spawn(generations).join().expect("no panic") {
+        Err(Unjudged::Unread(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("SKIPPED: a network namespace takes root: {error}");
+        }
+        done => done.expect("nf_tables"),
+    }
+}
+
+#[test]
 fn jumps_are_followed_and_loops_end() {
     let jump = |to: &str| {
         let mut messages = Messages::default();
         Rule(&mut messages).verdict(Verdict::Jump(to));
         Chain {
             base: None,
-            rules: vec![messages.bytes().to_vec()],
+            rules: vec![OtherRule {
+                handle: 1,
+                expressions: messages.bytes().to_vec(),
+            }],
         }
     };
     let mut tables = Tables::new(LIMITS);
     let mut chains = Chains::from([("a".to_owned(), jump("b")), ("b".to_owned(), jump("a"))]);
     chains.get_mut("a").expect("there").base = Some(Base {
         hook: FORWARD,
+        priority: 0,
         drops: false,
         is_nat: false,
         is_blind: false,
     });
     let key = (libc::NFPROTO_IPV4 as u8, "loops".to_owned());
     tables.tables.insert(key, chains);
-    let error = tables.obstacles(&other()).expect_err("a loop");
+    let error = tables.judged(&other()).expect_err("a loop");
     assert!(
         error.to_string().contains("jump into each other"),
         "{error}"
     );
+}
+
+#[test]
+fn a_jump_that_may_be_taken_to_what_drops_is_told_by_its_own_place() {
+    let rule = |handle, write: &dyn Fn(Rule<'_>)| {
+        let mut messages = Messages::default();
+        write(Rule(&mut messages));
+        OtherRule {
+            handle,
+            expressions: messages.bytes().to_vec(),
+        }
+    };
+    let net = freehold_domain::network::Ipv4Net::around([10, 0, 0, 0].into(), 8);
+    let jump = |handle| {
+        rule(handle, &|rule| {
+            rule.to(net).verdict(Verdict::Jump("end"));
+        })
+    };
+    let drop = rule(9, &|rule| {
+        rule.verdict(Verdict::Drop);
+    });
+    let base = Base {
+        hook: FORWARD,
+        priority: 0,
+        drops: false,
+        is_nat: false,
+        is_blind: false,
+    };
+    let first = Chain {
+        base: Some(base),
+        rules: vec![jump(4), jump(5)],
+    };
+    let end = Chain {
+        base: None,
+        rules: vec![drop],
+    };
+    let mut tables = Tables::new(LIMITS);
+    let chains = Chains::from([("first".to_owned(), first), ("end".to_owned(), end)]);
+    tables
+        .tables
+        .insert((libc::NFPROTO_INET as u8, "theirs".to_owned()), chains);
+    let judged = tables.judged(&other()).expect("within limits");
+    assert_eq!(judged.obstacles, []);
+    let places: Vec<_> = judged
+        .doubts
+        .keys()
+        .map(|one| (one.chain.as_str(), one.handle))
+        .collect();
+    assert_eq!(places, [("first", 4), ("first", 5)]);
 }
 
 #[test]
@@ -283,6 +532,7 @@ fn where_no_command_helps_there_are_words() {
         chain: "pre".to_owned(),
         base: Base {
             hook: PREROUTING,
+            priority: -300,
             drops: true,
             is_nat: false,
             is_blind: true,
@@ -291,7 +541,7 @@ fn where_no_command_helps_there_are_words() {
         is_uncertain: false,
         ways: vec![Way::Back],
     };
-    let (says, remedy) = worded(&[obstacle]).expect("an obstacle");
+    let (says, remedy) = in_the_way(&[obstacle]).expect("an obstacle");
     assert!(says.contains("before connections are known"), "{says}");
     assert_eq!(remedy, BLIND);
 }
