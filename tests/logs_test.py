@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import time
 
@@ -251,6 +252,19 @@ def test_logs_outlive_a_restart(start_server):
     functions.call(name)
     server.restart()
     assert "remember me" in messages(server.client("logs"), name)
+
+
+def test_a_stop_leaves_an_index_that_has_every_stream(start_server):
+    """However short before it the first line came."""
+    one = start_server()
+    functions = Functions(one)
+    name = functions.create()
+    functions.call(name, 1)
+    one.stop()
+    store = one.data / "store"
+    assert not (store / "logs.db-wal").exists() or (store / "logs.db-wal").stat().st_size == 0
+    with sqlite3.connect(f"file:{store / 'logs.db'}?mode=ro", uri=True) as base:
+        assert (f"/aws/lambda/{name}",) in base.execute("SELECT name FROM groups").fetchall()
 
 
 def test_the_cli_follows(functions, server):

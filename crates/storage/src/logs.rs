@@ -128,6 +128,11 @@ impl LogFiles {
         })
     }
 
+    /// Writes what the index lacks, and ends its thread.
+    pub(crate) fn finish(&self) {
+        self.streams.finish();
+    }
+
     /// The index in numbers, as they were when rows were last written.
     pub(crate) fn index_stats(&self) -> LogIndexStats {
         self.streams.stats()

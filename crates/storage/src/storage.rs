@@ -135,6 +135,12 @@ impl SqliteStorage {
         }))
     }
 
+    /// Brings the index of the log streams up to date, at the end: parts of a node hold each other and the
+    /// store, and what is not dropped before the process ends is not finished by that. Waits for the disk.
+    pub fn finish(&self) {
+        self.logs.finish();
+    }
+
     /// The index of the log streams in numbers; asks no disk.
     pub fn log_index_stats(&self) -> LogIndexStats {
         self.logs.index_stats()

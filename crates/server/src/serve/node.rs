@@ -249,6 +249,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     admin_stop.cancel();
     let destroyed = node.driver.shutdown(DESTROY_TIMEOUT).await;
     node.api.close();
+    let storage = node.storage.clone();
     drop(node);
     for thread in threads {
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -256,6 +257,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
             tracing::error!("a core's thread panicked");
         }
     }
+    storage.finish();
     destroyed.map_err(|error| {
         failure(
             format!("instances may be left: {error}"),

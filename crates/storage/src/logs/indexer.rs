@@ -208,10 +208,11 @@ impl Streams {
     }
 }
 
-/// The streams, and the thread that writes their rows; dropping it writes all of them.
+/// The streams, and the thread that writes their rows; finishing or dropping it writes all of them.
 pub(super) struct Indexer {
     streams: Arc<Streams>,
-    thread: Option<JoinHandle<()>>,
+    /// Until it was finished.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Deref for Indexer {
@@ -231,17 +232,17 @@ impl Indexer {
             .spawn(move || writing.run())?;
         Ok(Self {
             streams,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
-}
 
-impl Drop for Indexer {
-    fn drop(&mut self) {
+    /// Writes all rows, once; those of lines that come later are read at the next start.
+    pub(super) fn finish(&self) {
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
         self.backlog.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = thread.join();
         for stream in self.held.all() {
             stream.close(&self.backlog);
         }
@@ -250,5 +251,11 @@ impl Drop for Indexer {
         if let Err(error) = written {
             tracing::warn!(%error, "the index of the log streams is not up to date at shutdown");
         }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

@@ -163,3 +163,25 @@ fn a_stream_whose_file_took_long_to_make_is_found_after_a_kill() {
             .exists()
     );
 }
+
+#[test]
+fn an_index_that_is_finished_has_every_row_though_the_store_is_never_dropped() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let logs = std::mem::ManuallyDrop::new(open(dir.path()));
+    log(&logs, &name("g", 0), 7);
+    logs.finish();
+    let log_of_writes = dir.path().join("logs.db-wal");
+    assert_eq!(fs::metadata(log_of_writes).map_or(0, |file| file.len()), 0);
+    let left = killed(dir.path());
+    // Who reads the file for it is found out.
+    spoil(left.path(), 1);
+    let again = open(left.path());
+    assert_eq!(names(&again, "g"), [name("g", 0).stream]);
+    // A line that comes all the same is stored, and twice finished is once.
+    log(&logs, &name("g", 0), 8);
+    logs.finish();
+    assert_eq!(
+        lines(&open(killed(dir.path()).path()), &name("g", 0)),
+        [7, 8]
+    );
+}
