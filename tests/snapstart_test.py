@@ -183,7 +183,11 @@ def test_twins_share_what_init_made_and_nothing_else(functions, client):
 
 
 def test_memory_that_init_filled_counts_as_if_each_instance_had_filled_it(functions, client):
-    """Of 256 MB init fills 150: read, changed, beside more, beside files; the head runs init itself."""
+    """Of 256 MB init fills 150: read, changed, beside more, beside files.
+
+    Heads run init themselves, in interpreters that came up in several ways, of which some have done more
+    before than others (6 MB on a busy machine): the least of them did nothing else.
+    """
     body = """
 import time
 held = bytearray(150 << 20)
@@ -203,12 +207,14 @@ def handler(event, context):
     name = functions.create(python(body), SnapStart=ON, Timeout=20, MemorySize=256)
     first, second = (carried(publish(client, name, Description=text)) for text in ("one", "two"))
 
-    def used(event, version):
+    heads = [name, *(functions.create(python(body), Timeout=20, MemorySize=256) for _ in range(2))]
+
+    def used(event, version, name=name):
         answer = functions.invoke(name, event, Qualifier=version, LogType="Tail")
         assert (answer.error, answer.payload) == (None, 150 * 256 * event.get("write", 1))
         return int(re.search(r"Max Memory Used: (\d+) MB", answer.log).group(1))
     for event in ({}, {"write": 1}, {"write": 1, "more": 40}):
-        thawed, executed = used(event, first), used(event, "$LATEST")
+        thawed, executed = used(event, first), min(used(event, "$LATEST", head) for head in heads)
         assert abs(thawed - executed) <= executed * 0.05, (event, thawed, executed)
     # What the kernel takes back before it ends anybody ends nobody.
     assert used({"file": 300}, first) <= 256
