@@ -95,11 +95,6 @@ impl Bits {
         name
     }
 
-    /// In 240.0.0.0/4.
-    fn own_address() -> Self {
-        Self(vec![(0xf0, 0xf0), (0, 0), (0, 0), (0, 0)])
-    }
-
     /// Whether it begins with these bytes, where that is known.
     fn begins_with(&self, bytes: &[u8]) -> Option<bool> {
         let mut all_known = true;
@@ -190,10 +185,13 @@ const NEW: u32 = 8;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
-/// Where and how long, in the header of IPv4.
-const PROTOCOL: (u32, u32) = (9, 1);
-const SOURCE: (u32, u32) = (12, 4);
-const DESTINATION: (u32, u32) = (16, 4);
+/// The header of IPv4, and where what is known of it begins.
+const HEADER_LEN: usize = 20;
+const PROTOCOL: usize = 9;
+const SOURCE: usize = 12;
+const DESTINATION: usize = 16;
+/// The first byte of an address in 240.0.0.0/4, and which of its bits that says.
+const OWN_ADDRESS: (u8, u8) = (0xf0, 0xf0);
 /// `struct xt_conntrack_mtinfo3`: what is matched, what of it is inverted, the states.
 const XT_FLAGS: usize = 146;
 const XT_INVERTED: usize = 148;
@@ -426,12 +424,19 @@ impl<'a> Matching<'a> {
         // Its address is the machine's before the hooks behind routing see it.
         let is_own =
             [FORWARD, POSTROUTING].contains(&self.packet.base.hook) || self.packet.way == Way::Out;
-        match (base, (offset, len), self.packet.way) {
-            (NETWORK_HEADER, PROTOCOL, _) => Bits::exact(&[libc::IPPROTO_TCP as u8]),
-            (NETWORK_HEADER, SOURCE, Way::Out) => Bits::own_address(),
-            (NETWORK_HEADER, DESTINATION, Way::Back) if is_own => Bits::own_address(),
-            _ => Bits::default(),
+        if base != NETWORK_HEADER {
+            return Bits::default();
         }
+        let mut header = Bits(vec![(0, 0); HEADER_LEN]);
+        header.0[PROTOCOL] = (libc::IPPROTO_TCP as u8, 0xff);
+        match self.packet.way {
+            Way::Out => header.0[SOURCE] = OWN_ADDRESS,
+            Way::Back if is_own => header.0[DESTINATION] = OWN_ADDRESS,
+            Way::Back => {}
+        }
+        // A prefix of whole bytes is loaded as so many of them.
+        let bytes = header.0.into_iter().skip(offset as usize);
+        Bits(bytes.take(len as usize).collect())
     }
 
     fn bitwise(&self, data: &[u8]) -> Bits {
