@@ -394,7 +394,7 @@ def in_state(server, state):
     return scrape(server)[f'freehold_events{{state="{state}"}}']
 
 
-@pytest.mark.parametrize("step", [{"days": 1}, {"days": -1}], ids=str)
+@pytest.mark.parametrize("step", [{"days": 1}, pytest.param({"days": -1}, marks=pytest.mark.slow)], ids=str)
 def test_events_do_not_notice_a_step_nor_a_restart_behind_it(stepped, step):
     server = stepped('[instances]\nretry_delays = ["25s"]\n')
     functions = Functions(server)
@@ -431,7 +431,7 @@ def test_an_event_that_a_kill_cuts_short_behind_a_step_runs_once_more(stepped):
     assert len(tries(server, name, "cut")) == 2 and in_state(server, "dead") == 0
 
 
-@pytest.mark.parametrize("step", [{"days": 1}, {"days": -1}], ids=str)
+@pytest.mark.parametrize("step", [pytest.param({"days": 1}, marks=pytest.mark.slow), {"days": -1}], ids=str)
 def test_an_event_ends_at_its_age_over_a_step_and_a_restart(stepped, step):
     server = stepped('[limits]\nasync_event_age = "40s"\n')
     functions = Functions(server)
@@ -465,7 +465,8 @@ def boot_anew(server):
                           # As good as three hours of being down.
                           ({"hours": 3}, True, False),
                           # Not believed: the queue's time goes on from where it was.
-                          ({"hours": -3}, True, True), ({"days": 800}, True, True)], ids=str)
+                          pytest.param({"hours": -3}, True, True, marks=pytest.mark.slow),
+                          pytest.param({"days": 800}, True, True, marks=pytest.mark.slow)], ids=str)
 def test_a_step_while_the_server_is_down_counts_over_a_boot_alone(stepped, step, boots, waits):
     server = stepped('[instances]\nretry_delays = ["35s"]\n')
     name = Functions(server).create(TRIER)
