@@ -3,6 +3,8 @@
 //! Nothing here starts a thread or an event loop: `serve` forks its privileged helpers first, and
 //! the other commands make a runtime of their own where they need one.
 
+#[cfg(test)]
+mod book;
 mod cli;
 mod client;
 mod config;

@@ -8,12 +8,7 @@ use super::{
     kind::{Bounds, Kind},
     measure::Span,
 };
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 /// A data folder with this file.
 fn folder(text: &str) -> (tempfile::TempDir, Given) {
@@ -709,21 +704,7 @@ fn a_reload_takes_over_what_can_change_and_names_the_rest() {
 fn the_book_has_every_key_as_the_table_has_it() {
     const BEGIN: &str = "<!-- keys: written by the test of config/tests.rs from the table -->\n";
     const END: &str = "<!-- end of keys -->";
-    let path = PathBuf::from("../../docs/book/configuration.md");
-    let book = fs::read_to_string(&path).unwrap();
-    let (before, rest) = book
-        .split_once(BEGIN)
-        .expect("the page has the begin of the table");
-    let (_, after) = rest.split_once(END).expect("and its end");
-    let made = format!("{before}{BEGIN}{}{END}{after}", page());
-    if std::env::var_os("FREEHOLD_BLESS").is_some() {
-        fs::write(&path, &made).unwrap();
-    }
-    let book = fs::read_to_string(&path).unwrap();
-    assert!(
-        book == made,
-        "{path:?} is not as the table has it: see the head of this test"
-    );
+    crate::book::check_table("configuration.md", [BEGIN, END], &page());
 }
 
 fn page() -> String {

@@ -11,7 +11,7 @@ use freehold_domain::{
     limits::Limits,
     tenant_limits::{Beside, TENANT_LIMITS},
 };
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::collections::BTreeSet;
 
 /// A limit: of the node, of tenants, or of both.
 struct Line {
@@ -240,19 +240,5 @@ fn the_book_has_every_limit_as_the_tables_have_it() {
     const BEGIN: &str =
         "<!-- limits: written by the test of cli/tenants/book.rs from the tables -->\n";
     const END: &str = "<!-- end of limits -->";
-    let path = PathBuf::from("../../docs/book/limits.md");
-    let book = fs::read_to_string(&path).unwrap();
-    let (before, rest) = book
-        .split_once(BEGIN)
-        .expect("the page has the table's begin");
-    let (_, after) = rest.split_once(END).expect("and its end");
-    let made = format!("{before}{BEGIN}{}{END}{after}", page());
-    if std::env::var_os("FREEHOLD_BLESS").is_some() {
-        fs::write(&path, &made).unwrap();
-    }
-    let book = fs::read_to_string(&path).unwrap();
-    assert!(
-        book == made,
-        "{path:?} is not as the tables have it: see the head of this test"
-    );
+    crate::book::check_table("limits.md", [BEGIN, END], &page());
 }
