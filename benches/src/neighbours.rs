@@ -297,7 +297,7 @@ fn fill_logs(server: &Server, handler: Handler, calls: usize) -> Result<(), Fail
     let mut lines = Lines::open(server.address(), 4)?;
     let came = lines.run(Until::Calls(calls), |_| call.clone(), handler.is_answer())?;
     came.all_good()?;
-    server.cli(&["rm", "spent"])?;
+    server.cli(&["rm", "--yes", "spent"])?;
     Ok(())
 }
 
