@@ -1,8 +1,9 @@
 //! Who may run now: reserved concurrency of the function, else what the account has unreserved.
 //!
-//! Never waits. Of synchronous invocations so many may begin in a second, too: one number for each
-//! account, of which a call takes without a lock. A permit is a count that its drop gives back. A tenant may have a limit of its own,
-//! or be disabled; both are told by the store's watch (`tenancy.rs`).
+//! Never waits. How many synchronous invocations of an account may begin in a second is one number for
+//! each account, of which a call takes without a lock. A permit is a count that its drop gives back.
+//! A tenant may have limits of its own, or be disabled; both are told by the store's watch
+//! (`tenancy.rs`).
 
 use crate::{
     node::{Node, Running},
