@@ -11,10 +11,10 @@ const net = require('net');
 const { toRapidResponse } = require('./errors.js');
 
 const VERSION = 1;
-const GREET = 1, BEGIN = 2, EVENT = 3, REHEARSE = 4, PREPARE = 5, RESUME = 6;
+const GREET = 1, BEGIN = 2, EVENT = 3, REHEARSE = 4, PREPARE = 5, RESUME = 6, GIVE_CODE = 8;
 const HELLO = 1, READY = 2, INIT_ERROR = 3, ANSWER = 4, ERROR = 5, PIECE = 6, END = 7;
-const REHEARSED = 8, UNFIT = 10;
-const LAST = 1, MORE = 2;
+const REHEARSED = 8, UNFIT = 10, CODE = 11;
+const LAST = 1, MORE = 2, WANTS_CODE = 1;
 
 const HEAD = 8;
 const ID = 36;
@@ -24,11 +24,13 @@ const TEXT_BYTES_MAX = 256;
 const JSON_TYPE = 'application/json';
 
 class Line {
-  // `listening(line)` is what its frames set off: event(call), begin(again), rehearse(done), gone(error).
+  // `listening(line)` is what its frames set off: event(call), begin(again, code), rehearse(done),
+  // gone(error). `code` is what is asked of a begin: { given, wanted } of code.js, or nothing.
   constructor(descriptor, listening) {
     this.fd = descriptor;
     this.listeners = listening(this);
     this.id = '';
+    this.given = null;
     // One buffer for what comes and one for what goes: both are done with before they are used again.
     this.out = Buffer.allocUnsafeSlow(BUFFER_BYTES);
     this.frame = null;
@@ -50,7 +52,7 @@ class Line {
   static into(descriptor, listening) {
     const line = Object.create(Line.prototype);
     const socket = { writableLength: 0, ref() {}, unref() {} };
-    Object.assign(line, { fd: descriptor, listeners: null, id: '', out: Buffer.allocUnsafe(BUFFER_BYTES), frame: null, have: 0, socket });
+    Object.assign(line, { fd: descriptor, listeners: null, id: '', given: null, out: Buffer.allocUnsafe(BUFFER_BYTES), frame: null, have: 0, socket });
     line.listeners = listening(line);
     return line;
   }
@@ -112,7 +114,11 @@ class Line {
       case BEGIN:
       case RESUME:
         apply(frame.utf8Slice(HEAD, end), kind === BEGIN);
-        this.listeners.begin(kind === RESUME);
+        this.listeners.begin(kind === RESUME, this.code(kind === BEGIN && frame[5] === WANTS_CODE));
+        break;
+      case GIVE_CODE:
+        // A copy: a frame lies in a buffer that is used again.
+        this.given = Buffer.from(frame.subarray(HEAD, end));
         break;
       case REHEARSE:
         this.listeners.rehearse(() => this.word(REHEARSED, 0));
@@ -141,12 +147,28 @@ class Line {
     };
   }
 
+  code(wanted) {
+    const { given } = this;
+    this.given = null;
+    return wanted || given !== null ? { given, wanted } : undefined;
+  }
+
   // The loop stays for the next event, or leaves with the function's last work.
   wait() { this.socket.ref(); }
 
   run() { this.socket.unref(); }
 
   ready() { return this.word(READY, VERSION); }
+
+  // What init has compiled, before it is ready.
+  handOver(code) {
+    const frame = Buffer.allocUnsafe(HEAD + code.length);
+    frame.fill(0, 0, HEAD);
+    frame.writeUInt32LE(code.length, 0);
+    frame[4] = CODE;
+    code.copy(frame, HEAD);
+    return this.send(frame, frame.length);
+  }
 
   // Once the function's own code has returned: what stands behind `context.succeed()` runs before
   // the platform takes the instance for free, or does not answer at all where it ends the process.
@@ -253,12 +275,13 @@ function eventFrame(arn, trace, body) {
   return Buffer.concat([fixed, rest]);
 }
 
-// The frame of a begin, as the host writes it.
+// The frame of a begin, as the host writes it where it wants the code.
 function beginFrame(variables) {
   const text = Object.entries(variables).map(([name, value]) => `${name}=${value}`).join('\0');
   const frame = Buffer.alloc(HEAD + Buffer.byteLength(text));
   frame.writeUInt32LE(frame.length - HEAD, 0);
   frame[4] = BEGIN;
+  frame[5] = WANTS_CODE;
   frame.utf8Write(text, HEAD);
   return frame;
 }

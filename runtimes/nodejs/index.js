@@ -76,16 +76,19 @@ function listening(line) {
       line.run();
       run(line, handler, serve, event, done);
     },
-    begin(again) {
+    begin(again, code) {
       if (again) {
         line.ready();
         return;
       }
       line.run();
       fatal = failInit;
+      const compiled = code && require('./code.js').watch(code.given, code.wanted);
       load((loaded, how) => {
         [handler, serve] = [loaded, how];
+        const made = compiled && compiled();
         done();
+        if (made) line.handOver(made);
         line.ready();
       });
     },

@@ -11,6 +11,7 @@ const path = require('path');
 const { format } = require('util');
 const console_ = require('./console.js');
 const frames = require('./frames.js');
+require('./code.js');
 require('./handler.js');
 require('./streaming.js');
 

@@ -15,6 +15,7 @@ const BOOTSTRAP: &[(&str, &str)] = &[
         "client.js",
         include_str!("../../../runtimes/nodejs/client.js"),
     ),
+    ("code.js", include_str!("../../../runtimes/nodejs/code.js")),
     (
         "console.js",
         include_str!("../../../runtimes/nodejs/console.js"),

@@ -6,7 +6,7 @@
 //!   (booting) ──greet─▶ hello        a pool's: booted, nobody's yet; `rehearse`, `prepare` come here
 //!       │ begin                      environment, fresh random state, init
 //!       ▼
-//!   ready | init error ─▶ ends
+//!   [code ─▶] ready | init error ─▶ ends
 //!       │ event ─▶ answer | error    one at a time; the next event may lie in the socket already
 //!       │ try ─▶ answer              an event of ours, in an instance that waits for its first
 //!       │ prepare ─▶ prepared | unfit | init error
@@ -27,17 +27,19 @@ mod line;
 pub use codec::FrameLimits;
 
 use crate::lambda_runtime::{LambdaRuntime, RuntimeLimits};
+use bytes::Bytes;
 use codec::{Frame, To, Word};
 use freehold_domain::{
     BoxFuture,
     body::Body,
     live::Live,
     ports::{
-        Booted, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Rehearsal,
-        Wires, Wiring,
+        Booted, CompiledCode, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError,
+        Opening, Rehearsal, Wires, Wiring,
     },
 };
 use line::{Answered, Line, Waiting};
+use parking_lot::Mutex;
 use std::{
     future::poll_fn,
     os::fd::OwnedFd,
@@ -142,6 +144,7 @@ fn line(frames: OwnedFd, limits: Live<RuntimeLimits>) -> Result<FramesLine, Open
         line,
         uses_libraries: AtomicBool::new(false),
         tries: AtomicBool::new(false),
+        code: Mutex::new(Handed::Not),
     })
 }
 
@@ -168,7 +171,7 @@ fn unasked(frame: &Frame) -> OpenError {
     }
 }
 
-fn init_failed(error_type: Option<String>, body: bytes::Bytes) -> OpenError {
+fn init_failed(error_type: Option<String>, body: Bytes) -> OpenError {
     OpenError::Init {
         error_type: error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned()),
         body,
@@ -180,12 +183,31 @@ struct FramesLine {
     line: Line,
     uses_libraries: AtomicBool,
     tries: AtomicBool,
+    code: Mutex<Handed>,
+}
+
+/// What a guest hands over of what its init compiles.
+enum Handed {
+    /// Nothing, and it may not.
+    Not,
+    /// It may, once.
+    Wanted,
+    Over(Bytes),
 }
 
 impl FramesLine {
     /// Waits for the end of an init.
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
-        let heard = ready!(self.line.poll_frame(cx));
+        let mut heard = ready!(self.line.poll_frame(cx));
+        if let Ok(Frame::Code(code)) = heard {
+            let mut handed = self.code.lock();
+            if !matches!(*handed, Handed::Wanted) {
+                return Poll::Ready(Err(unasked(&Frame::Code(code))));
+            }
+            *handed = Handed::Over(code);
+            drop(handed);
+            heard = ready!(self.line.poll_frame(cx));
+        }
         Poll::Ready(match heard {
             Ok(Frame::Ready {
                 version,
@@ -204,7 +226,18 @@ impl FramesLine {
 
     /// Tells it what it is, and waits until it is.
     async fn tell(&self, opening: Opening, again: bool) -> Result<(), OpenError> {
-        self.line.say(codec::opening(&opening.env, again));
+        match &opening.code {
+            CompiledCode::Given(code) if !again => {
+                if let Some(head) = codec::code_head(code) {
+                    self.line.say(head);
+                    self.line.say(code.clone());
+                }
+            }
+            CompiledCode::Wanted if !again => *self.code.lock() = Handed::Wanted,
+            _ => {}
+        }
+        self.line
+            .say(codec::opening(&opening.env, &opening.code, again));
         poll_fn(|cx| self.poll_ready(cx)).await
     }
 
@@ -290,6 +323,13 @@ impl Link for FramesLine {
 
     fn uses_libraries(&self) -> bool {
         self.uses_libraries.load(Ordering::Relaxed)
+    }
+
+    fn take_code(&self) -> Option<Bytes> {
+        match std::mem::replace(&mut *self.code.lock(), Handed::Not) {
+            Handed::Over(code) => Some(code),
+            Handed::Not | Handed::Wanted => None,
+        }
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {

@@ -29,6 +29,12 @@ impl RuntimeFamily {
     pub fn speaks_frames(self) -> bool {
         matches!(self, Self::Python | Self::Node | Self::Java)
     }
+
+    /// Whether its bootstrap hands over the code that an init compiled, and takes it in the next
+    /// ([`CompiledCode`](crate::ports::CompiledCode)).
+    pub fn hands_over_code(self) -> bool {
+        matches!(self, Self::Node)
+    }
 }
 
 /// The one runtime of [`RuntimeFamily::Wasm`].

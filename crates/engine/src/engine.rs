@@ -195,9 +195,12 @@ impl Engine {
     /// The numbers of this moment.
     pub fn stats(&self) -> Stats {
         let (snapshots, snapshot_bytes, _) = self.node.snapshots.counts();
+        let (compiled, compiled_bytes) = self.node.compiled.counts();
         let mut stats = Stats {
             snapshots: snapshots as u64,
             snapshot_bytes,
+            compiled: compiled as u64,
+            compiled_bytes,
             in_flight: self.node.running() as u64,
             concurrency: self.node.admission.in_flight(),
             memory_booked_bytes: self.node.memory.booked_bytes(),

@@ -6,7 +6,7 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{Gate, MemoryBook, Peopled, Snapshots, StartRates, Tenants, stock::Stock},
+    pool::{CompiledBook, Gate, MemoryBook, Peopled, Snapshots, StartRates, Tenants, stock::Stock},
     route::{Revision, Routes},
     stats::Counters,
     tags::Tags,
@@ -58,6 +58,7 @@ pub(crate) struct Node {
     pub(crate) tenants: Tenants,
     pub(crate) start_rates: StartRates,
     pub(crate) snapshots: Snapshots,
+    pub(crate) compiled: CompiledBook,
     /// Booted instances that are nobody's yet.
     pub(crate) stock: Stock,
     /// By core: how many instances come up at once.
@@ -85,6 +86,7 @@ impl Node {
             tenants: Tenants::default(),
             start_rates: StartRates::default(),
             snapshots: Snapshots::new(),
+            compiled: CompiledBook::default(),
             stock: Stock::default(),
             gates: (0..parts.cores.max(1))
                 .map(|_| Gate::new(parts.config.now().starts_at_once))

@@ -88,6 +88,9 @@ pub struct EngineConfig {
     pub init_backoff_max: Duration,
     /// Start images of published revisions.
     pub snapshots: SnapshotConfig,
+    /// Compiled code that is kept from one init to the next, of all revisions together; of one
+    /// tenant's at most half. Zero: none is.
+    pub compiled_code_bytes: u64,
 }
 
 /// Settings of the start images of published revisions (SnapStart).
@@ -137,6 +140,7 @@ impl Default for EngineConfig {
             init_backoff: Duration::from_secs(1),
             init_backoff_max: Duration::from_secs(60),
             snapshots: SnapshotConfig::default(),
+            compiled_code_bytes: 64 << 20,
         }
     }
 }

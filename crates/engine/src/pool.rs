@@ -17,6 +17,7 @@
 mod caretaker;
 mod cell;
 mod chain;
+mod compiled;
 mod crowd;
 mod gate;
 mod keeper;
@@ -35,6 +36,7 @@ mod weights;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
+pub(crate) use compiled::{Compiled, CompiledBook};
 pub(crate) use crowd::weight_of;
 pub(crate) use gate::Gate;
 pub(crate) use launch::{InitFailure, InitFailureKind, LaunchFailed, Phase, end_of, launch};
@@ -660,6 +662,7 @@ impl Revision {
             let idle: Vec<_> = idle.into_iter().filter_map(|id| state.remove(id)).collect();
             (idle, state.stranded())
         };
+        self.compiled.forget();
         self.pool.tending.notify_one();
         for cell in idle {
             cell.end_soon(node);

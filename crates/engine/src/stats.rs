@@ -84,6 +84,10 @@ pub struct Stats {
     pub snapshots: u64,
     /// See `snapshots`.
     pub snapshot_bytes: u64,
+    /// Revisions whose compiled code is kept, and its bytes.
+    pub compiled: u64,
+    /// See `compiled`.
+    pub compiled_bytes: u64,
     /// How often budgets reached 80 %, and all.
     pub budgets_warned: u64,
     /// See `budgets_warned`.

@@ -2,6 +2,7 @@
 //! compiled anew. A file of it alone: `cargo test -p freehold-engine --test engine snapshots::`.
 
 mod budgets;
+mod compiled;
 mod cores;
 mod keep;
 mod keeping;

@@ -46,7 +46,11 @@ impl Contract for FakeContract {
         self.0.slots()
     }
 
-    fn open(&self, wires: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
+    fn open(
+        &self,
+        wires: Wires,
+        opening: Opening,
+    ) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
         Box::pin(async move {
             let listener = wires.runtime_api;
             let instance =
@@ -59,8 +63,8 @@ impl Contract for FakeContract {
                 self.0
                     .broken("a thawed instance was opened as one that boots");
             }
-            let init = self.0.next_init();
-            come_up(self.0.clone(), instance, listener, init).await
+            let (init, code) = (self.0.next_init(), self.0.compiled(opening.code));
+            come_up(self.0.clone(), instance, listener, init, code).await
         })
     }
 
@@ -135,7 +139,7 @@ impl Booted for Thawed {
             self.world.told(id, opening.env);
             self.world.hook(id, "after");
             let restore = self.world.next_restore();
-            come_up(self.world, instance, self.listener, restore).await
+            come_up(self.world, instance, self.listener, restore, None).await
         })
     }
 
@@ -167,8 +171,8 @@ impl Booted for NobodysYet {
                     .broken("an instance without a package was told to begin");
             }
             self.world.told(instance.spec.instance, opening.env);
-            let init = self.world.next_init();
-            come_up(self.world, instance, self.listener, init).await
+            let (init, code) = (self.world.next_init(), self.world.compiled(opening.code));
+            come_up(self.world, instance, self.listener, init, code).await
         })
     }
 
@@ -204,12 +208,14 @@ async fn come_up(
     instance: Arc<FakeInstance>,
     listener: OwnedFd,
     (took, init): (Duration, Init),
+    code: Option<Bytes>,
 ) -> Result<Arc<dyn Link>, OpenError> {
     tokio::time::sleep(took).await;
     match init {
         Init::Fine => Ok(Arc::new(FakeLink {
             slots: world.slots(),
             uses_libraries: world.uses_libraries(),
+            code: Mutex::new(code),
             world,
             instance: Arc::downgrade(&instance),
             asks_at: Mutex::new(Some(Instant::now())),
@@ -238,6 +244,7 @@ struct FakeLink {
     instance: Weak<FakeInstance>,
     slots: u16,
     uses_libraries: bool,
+    code: Mutex<Option<Bytes>>,
     /// When it asks for its next event; never, when it ends before.
     asks_at: Mutex<Option<Instant>>,
     _listener: OwnedFd,
@@ -265,6 +272,10 @@ impl Link for FakeLink {
 
     fn uses_libraries(&self) -> bool {
         self.uses_libraries
+    }
+
+    fn take_code(&self) -> Option<Bytes> {
+        self.code.lock().take()
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {

@@ -15,10 +15,12 @@
 //! 5 prepare                                   7 end        of a streamed answer
 //! 6 resume   as begin                         8 rehearsed
 //! 7 try      as event                         9 prepared
-//!                                            10 unfit      why no image can be taken
+//! 8 code     what an init compiled           10 unfit      why no image can be taken
+//!            (before begin)                  11 code       what this init compiled (before ready)
 //! ```
 //!
-//! Flags of an answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow. Of a
+//! Flags of a begin: 1, hand over what init compiles. Of an
+//! answer, error or end: 1, the runtime ends after it; of an answer: 2, pieces follow. Of a
 //! ready: 1, init has imported the libraries that the runtime brings; 2, it answers a try by itself, as
 //! if a function had, and the function does not hear of it. Of a rehearse: 1, briefly; of a rehearsed: 1,
 //! it was no more than that.
@@ -27,7 +29,7 @@ use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{
     ids::InvocationId,
-    ports::{GuestCall, Rehearsal},
+    ports::{COMPILED_CODE_BYTES_MAX, CompiledCode, GuestCall, Rehearsal},
 };
 use std::io::Write;
 
@@ -54,6 +56,7 @@ const REHEARSE: u8 = 4;
 const PREPARE: u8 = 5;
 const RESUME: u8 = 6;
 const TRY: u8 = 7;
+const GIVE_CODE: u8 = 8;
 
 const HELLO: u8 = 1;
 const READY: u8 = 2;
@@ -65,12 +68,14 @@ const END: u8 = 7;
 const REHEARSED: u8 = 8;
 const PREPARED: u8 = 9;
 const UNFIT: u8 = 10;
+const CODE: u8 = 11;
 
 const LAST: u8 = 1;
 const MORE: u8 = 2;
 const LIBRARIES: u8 = 1;
 const TRIES: u8 = 2;
 const BRIEFLY: u8 = 1;
+const WANTS_CODE: u8 = 1;
 
 /// A frame without a body of its own, as the host sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +104,19 @@ fn head(length: u32, kind: u8) -> [u8; HEAD] {
     [a, b, c, d, kind, 0, 0, 0]
 }
 
+/// The head of a frame that gives an instance what another's init compiled; the code itself follows.
+/// Nothing where a frame cannot hold it.
+pub(super) fn code_head(code: &Bytes) -> Option<Bytes> {
+    let length = u32::try_from(code.len()).ok()?;
+    Some(Bytes::from(head(length, GIVE_CODE).to_vec()))
+}
+
 /// The frame that makes a runtime an instance's (`again`: one that was thawed after its init).
-pub(super) fn opening(env: &[(String, String)], again: bool) -> Bytes {
+pub(super) fn opening(env: &[(String, String)], code: &CompiledCode, again: bool) -> Bytes {
     let mut frame = head(0, if again { RESUME } else { BEGIN }).to_vec();
+    if !again && *code == CompiledCode::Wanted {
+        frame[5] = WANTS_CODE;
+    }
     // Neither half of a variable can hold a NUL: no process could be executed with one.
     let clean = env
         .iter()
@@ -223,6 +238,7 @@ pub(super) enum Frame {
     Unfit {
         reason: String,
     },
+    Code(Bytes),
 }
 
 impl Frame {
@@ -239,6 +255,7 @@ impl Frame {
             Self::Rehearsed(_) => "rehearsed",
             Self::Prepared => "prepared",
             Self::Unfit { .. } => "unfit",
+            Self::Code(_) => "code",
         }
     }
 }
@@ -277,6 +294,7 @@ impl Head {
             REHEARSED => (0, 0, BRIEFLY),
             PREPARED => (0, 0, 0),
             UNFIT => (0, REASON_BYTES_MAX, 0),
+            CODE => (0, COMPILED_CODE_BYTES_MAX, 0),
             kind => return Err(format!("no frame has kind {kind}")),
         };
         let has_text = matches!(self.kind, HELLO | READY | INIT_ERROR | ANSWER | ERROR);
@@ -424,6 +442,7 @@ fn whole(head: Head, mut rest: Bytes, fixed: usize) -> Frame {
         REHEARSED if head.flags & BRIEFLY != 0 => Frame::Rehearsed(Rehearsal::Brief),
         REHEARSED => Frame::Rehearsed(Rehearsal::Full),
         PREPARED => Frame::Prepared,
+        CODE => Frame::Code(body),
         // `shape` has refused every other kind.
         _ => Frame::Unfit {
             reason: String::from_utf8_lossy(&body).into_owned(),
@@ -503,10 +522,12 @@ mod tests {
             frame(END, LAST, 0, &[]),
             frame(ERROR, LAST, 0, &[&ID_A, b"error"]),
             frame(UNFIT, 0, 0, &[b"2 threads"]),
+            frame(CODE, 0, 0, &[b"compiled"]),
         ]
         .concat();
         let whole = read(&bytes, bytes.len()).expect("frames");
-        assert_eq!(whole.len(), 8);
+        assert_eq!(whole.len(), 9);
+        assert_eq!(whole[8], Frame::Code(Bytes::from_static(b"compiled")));
         assert_eq!(
             whole[1],
             Frame::Ready {
@@ -577,7 +598,7 @@ mod tests {
             bytes
         };
         check(&frame(0, 0, 0, &[]), "no frame has kind 0");
-        check(&frame(11, 0, 0, &[]), "no frame has kind 11");
+        check(&frame(12, 0, 0, &[]), "no frame has kind 12");
         check(&frame(HELLO, 0, 1, &[b"x"]), "announced 1 bytes");
         check(&frame(END, MORE, 0, &[]), "no flags 0x2");
         check(&frame(READY, 4, 1, &[]), "no flags 0x4");
@@ -591,6 +612,7 @@ mod tests {
         check(&announced(u32::MAX, ANSWER), "announced");
         check(&announced(u32::MAX, PIECE), "announced");
         check(&announced(4097, UNFIT), "announced 4097 bytes");
+        check(&announced((16 << 20) + 1, CODE), "announced 16777217 bytes");
     }
 
     #[test]

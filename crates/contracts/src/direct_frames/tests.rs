@@ -25,6 +25,7 @@ const END: u8 = 7;
 const REHEARSED: u8 = 8;
 const PREPARED: u8 = 9;
 const UNFIT: u8 = 10;
+const CODE: u8 = 11;
 const LAST: u8 = 1;
 const MORE: u8 = 2;
 
@@ -104,6 +105,7 @@ fn opening(variables: &[(&str, &str)]) -> Opening {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
+        ..Opening::default()
     }
 }
 
@@ -445,6 +447,66 @@ async fn a_booted_runtime_is_rehearsed_prepared_and_begun() {
     guest.read().await;
     guest.answers(1, b"1").await;
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn code_is_handed_over_where_it_is_wanted() {
+    let wanted = Opening {
+        code: CompiledCode::Wanted,
+        ..opening(&[("A", "1")])
+    };
+    let (mut guest, wires) = wires();
+    guest.say(CODE, 0, 0, &[b"compiled"]).await;
+    guest.say(READY, 0, 1, &[]).await;
+    let link = contract().open(wires, wanted.clone()).await.unwrap();
+    assert_eq!(guest.read_flagged().await, (2, 1, b"A=1".to_vec()));
+    assert_eq!(link.take_code(), Some(Bytes::from_static(b"compiled")));
+    assert_eq!(link.take_code(), None, "it is one's who took it");
+    // Nobody has to.
+    let (mut guest, wires) = self::wires();
+    guest.say(READY, 0, 1, &[]).await;
+    let link = contract().open(wires, wanted.clone()).await.unwrap();
+    assert_eq!(link.take_code(), None);
+    // Unasked, twice, or after an event it is a break of the contract.
+    let check = async |opening: Opening, times: usize| {
+        let (mut guest, wires) = self::wires();
+        for _ in 0..times {
+            guest.say(CODE, 0, 0, &[b"compiled"]).await;
+        }
+        guest.say(READY, 0, 1, &[]).await;
+        let broken = contract().open(wires, opening).await.map(drop).unwrap_err();
+        assert!(broken.to_string().contains("said code"), "{broken}");
+    };
+    check(opening(&[]), 1).await;
+    check(wanted, 2).await;
+    let (link, mut guest) = opened().await;
+    let running = handle(&link, call(1, b""));
+    guest.read().await;
+    guest.say(CODE, 0, 0, &[b"compiled"]).await;
+    let broken = running.await.unwrap().unwrap_err();
+    assert!(broken.to_string().contains("said code"), "{broken}");
+    assert_eq!(link.take_code(), None);
+}
+
+#[tokio::test]
+async fn code_is_given_before_the_begin() {
+    // More than a socket holds at once.
+    let code = Bytes::from(vec![b'x'; 3 << 20]);
+    let given = Opening {
+        code: CompiledCode::Given(code.clone()),
+        ..opening(&[("A", "1")])
+    };
+    let (mut guest, wires) = wires();
+    let heard = tokio::spawn(async move {
+        let frames = (guest.read().await, guest.read_flagged().await);
+        guest.say(READY, 0, 1, &[]).await;
+        (guest, frames)
+    });
+    let link = contract().open(wires, given).await.unwrap();
+    let (_guest, (first, second)) = heard.await.unwrap();
+    assert!(first == (8, code.to_vec()), "{} bytes", first.1.len());
+    assert_eq!(second, (2, 0, b"A=1".to_vec()));
+    assert_eq!(link.take_code(), None);
 }
 
 #[tokio::test]

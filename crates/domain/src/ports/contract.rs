@@ -89,7 +89,25 @@ pub struct Wires {
 pub struct Opening {
     /// The instance's environment, as it was executed with where it was executed for this.
     pub env: Vec<(String, String)>,
+    /// What it is to do about the code that its init compiles.
+    pub code: CompiledCode,
 }
+
+/// Code that a runtime compiles in its init, from one instance of a revision to the next. Only the
+/// runtime that wrote it can read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CompiledCode {
+    /// None is at hand and none is asked for.
+    #[default]
+    None,
+    /// It hands over what its init has compiled: [`Link::take_code`].
+    Wanted,
+    /// What an instance of this revision handed over.
+    Given(Bytes),
+}
+
+/// Bytes of compiled code that are taken from one instance.
+pub const COMPILED_CODE_BYTES_MAX: u64 = 16 << 20;
 
 /// How much a rehearsal goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +163,13 @@ pub trait Link: Send + Sync {
     /// ([`PRELOAD_VARIABLE`]) would have come to the same sooner.
     fn uses_libraries(&self) -> bool {
         false
+    }
+
+    /// The code that its init has compiled, where that was [wanted](CompiledCode::Wanted) and is worth
+    /// another instance's while: at most [`COMPILED_CODE_BYTES_MAX`]. Once; it was handed over before
+    /// the instance took any event.
+    fn take_code(&self) -> Option<Bytes> {
+        None
     }
 
     /// Runs an event of ours through the runtime of an instance that waits for its first: all of the

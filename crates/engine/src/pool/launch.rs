@@ -12,7 +12,7 @@ use super::{
     Booking, Cell,
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
-    snapshots,
+    compiled, snapshots,
     stock::{self, Ahead, Preload},
 };
 use crate::{
@@ -269,7 +269,11 @@ async fn bring_up(
         instance: attempt.instance,
     };
     let env = environment::of_instance(revision, &attempt.log, &key, phase);
-    let opening = Opening { env: env.clone() };
+    let (code, asked) = compiled::for_start(node, revision);
+    let opening = Opening {
+        env: env.clone(),
+        code,
+    };
     let halvings = revision.halvings();
     let plan = Plan {
         instance: attempt.instance,
@@ -351,6 +355,7 @@ async fn bring_up(
     let link = match opened {
         Opened::Link(link) => {
             node.counters.started(kind);
+            asked.ready(node, &*link);
             link
         }
         Opened::Stopped => {

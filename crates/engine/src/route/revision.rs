@@ -4,7 +4,7 @@ use crate::{
     environment,
     keep::Keep,
     node::Node,
-    pool::{Pool, SnapshotOf, stock::Seen},
+    pool::{Compiled, Pool, SnapshotOf, stock::Seen},
 };
 use freehold_domain::{
     ids::{FunctionRef, Qualifier},
@@ -36,6 +36,8 @@ pub(crate) struct Revision {
     pub(crate) log_group: LogGroupName,
     /// The start image that its instances come from, where one could be made.
     pub(crate) snapshot: Option<SnapshotOf>,
+    /// What its init compiles, for the next one.
+    pub(crate) compiled: Compiled,
     pub(crate) pool: Pool,
 }
 
@@ -104,6 +106,7 @@ impl Revision {
             variables,
             log_group,
             snapshot,
+            compiled: Compiled::default(),
             pool,
         })
     }

@@ -337,6 +337,8 @@ keys! {
         parked: usize = Kind::Count(within(0, 65_536)), count(launch().park_target as u64), Start;
         /// Memory of all instances together
         memory: Option<Size> = Kind::Size(within(128 * MIB, ANY_SIZE.most)), Preset::Made("seven eighths of the machine's"), Start;
+        /// Code that Node.js functions have compiled in their inits, kept for their next starts; of one account's at most half; 0 keeps none
+        compiled_code: Size = Kind::Size(within(0, ANY_SIZE.most)), bytes(EngineConfig::default().compiled_code_bytes), Reload;
         /// Waits between attempts at an asynchronous event; the last one repeats
         retry_delays: Vec<Span> = Kind::Spans(within(0, DAY), 16), retry_delays(), Reload;
     }

@@ -132,6 +132,7 @@ fn engine(config: &Config) -> EngineConfig {
         },
         freeze_after: given.freeze_after.0,
         ready: given.ready,
+        compiled_code_bytes: given.compiled_code.0,
         cpu: match given.cpu {
             Cpu::Burst => CpuPolicy::Burst,
             Cpu::Lambda => CpuPolicy::Lambda,

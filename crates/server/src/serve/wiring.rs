@@ -502,6 +502,16 @@ impl MetricsSource for Numbers {
                     "Memory that they take",
                     stats.snapshot_bytes as f64,
                 ),
+                gauge(
+                    "freehold_compiled_code",
+                    "Functions' revisions whose compiled code is kept for their next starts",
+                    stats.compiled as f64,
+                ),
+                gauge(
+                    "freehold_compiled_code_bytes",
+                    "Memory that it takes",
+                    stats.compiled_bytes as f64,
+                ),
                 Family {
                     name: "freehold_budgets_reached",
                     help: "How often a budget was nearly used up, and used up",

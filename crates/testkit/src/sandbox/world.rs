@@ -1,10 +1,14 @@
 //! What a test tells its fakes and asks of them.
 
 use super::FakeInstance;
+use bytes::Bytes;
 use fastrand::Rng;
 use freehold_domain::{
     ids::InstanceId,
-    ports::{DriverCapacity, ExitCause, ImageError, OpenError, Rehearsal, StartError, StartImage},
+    ports::{
+        CompiledCode, DriverCapacity, ExitCause, ImageError, OpenError, Rehearsal, StartError,
+        StartImage,
+    },
 };
 use parking_lot::Mutex;
 use std::{
@@ -103,6 +107,10 @@ struct State {
     hooks: Vec<(InstanceId, &'static str)>,
     /// Rehearsals, in order.
     rehearsals: Vec<(InstanceId, Rehearsal)>,
+    /// What inits were told of compiled code, in order.
+    codes: Vec<CompiledCode>,
+    /// What those hand over that are asked for theirs.
+    compiles: Option<Bytes>,
     broken: Vec<String>,
 }
 
@@ -145,6 +153,8 @@ impl FakeWorld {
                 prepares: VecDeque::new(),
                 hooks: Vec::new(),
                 rehearsals: Vec::new(),
+                codes: Vec::new(),
+                compiles: None,
                 broken: Vec::new(),
             }),
         })
@@ -231,6 +241,21 @@ impl FakeWorld {
     /// Which hooks ran where: `before` a snapshot, `after` a restore.
     pub fn hooks(&self) -> Vec<(InstanceId, &'static str)> {
         self.state.lock().hooks.clone()
+    }
+    /// What inits were told of compiled code, in order.
+    pub fn codes(&self) -> Vec<CompiledCode> {
+        self.state.lock().codes.clone()
+    }
+    /// What inits hand over from now on where they are asked for their code.
+    pub fn compile(&self, code: Option<Bytes>) {
+        self.state.lock().compiles = code;
+    }
+    /// An init is told of code; what it hands over.
+    pub(crate) fn compiled(&self, told: CompiledCode) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let is_wanted = told == CompiledCode::Wanted;
+        state.codes.push(told);
+        state.compiles.clone().filter(|_| is_wanted)
     }
 
     /// What instances that are nobody's yet have rehearsed, in order.

@@ -1,0 +1,217 @@
+"""Compiled code of Node.js functions: taken after an init, given to the next, and nothing else changes."""
+
+import json
+import pathlib
+import re
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from support.functions import node_runtime, zip_of
+
+CODE_JS = pathlib.Path(__file__).parents[1] / "runtimes/nodejs/code.js"
+# More than the least that is handed over: functions that init calls, so that V8 compiles them.
+LARGE = "".join(f"function f{n}(a) {{ let s = a; for (let i = 0; i < 3; i += 1) s += i * {n}; return s; }}\n"
+                for n in range(1200)) + "let sum = 0;\n" + "".join(f"sum += f{n}(1);\n" for n in range(1200))
+PAD = f"/*{'x' * 1100}*/"
+
+# What a module sees of itself and of how it was loaded, and where its errors say they are.
+LOOKS = {
+    "index.js": "const where = (f) => { try { f(); } catch (e) { return e.stack.split('\\n').slice(0, 2); } };"
+                f"{PAD}{LARGE}"
+                """
+const other = require('./other.js');
+const failing = (file) => { try { require(file); } catch (e) { return [e.name, e.code, e.message, e.stack.split('\\n').slice(0, 4)]; } };
+const seen = {
+  sum, main: require.main === process.mainModule, resolved: require.resolve('./other.js'),
+  paths: require.resolve.paths('x'), cached: require.cache[__filename] === module, children: module.children.length,
+  parent: other.parent === module, args: arguments.length, self: this === exports, strict: other.strict,
+  extensions: typeof require.extensions['.js'], first: where(other.first), later: where(other.later),
+  bad: failing('./bad.js'), none: failing('./none.js'), name: require.name, length: require.length,
+};
+exports.handler = async (event) => {
+  if (event === 'exit') process.exit(1);
+  if (event === 'late') return require('./late.js').late;
+  return { ...seen, imported: (await other.imported()).x };
+};
+""",
+    "other.js": "'use strict'; exports.first = () => { throw new Error('first'); };" + PAD + """
+exports.parent = module.parent;
+exports.strict = (function () { return this; })() === undefined;
+exports.later = () => { throw new Error('later'); };
+exports.imported = () => import('./module.mjs');
+return; // and a comment at the end""",
+    "bad.js": f"exports.x = ;{PAD}",
+    "late.js": f"exports.late = 'late';{PAD}",
+    "module.mjs": "export const x = 7;",
+}
+
+
+@pytest.fixture(scope="module")
+def node():
+    return node_runtime() or pytest.skip("no Node on this machine")
+
+
+def kept(server):
+    page = urllib.request.urlopen(f"{server.admin}/metrics", timeout=10).read().decode()
+    read = lambda name: int(float(re.search(rf"^{name} (\S+)$", page, re.M).group(1)))
+    return read("freehold_compiled_code"), read("freehold_compiled_code_bytes")
+
+
+def began_with(functions, name):
+    """Ends the function's instance, and calls it: the answer of a cold start."""
+    assert functions.invoke(name, "exit").error
+    answer = functions.invoke(name, 1, LogType="Tail")
+    assert answer.error is None and "Init Duration" in answer.log, answer.log
+    return answer
+
+
+def test_nothing_but_the_time_of_an_init_changes(server, functions, node):
+    before, _ = kept(server)
+    name = functions.create(zip_of(LOOKS), Runtime=node)
+    first = functions.invoke(name, 1, LogType="Tail")
+    assert first.error is None, first.payload
+    count, taken = kept(server)
+    assert (count, taken > 10_000) == (before + 1, True)
+    assert first.payload["imported"] == 7 and first.payload["strict"]
+    assert first.payload["first"][1].endswith("/var/task/other.js:1:47)"), first.payload["first"]
+    given = began_with(functions, name)
+    assert given.payload == first.payload
+    assert kept(server) == (count, taken)
+    assert functions.call(name, "late") == "late"
+    # A wrapper speaks the public API, and has Node.js compile everything itself.
+    wrapper = "#!/bin/sh\nexec \"$@\"\n"
+    plain = functions.create(zip_of({**LOOKS, "wrapper": wrapper}, executable=("wrapper",)), Runtime=node,
+                             Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}})
+    assert functions.call(plain, 1) == first.payload
+    assert kept(server)[0] == count
+    # One that is executed for its function, and not booted ahead.
+    executed = functions.create(zip_of(LOOKS), Runtime=node, Environment={"Variables": {"NODE_NO_WARNINGS": "0"}})
+    assert functions.call(executed, 1) == first.payload
+    assert kept(server)[0] == count + 1
+    again = began_with(functions, executed)
+    assert again.payload == first.payload
+    # No line of ours in anybody's log.
+    for log in (first.log, given.log, again.log):
+        kinds = {line.split(" ")[0] for line in log.splitlines() if line}
+        assert kinds <= {"INIT_START", "START", "END", "REPORT"}, log
+
+
+def test_it_goes_with_its_revision(server, functions, node):
+    name = functions.create(zip_of(LOOKS), Runtime=node)
+    functions.call(name, 1)
+    before, _ = kept(server)
+    changed = {**LOOKS, "index.js": LOOKS["index.js"].replace("sum, main", "sum: 'changed', main")}
+    functions.client.update_function_code(FunctionName=name, ZipFile=zip_of(changed))
+    functions.wait_updated(name)
+    assert kept(server)[0] == before - 1
+    assert functions.call(name, 1)["sum"] == "changed"
+    assert began_with(functions, name).payload["sum"] == "changed"
+    assert kept(server)[0] == before
+    functions.client.delete_function(FunctionName=name)
+    end = time.monotonic() + 30
+    while kept(server)[0] != before - 1:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_what_an_event_leaves_behind_reaches_no_other_instance(server, functions, node):
+    """An event that has taken its instance over writes what a bootstrap would, after its init."""
+    hostile = LARGE + PAD + """
+const fs = require('fs');
+exports.handler = async (event) => {
+  if (event === 'exit') process.exit(1);
+  if (event !== 'poison') return sum;
+  const frame = Buffer.alloc(8 + 100000);
+  frame.writeUInt32LE(100000, 0);
+  frame[4] = 11;
+  fs.writeSync(3, frame);
+  return 'sent';
+};
+"""
+    name = functions.create(zip_of({"index.js": hostile}), Runtime=node)
+    first = functions.call(name, 1)
+    taken = kept(server)
+    poisoned = functions.invoke(name, "poison")
+    assert poisoned.error, "its own line is broken by it"
+    assert kept(server) == taken
+    assert functions.call(name, 1) == first
+
+
+def test_small_functions_hand_over_nothing(server, functions, node):
+    before = kept(server)
+    name = functions.create(zip_of({"index.js": f"exports.handler = async (e) => {{ if (e === 'exit') process.exit(1); return e; }};{PAD}"}),
+                            Runtime=node)
+    for _ in range(2):
+        functions.call(name, 1)
+        functions.invoke(name, "exit")
+    assert kept(server) == before
+
+
+def test_an_operator_may_keep_none(start_server, node):
+    from support.functions import Functions
+    server = start_server("[instances]\ncompiled_code = \"0B\"\n")
+    functions = Functions(server)
+    name = functions.create(zip_of(LOOKS), Runtime=node)
+    first = functions.call(name, 1)
+    assert began_with(functions, name).payload == first
+    assert kept(server) == (0, 0)
+
+
+def run(script, *arguments):
+    done = subprocess.run(["node", "-e", script, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+# Loads FILE with CODE, where there is any, and writes there what was compiled where there is none.
+LOAD = f"""
+const fs = require('fs'), vm = require('vm');
+const [file, at] = process.argv.slice(1);
+const {{ watch }} = require({json.dumps(str(CODE_JS))});
+const refused = [];
+vm.Script = class extends vm.Script {{
+  constructor(...all) {{ super(...all); refused.push(this.cachedDataRejected); }}
+}};
+const given = fs.existsSync(at) ? fs.readFileSync(at) : null;
+const end = watch(given, given === null);
+const loaded = require(file);
+const code = end();
+if (code) fs.writeFileSync(at, code);
+console.log(JSON.stringify({{ loaded, refused, made: code ? code.length : 0 }}));
+"""
+
+
+def test_code_is_taken_for_the_very_same_source_alone(tmp_path, node):
+    """V8 compares the length of a source; what is loaded must be what the file says."""
+    file, code = tmp_path / "app.js", tmp_path / "code"
+    file.write_text(f"{LARGE}module.exports = 'one';")
+    first = run(LOAD, file, code)
+    assert first["loaded"] == "one" and first["made"] > 10_000
+    assert run(LOAD, file, code) == {"loaded": "one", "refused": [False], "made": 0}
+    file.write_text(f"{LARGE}module.exports = 'two';")
+    # No code was found for it, so none was tried.
+    assert run(LOAD, file, code) == {"loaded": "two", "refused": [None], "made": 0}
+
+
+@pytest.mark.parametrize("spoil", [lambda c: b"", lambda c: c[:7], lambda c: c[:40], lambda c: c[:len(c) // 2],
+                                   lambda c: b"\xff" * 8 + c[8:], lambda c: c[:40] + b"\xff" * 4 + c[44:],
+                                   lambda c: c[:60] + bytes(8) + c[68:]])
+def test_code_that_does_not_read_is_done_without(tmp_path, node, spoil):
+    file, code = tmp_path / "app.js", tmp_path / "code"
+    file.write_text(f"{LARGE}module.exports = sum;")
+    made = run(LOAD, file, code)
+    code.write_bytes(spoil(code.read_bytes()))
+    assert run(LOAD, file, code)["loaded"] == made["loaded"]
+
+
+def test_ten_thousand_modules_are_too_many(tmp_path, node):
+    file, code = tmp_path / "app.js", tmp_path / "code"
+    (tmp_path / "parts").mkdir()
+    for number in range(9000):
+        (tmp_path / f"parts/{number}.js").write_text(f"module.exports = {number};{PAD}")
+    file.write_text(f"let s = 0; for (let n = 0; n < 9000; n += 1) s += require('./parts/' + n); module.exports = s;{PAD}")
+    assert run(LOAD, file, code) == {"loaded": 9000 * 8999 // 2, "refused": [None] * 9001, "made": 0}
