@@ -23,7 +23,7 @@ LOOKS = {
                 f"{PAD}{LARGE}"
                 """
 const other = require('./other.js');
-const failing = (file) => { try { require(file); } catch (e) { return [e.name, e.code, e.message, e.stack.split('\\n').slice(0, 4)]; } };
+const failing = (file) => { try { require(file); } catch (e) { return [e.name, e.code, e.message.split('\\n')[0], e.stack.split('\\n')[0]]; } };
 const seen = {
   sum, main: require.main === process.mainModule, resolved: require.resolve('./other.js'),
   paths: require.resolve.paths('x'), cached: require.cache[__filename] === module, children: module.children.length,

@@ -19,6 +19,10 @@ const vm = require('vm');
 
 // So that `import()` inside works as everywhere: Node.js 20.12, 21.7. Without it nothing is done.
 const LOADER = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+// Code that V8 before 12 (Node.js 22) has read does not know where its script came from, and
+// `import()` fails in it. There, a source that has one, or a text that looks like one, is left alone.
+const IMPORTS_ARE_LOST = Number(process.versions.v8.split('.')[0]) < 12;
+const AN_IMPORT = /\bimport\s*(?:\(|\/[*/])/;
 // A module this small is compiled as quickly as it is looked up.
 const SOURCE_MIN = 1 << 10;
 // An init that loads less than this gains nothing that a caller would notice.
@@ -65,6 +69,7 @@ function scriptOf(known, content, filename, format) {
   if (typeof content !== 'string' || content.length < SOURCE_MIN || content.startsWith('#!')) return undefined;
   if (format !== undefined && format !== 'commonjs') return undefined;
   if (process.sourceMapsEnabled || Module.wrap !== wrap || !path.isAbsolute(filename)) return undefined;
+  if (IMPORTS_ARE_LOST && AN_IMPORT.test(content)) return undefined;
   const cachedData = known.size === 0 ? undefined : known.get(digestOf(content).latin1Slice());
   try {
     return new vm.Script(BEFORE + content + AFTER, {
