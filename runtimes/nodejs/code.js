@@ -7,9 +7,9 @@
 // V8 refuses (another version or other flags of its own).
 //
 // Of CommonJS modules alone: Node.js has no way in for an ES module's code (`module.enableCompileCache()`
-// of 22.1 has, for a folder that an instance would have to be able to write).
+// has, for a folder that an instance would have to be able to write).
 //
-//   u32 entries, u32 | each: digest 32, length u32, u32, code, as many bytes as make a multiple of 8
+//   entries, one after the other: digest 32, length u32, u32, code, as many bytes as make a multiple of 8
 'use strict';
 
 const { createHash } = require('crypto');
@@ -17,30 +17,33 @@ const Module = require('module');
 const path = require('path');
 const vm = require('vm');
 
-// So that `import()` inside works as everywhere: Node.js 20.12, 21.7. Without it nothing is done.
-const LOADER = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-// Code that V8 before 12 (Node.js 22) has read does not know where its script came from, and
-// `import()` fails in it. There, a source that has one, or a text that looks like one, is left alone.
-const IMPORTS_ARE_LOST = Number(process.versions.v8.split('.')[0]) < 12;
-const AN_IMPORT = /\bimport\s*(?:\(|\/[*/])/;
+// Code that V8 before 12 has read does not know where its script came from, and `import()` fails in
+// it. So this begins with Node.js 22.
+const READS = Number(process.versions.v8.split('.')[0]) >= 12;
+const LOADER = READS ? vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER : undefined;
 // A module this small is compiled as quickly as it is looked up.
 const SOURCE_MIN = 1 << 10;
 // An init that loads less than this gains nothing that a caller would notice.
 const SOURCES_MIN = 64 << 10;
+// Making the code takes a few times its size: more source than this part of the memory has none made.
+const SOURCES_OF_MEMORY = 1 / 32;
 const ENTRIES_MAX = 8192;
 const CODE_BYTES_MAX = 16 << 20;
 const DIGEST = 32;
 const HEAD = DIGEST + 8;
 const [BEFORE, AFTER] = ['(function (exports, require, module, __filename, __dirname) { ', '\n})'];
 
-const wrap = Module.wrap;
-if (LOADER !== undefined) warnUnheard();
+const { Script } = vm;
+const { wrap } = Module;
+const wrapper = [...Module.wrapper];
+if (READS) warnUnheard();
 
-// From here on modules are compiled with `given`, what `take` made in another instance (or nothing);
-// `wanted`, whether this one's code is asked for. Returns what ends that, and then has the code:
-// nothing where it is not asked for or not worth another instance's while.
+// From here on modules are compiled with `given`, what `entries` made in another instance (or
+// nothing); `wanted`, whether this one's code is asked for. Returns what ends that, and then has
+// entries: nothing where they are not asked for or not worth another instance's while.
 function watch(given, wanted) {
-  if (LOADER === undefined) return () => undefined;
+  // Whoever gives Node.js options of their own has it compile in their manner.
+  if (!READS || process.env.NODE_OPTIONS) return () => undefined;
   const known = given ? parse(given) : new Map();
   const scripts = [];
   const compile = Module.prototype._compile;
@@ -54,13 +57,19 @@ function watch(given, wanted) {
     return Reflect.apply(run, this.exports, [this.exports, requireOf(this, filename), this, filename, path.dirname(filename)]);
   }
 
-  Module.prototype._compile = _compile;
+  try {
+    Module.prototype._compile = _compile;
+  } catch (_) {
+    return () => undefined;
+  }
   return () => {
     isOver = true;
     known.clear();
-    // Somebody who has wrapped ours since keeps it, and goes through it to Node's.
-    if (Module.prototype._compile === _compile) Module.prototype._compile = compile;
-    return wanted ? take(scripts) : undefined;
+    try {
+      // Somebody who has wrapped ours since keeps it, and goes through it to Node's.
+      if (Module.prototype._compile === _compile) Module.prototype._compile = compile;
+    } catch (_) { /* frozen: ours is a way to Node's from here on */ }
+    return wanted && isWorth(scripts) ? entries(scripts) : undefined;
   };
 }
 
@@ -68,11 +77,13 @@ function watch(given, wanted) {
 function scriptOf(known, content, filename, format) {
   if (typeof content !== 'string' || content.length < SOURCE_MIN || content.startsWith('#!')) return undefined;
   if (format !== undefined && format !== 'commonjs') return undefined;
-  if (process.sourceMapsEnabled || Module.wrap !== wrap || !path.isAbsolute(filename)) return undefined;
-  if (IMPORTS_ARE_LOST && AN_IMPORT.test(content)) return undefined;
+  if (process.sourceMapsEnabled || !path.isAbsolute(filename)) return undefined;
+  if (Module.wrap !== wrap || Module.wrapper[0] !== wrapper[0] || Module.wrapper[1] !== wrapper[1]) return undefined;
+  // What UTF-8 cannot tell apart has one digest.
+  if (!content.isWellFormed()) return undefined;
   const cachedData = known.size === 0 ? undefined : known.get(digestOf(content).latin1Slice());
   try {
-    return new vm.Script(BEFORE + content + AFTER, {
+    return new Script(BEFORE + content + AFTER, {
       filename,
       columnOffset: -BEFORE.length,
       cachedData,
@@ -84,40 +95,52 @@ function scriptOf(known, content, filename, format) {
   }
 }
 
-// The `require` of a module, as Node.js makes it: but for the way in it knows the file alone.
+// The `require` of a module, as Node.js makes it.
 function requireOf(module, filename) {
-  const { resolve, main, extensions, cache } = Module.createRequire(filename);
+  const { resolve: ofFile, main, extensions, cache } = Module.createRequire(filename);
   function require(id) { return module.require(id); }
+  // Its paths are the module's own, which somebody may have changed.
+  function resolve(request, options) {
+    return typeof request === 'string' ? Module._resolveFilename(request, module, false, options) : ofFile(request);
+  }
+  function paths(request) {
+    return typeof request === 'string' ? Module._resolveLookupPaths(request, module) : ofFile.paths(request);
+  }
+  resolve.paths = paths;
   return Object.assign(require, { resolve, main, extensions, cache });
 }
 
-function take(scripts) {
+function isWorth(scripts) {
   let sources = 0;
   for (const [content] of scripts) sources += content.length;
-  if (sources < SOURCES_MIN || scripts.length > ENTRIES_MAX) return undefined;
-  const pieces = [Buffer.alloc(8)];
-  let length = 8;
-  let entries = 0;
+  const most = Number(process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE) * 1048576 * SOURCES_OF_MEMORY;
+  return sources >= SOURCES_MIN && !(sources > most) && scripts.length <= ENTRIES_MAX;
+}
+
+// Each as pieces, made when it is asked for: one is with its reader before the next is made.
+function* entries(scripts) {
+  let left = CODE_BYTES_MAX;
   for (const [content, script] of scripts) {
-    const code = script.createCachedData();
-    const end = length + HEAD + code.length;
-    const next = aligned(end);
-    if (next > CODE_BYTES_MAX) break;
-    const head = Buffer.alloc(HEAD);
-    digestOf(content).copy(head);
-    head.writeUInt32LE(code.length, DIGEST);
-    pieces.push(head, code, Buffer.alloc(next - end));
-    [length, entries] = [next, entries + 1];
+    let pieces;
+    try {
+      const code = script.createCachedData();
+      const head = Buffer.alloc(HEAD);
+      digestOf(content).copy(head);
+      head.writeUInt32LE(code.length, DIGEST);
+      pieces = [head, code, Buffer.alloc(aligned(code.length) - code.length)];
+    } catch (_) {
+      return;
+    }
+    left -= HEAD + aligned(pieces[1].length);
+    if (left < 0) return;
+    yield pieces;
   }
-  pieces[0].writeUInt32LE(entries, 0);
-  return Buffer.concat(pieces, length);
 }
 
 // Digest, as text, to code. What does not read is left out.
 function parse(given) {
   const known = new Map();
-  let at = 8;
-  for (let left = given.length < at ? 0 : given.readUInt32LE(0); left > 0 && at + HEAD <= given.length; left -= 1) {
+  for (let at = 0; at + HEAD <= given.length;) {
     const code = at + HEAD;
     const end = code + given.readUInt32LE(at + DIGEST);
     if (end > given.length) break;
@@ -132,7 +155,7 @@ function warnUnheard() {
   const warn = process.emitWarning;
   process.emitWarning = () => {};
   try {
-    new vm.Script("import('node:fs')", { filename: __filename, importModuleDynamically: LOADER }).runInThisContext();
+    new Script("import('node:fs')", { filename: __filename, importModuleDynamically: LOADER }).runInThisContext();
   } finally {
     process.emitWarning = warn;
   }

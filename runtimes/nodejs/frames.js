@@ -160,14 +160,18 @@ class Line {
 
   ready() { return this.word(READY, VERSION); }
 
-  // What init has compiled, before it is ready.
-  handOver(code) {
-    const frame = Buffer.allocUnsafe(HEAD + code.length);
-    frame.fill(0, 0, HEAD);
-    frame.writeUInt32LE(code.length, 0);
-    frame[4] = CODE;
-    code.copy(frame, HEAD);
-    return this.send(frame, frame.length);
+  // What init has compiled, before it is ready: entry by entry, each sent before the next is made.
+  async handOver(entries) {
+    for (const pieces of entries) {
+      const head = Buffer.alloc(HEAD);
+      head.writeUInt32LE(pieces.reduce((sum, piece) => sum + piece.length, 0), 0);
+      head[4] = CODE;
+      this.socket.cork();
+      for (const piece of [head, ...pieces]) this.socket.write(piece);
+      const sent = new Promise((resolve) => { this.socket.write('', resolve); });
+      this.socket.uncork();
+      await sent;
+    }
   }
 
   // Once the function's own code has returned: what stands behind `context.succeed()` runs before

@@ -87,9 +87,11 @@ function listening(line) {
       load((loaded, how) => {
         [handler, serve] = [loaded, how];
         const made = compiled && compiled();
-        done();
-        if (made) line.handOver(made);
-        line.ready();
+        const ready = () => {
+          done();
+          line.ready();
+        };
+        if (made) line.handOver(made).then(ready); else ready();
       });
     },
     rehearse(rehearsed) {

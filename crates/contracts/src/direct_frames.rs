@@ -34,8 +34,8 @@ use freehold_domain::{
     body::Body,
     live::Live,
     ports::{
-        Booted, CompiledCode, Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError,
-        Opening, Rehearsal, Wires, Wiring,
+        Booted, COMPILED_CODE_BYTES_MAX, CompiledCode, Contract, GuestAnswer, GuestCall, Link,
+        LinkError, OpenError, Opening, Rehearsal, Wires, Wiring,
     },
 };
 use line::{Answered, Line, Waiting};
@@ -76,6 +76,7 @@ impl From<RuntimeLimits> for FrameLimits {
         Self {
             answer_bytes: limits.answer_bytes,
             error_bytes: limits.error_bytes,
+            code_bytes: 0,
         }
     }
 }
@@ -144,7 +145,7 @@ fn line(frames: OwnedFd, limits: Live<RuntimeLimits>) -> Result<FramesLine, Open
         line,
         uses_libraries: AtomicBool::new(false),
         tries: AtomicBool::new(false),
-        code: Mutex::new(Handed::Not),
+        code: Mutex::new(None),
     })
 }
 
@@ -183,31 +184,14 @@ struct FramesLine {
     line: Line,
     uses_libraries: AtomicBool,
     tries: AtomicBool,
-    code: Mutex<Handed>,
-}
-
-/// What a guest hands over of what its init compiles.
-enum Handed {
-    /// Nothing, and it may not.
-    Not,
-    /// It may, once.
-    Wanted,
-    Over(Bytes),
+    code: Mutex<Option<Bytes>>,
 }
 
 impl FramesLine {
     /// Waits for the end of an init.
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
-        let mut heard = ready!(self.line.poll_frame(cx));
-        if let Ok(Frame::Code(code)) = heard {
-            let mut handed = self.code.lock();
-            if !matches!(*handed, Handed::Wanted) {
-                return Poll::Ready(Err(unasked(&Frame::Code(code))));
-            }
-            *handed = Handed::Over(code);
-            drop(handed);
-            heard = ready!(self.line.poll_frame(cx));
-        }
+        let heard = ready!(self.line.poll_frame(cx));
+        *self.code.lock() = self.line.end_code();
         Poll::Ready(match heard {
             Ok(Frame::Ready {
                 version,
@@ -233,7 +217,7 @@ impl FramesLine {
                     self.line.say(code.clone());
                 }
             }
-            CompiledCode::Wanted if !again => *self.code.lock() = Handed::Wanted,
+            CompiledCode::Wanted if !again => self.line.ask_code(COMPILED_CODE_BYTES_MAX),
             _ => {}
         }
         self.line
@@ -326,10 +310,7 @@ impl Link for FramesLine {
     }
 
     fn take_code(&self) -> Option<Bytes> {
-        match std::mem::replace(&mut *self.code.lock(), Handed::Not) {
-            Handed::Over(code) => Some(code),
-            Handed::Not | Handed::Wanted => None,
-        }
+        self.code.lock().take()
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {

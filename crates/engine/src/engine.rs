@@ -182,6 +182,7 @@ impl Engine {
     /// The settings were changed: what is looked at now and then is looked at now. Instances that
     /// have idled for longer than they may from now on go, and what is to be ready comes up.
     pub fn reconfigured(&self) {
+        self.node.compiled.reconfigured(&self.node);
         let ready = self.node.parts.config.now().ready;
         for revision in self.node.routes.served() {
             if revision.executed == Qualifier::Latest {

@@ -79,15 +79,88 @@ async fn one_start_at_a_time_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_init_that_fails_hands_over_nothing() {
+async fn an_init_that_reports_an_error_hands_over_nothing() {
     let (sim, mut seen) = (sim(|_| {}).await, 0);
     sim.deploy("f", |_| {}).await;
     sim.world.push_inits([Init::Fails("Oops".to_owned())]);
+    // The failed one is made again within its invocation, and is not asked so soon.
     start(&sim, "f", 2).await;
-    let told = told(&sim, &mut seen);
-    // The failed one is made again within its invocation.
-    assert!(told.len() >= 2, "{told:?}");
-    assert_eq!(told[..2], [CompiledCode::Wanted, CompiledCode::Wanted]);
+    let none = CompiledCode::None;
+    let expected = [CompiledCode::Wanted, none.clone(), none];
+    assert_eq!(told(&sim, &mut seen), expected);
+    sim.sleep(61_000).await;
+    start(&sim, "f", 2).await;
+    let expected = [CompiledCode::Wanted, CompiledCode::Given(code())];
+    assert_eq!(told(&sim, &mut seen), expected);
+    // An error of the function's own is none of the code's.
+    sim.world.push_inits([Init::Fails("Oops".to_owned())]);
+    start(&sim, "f", 1).await;
+    assert_eq!(told(&sim, &mut seen), vec![CompiledCode::Given(code()); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_has_no_part_where_an_init_died() {
+    let dies = || [Init::Dies(11), Init::Exits(1), Init::Hangs];
+    for how in dies() {
+        let (sim, mut seen) = (sim(|_| {}).await, 0);
+        sim.deploy("f", |_| {}).await;
+        sim.world.push_inits([how.clone()]);
+        start(&sim, "f", 2).await;
+        let asked = told(&sim, &mut seen);
+        let (first, others) = asked.split_first().unwrap();
+        assert_eq!(*first, CompiledCode::Wanted);
+        assert!(
+            others.iter().all(|one| *one == CompiledCode::None),
+            "{how:?}: {others:?}"
+        );
+        sim.sleep(61_000).await;
+        start(&sim, "f", 1).await;
+        assert_eq!(told(&sim, &mut seen), [CompiledCode::None]);
+        assert_eq!(sim.engine.stats().compiled, 0);
+    }
+    for how in dies() {
+        let (sim, mut seen) = (sim(|_| {}).await, 0);
+        sim.deploy("f", |_| {}).await;
+        start(&sim, "f", 1).await;
+        told(&sim, &mut seen);
+        sim.world.push_inits([how.clone()]);
+        start(&sim, "f", 2).await;
+        let given = told(&sim, &mut seen);
+        let (first, others) = given.split_first().unwrap();
+        assert_eq!(*first, CompiledCode::Given(code()));
+        assert!(
+            others.iter().all(|one| *one == CompiledCode::None),
+            "{how:?}: {others:?}"
+        );
+        assert_eq!(sim.engine.stats().compiled, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_are_asked_at_once_as_there_is_room_for() {
+    let asks = async |room_bytes: u64, functions: usize| {
+        let (sim, mut seen) = (
+            sim(|parts| {
+                let mut config = parts.config.now();
+                config.compiled_code_bytes = room_bytes;
+                parts.config = config.into();
+            })
+            .await,
+            0,
+        );
+        let names: Vec<_> = (0..functions).map(|at| format!("f{at}")).collect();
+        for name in &names {
+            sim.deploy(name, |_| {}).await;
+        }
+        let calls = names.iter().map(|name| sim.call(name, "sleep 200"));
+        futures_util::future::join_all(calls).await;
+        let told = told(&sim, &mut seen);
+        let wanted = |code: &&CompiledCode| **code == CompiledCode::Wanted;
+        told.iter().filter(wanted).count()
+    };
+    // One tenant has half of four turns, and one at the least.
+    assert_eq!(asks(64 << 20, 6).await, 2);
+    assert_eq!(asks(1 << 20, 6).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,6 +199,34 @@ async fn what_is_used_least_makes_room() {
     start(&sim, "g", 1).await;
     assert_eq!(told(&sim, &mut seen), [CompiledCode::Wanted]);
     assert_eq!(sim.engine.stats().compiled_bytes, 2000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_room_holds_at_once() {
+    let mut cells = None;
+    let (sim, mut seen) = (
+        sim(|parts| {
+            room(8)(parts);
+            cells = Some(parts.config.clone());
+        })
+        .await,
+        0,
+    );
+    for name in ["f", "g", "h"] {
+        sim.deploy(name, |_| {}).await;
+        start(&sim, name, 1).await;
+    }
+    let cells = cells.unwrap();
+    for (of, bytes) in [(8, 3000), (4, 2000), (2, 1000), (0, 0)] {
+        let mut config = cells.now();
+        config.compiled_code_bytes = (of * CODE_BYTES) as u64;
+        cells.set(config);
+        sim.engine.reconfigured();
+        assert_eq!(sim.engine.stats().compiled_bytes, bytes, "{of}");
+    }
+    told(&sim, &mut seen);
+    start(&sim, "h", 1).await;
+    assert_eq!(told(&sim, &mut seen), [CompiledCode::None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@
 //! 6 resume   as begin                         8 rehearsed
 //! 7 try      as event                         9 prepared
 //! 8 code     what an init compiled           10 unfit      why no image can be taken
-//!            (before begin)                  11 code       what this init compiled (before ready)
+//!            (before begin)                  11 code       a piece of what this init compiled (before ready)
 //! ```
 //!
 //! Flags of a begin: 1, hand over what init compiles. Of an
@@ -29,7 +29,7 @@ use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{
     ids::InvocationId,
-    ports::{COMPILED_CODE_BYTES_MAX, CompiledCode, GuestCall, Rehearsal},
+    ports::{CompiledCode, GuestCall, Rehearsal},
 };
 use std::io::Write;
 
@@ -191,6 +191,8 @@ pub struct FrameLimits {
     pub answer_bytes: u64,
     /// Largest error payload, bytes.
     pub error_bytes: u64,
+    /// What it may still send of its compiled code, bytes: nothing where it was not asked.
+    pub code_bytes: u64,
 }
 
 /// A frame of the guest's, checked and complete.
@@ -294,7 +296,7 @@ impl Head {
             REHEARSED => (0, 0, BRIEFLY),
             PREPARED => (0, 0, 0),
             UNFIT => (0, REASON_BYTES_MAX, 0),
-            CODE => (0, COMPILED_CODE_BYTES_MAX, 0),
+            CODE => (0, limits.code_bytes, 0),
             kind => return Err(format!("no frame has kind {kind}")),
         };
         let has_text = matches!(self.kind, HELLO | READY | INIT_ERROR | ANSWER | ERROR);
@@ -481,6 +483,7 @@ mod tests {
     const LIMITS: FrameLimits = FrameLimits {
         answer_bytes: 100,
         error_bytes: 50,
+        code_bytes: 10,
     };
     const ID_A: Id = *b"00000000-0000-4000-8000-000000000001";
 
@@ -612,7 +615,7 @@ mod tests {
         check(&announced(u32::MAX, ANSWER), "announced");
         check(&announced(u32::MAX, PIECE), "announced");
         check(&announced(4097, UNFIT), "announced 4097 bytes");
-        check(&announced((16 << 20) + 1, CODE), "announced 16777217 bytes");
+        check(&announced(11, CODE), "announced 11 bytes");
     }
 
     #[test]
@@ -621,6 +624,7 @@ mod tests {
         let limits = FrameLimits {
             answer_bytes: 1 << 30,
             error_bytes: 0,
+            code_bytes: 0,
         };
         let mut head = (1_u32 << 30).to_le_bytes().to_vec();
         head.extend_from_slice(&[ANSWER, 0, 0, 0]);

@@ -8,7 +8,7 @@
 //! each time the guest has read: once more for every event. Only a guest that does not take all of
 //! an event at once is waited for, through a second descriptor and as long as that lasts.
 
-use super::codec::{Frame, Id, Inbox};
+use super::codec::{Frame, FrameLimits, Id, Inbox};
 use crate::{event, lambda_runtime::RuntimeLimits};
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{live::Live, ports::LinkError};
@@ -63,6 +63,8 @@ struct State {
     given_up: VecDeque<Id>,
     /// A streamed answer, as far as it has come.
     streamed: Option<Streamed>,
+    /// Compiled code, as far as it has come, and how many bytes more may come: where it was asked for.
+    code: Option<(BytesMut, u64)>,
     /// The runtime ends after what it has said.
     last: bool,
     /// Why nothing more is said or heard.
@@ -89,6 +91,7 @@ impl Line {
             out: None,
             given_up: VecDeque::new(),
             streamed: None,
+            code: None,
             last: false,
             ended: None,
         })))
@@ -97,6 +100,20 @@ impl Line {
     /// Puts a frame in line; whoever waits for the answer sends it.
     pub(super) fn say(&self, frame: Bytes) {
         self.0.lock().outbox.push_back(frame);
+    }
+
+    /// From here on the guest may hand over what it has compiled, so many bytes at the most.
+    pub(super) fn ask_code(&self, bytes: u64) {
+        self.0.lock().code = Some((BytesMut::new(), bytes));
+    }
+
+    /// From here on it may not; what it has handed over.
+    pub(super) fn end_code(&self) -> Option<Bytes> {
+        let mut state = self.0.lock();
+        let (code, _) = state.code.take()?;
+        // Whoever waits for its first event holds no buffer of that size.
+        state.inbox.rest();
+        (!code.is_empty()).then(|| code.freeze())
     }
 
     /// The guest's next frame, after everything that is to be said was sent.
@@ -206,7 +223,19 @@ impl State {
             self.outbox.clear();
         }
         loop {
-            match self.inbox.next(&self.limits.now().into()) {
+            let limits = FrameLimits {
+                code_bytes: self.code.as_ref().map_or(0, |(_, left)| *left),
+                ..self.limits.now().into()
+            };
+            match self.inbox.next(&limits) {
+                Ok(Some(Frame::Code(piece))) => {
+                    let Some((code, left)) = &mut self.code else {
+                        return Poll::Ready(Err(self.unasked(&Frame::Code(piece))));
+                    };
+                    *left -= piece.len() as u64;
+                    code.extend_from_slice(&piece);
+                    continue;
+                }
                 Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
                 Ok(None) => {}
                 Err(reason) => return Poll::Ready(Err(self.end(broken(&reason)))),

@@ -456,36 +456,59 @@ async fn code_is_handed_over_where_it_is_wanted() {
         ..opening(&[("A", "1")])
     };
     let (mut guest, wires) = wires();
-    guest.say(CODE, 0, 0, &[b"compiled"]).await;
+    guest.say(CODE, 0, 0, &[b"comp"]).await;
+    guest.say(CODE, 0, 0, &[b"iled"]).await;
     guest.say(READY, 0, 1, &[]).await;
     let link = contract().open(wires, wanted.clone()).await.unwrap();
     assert_eq!(guest.read_flagged().await, (2, 1, b"A=1".to_vec()));
     assert_eq!(link.take_code(), Some(Bytes::from_static(b"compiled")));
     assert_eq!(link.take_code(), None, "it is one's who took it");
+    // Once it is ready it may not any more.
+    let running = handle(&link, call(1, b""));
+    guest.read().await;
+    guest.say(CODE, 0, 0, &[b"late"]).await;
+    let broken = running.await.unwrap().unwrap_err();
+    assert!(broken.to_string().contains("announced 4"), "{broken}");
+    assert_eq!(link.take_code(), None);
     // Nobody has to.
     let (mut guest, wires) = self::wires();
     guest.say(READY, 0, 1, &[]).await;
     let link = contract().open(wires, wanted.clone()).await.unwrap();
     assert_eq!(link.take_code(), None);
-    // Unasked, twice, or after an event it is a break of the contract.
-    let check = async |opening: Opening, times: usize| {
-        let (mut guest, wires) = self::wires();
-        for _ in 0..times {
-            guest.say(CODE, 0, 0, &[b"compiled"]).await;
-        }
-        guest.say(READY, 0, 1, &[]).await;
-        let broken = contract().open(wires, opening).await.map(drop).unwrap_err();
-        assert!(broken.to_string().contains("said code"), "{broken}");
-    };
-    check(opening(&[]), 1).await;
-    check(wanted, 2).await;
-    let (link, mut guest) = opened().await;
-    let running = handle(&link, call(1, b""));
-    guest.read().await;
+    // Who fails has handed nothing over.
+    let (mut guest, wires) = self::wires();
     guest.say(CODE, 0, 0, &[b"compiled"]).await;
-    let broken = running.await.unwrap().unwrap_err();
-    assert!(broken.to_string().contains("said code"), "{broken}");
-    assert_eq!(link.take_code(), None);
+    guest.say(INIT_ERROR, 0, 1, &[b"E"]).await;
+    let failed = contract().open(wires, wanted).await.map(drop);
+    assert!(matches!(failed, Err(OpenError::Init { .. })), "{failed:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_code_that_was_not_asked_for_nor_more_than_was() {
+    let check = async |opening: Opening, pieces: &[usize], says: &str| {
+        let (mut guest, wires) = wires();
+        let pieces = pieces.to_vec();
+        let told = tokio::spawn(async move {
+            for bytes in pieces {
+                // The line may be closed by now.
+                let head = (bytes as u32).to_le_bytes();
+                let frame = [&head[..], &[CODE, 0, 0, 0], &vec![b'x'; bytes]].concat();
+                let _ = guest.0.write_all(&frame).await;
+            }
+        });
+        let broken = contract().open(wires, opening).await.map(drop).unwrap_err();
+        assert!(broken.to_string().contains(says), "{broken}");
+        told.abort();
+    };
+    check(opening(&[]), &[0], "said code where nobody asked").await;
+    check(opening(&[]), &[1], "announced 1 bytes").await;
+    let wanted = || Opening {
+        code: CompiledCode::Wanted,
+        ..opening(&[])
+    };
+    check(wanted(), &[16 << 20, 1], "announced 1 bytes").await;
+    let whole = (16 << 20) + 1;
+    check(wanted(), &[whole], "announced 16777217 bytes").await;
 }
 
 #[tokio::test]

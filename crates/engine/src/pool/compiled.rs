@@ -3,9 +3,10 @@
 //! ```text
 //!            a start            ready, with code
 //!   unasked ─────────▶ asked ─────────────────────▶ kept
-//!     ▲  ▲               │ │ ready, without            │ memory is short
-//!     │  └─ init failed ─┘ └──────────▶ nothing        │
-//!     └────────────────────────────────────────────────┘  (asked again after a while)
+//!     ▲  ▲               │ │ ready, without;           │ │ room is short
+//!     │  └─ init failed ─┘ │ its process died          │ │
+//!     │                    └──────────▶ nothing ◀──────┘ │
+//!     └──────────────────────────────────────────────────┘  (asked again after a while)
 //! ```
 //!
 //! A runtime believes what it is given: whoever writes the code runs in every instance that reads
@@ -24,6 +25,7 @@ use freehold_domain::{
 };
 use parking_lot::Mutex;
 use std::{
+    collections::HashSet,
     mem,
     sync::{
         Arc, Weak,
@@ -60,70 +62,102 @@ impl Default for State {
     }
 }
 
-/// Who keeps code, for the bound of a node and of a tenant.
+/// Who keeps code, and who is asked for it: for the bounds of a node and of a tenant.
 #[derive(Default)]
 pub(crate) struct CompiledBook {
     kept: Mutex<Vec<Weak<Revision>>>,
+    /// Whose starts are asked. What they hand over is held beside all that is kept.
+    asked: Mutex<Vec<TenantId>>,
     /// Grows with every use.
     uses: AtomicU64,
 }
 
-/// The asking of one start: given back when it is dropped.
-pub(super) struct Asked<'a>(Option<&'a Arc<Revision>>);
+/// What one start has to do with code. A start that is given up is as if it had not been asked.
+pub(super) enum Part<'a> {
+    None,
+    /// It was given some.
+    Given(&'a Revision),
+    /// It is asked for its own.
+    Asked(&'a Node, &'a Arc<Revision>),
+}
 
 /// What a start of `revision` that begins now is to do about code.
-pub(super) fn for_start<'a>(node: &Node, revision: &'a Arc<Revision>) -> (CompiledCode, Asked<'a>) {
+pub(super) fn for_start<'a>(
+    node: &'a Node,
+    revision: &'a Arc<Revision>,
+) -> (CompiledCode, Part<'a>) {
     let room_bytes = node.parts.config.now().compiled_code_bytes;
     if room_bytes == 0 || !revision.runtime.family.hands_over_code() {
-        return (CompiledCode::None, Asked(None));
+        return (CompiledCode::None, Part::None);
     }
     let mut state = revision.compiled.0.lock();
     match &mut *state {
         State::Kept { code, last_use } => {
             *last_use = node.compiled.uses.fetch_add(1, Ordering::Relaxed);
-            (CompiledCode::Given(code.clone()), Asked(None))
+            (CompiledCode::Given(code.clone()), Part::Given(revision))
         }
-        State::Unasked(not_before) if *not_before <= node.parts.clock.now() => {
+        State::Unasked(not_before)
+            if *not_before <= node.parts.clock.now()
+                && node.compiled.may_ask(&revision.function.tenant, room_bytes) =>
+        {
             *state = State::Asked;
-            (CompiledCode::Wanted, Asked(Some(revision)))
+            (CompiledCode::Wanted, Part::Asked(node, revision))
         }
         State::Unasked(_) | State::Asked | State::Nothing | State::Gone => {
-            (CompiledCode::None, Asked(None))
+            (CompiledCode::None, Part::None)
         }
     }
 }
 
-impl Asked<'_> {
+impl Part<'_> {
     /// The instance is ready: keeps what it handed over.
-    pub(super) fn ready(mut self, node: &Node, link: &dyn Link) {
-        let Some(revision) = self.0.take() else {
+    pub(super) fn ready(self, link: &dyn Link) {
+        let Self::Asked(node, revision) = &self else {
             return;
         };
         let state = match link.take_code() {
             // A copy: what was read from a line has its buffer behind it.
-            Some(code) if code.len() as u64 <= COMPILED_CODE_BYTES_MAX => State::Kept {
+            Some(code) => State::Kept {
                 code: Bytes::copy_from_slice(&code),
                 last_use: node.compiled.uses.fetch_add(1, Ordering::Relaxed),
             },
-            Some(_) | None => State::Nothing,
+            None => State::Nothing,
         };
         let is_kept = matches!(state, State::Kept { .. });
         if revision.compiled.became(state) && is_kept {
-            node.compiled.make_room(node, revision);
+            node.compiled.keeps(node, revision);
+        }
+    }
+
+    /// Init failed. Where the function said so it is asked again, but not at once. Where its process
+    /// died, or its time was over, code may have had a part in it, and it has none from now on.
+    pub(super) fn failed(self, was_reported: bool) {
+        match &self {
+            Self::None => {}
+            Self::Given(_) if was_reported => {}
+            Self::Given(revision) => revision.compiled.spoiled(),
+            Self::Asked(node, revision) => {
+                let until = node.parts.clock.now() + AGAIN_AFTER;
+                revision.compiled.became(match was_reported {
+                    true => State::Unasked(until),
+                    false => State::Nothing,
+                });
+            }
         }
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Part<'_> {
     fn drop(&mut self) {
-        if let Some(revision) = self.0 {
+        if let Self::Asked(node, revision) = self {
             revision.compiled.became(State::default());
+            node.compiled.has_asked(&revision.function.tenant);
         }
     }
 }
 
 impl Compiled {
-    /// What became of the asking; `false` when the revision has gone meanwhile.
+    /// What became of the asking; `false` when nobody is asked any more.
     fn became(&self, state: State) -> bool {
         let mut now = self.0.lock();
         let is_asked = matches!(*now, State::Asked);
@@ -137,6 +171,14 @@ impl Compiled {
     pub(super) fn forget(&self) {
         let gone = mem::replace(&mut *self.0.lock(), State::Gone);
         drop(gone);
+    }
+
+    /// There is no more code for this revision.
+    fn spoiled(&self) {
+        let mut state = self.0.lock();
+        if matches!(*state, State::Kept { .. }) {
+            *state = State::Nothing;
+        }
     }
 
     /// Lets go of what is kept, for now.
@@ -157,35 +199,85 @@ impl Compiled {
 }
 
 impl CompiledBook {
-    /// Notes one more that is kept, and lets go of what was used least where all of a tenant's, or of
-    /// the node's, are above their bound. One tenant may have half.
-    fn make_room(&self, node: &Node, newest: &Arc<Revision>) {
-        let room_bytes = node.parts.config.now().compiled_code_bytes;
-        let until = node.parts.clock.now() + AGAIN_AFTER;
+    /// Takes a turn to ask a start of this tenant's, if there is one: as many at once as would fit
+    /// the room that code has, and half of them for one tenant.
+    fn may_ask(&self, tenant: &TenantId, room_bytes: u64) -> bool {
+        let at_once = usize::try_from(room_bytes / COMPILED_CODE_BYTES_MAX).unwrap_or(usize::MAX);
+        let mut asked = self.asked.lock();
+        let own = asked.iter().filter(|one| *one == tenant).count();
+        let may = asked.len() < at_once.max(1) && own < (at_once / 2).max(1);
+        if may {
+            asked.push(tenant.clone());
+        }
+        may
+    }
+
+    fn has_asked(&self, tenant: &TenantId) {
+        let mut asked = self.asked.lock();
+        if let Some(at) = asked.iter().position(|one| one == tenant) {
+            asked.swap_remove(at);
+        }
+    }
+
+    /// Notes one more that keeps code, and makes room for it.
+    fn keeps(&self, node: &Node, newest: &Arc<Revision>) {
         let mut kept = self.kept.lock();
         kept.push(Arc::downgrade(newest));
+        let room_bytes = node.parts.config.now().compiled_code_bytes;
+        let until = node.parts.clock.now() + AGAIN_AFTER;
         let tenant = &newest.function.tenant;
-        for (whose, most) in [(Some(tenant), room_bytes / 2), (None, room_bytes)] {
-            while let (bytes, Some(least)) = look(&mut kept, whose)
-                && bytes > most
-            {
-                least.compiled.leave(until);
-            }
+        make_room(&mut kept, Some(tenant), room_bytes / 2, until);
+        make_room(&mut kept, None, room_bytes, until);
+    }
+
+    /// The room for code was changed.
+    pub(crate) fn reconfigured(&self, node: &Node) {
+        let mut kept = self.kept.lock();
+        let room_bytes = node.parts.config.now().compiled_code_bytes;
+        let until = node.parts.clock.now() + AGAIN_AFTER;
+        let alive = kept.iter().filter_map(Weak::upgrade);
+        let tenants: HashSet<_> = alive.map(|one| one.function.tenant.clone()).collect();
+        for tenant in &tenants {
+            make_room(&mut kept, Some(tenant), room_bytes / 2, until);
         }
+        make_room(&mut kept, None, room_bytes, until);
     }
 
     /// How many revisions keep code, and its bytes.
     pub(crate) fn counts(&self) -> (usize, u64) {
         let mut kept = self.kept.lock();
-        let (bytes, _) = look(&mut kept, None);
-        (kept.len(), bytes)
+        let all = look(&mut kept, None);
+        (all.len(), all.iter().map(|one| one.bytes).sum())
     }
 }
 
-/// The bytes of a tenant's, or of all, and the one of them that was used least. Forgets on the way
-/// who keeps nothing any more.
-fn look(kept: &mut Vec<Weak<Revision>>, of: Option<&TenantId>) -> (u64, Option<Arc<Revision>>) {
-    let (mut sum, mut least) = (0, None);
+/// One that keeps code.
+struct Keeper {
+    revision: Arc<Revision>,
+    bytes: u64,
+    last_use: u64,
+}
+
+/// Lets go of what was used least until a tenant's, or all, take no more than `most`.
+fn make_room(kept: &mut Vec<Weak<Revision>>, of: Option<&TenantId>, most: u64, until: Mono) {
+    let mut keepers = look(kept, of);
+    let mut bytes: u64 = keepers.iter().map(|one| one.bytes).sum();
+    if bytes <= most {
+        return;
+    }
+    keepers.sort_unstable_by_key(|one| one.last_use);
+    for least in keepers {
+        if bytes <= most {
+            break;
+        }
+        least.revision.compiled.leave(until);
+        bytes -= least.bytes;
+    }
+}
+
+/// Those of a tenant, or all, that keep code. Forgets on the way who keeps none any more.
+fn look(kept: &mut Vec<Weak<Revision>>, of: Option<&TenantId>) -> Vec<Keeper> {
+    let mut keepers = Vec::new();
     kept.retain(|known| {
         let Some(revision) = known.upgrade() else {
             return false;
@@ -194,12 +286,13 @@ fn look(kept: &mut Vec<Weak<Revision>>, of: Option<&TenantId>) -> (u64, Option<A
             return false;
         };
         if of.is_none_or(|tenant| revision.function.tenant == *tenant) {
-            sum += bytes;
-            if least.as_ref().is_none_or(|(_, use_)| last_use < *use_) {
-                least = Some((revision, last_use));
-            }
+            keepers.push(Keeper {
+                revision,
+                bytes,
+                last_use,
+            });
         }
         true
     });
-    (sum, least.map(|(revision, _)| revision))
+    keepers
 }

@@ -269,7 +269,7 @@ async fn bring_up(
         instance: attempt.instance,
     };
     let env = environment::of_instance(revision, &attempt.log, &key, phase);
-    let (code, asked) = compiled::for_start(node, revision);
+    let (code, part) = compiled::for_start(node, revision);
     let opening = Opening {
         env: env.clone(),
         code,
@@ -355,7 +355,7 @@ async fn bring_up(
     let link = match opened {
         Opened::Link(link) => {
             node.counters.started(kind);
-            asked.ready(node, &*link);
+            part.ready(&*link);
             link
         }
         Opened::Stopped => {
@@ -379,6 +379,7 @@ async fn bring_up(
                 let reason = reason.clone();
                 return Err(LaunchFailed::Platform(InvokeError::InstanceLost { reason }));
             }
+            part.failed(matches!(kind, InitFailureKind::Reported { .. }));
             let failure = InitFailure {
                 kind,
                 start,
