@@ -377,6 +377,7 @@ async fn paced(
     let samples = if smoke { 2 } else { 200 };
     println!("one start every {PACE:?}, {samples} of each, first byte\n");
     println!("{}   x alone, p50 (goal ≤ 2)", figures::head("ms"));
+    let mut warm = Vec::new();
     for row in rows {
         let name = row.what.name();
         let names = (0..samples.min(COPIES)).map(|at| format!("{name}-{at}"));
@@ -407,14 +408,18 @@ async fn paced(
         };
         LocalSet::new().run_until(due).await?;
         let cold = cold_starts(server).await? - before;
+        // A copy that came up more slowly than its turn comes round; the other rows are worth having.
         if cold != samples as f64 {
-            return Err(format!("{name}: {cold} of {samples} calls were cold").into());
+            warm.push(format!("{name}: {cold} of {samples} calls were cold"));
         }
         let alone = row.paced.percentile(50) / row.figures.percentile(50);
         println!("{}   {alone:.2}x", row.paced.row(name, 1000.0));
     }
     println!();
-    Ok(())
+    match warm.is_empty() {
+        true => Ok(()),
+        false => Err(warm.join("; ").into()),
+    }
 }
 
 async fn cold_starts(server: &Server) -> Result<f64, Failure> {
