@@ -29,6 +29,7 @@ pub mod tenant_limits;
 pub mod tenants;
 pub mod time;
 pub mod trace;
+pub mod traffic;
 
 pub use body::{Body, BodyError, Frame};
 pub use ids::*;
@@ -44,6 +45,7 @@ pub use queue_time::{BootTime, KeptTime, QueueTime, Resumed};
 pub use tenant_limits::{TenantLimit, TenantLimits};
 pub use time::{Mono, Wall};
 pub use trace::TraceHeader;
+pub use traffic::NetworkBytes;
 
 use std::{future::Future, pin::Pin};
 

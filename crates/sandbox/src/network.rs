@@ -20,11 +20,13 @@ mod names;
 mod netlink;
 mod ruleset;
 mod slots;
+mod traffic;
 
 pub use firewalls::{Firewalls, Unjudged, firewalls};
 pub use names::Addresses;
 pub use netlink::Socket;
 pub use ruleset::Binder;
+pub use traffic::Traffic;
 
 use crate::sys::{
     mounts,

@@ -14,7 +14,7 @@ use crate::start_image::Obstacle;
 use freehold_domain::ports::InstanceUsage;
 
 /// The protocol's version; a spawner and a server of different versions do not talk.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 512;
 /// The longest block of arguments and environment.

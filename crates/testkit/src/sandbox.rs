@@ -13,7 +13,7 @@ pub use world::{FakeWorld, Init, Timing};
 
 use crate::seams::nothing;
 use freehold_domain::{
-    BoxFuture,
+    BoxFuture, NetworkBytes,
     ports::{
         DriverCapacity, ExitCause, ExitReport, ImageError, Instance, InstanceGone, InstanceIo,
         InstanceSpec, InstanceUsage, NetworkIo, SandboxDriver, Specialisation, Spent, StartError,
@@ -85,6 +85,8 @@ struct State {
     weight: u32,
     running: u16,
     usage: InstanceUsage,
+    /// What was told of the network.
+    told: NetworkBytes,
     stdout: Option<PipeWriter>,
 }
 
@@ -151,6 +153,12 @@ impl FakeInstance {
         if !state.frozen {
             state.usage.cpu_us += cpu_us;
         }
+    }
+
+    /// So many bytes go over its link, each way.
+    pub fn send(&self, out: u64, back: u64) {
+        let mut state = self.state.lock();
+        state.usage.network = state.usage.network + NetworkBytes { out, back };
     }
 
     /// Whether it has ended.
@@ -301,11 +309,19 @@ impl Instance for FakeInstance {
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>> {
         Box::pin(async move {
             if self.has_ended() {
-                Err(InstanceGone)
-            } else {
-                Ok(self.state.lock().usage)
+                return Err(InstanceGone);
             }
+            let mut state = self.state.lock();
+            state.told = state.usage.network;
+            Ok(state.usage)
         })
+    }
+
+    fn network(&self) -> NetworkBytes {
+        match &*self.exit.borrow() {
+            Some(report) => report.usage.network,
+            None => self.state.lock().told,
+        }
     }
 
     fn destroy(&self) -> BoxFuture<'_, ExitReport> {

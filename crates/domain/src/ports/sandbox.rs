@@ -5,6 +5,7 @@ use crate::{
     ids::{CoreId, InstanceId, Mebibytes},
     network::NetworkId,
     time::Mono,
+    traffic::NetworkBytes,
 };
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -220,7 +221,7 @@ pub enum StartError {
     },
 }
 
-/// What an instance uses, read from its cgroups.
+/// What an instance uses, read from its cgroups and off its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InstanceUsage {
     /// Memory now, bytes.
@@ -235,6 +236,9 @@ pub struct InstanceUsage {
     pub oom_kills: u64,
     /// Processes and threads now.
     pub pids: u32,
+    /// What went over its link so far, refused packets and the headers of all of them included; nothing
+    /// where it has none. Counted out of its reach.
+    pub network: NetworkBytes,
 }
 
 /// What an instance has spent so far.
@@ -391,6 +395,10 @@ pub trait Instance: Send + Sync {
     }
     /// What it uses, by asking whoever made it.
     fn usage(&self) -> BoxFuture<'_, Result<InstanceUsage, InstanceGone>>;
+    /// [`InstanceUsage::network`] as it was last told: by [`Instance::usage`], and by its end.
+    fn network(&self) -> NetworkBytes {
+        NetworkBytes::default()
+    }
     /// Kills everything in it and resolves once nothing is left: no process, cgroup, mount.
     /// Idempotent.
     fn destroy(&self) -> BoxFuture<'_, ExitReport>;

@@ -7,7 +7,7 @@ use crate::{
     start_image::{Obstacle, ObstacleKind},
 };
 use freehold_domain::{
-    BoxFuture,
+    BoxFuture, NetworkBytes,
     ports::{
         ExitReport, ImageError, Instance, InstanceGone, InstanceIo, InstanceUsage, Recount,
         Specialisation, Spent, StartError, StartImage,
@@ -43,6 +43,7 @@ impl Shared {
         self.began(Ok(()));
         self.ended.send_if_modified(|ended| {
             ended.is_none() && {
+                *self.usage.lock() = report.usage;
                 *ended = Some(report);
                 true
             }
@@ -349,6 +350,10 @@ impl Instance for LiveInstance {
                 _ => Err(InstanceGone),
             }
         })
+    }
+
+    fn network(&self) -> NetworkBytes {
+        self.shared.last_usage().network
     }
 
     fn destroy(&self) -> BoxFuture<'_, ExitReport> {

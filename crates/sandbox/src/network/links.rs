@@ -44,7 +44,7 @@ const UP: u32 = libc::IFF_UP as u32 | libc::IFF_NOARP as u32;
 /// Of a hardware address: locally administered, and of one host.
 const OURS: u8 = 0x02;
 /// The instance's end.
-const INSIDE: &str = "eth0";
+pub const INSIDE: &str = "eth0";
 
 /// Both ends of a link have it, and nobody else: programs take it for a number of the machine's own
 /// (version 1 of UUIDs), which two instances must not have in common.

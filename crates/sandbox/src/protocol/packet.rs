@@ -1,7 +1,7 @@
 //! Fields in a packet: fixed order and width, little-endian. Refuses to read past the end, or to leave a rest.
 
 use super::Malformed;
-use freehold_domain::ports::InstanceUsage;
+use freehold_domain::{NetworkBytes, ports::InstanceUsage};
 
 /// A message as it is written: its kind, then its fields.
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -34,6 +34,8 @@ impl Writer {
             .u64(usage.cpu_us)
             .u64(usage.oom_kills)
             .u32(usage.pids)
+            .u64(usage.network.out)
+            .u64(usage.network.back)
     }
 }
 
@@ -81,6 +83,10 @@ impl Reader<'_> {
             cpu_us: self.u64()?,
             oom_kills: self.u64()?,
             pids: self.u32()?,
+            network: NetworkBytes {
+                out: self.u64()?,
+                back: self.u64()?,
+            },
         })
     }
     pub(super) fn end<T>(&self, message: T) -> Result<T, Malformed> {

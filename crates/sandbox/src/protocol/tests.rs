@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::start_image::ObstacleKind;
+use freehold_domain::NetworkBytes;
 use proptest::prelude::*;
 
 const START: Start = Start {
@@ -79,6 +80,7 @@ fn a_reply_comes_back_as_it_went() {
         cpu_us: 3,
         oom_kills: 4,
         pids: 5,
+        network: NetworkBytes { out: 7, back: 8 },
     };
     for reply in [
         Reply::Welcome {

@@ -1,9 +1,18 @@
 //! The way out of a lane's sandboxes: an address for each, and what is bound to it.
 
 use super::sandbox::Failed;
-use crate::network::{Addresses, Binder, Link, Plan};
-use freehold_domain::network::{NetworkId, Ports};
-use std::{io, net::Ipv4Addr, time::Duration};
+use crate::network::{Addresses, Binder, Link, Plan, Traffic};
+use freehold_domain::{
+    NetworkBytes,
+    network::{NetworkId, Ports},
+};
+use rustix::fs::{Mode, OFlags, open};
+use std::{
+    io,
+    net::Ipv4Addr,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 /// Addresses that are passed over for one start: an earlier holder of the lane had them.
 const TAKEN_MAX: usize = 10_000;
@@ -14,6 +23,8 @@ pub struct Exit {
     plan: Plan,
     binder: Binder,
     addresses: Addresses,
+    /// The machine's `/proc`.
+    processes: OwnedFd,
 }
 
 /// Of one sandbox.
@@ -24,16 +35,30 @@ pub struct Address {
     is_known: bool,
     /// It has a policy.
     is_bound: bool,
+    /// What it sends and receives, from when its rules know it.
+    traffic: Option<Traffic>,
+}
+
+impl Address {
+    /// What went over its link so far.
+    pub fn traffic(&self) -> NetworkBytes {
+        let read = self.traffic.as_ref().map(Traffic::read);
+        // A device that root took away meanwhile has no count any more.
+        read.and_then(Result::ok).unwrap_or_default()
+    }
 }
 
 impl Exit {
-    /// With nothing bound.
+    /// With nothing bound; to be called in the machine's own mount namespace.
     pub fn open(plan: Plan, lane: u16) -> io::Result<Self> {
         let (binder, addresses) = plan.lane(lane)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let processes = open("/proc", flags, Mode::empty())?;
         Ok(Self {
             plan,
             binder,
             addresses,
+            processes,
         })
     }
 
@@ -49,6 +74,7 @@ impl Exit {
                     address,
                     is_known: false,
                     is_bound: false,
+                    traffic: None,
                 };
                 return link.map(|link| (taken, link));
             }
@@ -58,8 +84,9 @@ impl Exit {
         Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
     }
 
-    /// The sandbox may be bound from here on.
-    pub fn enter(&self, one: &mut Address) -> io::Result<()> {
+    /// The sandbox, whose pid 1 has `pid` and has made its link, may be bound from here on.
+    pub fn enter(&self, one: &mut Address, pid: i32) -> io::Result<()> {
+        one.traffic = Some(Traffic::of(self.processes.as_fd(), pid)?);
         self.binder.enter(one.address)?;
         one.is_known = true;
         Ok(())

@@ -109,7 +109,7 @@ const CAPABILITIES: [u32; 13] = [
 ];
 
 /// Descriptors that the spawner holds for one sandbox, at most.
-const DESCRIPTORS_EACH: u64 = 16;
+const DESCRIPTORS_EACH: u64 = 17;
 /// Quiet time before work that nobody waits for: a start that is under way goes first, in its own
 /// process too, with which this work would share processors and locks.
 const QUIET: Duration = Duration::from_millis(20);
@@ -219,7 +219,10 @@ impl Lane {
         if let Err(unsupported) = &images {
             tracing::warn!(lane = options.lane, reason = %unsupported, "no start images");
         }
-        let network = options.network.map(|plan| Exit::open(plan, options.lane));
+        let network = options.network.map(|plan| {
+            let opened = runtimes.on_host(|| Exit::open(plan, options.lane));
+            opened.and_then(|opened| opened)
+        });
         let network = network.transpose().map_err(at(6))?;
         let images_number = images.as_ref().err().map_or(0, Unsupported::number);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| (5, e.into()))?;

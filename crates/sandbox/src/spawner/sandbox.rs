@@ -22,6 +22,7 @@ use crate::{
     },
 };
 use freehold_domain::{
+    NetworkBytes,
     ids::Mebibytes,
     network::NetworkId,
     ports::InstanceUsage,
@@ -113,7 +114,6 @@ pub struct Sandbox {
     /// Its guest's pid, as that sees it.
     pub pid: i32,
     /// Pid 1's, as the spawner sees it.
-    #[cfg_attr(not(start_images), allow(dead_code))]
     pub init: i32,
     /// Inodes of its output's pipes.
     #[cfg_attr(not(start_images), allow(dead_code))]
@@ -323,7 +323,7 @@ impl Workshop {
     /// Whoever it becomes can be given a policy: it is about to be parked.
     pub fn enter_network(&self, sandbox: &mut Sandbox) -> io::Result<()> {
         match (&self.network, &mut sandbox.address) {
-            (Some(network), Some(address)) => network.enter(address),
+            (Some(network), Some(address)) => network.enter(address, sandbox.init),
             _ => Ok(()),
         }
     }
@@ -469,6 +469,13 @@ pub fn guest_pid(number: u64) -> i32 {
 }
 
 impl Sandbox {
+    /// What went over its link so far, also once it has ended.
+    pub fn traffic(&self) -> NetworkBytes {
+        self.address
+            .as_ref()
+            .map_or_else(NetworkBytes::default, Address::traffic)
+    }
+
     /// What ended it, from the status that pid 1 left.
     fn end(&self, usage: &InstanceUsage) -> (Cause, i32) {
         let mut bytes = [0u8; 4];

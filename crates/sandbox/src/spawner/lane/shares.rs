@@ -155,6 +155,7 @@ impl Workshop {
         self.count(sandbox);
         let mut usage = sandbox.group.usage(&self.guests);
         sandbox.add_shares(&mut usage);
+        usage.network = sandbox.traffic();
         usage
     }
 
@@ -167,6 +168,7 @@ impl Workshop {
         let mut usage = sandbox.group.usage(&self.guests);
         sandbox.add_shares(&mut usage);
         usage.oom_kills += u64::from(sandbox.starved);
+        usage.network = sandbox.traffic();
         usage
     }
 
