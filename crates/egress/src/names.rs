@@ -11,6 +11,7 @@ use freehold_domain::{
     CoreId,
     network::{InstanceLimits, Near, NetworkId, Networks, Policy, Ports, near},
     ports::{Admission, InstanceNames, NameGate, NetworkIo},
+    traffic::Carried,
 };
 use parking_lot::Mutex;
 use std::{
@@ -105,10 +106,17 @@ struct Asker {
 pub struct Serving(pub Arc<Names>);
 
 impl InstanceNames for Serving {
-    fn serve(&self, io: NetworkIo, network: NetworkId, core: CoreId) -> Box<dyn Send + Sync> {
+    fn serve(
+        &self,
+        io: NetworkIo,
+        network: NetworkId,
+        core: CoreId,
+        carried: Arc<Carried>,
+    ) -> Box<dyn Send + Sync> {
         let stop = CancellationToken::new();
         if let (Gate::Relay(relay), Some(listener)) = (&self.0.gate, io.connections) {
-            tokio::spawn(relay.clone().serve(listener, network, stop.clone()));
+            let relay = relay.clone();
+            tokio::spawn(relay.serve(listener, network, stop.clone(), carried));
         }
         let socket = std::net::UdpSocket::from(io.names);
         match UdpSocket::from_std(socket) {

@@ -9,7 +9,10 @@
 //! of the node's, is reset at once.
 
 use crate::{around::Around, rate::Rate};
-use freehold_domain::network::{InstanceLimits, NetworkId, Networks, Surroundings};
+use freehold_domain::{
+    network::{InstanceLimits, NetworkId, Networks, Surroundings},
+    traffic::Carried,
+};
 use parking_lot::Mutex;
 use rustix::net::sockopt;
 use std::{
@@ -174,12 +177,14 @@ impl Relay {
         })
     }
 
-    /// Carries the connections that come to `listener` until `stop`.
+    /// Carries the connections that come to `listener` until `stop`, and counts in `carried` what goes
+    /// through them.
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: OwnedFd,
         network: NetworkId,
         stop: CancellationToken,
+        carried: Arc<Carried>,
     ) {
         let listener = match TcpListener::from_std(std::net::TcpListener::from(listener)) {
             Ok(listener) => listener,
@@ -213,10 +218,11 @@ impl Relay {
                 continue;
             };
             let (relay, paces, stop) = (self.clone(), paces.clone(), stop.clone());
+            let carried = carried.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = relay.carry(guest, network, &paces, place) => {}
+                    () = relay.carry(guest, network, &paces, place, &carried) => {}
                 }
             });
         }
@@ -228,6 +234,7 @@ impl Relay {
         network: NetworkId,
         paces: &[Arc<Pace>; 2],
         place: Place,
+        carried: &Carried,
     ) {
         // Where it was going before it was led here.
         let allowed = sockopt::ip_original_dst(&guest).ok();
@@ -258,10 +265,12 @@ impl Relay {
         let ended = {
             let ((from_guest, to_guest), (from_host, to_host)) = (guest.split(), host.split());
             let ([out, back], traffic) = (paces, Traffic::default());
+            let count_out = |bytes| carried.count_out(bytes);
+            let count_back = |bytes| carried.count_back(bytes);
             let both = async {
                 tokio::try_join!(
-                    pass(from_guest, to_host, out, &traffic),
-                    pass(from_host, to_guest, back, &traffic)
+                    pass(from_guest, to_host, out, &traffic, count_out),
+                    pass(from_host, to_guest, back, &traffic, count_back)
                 )
             };
             tokio::select! {
@@ -291,12 +300,14 @@ fn reset(guest: TcpStream) {
     let _ = sockopt::set_socket_linger(&guest, Some(Duration::ZERO));
 }
 
-/// Everything that comes, at the instance's pace, and then the end of it.
+/// Everything that comes, at the instance's pace, and then the end of it; `count` hears how much was
+/// passed on.
 async fn pass(
     from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     pace: &Pace,
     traffic: &Traffic,
+    count: impl Fn(usize),
 ) -> io::Result<()> {
     loop {
         // Room is made when there is something to read: most connections idle.
@@ -313,6 +324,7 @@ async fn pass(
             Err(error) => return Err(error),
         }
         to.write_all(&piece).await?;
+        count(piece.len());
         *traffic.last.lock() = Instant::now();
     }
 }
@@ -456,6 +468,44 @@ mod tests {
         let wanted = Duration::from_millis(1100) - AHEAD;
         let off = waited.abs_diff(wanted);
         assert!(off < Duration::from_millis(1), "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_passed_on_is_counted_each_way() {
+        use tokio::io::AsyncReadExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pair = || async {
+            let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+            (one.unwrap(), other.unwrap().0)
+        };
+        let ((mut guest, mut inner), (mut outer, mut host)) = (pair().await, pair().await);
+        let (carried, pace, traffic) = (Carried::default(), Pace::new(1 << 30), Traffic::default());
+        let ((from_guest, to_guest), (from_host, to_host)) = (inner.split(), outer.split());
+        let both = async {
+            tokio::try_join!(
+                pass(from_guest, to_host, &pace, &traffic, |n| carried
+                    .count_out(n)),
+                pass(from_host, to_guest, &pace, &traffic, |n| carried
+                    .count_back(n))
+            )
+        };
+        let speak = async {
+            guest.write_all(&[1; 100_000]).await.unwrap();
+            guest.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            host.read_to_end(&mut heard).await.unwrap();
+            host.write_all(&[2; 777]).await.unwrap();
+            host.shutdown().await.unwrap();
+            let mut back = Vec::new();
+            guest.read_to_end(&mut back).await.unwrap();
+            (heard.len(), back.len())
+        };
+        let (passed, heard) = tokio::join!(both, speak);
+        passed.unwrap();
+        let counted = carried.so_far();
+        assert_eq!((counted.out, counted.back), (100_000, 777));
+        assert_eq!(heard, (100_000, 777));
     }
 
     #[test]

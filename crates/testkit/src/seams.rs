@@ -10,6 +10,7 @@ use freehold_domain::{
     },
     record::Sealed,
     time::Mono,
+    traffic::Carried,
 };
 use parking_lot::Mutex;
 use std::{
@@ -144,6 +145,7 @@ pub struct FakePlatform {
     guards: Arc<()>,
     chains: Mutex<Vec<Weak<dyn CallChain>>>,
     networks: Mutex<Vec<NetworkId>>,
+    carried: Mutex<Vec<Arc<Carried>>>,
 }
 
 impl std::fmt::Debug for FakePlatform {
@@ -163,6 +165,11 @@ impl FakePlatform {
         self.networks.lock().clone()
     }
 
+    /// What is carried for each instance so far, in the order of their starts, for a test to add to.
+    pub fn carried(&self) -> Vec<Arc<Carried>> {
+        self.carried.lock().clone()
+    }
+
     /// Who calls out of each live instance now, in the order of their starts.
     pub fn callers(&self) -> Vec<Option<Caller>> {
         let chains = self.chains.lock();
@@ -172,7 +179,14 @@ impl FakePlatform {
 }
 
 impl InstanceNames for FakePlatform {
-    fn serve(&self, _io: NetworkIo, network: NetworkId, _core: CoreId) -> Box<dyn Send + Sync> {
+    fn serve(
+        &self,
+        _io: NetworkIo,
+        network: NetworkId,
+        _core: CoreId,
+        carried: Arc<Carried>,
+    ) -> Box<dyn Send + Sync> {
+        self.carried.lock().push(carried);
         self.networks.lock().push(network);
         Box::new(())
     }

@@ -6,15 +6,22 @@ use crate::{
     ids::CoreId,
     network::{NetworkId, Ports},
     ports::NetworkIo,
+    traffic::Carried,
 };
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 /// Answers the questions of one instance for names, and carries its connections where they come to
 /// the server, on sockets that were made inside its namespace.
 pub trait InstanceNames: Send + Sync {
-    /// Serves `io`, as the policy `network` allows, until the guard is dropped. Never waits; called on
-    /// the core that serves the instance.
-    fn serve(&self, io: NetworkIo, network: NetworkId, core: CoreId) -> Box<dyn Send + Sync>;
+    /// Serves `io`, as the policy `network` allows, until the guard is dropped, and counts what its
+    /// connections carry. Never waits; called on the core that serves the instance.
+    fn serve(
+        &self,
+        io: NetworkIo,
+        network: NetworkId,
+        core: CoreId,
+        carried: Arc<Carried>,
+    ) -> Box<dyn Send + Sync>;
 }
 
 /// An address that a name of a policy has.

@@ -326,7 +326,7 @@ async fn bring_up(
         chain.clone(),
     );
     let policy = network_of(node, revision);
-    let names = node.parts.names.serve(network, policy, core);
+    let names = node.parts.names.serve(network, policy, core, Arc::default());
     // Its file is made while the instance comes up, and not when its first caller waits.
     attempt.log.flush();
 
