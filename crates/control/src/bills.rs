@@ -125,7 +125,7 @@ pub struct Used {
     pub billed_mib_ms: u64,
     /// Processor time, µs.
     pub cpu_us: u64,
-    /// Bytes of answers.
+    /// Bytes of answers, and those that instances sent to networks.
     pub bytes_out: u64,
 }
 

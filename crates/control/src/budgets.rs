@@ -14,6 +14,7 @@ use crate::{
 use freehold_domain::{
     FunctionName, FunctionRef, Principal, TenantId, Wall,
     budgets::{BUDGETS_MAX, Reached, measured},
+    ledger::LedgerFrame,
     month::day_begin,
     ports::Expect,
     prices::{Currency, Price},
@@ -40,7 +41,7 @@ pub struct NewBudget {
     pub gb_seconds: Option<String>,
     /// How many attempts.
     pub invocations: Option<u64>,
-    /// How many bytes of answers.
+    /// How many bytes of answers, and of what instances send to networks.
     pub egress_bytes: Option<u64>,
     /// `hour`, `day` or `month`.
     pub period: String,
@@ -351,9 +352,9 @@ impl Control {
         let books = self.price_books(tenant).await?;
         let priming = self.budgets.begin(tenant, budgets, books);
         let mut rolled_up = HashSet::new();
-        let mut note = |entry: &freehold_domain::ledger::LedgerEntry| {
-            if entry.function.tenant == *tenant {
-                rolled_up.insert((entry.id, entry.attempt));
+        let mut note = |entry: &LedgerFrame| {
+            if entry.function().tenant == *tenant {
+                rolled_up.insert(entry.name());
             }
         };
         if let Err(error) = self.roll_up_held(&mut metered, &mut note).await {

@@ -12,7 +12,7 @@ use crate::{
 };
 use freehold_domain::{
     FunctionName, FunctionRef, Principal, TenantId, Usage, Wall,
-    ledger::{Ending, EntryTags, LedgerEntry},
+    ledger::{Ending, EntryTags, LedgerFrame},
     month::day_begin,
     ports::{Expect, Ledger, Op},
     record::{
@@ -93,7 +93,7 @@ impl Control {
     pub(crate) async fn roll_up_held(
         &self,
         metered: &mut Metered,
-        note: &mut (dyn FnMut(&LedgerEntry) + Send),
+        note: &mut (dyn FnMut(&LedgerFrame) + Send),
     ) -> Result<(), ControlError> {
         let platform = Principal::platform("metering");
         for lane in self.storage.lanes().await? {
@@ -114,7 +114,7 @@ impl Control {
         platform: &Principal,
         lane: u16,
         metered: &mut Metered,
-    ) -> Result<Vec<LedgerEntry>, ControlError> {
+    ) -> Result<Vec<LedgerFrame>, ControlError> {
         let cursor_key = Key::ledger_cursor(lane);
         for _ in 0..CHANGE_ATTEMPTS {
             let cursor = self.read::<LedgerCursorV1>(platform, &cursor_key).await?;
@@ -129,9 +129,7 @@ impl Control {
             let cursor = LedgerCursorV1 { position };
             ops.push(store::put(cursor_key.clone(), expect, &cursor));
             if self.try_commit(platform, ops).await? {
-                entries
-                    .iter()
-                    .for_each(|entry| metered.note(entry.received));
+                entries.iter().for_each(|entry| metered.note(entry.at()));
                 return Ok(entries);
             }
         }
@@ -145,15 +143,15 @@ impl Control {
         &self,
         platform: &Principal,
         frames: &[bytes::Bytes],
-    ) -> Result<(Vec<Op>, Vec<LedgerEntry>), ControlError> {
+    ) -> Result<(Vec<Op>, Vec<LedgerFrame>), ControlError> {
         let mut entries = Vec::with_capacity(frames.len());
         let mut books: HashMap<TenantId, PriceBooks> = HashMap::new();
         let mut days: BTreeMap<Key, (Expect, UsageRollupV2)> = BTreeMap::new();
         let mut sets: BTreeMap<Key, TagSetV1> = BTreeMap::new();
         for frame in frames {
-            let entry: LedgerEntry = serde_json::from_slice(frame)
+            let entry = LedgerFrame::read(frame)
                 .map_err(|error| ControlError::internal("reading the ledger", error))?;
-            let (tenant, key) = (&entry.function.tenant, usage_key(&entry));
+            let (tenant, key) = (&entry.function().tenant, usage_key(&entry));
             if !books.contains_key(tenant) {
                 books.insert(tenant.clone(), self.price_books(tenant).await?);
             }
@@ -164,12 +162,12 @@ impl Control {
                 days.insert(key.clone(), (expect, total));
             }
             if let (Some(books), Some((_, day))) = (books.get(tenant), days.get_mut(&key)) {
-                add(day, &entry, books.changed_on_day(entry.received));
+                add(day, &entry, books.changed_on_day(entry.at()));
             }
             if let Some(EntryTags {
                 id,
                 set: Some(tags),
-            }) = &entry.tags
+            }) = entry.tags()
             {
                 let tags = tags.clone();
                 sets.insert(Key::tag_set(tenant, id), TagSetV1 { tags });
@@ -233,13 +231,13 @@ impl Control {
     }
 }
 
-fn usage_key(entry: &LedgerEntry) -> Key {
+fn usage_key(entry: &LedgerFrame) -> Key {
     let FunctionRef {
         tenant,
         region,
         name,
-    } = &entry.function;
-    Key::usage(tenant, region, name, &utc_day(entry.received))
+    } = entry.function();
+    Key::usage(tenant, region, name, &utc_day(entry.at()))
 }
 
 /// The UTC day of a time, `2026-11-21`.
@@ -259,19 +257,28 @@ pub(crate) fn day_of(text: &str) -> Option<Wall> {
 }
 
 /// Adds an entry to its day; `since` is when the prices that hold for it began to, on that day.
-fn add(day: &mut UsageRollupV2, entry: &LedgerEntry, since: Option<Wall>) {
-    let billed_mib_ms = entry.usage.billed_ms * u64::from(entry.memory_mib);
-    day.invocations += 1;
-    day.errors += u64::from(entry.ending != Ending::Success);
-    day.billed_mib_ms += billed_mib_ms;
-    add_usage(&mut day.sums, &entry.usage);
-    let tags = entry.tags.as_ref();
+fn add(day: &mut UsageRollupV2, frame: &LedgerFrame, since: Option<Wall>) {
+    let part = match frame {
+        LedgerFrame::Attempt(entry) => {
+            day.invocations += 1;
+            day.errors += u64::from(entry.ending != Ending::Success);
+            let part = UsagePartV1::of(&entry.usage, entry.memory_mib);
+            day.billed_mib_ms += part.billed_mib_ms;
+            add_usage(&mut day.sums, &entry.usage);
+            part
+        }
+        LedgerFrame::Network(entry) => {
+            day.network = day.network + entry.bytes;
+            UsagePartV1::of_network(entry.bytes)
+        }
+    };
+    let tags = frame.tags();
     let part = UsagePartV1 {
         since,
         tags: tags.map_or(PartTagsV1::None, |tags| PartTagsV1::Set(tags.id)),
-        ..UsagePartV1::of(&entry.usage, entry.memory_mib)
+        ..part
     };
-    day.add_hour(hour_begin(entry.received), &part);
+    day.add_hour(hour_begin(frame.at()), &part);
     day.add_part(part);
 }
 

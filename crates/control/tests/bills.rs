@@ -10,9 +10,9 @@ use freehold_control::{
     tenants::NewTenant,
 };
 use freehold_domain::{
-    Digest, InstanceId, InvocationId, Month, Principal, Qualifier, Source, TenantId, TraceHeader,
-    Usage, Wall,
-    ledger::{Ending, EntryTags, LedgerEntry},
+    Digest, InstanceId, InvocationId, Month, NetworkBytes, Principal, Qualifier, Source, TenantId,
+    TraceHeader, Usage, Wall,
+    ledger::{Ending, EntryTags, LedgerEntry, LedgerFrame, NetworkEntry},
     ports::{Clock, Expect, Fence, Ledger, Op},
     prices::{Amount, Meter},
     record::{BookOf, Key, PRICE_CHANGES_MAX, PriceBookV1, PriceChangeV1, PricesV1, encode},
@@ -94,6 +94,21 @@ impl Node {
     }
     fn append(&self, lane: u16, entry: &LedgerEntry) {
         Ledger::append(&*self.world.storage, lane, &entry.to_json()).unwrap();
+    }
+    /// What an instance of a function sent until now.
+    fn append_network(&self, lane: u16, of: &LedgerEntry, bytes: NetworkBytes) -> NetworkEntry {
+        let entry = NetworkEntry {
+            instance: of.instance,
+            sequence: 1,
+            function: of.function.clone(),
+            revision: of.revision.clone(),
+            from: of.received,
+            to: self.now(),
+            bytes,
+            tags: of.tags.clone(),
+        };
+        Ledger::append(&*self.world.storage, lane, &entry.to_json()).unwrap();
+        entry
     }
     /// Every line and the sums of a bill, page by page.
     async fn bill(&self, who: &Principal, query: BillQuery) -> Result<Whole, ControlError> {
@@ -195,9 +210,10 @@ fn tag_id(set: usize) -> Digest {
 }
 
 /// What an entry is billed by, as the test sees it.
-fn item(entry: &LedgerEntry, set: usize, key: Option<&str>) -> BillItem {
+fn item(frame: &LedgerFrame, set: usize, key: Option<&str>) -> BillItem {
     let Some(key) = key else {
-        return BillItem::Function(entry.function.region.clone(), entry.function.name.clone());
+        let function = frame.function();
+        return BillItem::Function(function.region.clone(), function.name.clone());
     };
     let found = TAG_SETS[set].iter().find(|(name, _)| *name == key);
     found.map_or(BillItem::Untagged, |(_, value)| {
@@ -205,35 +221,40 @@ fn item(entry: &LedgerEntry, set: usize, key: Option<&str>) -> BillItem {
     })
 }
 
-/// The test's own sums: by tenant, item and place of the stretch that an entry was received in.
+/// The test's own sums: by tenant, item and place of the stretch that an entry counts in.
 type Sums = BTreeMap<(TenantId, BillItem, usize), Used>;
 
 fn expected(
-    entries: &[(LedgerEntry, usize)],
+    entries: &[(LedgerFrame, usize)],
     whole: &Whole,
     month: Month,
     key: Option<&str>,
 ) -> Sums {
     let mut sums = Sums::new();
-    for (entry, set) in entries {
-        if !month.holds(entry.received) {
+    for (frame, set) in entries {
+        if !month.holds(frame.at()) {
             continue;
         }
-        let tenant = &entry.function.tenant;
+        let tenant = &frame.function().tenant;
         let Some(page) = whole.pages.iter().find(|page| page.tenant == *tenant) else {
             continue;
         };
         let at = |stretch: &freehold_domain::record::Stretch| {
-            stretch.from <= entry.received && entry.received < stretch.until
+            stretch.from <= frame.at() && frame.at() < stretch.until
         };
         let place = page.stretches.iter().position(at).expect("no gap");
-        let key = (tenant.clone(), item(entry, *set, key), place);
+        let key = (tenant.clone(), item(frame, *set, key), place);
         let sum = sums.entry(key).or_default();
-        sum.invocations += 1;
-        sum.billed_ms += entry.usage.billed_ms;
-        sum.billed_mib_ms += entry.usage.billed_ms * u64::from(entry.memory_mib);
-        sum.cpu_us += entry.usage.cpu_us;
-        sum.bytes_out += entry.usage.bytes_out;
+        match frame {
+            LedgerFrame::Attempt(entry) => {
+                sum.invocations += 1;
+                sum.billed_ms += entry.usage.billed_ms;
+                sum.billed_mib_ms += entry.usage.billed_ms * u64::from(entry.memory_mib);
+                sum.cpu_us += entry.usage.cpu_us;
+                sum.bytes_out += entry.usage.bytes_out;
+            }
+            LedgerFrame::Network(entry) => sum.bytes_out += entry.bytes.out,
+        }
     }
     sums
 }
@@ -281,7 +302,7 @@ async fn bills_equal_the_ledger_whatever_prices_and_tags_did_meanwhile() {
     // Two days before December to two days into it.
     let december: Month = "2026-12".parse().unwrap();
     n.set_clock(Wall(december.begin().0 - 2 * DAY));
-    let mut all: Vec<(LedgerEntry, usize)> = Vec::new();
+    let mut all: Vec<(LedgerFrame, usize)> = Vec::new();
     let mut told: BTreeSet<(u16, usize, String)> = BTreeSet::new();
     // Runs that have begun and are not on the ledger yet.
     let mut running: Vec<(LedgerEntry, usize)> = Vec::new();
@@ -319,8 +340,16 @@ async fn bills_equal_the_ledger_whatever_prices_and_tags_did_meanwhile() {
                     set: tell,
                 });
             }
+            if draw.below(3) == 0 {
+                let bytes = NetworkBytes {
+                    out: draw.below(1 << 32),
+                    back: draw.below(1 << 32),
+                };
+                let network = n.append_network(lane, &one, bytes);
+                all.push((LedgerFrame::Network(network), set));
+            }
             n.append(lane, &one);
-            all.push((one, set));
+            all.push((LedgerFrame::Attempt(Box::new(one)), set));
         }
         let of = [None, Some(TENANT), Some(other.as_str())][draw.below(3) as usize];
         let ahead = Wall(n.now().0 + draw.below(3600) as i64 * 1_000_000);

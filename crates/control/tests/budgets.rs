@@ -7,10 +7,10 @@ use freehold_control::{
     prices::PricesChange, tenants::NewTenant,
 };
 use freehold_domain::{
-    Digest, FunctionRef, InstanceId, InvocationId, Principal, Qualifier, Source, TraceHeader,
-    Usage,
+    Digest, FunctionRef, InstanceId, InvocationId, NetworkBytes, Principal, Qualifier, Source,
+    TraceHeader, Usage,
     budgets::{BUDGETS_MAX, Budgets, Closed, Settling},
-    ledger::{Ending, LedgerEntry},
+    ledger::{Ending, LedgerEntry, NetworkEntry},
     ports::{Clock, Ledger},
 };
 use std::sync::{Arc, atomic::Ordering};
@@ -75,6 +75,23 @@ impl Node {
         let append = || Ledger::append(&*self.w.storage, 0, &entry.to_json());
         budgets.settle(0, &settling, append).unwrap();
         entry
+    }
+
+    /// What an instance sent, as the engine writes it down.
+    fn sent(&self, budgets: &Budgets, name: &str, out: u64) {
+        let entry = NetworkEntry {
+            instance: InstanceId(uuid::Uuid::now_v7()),
+            sequence: 1,
+            function: self.w.of(name),
+            revision: Qualifier::Latest,
+            from: self.w.clock.wall(),
+            to: self.w.clock.wall(),
+            bytes: NetworkBytes { out, back: 1 << 40 },
+            tags: None,
+        };
+        let settling = Settling::of_network(&entry, &*self.w.clock);
+        let append = || Ledger::append(&*self.w.storage, 0, &entry.to_json());
+        budgets.settle(0, &settling, append).unwrap();
     }
 
     /// What the tenant's budgets have used, by name.
@@ -183,6 +200,60 @@ async fn what_a_budget_has_used_is_what_the_ledger_says_before_and_after_it_was_
         .unwrap();
     let closed = budgets.closed(&n.w.of("f"), &*n.w.clock);
     assert_eq!(closed, Some(Closed::Stopped));
+}
+
+#[tokio::test]
+async fn what_instances_send_to_networks_is_egress_and_costs_what_answers_do() {
+    let n = node().await;
+    let price = PricesChange {
+        currency: Some("EUR".to_owned()),
+        gb_out: Some("2".to_owned()),
+        ..PricesChange::default()
+    };
+    let set = n.w.control.prices_set(&n.operator, None, &price, None);
+    set.await.unwrap();
+    // One that no call of the day belongs to, rolled up before and after the budgets are set.
+    n.sent(&n.w.budgets, "f", 1 << 30);
+    n.w.control.usage_roll_up().await.unwrap();
+    n.sent(&n.w.budgets, "f", 1 << 29);
+    for period in ["hour", "day"] {
+        let egress = NewBudget {
+            egress_bytes: Some(2 << 30),
+            period: period.to_owned(),
+            ..NewBudget::default()
+        };
+        n.set(egress).await.unwrap();
+        let cost = NewBudget {
+            cost: Some("5".to_owned()),
+            period: period.to_owned(),
+            ..NewBudget::default()
+        };
+        n.set(cost).await.unwrap();
+        n.set(invocations(2, period)).await.unwrap();
+    }
+    let expected = |egress: u64, cost: &str, calls: &str| {
+        let is_closed = egress >= 2 << 30;
+        let egress = egress.to_string();
+        [
+            shown("cost-day", cost, false),
+            shown("cost-hour", cost, false),
+            shown("egress-day", &egress, is_closed),
+            shown("egress-hour", &egress, is_closed),
+            shown("invocations-day", calls, false),
+            shown("invocations-hour", calls, false),
+        ]
+    };
+    assert_eq!(n.used(&n.w.control).await, expected(3 << 29, "3", "0"));
+    n.ran("f", 1 << 28);
+    assert_eq!(n.used(&n.w.control).await, expected(7 << 28, "3.5", "1"));
+    n.sent(&n.w.budgets, "g", 1 << 28);
+    let now = expected(8 << 28, "4", "1");
+    assert_eq!(n.used(&n.w.control).await, now);
+    assert!(matches!(n.closed(&n.w.of("f")), Some(Closed::For(_))));
+    // From the ledger alone.
+    let again = n.w.another_with(Arc::new(Budgets::new(1)));
+    again.budgets_start().await.unwrap();
+    assert_eq!(n.used(&again).await, now);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use freehold_control::{
     ControlError, Field, Limit, Resource, bootstrap::Keys, revisions::Publish, urls::UrlSettings,
 };
 use freehold_domain::{
-    Digest, InstanceId, InvocationId, Qualifier, Source, TraceHeader, Usage, Wall,
-    ledger::{Ending, LedgerEntry},
+    Digest, InstanceId, InvocationId, NetworkBytes, Qualifier, Source, TraceHeader, Usage, Wall,
+    ledger::{Ending, LedgerEntry, NetworkEntry},
     ports::Ledger,
     record::{CorsV1, StatementV1},
 };
@@ -342,13 +342,30 @@ async fn usage_equals_the_ledger_however_often_it_is_rolled_up() {
             Ending::Success
         };
         append((n % 2) as u16, entry(&w, name, (n % 2) as i64, n, ending));
+        if n % 10 == 0 {
+            let of = entry(&w, name, (n % 2) as i64, n, ending);
+            let network = NetworkEntry {
+                instance: of.instance,
+                sequence: 1,
+                function: of.function,
+                revision: of.revision,
+                from: of.received,
+                to: of.received,
+                bytes: NetworkBytes {
+                    out: n,
+                    back: 2 * n,
+                },
+                tags: None,
+            };
+            Ledger::append(&*w.storage, (n % 2) as u16, &network.to_json()).unwrap();
+        }
         if n == 1000 {
             w.control.usage_roll_up().await.unwrap();
         }
     }
     // Two at once count nothing twice.
     let (one, two) = tokio::join!(w.control.usage_roll_up(), w.control.usage_roll_up());
-    assert_eq!(one.unwrap() + two.unwrap(), 1999);
+    assert_eq!(one.unwrap() + two.unwrap(), 1999 + 199);
     let all = w
         .control
         .usage_query(&w.who, &w.place, None, None, None)
@@ -361,6 +378,11 @@ async fn usage_equals_the_ledger_however_often_it_is_rolled_up() {
     assert_eq!(sum(|d| d.usage.errors), 600);
     assert_eq!(sum(|d| d.usage.sums.billed_ms), 2999 * 3000 / 2);
     assert_eq!(sum(|d| d.usage.billed_mib_ms), 128 * 2999 * 3000 / 2);
+    let sent = 10 * 299 * 300 / 2;
+    assert_eq!(sum(|d| d.usage.network.out), sent);
+    assert_eq!(sum(|d| d.usage.network.back), 2 * sent);
+    let parts = |d: &freehold_control::usage::DayUsage| d.usage.parts[0].bytes_out;
+    assert_eq!(all.iter().map(parts).sum::<u64>(), sent);
     let peak = all.iter().map(|d| d.usage.sums.memory_peak_bytes).max();
     assert_eq!(peak, Some(29_990));
     let days = w

@@ -1,8 +1,8 @@
 //! Budgets: how much of something may be used in a period, and what happens when it has been.
 //!
 //! A [`Counter`] is what one budget has used in its period; a [`Budgets`] has those of all tenants.
-//! They are told what each attempt cost as it is written to the ledger, so that a budget that is used
-//! up lets nothing begin that had not begun by then. How much was used before, the roll-ups of the
+//! They are told what each attempt cost as it is written to the ledger, and what instances sent to
+//! networks, so that a budget that is used up lets nothing begin that had not begun by then. How much was used before, the roll-ups of the
 //! ledger know: whoever reads them primes a counter, and no attempt is counted twice or left out
 //! ([`Priming`]).
 //!
@@ -17,7 +17,7 @@
 
 use crate::{
     ids::{FunctionRef, InvocationId, TenantId},
-    ledger::LedgerEntry,
+    ledger::{LedgerEntry, NetworkEntry},
     live::Live,
     ports::Clock,
     prices::Amount,
@@ -92,7 +92,7 @@ struct Counted {
     used: u128,
 }
 
-/// Which attempt: no other entry of the ledger has the same two.
+/// Which attempt, or which entry of an instance's network: no other entry of the ledger has the same two.
 pub type Attempt = (InvocationId, u32);
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -508,13 +508,13 @@ impl Budgets {
     }
 }
 
-/// An attempt that is being written to the ledger.
+/// An entry that is being written to the ledger.
 pub struct Settling<'a> {
     /// What ran.
     pub function: &'a FunctionRef,
-    /// Which attempt.
+    /// Which entry.
     pub attempt: Attempt,
-    /// When it came in.
+    /// When the attempt came in, or the network's bytes were counted.
     pub received: Wall,
     /// What it used.
     pub part: UsagePartV1,
@@ -530,6 +530,17 @@ impl<'a> Settling<'a> {
             attempt: (entry.id, entry.attempt),
             received: entry.received,
             part: UsagePartV1::of(&entry.usage, entry.memory_mib),
+            clock,
+        }
+    }
+
+    /// Of what went over an instance's network.
+    pub fn of_network(entry: &'a NetworkEntry, clock: &'a dyn Clock) -> Self {
+        Self {
+            function: &entry.function,
+            attempt: entry.name(),
+            received: entry.to,
+            part: UsagePartV1::of_network(entry.bytes),
             clock,
         }
     }

@@ -1,4 +1,8 @@
-//! One entry per invocation, written once, before the answer: what bills are made from (D8).
+//! What bills are made from (D8): one entry per invocation, written once, before the answer, and
+//! entries of what instances sent to networks and received from them.
+//!
+//! A frame of the ledger is one of the two ([`LedgerFrame`]). Which, its first bytes say: an attempt
+//! begins with its id, every other kind with its name and version.
 
 use crate::{
     ids::{Digest, FunctionRef, InstanceId, InvocationId, Qualifier},
@@ -7,6 +11,7 @@ use crate::{
     outcome::Usage,
     time::Wall,
     trace::TraceHeader,
+    traffic::NetworkBytes,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,6 +79,108 @@ pub struct EntryTags {
     /// The tags themselves, in the first entry of a lane that names them since the server started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<BTreeMap<String, String>>,
+}
+
+/// What an instance sent to networks and received from them in a stretch of time, as far as it was more
+/// than nothing. Those of one instance overlap nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkEntry {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Which of its entries, from 1.
+    pub sequence: u32,
+    /// The function, its tenant and region.
+    pub function: FunctionRef,
+    /// The revision that it runs.
+    pub revision: Qualifier,
+    /// When the instance came up, or was last asked.
+    pub from: Wall,
+    /// When it was asked: at the latest a minute after it sent or received anything of this, or at its
+    /// end. The entry counts as of then.
+    pub to: Wall,
+    /// How much.
+    #[serde(flatten)]
+    pub bytes: NetworkBytes,
+    /// What the function was tagged with at `from`; as in [`LedgerEntry`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<EntryTags>,
+}
+
+impl NetworkEntry {
+    /// The entry's JSON text, its kind first.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&Kind::NetworkV1(self)).expect("an entry always serialises")
+    }
+
+    /// What the entry is known by among all of the ledger, attempts included: no instance has the id of
+    /// an invocation.
+    pub fn name(&self) -> (InvocationId, u32) {
+        (InvocationId(self.instance.0), self.sequence)
+    }
+}
+
+/// What an entry says of itself before anything else.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Kind<Network> {
+    NetworkV1(Network),
+}
+
+/// What a frame begins with that is no attempt.
+const KIND: &[u8] = br#"{"kind":"#;
+
+/// One frame of the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LedgerFrame {
+    /// An attempt at an invocation.
+    Attempt(Box<LedgerEntry>),
+    /// What went over an instance's network.
+    Network(NetworkEntry),
+}
+
+impl LedgerFrame {
+    /// Reads a frame.
+    ///
+    /// Errors: it is no entry of this release or an older one.
+    pub fn read(frame: &[u8]) -> Result<Self, serde_json::Error> {
+        if !frame.starts_with(KIND) {
+            return serde_json::from_slice(frame).map(Self::Attempt);
+        }
+        let Kind::NetworkV1(entry) = serde_json::from_slice(frame)?;
+        Ok(Self::Network(entry))
+    }
+
+    /// Whose it is.
+    pub fn function(&self) -> &FunctionRef {
+        match self {
+            Self::Attempt(entry) => &entry.function,
+            Self::Network(entry) => &entry.function,
+        }
+    }
+
+    /// The moment at which it counts.
+    pub fn at(&self) -> Wall {
+        match self {
+            Self::Attempt(entry) => entry.received,
+            Self::Network(entry) => entry.to,
+        }
+    }
+
+    /// The tags that it counts under.
+    pub fn tags(&self) -> Option<&EntryTags> {
+        match self {
+            Self::Attempt(entry) => entry.tags.as_ref(),
+            Self::Network(entry) => entry.tags.as_ref(),
+        }
+    }
+
+    /// What it is known by: no other frame has the same.
+    pub fn name(&self) -> (InvocationId, u32) {
+        match self {
+            Self::Attempt(entry) => (entry.id, entry.attempt),
+            Self::Network(entry) => entry.name(),
+        }
+    }
 }
 
 /// What an entry takes, names of usual length in it; a longer one grows.
@@ -224,6 +331,52 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_the_entry_that_was_written() {
+        let entry = NetworkEntry {
+            instance: InstanceId(Uuid::max()),
+            sequence: 7,
+            function: FunctionRef {
+                tenant: "105032882907".parse().unwrap(),
+                region: "us-east-1".parse().unwrap(),
+                name: "hello".parse().unwrap(),
+            },
+            revision: Qualifier::Revision(3),
+            from: Wall(5),
+            to: Wall(9),
+            bytes: NetworkBytes {
+                out: u64::MAX,
+                back: 1,
+            },
+            tags: Some(EntryTags {
+                id: Digest([3; 32]),
+                set: None,
+            }),
+        };
+        let text = entry.to_json();
+        let shown = String::from_utf8(text.clone()).unwrap();
+        let head = format!(
+            r#"{{"kind":"network_v1","instance":"{}","sequence":7,"#,
+            Uuid::max()
+        );
+        assert!(shown.starts_with(&head), "{shown}");
+        assert!(
+            shown.contains(r#""from":5,"to":9,"bytes_out":18446744073709551615,"bytes_in":1,"#)
+        );
+        let frame = LedgerFrame::read(&text).unwrap();
+        assert_eq!(frame, LedgerFrame::Network(entry.clone()));
+        assert_eq!((frame.at(), frame.name()), (Wall(9), entry.name()));
+        // Of a later release: sums that leave it out would be wrong.
+        for other in [
+            shown.replace("network_v1", "network_v2"),
+            r#"{"kind":"network_v1"}"#.to_owned(),
+            r#"{"kind":1}"#.to_owned(),
+            "{}".to_owned(),
+        ] {
+            assert!(LedgerFrame::read(other.as_bytes()).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn an_entry_of_an_older_release_has_no_tags() {
         let id = "00000000-0000-0000-0000-000000000001";
         let old = format!(
@@ -236,6 +389,8 @@ mod tests {
             "0".repeat(64)
         );
         let read: LedgerEntry = serde_json::from_str(&old).unwrap();
-        assert_eq!((read.tags, read.usage.billed_ms), (None, 5));
+        assert_eq!((&read.tags, read.usage.billed_ms), (&None, 5));
+        let frame = LedgerFrame::read(old.as_bytes()).unwrap();
+        assert_eq!(frame, LedgerFrame::Attempt(Box::new(read)));
     }
 }

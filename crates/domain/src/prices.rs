@@ -30,7 +30,8 @@ pub enum Meter {
     GbSecond,
     /// Processor time of instances; the ledger counts µs.
     CpuSecond,
-    /// Answers; the ledger counts bytes, and 2³⁰ of them are a GB.
+    /// What leaves: answers, and what instances send to networks. The ledger counts bytes, and 2³⁰ of them
+    /// are a GB.
     GbOut,
 }
 

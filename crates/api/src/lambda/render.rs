@@ -204,5 +204,6 @@ pub(super) fn usage_row(row: DayUsage) -> serde_json::Value {
         "RunUs": sums.run_us, "InitUs": sums.init_us, "StartUs": sums.start_us,
         "QueueUs": sums.queue_us, "CpuUs": sums.cpu_us,
         "BytesIn": sums.bytes_in, "BytesOut": sums.bytes_out,
+        "NetworkBytesIn": row.usage.network.back, "NetworkBytesOut": row.usage.network.out,
     })
 }

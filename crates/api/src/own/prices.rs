@@ -44,7 +44,7 @@ pub struct PricesRow {
     pub gb_second: String,
     /// A second of processor time.
     pub cpu_second: String,
-    /// A GB of answers.
+    /// A GB of answers, and of what instances send to networks.
     pub gb_out: String,
 }
 
@@ -109,7 +109,7 @@ pub struct BillLineRow {
     pub billed_mib_ms: u64,
     /// Processor time, µs.
     pub cpu_us: u64,
-    /// Bytes of answers.
+    /// Bytes of answers, and those that instances sent to networks.
     pub bytes_out: u64,
     /// `BilledMibMs` in GB·s, in full.
     pub gb_seconds: String,

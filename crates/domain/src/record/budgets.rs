@@ -64,7 +64,7 @@ pub enum BudgetLimitV1 {
     GbSeconds(u64),
     /// Attempts that reach an instance.
     Invocations(u64),
-    /// Bytes of answers.
+    /// Bytes of answers, and those that instances send to networks.
     Egress(u64),
 }
 

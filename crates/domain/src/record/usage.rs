@@ -6,6 +6,7 @@ use crate::{
     outcome::Usage,
     prices::{Amount, AmountTooHigh, Meter},
     time::Wall,
+    traffic::NetworkBytes,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,9 @@ pub struct UsageRollupV2 {
     pub sums: Usage,
     /// Sum of billed ms × memory in MiB.
     pub billed_mib_ms: u64,
+    /// What instances sent to networks and received from them.
+    #[serde(default, skip_serializing_if = "NetworkBytes::is_nothing")]
+    pub network: NetworkBytes,
     /// The same by tags, and by the moments of the day at which prices changed.
     pub parts: Vec<UsagePartV1>,
     /// The latest hour of the day in which something was used, for budgets of an hour.
@@ -57,7 +61,7 @@ pub struct UsagePartV1 {
     pub billed_mib_ms: u64,
     /// Processor time, µs.
     pub cpu_us: u64,
-    /// Answer bytes out.
+    /// Bytes out: of answers, and what instances sent to networks.
     pub bytes_out: u64,
 }
 
@@ -86,6 +90,14 @@ impl UsagePartV1 {
             billed_mib_ms: usage.billed_ms * u64::from(memory_mib),
             cpu_us: usage.cpu_us,
             bytes_out: usage.bytes_out,
+        }
+    }
+
+    /// What went over an instance's network. What came in has no price.
+    pub fn of_network(bytes: NetworkBytes) -> Self {
+        Self {
+            bytes_out: bytes.out,
+            ..Self::default()
         }
     }
 
@@ -190,6 +202,7 @@ impl Record for UsageRollupV2 {
             errors,
             sums,
             billed_mib_ms,
+            network: NetworkBytes::default(),
             parts: vec![part],
             hour: None,
         })
@@ -233,7 +246,10 @@ mod tests {
             cpu_us: 6,
             bytes_out: 9,
         };
-        assert_eq!(read.parts, [part]);
+        assert_eq!(
+            (read.parts.as_slice(), read.network),
+            ([part].as_slice(), NetworkBytes::default())
+        );
         assert_eq!(decode::<UsageRollupV2>(&encode(&read)).unwrap(), read);
     }
 

@@ -70,7 +70,7 @@ struct SetArgs {
     /// Attempts that reach an instance
     #[arg(long, value_name = "N", group = "meter")]
     invocations: Option<u64>,
-    /// Answers, such as 10GiB
+    /// What leaves, answers and what functions send to networks, such as 10GiB
     #[arg(long, value_name = "SIZE", group = "meter")]
     egress: Option<Size>,
     /// In which time, in UTC

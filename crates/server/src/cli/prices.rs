@@ -67,7 +67,7 @@ struct SetArgs {
     /// Per second of processor time
     #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
     cpu_second: Option<String>,
-    /// Per GB of answers
+    /// Per GB of answers, and of what functions send to networks
     #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
     gb_out: Option<String>,
 }

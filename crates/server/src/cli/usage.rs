@@ -68,6 +68,8 @@ pub async fn run(args: UsageArgs) -> Result<ExitCode, Failure> {
         Column("CPU", true),
         Column("IN", true),
         Column("OUT", true),
+        Column("NET IN", true),
+        Column("NET OUT", true),
     ];
     let rows: Vec<Vec<String>> = rows
         .into_iter()
@@ -82,6 +84,8 @@ pub async fn run(args: UsageArgs) -> Result<ExitCode, Failure> {
                 text::span(row.cpu_us / 1000),
                 text::bytes(row.bytes_in),
                 text::bytes(row.bytes_out),
+                text::bytes(row.network_bytes_in),
+                text::bytes(row.network_bytes_out),
             ]
         })
         .collect();

@@ -38,6 +38,12 @@ pub struct UsageRow {
     /// Bytes of answers.
     #[serde(default)]
     pub bytes_out: u64,
+    /// Bytes that instances received from networks.
+    #[serde(default)]
+    pub network_bytes_in: u64,
+    /// Bytes that they sent.
+    #[serde(default)]
+    pub network_bytes_out: u64,
 }
 
 /// Which lines of the audit trail are asked for; times are ms since the epoch.
