@@ -4,7 +4,7 @@ use crate::{
     node::Node,
     parts::EngineParts,
     pipeline,
-    pool::Cell,
+    pool::{self, Cell},
     reconcile,
     route::{self, Revision, RouteWatcher},
     stats::{InstanceState, InstanceView, Stats},
@@ -80,6 +80,7 @@ impl Engine {
         }
         if let Some(queued) = self.queued.lock().take() {
             tokio::spawn(reconcile::work(Arc::downgrade(&self.node), queued));
+            tokio::spawn(pool::watch_traffic(Arc::downgrade(&self.node)));
         }
         reconcile::scan(&self.node, &self.queue).await
     }

@@ -32,6 +32,7 @@ mod snapshots;
 mod starter;
 pub(crate) mod stock;
 mod tenants;
+mod traffic;
 mod weights;
 
 pub(crate) use cell::Cell;
@@ -47,6 +48,7 @@ pub(crate) use rates::StartRates;
 pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
 pub(crate) use tenants::Tenants;
+pub(crate) use traffic::{Traffic, watch as watch_traffic};
 
 use crate::{
     keep::{Keep, Seconds},

@@ -78,7 +78,8 @@ pub(crate) fn settle(
         part: UsagePartV1::of(&usage, memory.0),
         clock: &*node.parts.clock,
     };
-    let append = || node.tags.append(ledger, core, entry, tags);
+    let to_json = |tags| LedgerEntry { tags, ..entry }.to_json();
+    let append = || node.tags.append(ledger, core, tags, to_json);
     let written = node.parts.budgets.settle(core.0, &settling, append);
     let is_restored = waited && came_up == CameUp::Restored;
     node.counters.settled(ending, &usage, waited, is_restored);

@@ -5,6 +5,7 @@ use freehold_domain::{
     ledger::Ending,
     outcome::{ThrottleReason, Usage},
     time::Wall,
+    traffic::NetworkBytes,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -52,6 +53,8 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Sum of answer bytes.
     pub bytes_out: u64,
+    /// What instances sent to networks and received from them, as far as it was read.
+    pub network: NetworkBytes,
     /// Lines that functions wrote and their levels let through.
     pub log_lines: u64,
     /// Of those, lines that were counted lost.
@@ -212,6 +215,8 @@ pub(crate) struct Counters {
     cpu_us: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    network_out: AtomicU64,
+    network_back: AtomicU64,
     log_lines: AtomicU64,
     log_lines_lost: AtomicU64,
 }
@@ -238,6 +243,10 @@ impl Counters {
         add(&self.cpu_us, usage.cpu_us);
         add(&self.bytes_in, usage.bytes_in);
         add(&self.bytes_out, usage.bytes_out);
+    }
+    pub(crate) fn network(&self, bytes: NetworkBytes) {
+        add(&self.network_out, bytes.out);
+        add(&self.network_back, bytes.back);
     }
     pub(crate) fn throttled(&self, reason: ThrottleReason) {
         add(&self.throttles[place(&REASONS, &reason)], 1);
@@ -302,6 +311,10 @@ impl Counters {
             cpu_us: get(&self.cpu_us),
             bytes_in: get(&self.bytes_in),
             bytes_out: get(&self.bytes_out),
+            network: NetworkBytes {
+                out: get(&self.network_out),
+                back: get(&self.network_back),
+            },
             log_lines: get(&self.log_lines),
             log_lines_lost: get(&self.log_lines_lost),
             ..Stats::default()

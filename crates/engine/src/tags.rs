@@ -7,7 +7,7 @@
 
 use freehold_domain::{
     ids::{CoreId, Digest, FunctionRef},
-    ledger::{EntryTags, LedgerEntry},
+    ledger::EntryTags,
     ports::{CommitError, Ledger},
 };
 use parking_lot::{Mutex, RwLock};
@@ -81,31 +81,30 @@ impl Tags {
         self.functions.read().get(function).cloned()
     }
 
-    /// Appends an entry with the tags of its function.
+    /// Appends an entry with the tags of its function: `to_json` is its text with these.
     ///
     /// Errors: the ledger's.
     pub(crate) fn append(
         &self,
         ledger: &dyn Ledger,
         lane: CoreId,
-        mut entry: LedgerEntry,
         tags: Option<&TagSet>,
+        to_json: impl FnOnce(Option<EntryTags>) -> Vec<u8>,
     ) -> Result<(), CommitError> {
         let Some(tags) = tags else {
-            return ledger.append(lane.0, &entry.to_json());
+            return ledger.append(lane.0, &to_json(None));
         };
         let id = tags.id;
         let at = usize::from(lane.0).min(self.told.len() - 1);
         let mut told = self.told[at].lock();
         if told.contains(&id) {
             drop(told);
-            entry.tags = Some(EntryTags { id, set: None });
-            return ledger.append(lane.0, &entry.to_json());
+            let tags = EntryTags { id, set: None };
+            return ledger.append(lane.0, &to_json(Some(tags)));
         }
         // Held until it is written: who finds the id among those told comes after this entry.
         let set = Some(tags.tags.clone());
-        entry.tags = Some(EntryTags { id, set });
-        ledger.append(lane.0, &entry.to_json())?;
+        ledger.append(lane.0, &to_json(Some(EntryTags { id, set })))?;
         if told.len() >= TOLD_MAX {
             told.clear();
         }

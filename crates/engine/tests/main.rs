@@ -17,4 +17,5 @@ mod stock;
 mod support;
 mod tags;
 mod tenancy;
+mod traffic;
 mod weights;

@@ -1,6 +1,6 @@
 //! One live instance with everything that dies with it.
 
-use super::{Booking, chain::Chain};
+use super::{Booking, Traffic, chain::Chain};
 use crate::{logs::InstanceLog, node::Node, route::Revision};
 use freehold_domain::{
     ids::{CoreId, InstanceId, InvocationId},
@@ -83,6 +83,8 @@ pub(super) struct Held {
     pub(super) _platform: Option<Box<dyn Send + Sync>>,
     /// Its answers to names; as above.
     pub(super) _names: Option<Box<dyn Send + Sync>>,
+    /// As above; behind whoever carries its connections.
+    pub(super) traffic: Option<Arc<Traffic>>,
     pub(super) _credentials: Option<Credentials>,
 }
 
@@ -198,7 +200,14 @@ impl Cell {
         }
     }
 
-    /// The instance has ended: its memory, its credentials and its endpoint go with it.
+    /// What counts its network, for as long as it lives.
+    pub(super) fn traffic(&self) -> Option<Arc<Traffic>> {
+        let held = self.held.lock();
+        held.as_ref().and_then(|held| held.traffic.clone())
+    }
+
+    /// The instance has ended: its memory, its credentials and its endpoint go with it, and what it sent
+    /// to networks is written down.
     pub(crate) fn release(&self) {
         let held = self.held.lock().take();
         drop(held);

@@ -9,7 +9,7 @@ mod in_process;
 mod raise;
 
 use super::{
-    Booking, Cell,
+    Booking, Cell, Traffic,
     cell::{ComingUp, Credentials, Held},
     chain::Chain,
     compiled, snapshots,
@@ -29,6 +29,7 @@ use freehold_domain::{
     outcome::InvokeError,
     ports::{ExitCause, ExitReport, Instance, InstanceUsage, Link, OpenError, Opening, SessionUse},
     time::Mono,
+    traffic::Carried,
 };
 use parking_lot::Mutex;
 use raise::{Plan, Raised, Way, Wire, network_of, raise};
@@ -326,7 +327,15 @@ async fn bring_up(
         chain.clone(),
     );
     let policy = network_of(node, revision);
-    let names = node.parts.names.serve(network, policy, core, Arc::default());
+    let carried = Arc::<Carried>::default();
+    let traffic = Traffic::of(
+        node,
+        revision,
+        (attempt.instance, core),
+        &instance,
+        carried.clone(),
+    );
+    let names = node.parts.names.serve(network, policy, core, carried);
     // Its file is made while the instance comes up, and not when its first caller waits.
     attempt.log.flush();
 
@@ -459,6 +468,7 @@ async fn bring_up(
             booking,
             _platform: Some(platform),
             _names: Some(names),
+            traffic: Some(Arc::new(traffic)),
             _credentials: Some(credentials),
         })),
     })

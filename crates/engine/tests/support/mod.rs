@@ -7,7 +7,7 @@ use freehold_domain::{
     budgets::Budgets,
     ids::*,
     invocation::{Invocation, Mode, Source},
-    ledger::LedgerEntry,
+    ledger::{LedgerEntry, LedgerFrame, NetworkEntry},
     limits::Limits,
     logs::{LogGroupName, LogLine},
     outcome::{InvokeError, Outcome, OutcomeKind, Usage},
@@ -325,20 +325,19 @@ impl Sim {
         tokio::time::sleep(Duration::from_micros(us)).await;
     }
 
-    /// Every entry of the ledger.
+    /// Every attempt on the ledger.
     pub async fn ledger(&self) -> Vec<LedgerEntry> {
-        let mut entries = Vec::new();
-        for lane in self.store.lanes().await.unwrap() {
-            let (frames, _) = Ledger::read(&*self.store, lane, 0, usize::MAX)
-                .await
-                .unwrap();
-            entries.extend(
-                frames
-                    .iter()
-                    .map(|frame| serde_json::from_slice::<LedgerEntry>(frame).unwrap()),
-            );
-        }
-        entries
+        let frames = frames_of(&*self.store).await.into_iter();
+        let attempts = frames.filter_map(|frame| match frame {
+            LedgerFrame::Attempt(entry) => Some(*entry),
+            LedgerFrame::Network(_) => None,
+        });
+        attempts.collect()
+    }
+
+    /// What the ledger says of networks.
+    pub async fn networks(&self) -> Vec<NetworkEntry> {
+        networks_of(&*self.store).await
     }
 
     /// Every line of a function's log, stream by stream.
@@ -415,6 +414,24 @@ impl Sim {
         );
         assert_eq!(self.world.rules_broken(), Vec::<String>::new());
     }
+}
+
+async fn frames_of(ledger: &dyn Ledger) -> Vec<LedgerFrame> {
+    let mut entries = Vec::new();
+    for lane in ledger.lanes().await.unwrap() {
+        let (frames, _) = ledger.read(lane, 0, usize::MAX).await.unwrap();
+        entries.extend(frames.iter().map(|frame| LedgerFrame::read(frame).unwrap()));
+    }
+    entries
+}
+
+pub async fn networks_of(ledger: &dyn Ledger) -> Vec<NetworkEntry> {
+    let frames = frames_of(ledger).await.into_iter();
+    let networks = frames.filter_map(|frame| match frame {
+        LedgerFrame::Network(entry) => Some(entry),
+        LedgerFrame::Attempt(_) => None,
+    });
+    networks.collect()
 }
 
 pub async fn answer(

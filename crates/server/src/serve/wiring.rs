@@ -393,6 +393,16 @@ impl MetricsSource for Numbers {
                     stats.bytes_out as f64,
                 ),
                 counter(
+                    "freehold_network_received_bytes",
+                    "Bytes that instances received from networks",
+                    stats.network.back as f64,
+                ),
+                counter(
+                    "freehold_network_sent_bytes",
+                    "Bytes that instances sent to networks",
+                    stats.network.out as f64,
+                ),
+                counter(
                     "freehold_log_lines",
                     "Lines that functions wrote to their logs, those counted lost included",
                     stats.log_lines as f64,

@@ -138,6 +138,7 @@ pub(super) async fn launch(
             booking,
             _platform: None,
             _names: None,
+            traffic: None,
             _credentials: None,
         })),
     })
