@@ -1,0 +1,182 @@
+"""What functions send to networks and receive from them: on the ledger, in usage, on bills and budgets.
+
+The same world as `network_test.py`, on a node with links and on one that carries connections itself.
+"""
+
+import concurrent.futures
+import json
+import time
+
+import pytest
+from bill_test import bills, ledger, set_prices
+from budgets_test import metric
+from network_test import CONFIG, EXCHANGES, MIB, world
+from relay_test import REASON, Ordinary
+from support import server as servers
+from support.functions import Functions, python
+from support.networks import PUBLIC
+from tenants_test import code_of, until
+
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no namespaces for networks: {REASON}")
+
+# What headers, and segments that come twice, may add to what a program sends.
+MORE = 1.05
+# A minute between two readings, and what a loaded machine takes.
+SOON = 75
+
+# Sends, and goes on for a while.
+STAYS = python("""
+import socket, time
+
+def handler(event, context):
+    with socket.create_connection(("8.8.8.8", 7777)) as one:
+        one.sendall(b"0\\n" + b"a" * event["bytes"])
+        one.shutdown(socket.SHUT_WR)
+        said = int(one.recv(100))
+    time.sleep(event["stays"])
+    return said
+""")
+
+# Speaks to the platform and asks for a name, a megabyte in all.
+WITHIN = python("""
+import http.client, os, socket, urllib.parse
+
+def handler(event, context):
+    to = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    one = http.client.HTTPConnection(to.hostname, to.port, timeout=30)
+    one.request("POST", "/2015-03-31/functions/x/invocations", b"a" * (1 << 20))
+    status = one.getresponse().status
+    return [status, sorted({found[4][0] for found in socket.getaddrinfo("public.example.org", None)})]
+""")
+
+
+@pytest.fixture(scope="module", params=[servers.Server, Ordinary], ids=["links", "relay"])
+def server(request, world):
+    one = request.param(CONFIG)
+    try:
+        one.start()
+        set_prices(one, currency="EUR", gb_out="2")
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def functions(server):
+    return Functions(server)
+
+
+def networks(server, name):
+    """What the ledger says of a function's network."""
+    found = [entry for entry in ledger(server) if entry["function"]["name"] == name and "kind" in entry]
+    assert all(entry["kind"] == "network_v1" for entry in found)
+    named = [(entry["instance"], entry["sequence"]) for entry in found]
+    assert len(set(named)) == len(named) and all(entry["from"] < entry["to"] for entry in found)
+    return found
+
+
+def sums(server, name):
+    found = networks(server, name)
+    return sum(entry["bytes_out"] for entry in found), sum(entry["bytes_in"] for entry in found)
+
+
+def end(functions, name):
+    """Its instances end, and what they sent is told."""
+    functions.client.update_function_configuration(FunctionName=name, Description=str(time.time()))
+    functions.wait_updated(name)
+
+    def rows():
+        shown = json.loads(functions.server.cli("ps", "--json").stdout)["Instances"]
+        return [row for row in shown if row["FunctionName"] == name]
+    until(lambda: not rows(), 60)
+
+
+def used(server, name):
+    rows = [row for row in json.loads(server.cli("usage", "--json").stdout) if row["function"] == name]
+    return tuple(sum(row[field] for row in rows) for field in (
+        "network_bytes_out", "network_bytes_in", "bytes_out", "invocations"))
+
+
+def test_what_is_sent_and_received_is_what_ledger_usage_and_bill_say(functions, server, world):
+    name = functions.create(EXCHANGES, Timeout=60)
+    before = [metric(server, f"freehold_network_{way}_bytes_total") for way in ("sent", "received")]
+    with world.exchanging():
+        for each in ([8 * MIB, 0], [0, 3 * MIB]):
+            done, _ = functions.call(name, [1, *each])
+            assert done == [each]
+    end(functions, name)
+    out, back = until(lambda: all(sums(server, name)) and sums(server, name))
+    assert 8 * MIB <= out <= 8 * MIB * MORE, out
+    assert 3 * MIB <= back <= 3 * MIB * MORE, back
+    sent, received, answers, invocations = used(server, name)
+    assert (sent, received, invocations) == (out, back, 2)
+    [bill] = [one for one in bills(server) if one["tenant"] == server.account]
+    lines = [line for line in bill["lines"] if line["function"] == name]
+    assert sum(line["bytes_out"] for line in lines) == out + answers
+    assert sum(float(line["amount"]) for line in lines) == pytest.approx(2 * (out + answers) / 2**30)
+    after = [metric(server, f"freehold_network_{way}_bytes_total") for way in ("sent", "received")]
+    assert [now - then for now, then in zip(after, before)] == [out, back]
+
+
+def test_the_platform_and_its_names_are_on_no_network(functions, server):
+    name = functions.create(WITHIN, Timeout=60)
+    status, found = functions.call(name)
+    assert status >= 400 and found == [PUBLIC[0]]
+    end(functions, name)
+    # What there was would be told by then.
+    time.sleep(1)
+    assert networks(server, name) == [] and used(server, name)[3] == 1
+
+
+def test_an_instance_that_dies_is_told_of(functions, server, world):
+    name = functions.create(python("""
+import os, socket
+
+def handler(event, context):
+    with socket.create_connection(("8.8.8.8", 7777)) as one:
+        one.sendall(b"0\\n" + b"a" * (1 << 20))
+        one.shutdown(socket.SHUT_WR)
+        one.recv(100)
+    os._exit(1)
+"""), Timeout=60)
+    with world.exchanging():
+        for _ in range(3):
+            functions.invoke(name)
+    found = networks(server, name)
+    assert len({entry["instance"] for entry in found}) == 3
+    assert 3 * MIB <= sums(server, name)[0] <= 3 * MIB * MORE
+
+
+def test_one_that_lives_on_is_told_of_within_a_minute_and_its_budget_closes(functions, server, world):
+    name = functions.create(STAYS, Timeout=200)
+    server.cli("budgets", "set", "--tenant", server.account, "--function", name, "--egress", "1MiB", "--per", "month")
+
+    def refused():
+        return code_of(functions.invoke, name, {"bytes": 0, "stays": 0}) == "TooManyRequestsException"
+    with world.exchanging(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert not refused()
+        running = pool.submit(functions.call, name, {"bytes": 2 * MIB, "stays": SOON + 15})
+        began = time.monotonic()
+        until(refused, SOON)
+        assert not running.done() and time.monotonic() - began < SOON
+        assert 2 * MIB <= sums(server, name)[0] <= 2 * MIB * MORE
+        assert running.result() == 2 * MIB, "what has begun runs on"
+
+
+def test_a_kill_counts_nothing_twice(functions, server, world):
+    name = functions.create(STAYS, Timeout=60)
+    with world.exchanging():
+        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        end(functions, name)
+        before = until(lambda: sums(server, name)[0] and sums(server, name))
+        # This one's instance is not told of any more.
+        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        server.kill()
+        server.start()
+        functions = Functions(server)
+        assert sums(server, name) == before and used(server, name)[:2] == before
+        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        end(functions, name)
+    out = until(lambda: sums(server, name)[0] > before[0] and sums(server, name)[0])
+    assert 2 * MIB <= out <= 2 * MIB * MORE
+    assert used(server, name)[:2] == sums(server, name)
