@@ -86,7 +86,8 @@ def cost(line, prices):
     return (D(line["invocations"]) * D(prices["invocation"])
             + D(line["billed_mib_ms"]) / 1024 / 1000 * D(prices["gb_second"])
             + D(line["cpu_us"]) / 1000000 * D(prices["cpu_second"])
-            + D(line["bytes_out"]) / 2**30 * D(prices["gb_out"]))
+            + D(line["bytes_out"]) / 2**30 * D(prices["gb_out"])
+            + D(line["network_bytes_in"]) / 2**30 * D(prices["gb_in"]))
 
 
 def check(bill, entries, name_of):
@@ -110,6 +111,7 @@ def check(bill, entries, name_of):
         assert D(line["gb_seconds"]) == D(line["billed_mib_ms"]) / 1024000
         assert D(line["cpu_seconds"]) == D(line["cpu_us"]) / 1000000
         assert D(line["gb_out"]) == D(line["bytes_out"]) / 2**30
+        assert D(line["gb_in"]) == D(line["network_bytes_in"]) / 2**30
         if line["kind"] != "tenant-month":
             name = line["function"] if line["kind"] == "function" else (line["kind"], line["tag_value"])
             for field in ("invocations", "billed_ms", "billed_mib_ms", "cpu_us", "bytes_out"):

@@ -55,7 +55,7 @@ def server(request, world):
     one = request.param(CONFIG)
     try:
         one.start()
-        set_prices(one, currency="EUR", gb_out="2")
+        set_prices(one, currency="EUR", gb_out="2", gb_in="0.5")
         yield one
     finally:
         one.close()
@@ -113,7 +113,8 @@ def test_what_is_sent_and_received_is_what_ledger_usage_and_bill_say(functions, 
     [bill] = [one for one in bills(server) if one["tenant"] == server.account]
     lines = [line for line in bill["lines"] if line["function"] == name]
     assert sum(line["bytes_out"] for line in lines) == out + answers
-    assert sum(float(line["amount"]) for line in lines) == pytest.approx(2 * (out + answers) / 2**30)
+    assert sum(line["network_bytes_in"] for line in lines) == back
+    assert sum(float(line["amount"]) for line in lines) == pytest.approx((2 * (out + answers) + back / 2) / 2**30)
     after = [metric(server, f"freehold_network_{way}_bytes_total") for way in ("sent", "received")]
     assert [now - then for now, then in zip(after, before)] == [out, back]
 

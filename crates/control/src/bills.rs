@@ -107,7 +107,7 @@ pub struct BillLine {
     /// What was used.
     pub used: Used,
     /// What each meter costs, in the order of [`Meter::ALL`]; none where nothing had a price.
-    pub amounts: Option<[Amount; 5]>,
+    pub amounts: Option<[Amount; 6]>,
     /// All of them added up.
     pub amount: Option<Amount>,
 }
@@ -127,6 +127,8 @@ pub struct Used {
     pub cpu_us: u64,
     /// Bytes of answers, and those that instances sent to networks.
     pub bytes_out: u64,
+    /// Bytes that instances received from networks.
+    pub network_in: u64,
 }
 
 impl Used {
@@ -136,6 +138,7 @@ impl Used {
         self.billed_mib_ms += part.billed_mib_ms;
         self.cpu_us += part.cpu_us;
         self.bytes_out += part.bytes_out;
+        self.network_in += part.network_in;
     }
 
     /// What a meter counted.
@@ -146,6 +149,7 @@ impl Used {
             Meter::GbSecond => self.billed_mib_ms,
             Meter::CpuSecond => self.cpu_us,
             Meter::GbOut => self.bytes_out,
+            Meter::GbIn => self.network_in,
         }
     }
 }
@@ -511,7 +515,7 @@ fn priced(
         let prices = stretches.get(stretch).and_then(|stretch| stretch.prices);
         let (mut amounts, mut amount) = (None, None);
         if let Some((_, prices)) = prices {
-            let (mut each, mut sum) = ([Amount::default(); 5], Amount::default());
+            let (mut each, mut sum) = ([Amount::default(); 6], Amount::default());
             for (place, meter) in each.iter_mut().zip(Meter::ALL) {
                 *place = Amount::of(prices.of(meter), used.of(meter), meter)?;
                 sum = sum.plus(*place)?;

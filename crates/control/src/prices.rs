@@ -36,8 +36,10 @@ pub struct PricesChange {
     pub gb_second: Option<String>,
     /// Of a second of processor time.
     pub cpu_second: Option<String>,
-    /// Of a GB of answers.
+    /// Of a GB that leaves: of answers, and of what instances send to networks.
     pub gb_out: Option<String>,
+    /// Of a GB that instances receive from networks.
+    pub gb_in: Option<String>,
 }
 
 impl PricesChange {
@@ -70,6 +72,7 @@ impl PricesChange {
             ("GB-second", &self.gb_second, &mut prices.gb_second),
             ("CPU-second", &self.cpu_second, &mut prices.cpu_second),
             ("GB out", &self.gb_out, &mut prices.gb_out),
+            ("GB in", &self.gb_in, &mut prices.gb_in),
         ] {
             match text {
                 Some(text) => {
@@ -78,7 +81,8 @@ impl PricesChange {
                         wrong(Field::Price, &format!("the price per {name}: {error}"))
                     })?;
                 }
-                None if is_another => {
+                // What was never asked for is free in every currency.
+                None if is_another && (name != "GB in" || *price > Price::ZERO) => {
                     let reason = format!(
                         "another currency needs all prices anew: the price per {name} is not given"
                     );
@@ -283,6 +287,7 @@ mod tests {
             gb_second: of("gb_second"),
             cpu_second: of("cpu_second"),
             gb_out: of("gb_out"),
+            gb_in: of("gb_in"),
         }
     }
 
@@ -318,7 +323,14 @@ mod tests {
             ("cpu_second", "4"),
             ("gb_out", "5"),
         ];
-        let all = set(&all).over(Some(first)).unwrap();
-        assert_eq!(all.gb_out.to_string(), "5");
+        let all_in_dollars = set(&all).over(Some(first)).unwrap();
+        assert_eq!(all_in_dollars.gb_out.to_string(), "5");
+        // What comes in is free unless it has a price, and then that is one of them.
+        assert_eq!(all_in_dollars.gb_in, Price::ZERO);
+        let first = set(&[("gb_in", "0.5")]).over(Some(first)).unwrap();
+        refused(set(&all), Some(first), Field::Price);
+        let mut all = all.to_vec();
+        all.push(("gb_in", "6"));
+        assert_eq!(set(&all).over(Some(first)).unwrap().gb_in.to_string(), "6");
     }
 }

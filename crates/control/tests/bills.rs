@@ -69,6 +69,7 @@ fn change(pairs: &[(&str, &str)]) -> PricesChange {
         gb_second: of("gb_second"),
         cpu_second: of("cpu_second"),
         gb_out: of("gb_out"),
+        gb_in: of("gb_in"),
     }
 }
 
@@ -253,7 +254,10 @@ fn expected(
                 sum.cpu_us += entry.usage.cpu_us;
                 sum.bytes_out += entry.usage.bytes_out;
             }
-            LedgerFrame::Network(entry) => sum.bytes_out += entry.bytes.out,
+            LedgerFrame::Network(entry) => {
+                sum.bytes_out += entry.bytes.out;
+                sum.network_in += entry.bytes.back;
+            }
         }
     }
     sums
@@ -361,6 +365,7 @@ async fn bills_equal_the_ledger_whatever_prices_and_tags_did_meanwhile() {
             ("gb_second", "0.0000166667"),
             ("cpu_second", price.as_str()),
             ("gb_out", "0.09"),
+            ("gb_in", price.as_str()),
             ("tenant_month", "5"),
         ];
         match draw.below(120) {

@@ -33,16 +33,19 @@ pub enum Meter {
     /// What leaves: answers, and what instances send to networks. The ledger counts bytes, and 2³⁰ of them
     /// are a GB.
     GbOut,
+    /// What instances receive from networks; counted alike. Free unless a book says otherwise.
+    GbIn,
 }
 
 impl Meter {
     /// All of them.
-    pub const ALL: [Meter; 5] = [
+    pub const ALL: [Meter; 6] = [
         Self::TenantMonth,
         Self::Invocation,
         Self::GbSecond,
         Self::CpuSecond,
         Self::GbOut,
+        Self::GbIn,
     ];
 
     /// How many of what the ledger counts are one unit with a price.
@@ -51,7 +54,7 @@ impl Meter {
             Self::TenantMonth | Self::Invocation => 1,
             Self::GbSecond => 1024 * 1000,
             Self::CpuSecond => 1_000_000,
-            Self::GbOut => 1 << 30,
+            Self::GbOut | Self::GbIn => 1 << 30,
         }
     }
 

@@ -46,6 +46,8 @@ pub struct PricesRow {
     pub cpu_second: String,
     /// A GB of answers, and of what instances send to networks.
     pub gb_out: String,
+    /// A GB that instances receive from networks.
+    pub gb_in: String,
 }
 
 /// A page of a tenant's bill, for `freehold bill`.
@@ -111,12 +113,16 @@ pub struct BillLineRow {
     pub cpu_us: u64,
     /// Bytes of answers, and those that instances sent to networks.
     pub bytes_out: u64,
+    /// Bytes that instances received from networks.
+    pub network_bytes_in: u64,
     /// `BilledMibMs` in GB·s, in full.
     pub gb_seconds: String,
     /// `CpuUs` in seconds, in full.
     pub cpu_seconds: String,
     /// `BytesOut` in GB, in full.
     pub gb_out: String,
+    /// `NetworkBytesIn` in GB, in full.
+    pub gb_in: String,
     /// What is paid in; none where nothing had a price.
     pub currency: Option<String>,
     /// What each costs, in full.
@@ -137,8 +143,10 @@ pub struct AmountsRow {
     pub gb_second: String,
     /// Processor time.
     pub cpu_second: String,
-    /// Answers.
+    /// What left.
     pub gb_out: String,
+    /// What came in from networks.
+    pub gb_in: String,
 }
 
 /// An amount in one currency.
@@ -181,6 +189,7 @@ struct Set {
     gb_second: Option<String>,
     cpu_second: Option<String>,
     gb_out: Option<String>,
+    gb_in: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -233,6 +242,7 @@ pub(super) async fn answer(
                 gb_second: asked.gb_second,
                 cpu_second: asked.cpu_second,
                 gb_out: asked.gb_out,
+                gb_in: asked.gb_in,
             };
             let (tenant, from) = (asked.tenant_id, asked.from.map(Wall::from_millis));
             control
@@ -278,6 +288,7 @@ fn prices_row(prices: PricesV1) -> PricesRow {
         gb_second: prices.gb_second.to_string(),
         cpu_second: prices.cpu_second.to_string(),
         gb_out: prices.gb_out.to_string(),
+        gb_in: prices.gb_in.to_string(),
     }
 }
 
@@ -333,14 +344,21 @@ fn line_row(line: &BillLine, stretches: &[Stretch]) -> BillLineRow {
     let stretch = stretches.get(line.stretch);
     let prices = stretch.and_then(|stretch| stretch.prices);
     let amounts = line.amounts.as_ref().map(|amounts| {
-        let [tenant_month, invocation, gb_second, cpu_second, gb_out] =
-            amounts.map(|amount| amount.to_string());
+        let [
+            tenant_month,
+            invocation,
+            gb_second,
+            cpu_second,
+            gb_out,
+            gb_in,
+        ] = amounts.map(|amount| amount.to_string());
         AmountsRow {
             tenant_month,
             invocation,
             gb_second,
             cpu_second,
             gb_out,
+            gb_in,
         }
     });
     BillLineRow {
@@ -354,9 +372,11 @@ fn line_row(line: &BillLine, stretches: &[Stretch]) -> BillLineRow {
         billed_mib_ms: used.billed_mib_ms,
         cpu_us: used.cpu_us,
         bytes_out: used.bytes_out,
+        network_bytes_in: used.network_in,
         gb_seconds: quantity(Meter::GbSecond),
         cpu_seconds: quantity(Meter::CpuSecond),
         gb_out: quantity(Meter::GbOut),
+        gb_in: quantity(Meter::GbIn),
         currency: prices.map(|(_, prices)| prices.currency.to_string()),
         amounts,
         amount: line.amount.map(|amount| amount.to_string()),

@@ -49,12 +49,22 @@ pub struct PricesV1 {
     pub cpu_second: Price,
     /// See [`Meter::GbOut`].
     pub gb_out: Price,
+    /// See [`Meter::GbIn`]; free in books of releases that did not meter it.
+    #[serde(default)]
+    pub gb_in: Price,
 }
 
 impl PricesV1 {
     /// Nothing costs anything.
     pub fn free(currency: Currency) -> Self {
-        let [tenant_month, invocation, gb_second, cpu_second, gb_out] = [Price::ZERO; 5];
+        let [
+            tenant_month,
+            invocation,
+            gb_second,
+            cpu_second,
+            gb_out,
+            gb_in,
+        ] = [Price::ZERO; 6];
         Self {
             currency,
             tenant_month,
@@ -62,6 +72,7 @@ impl PricesV1 {
             gb_second,
             cpu_second,
             gb_out,
+            gb_in,
         }
     }
 
@@ -73,6 +84,7 @@ impl PricesV1 {
             Meter::GbSecond => self.gb_second,
             Meter::CpuSecond => self.cpu_second,
             Meter::GbOut => self.gb_out,
+            Meter::GbIn => self.gb_in,
         }
     }
 }

@@ -63,6 +63,9 @@ pub struct UsagePartV1 {
     pub cpu_us: u64,
     /// Bytes out: of answers, and what instances sent to networks.
     pub bytes_out: u64,
+    /// Bytes that instances received from networks.
+    #[serde(default)]
+    pub network_in: u64,
 }
 
 /// Which tags.
@@ -90,13 +93,15 @@ impl UsagePartV1 {
             billed_mib_ms: usage.billed_ms * u64::from(memory_mib),
             cpu_us: usage.cpu_us,
             bytes_out: usage.bytes_out,
+            network_in: 0,
         }
     }
 
-    /// What went over an instance's network. What came in has no price.
+    /// What went over an instance's network.
     pub fn of_network(bytes: NetworkBytes) -> Self {
         Self {
             bytes_out: bytes.out,
+            network_in: bytes.back,
             ..Self::default()
         }
     }
@@ -110,6 +115,7 @@ impl UsagePartV1 {
             (Meter::GbSecond, self.billed_mib_ms),
             (Meter::CpuSecond, self.cpu_us),
             (Meter::GbOut, self.bytes_out),
+            (Meter::GbIn, self.network_in),
         ]
         .into_iter()
         .try_fold(Amount::default(), |sum, (meter, count)| {
@@ -123,6 +129,7 @@ impl UsagePartV1 {
         self.billed_mib_ms += more.billed_mib_ms;
         self.cpu_us += more.cpu_us;
         self.bytes_out += more.bytes_out;
+        self.network_in += more.network_in;
     }
 }
 
@@ -245,6 +252,7 @@ mod tests {
             billed_mib_ms: 640,
             cpu_us: 6,
             bytes_out: 9,
+            network_in: 0,
         };
         assert_eq!(
             (read.parts.as_slice(), read.network),

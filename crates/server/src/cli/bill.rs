@@ -191,9 +191,11 @@ fn machine(bill: &Bill) -> serde_json::Value {
             "billed_mib_ms": row.billed_mib_ms,
             "cpu_us": row.cpu_us,
             "bytes_out": row.bytes_out,
+            "network_bytes_in": row.network_bytes_in,
             "gb_seconds": row.gb_seconds,
             "cpu_seconds": row.cpu_seconds,
             "gb_out": row.gb_out,
+            "gb_in": row.gb_in,
             "currency": row.currency,
             "amounts": row.amounts.as_ref().map(|amounts| json!({
                 "tenant_month": amounts.tenant_month,
@@ -201,6 +203,7 @@ fn machine(bill: &Bill) -> serde_json::Value {
                 "gb_second": amounts.gb_second,
                 "cpu_second": amounts.cpu_second,
                 "gb_out": amounts.gb_out,
+                "gb_in": amounts.gb_in,
             })),
             "amount": row.amount,
         })
@@ -244,6 +247,7 @@ fn shown(bill: &Bill) -> Result<String, String> {
         Column("GB-SECONDS", true),
         Column("CPU-SECONDS", true),
         Column("GB OUT", true),
+        Column("GB IN", true),
         Column("AMOUNT", true),
         Column("", false),
     ];
@@ -251,13 +255,14 @@ fn shown(bill: &Bill) -> Result<String, String> {
     let mut rows = Vec::with_capacity(bill.lines.len());
     for Line { row, stretch } in &bill.lines {
         let used = match row.kind.as_str() {
-            "tenant-month" => ["", "", "", "", ""].map(str::to_owned),
+            "tenant-month" => ["", "", "", "", "", ""].map(str::to_owned),
             _ => [
                 row.invocations.to_string(),
                 row.billed_ms.to_string(),
                 short(&row.gb_seconds)?,
                 short(&row.cpu_seconds)?,
                 short(&row.gb_out)?,
+                short(&row.gb_in)?,
             ],
         };
         let mut cells = vec![

@@ -70,6 +70,9 @@ struct SetArgs {
     /// Per GB of answers, and of what functions send to networks
     #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
     gb_out: Option<String>,
+    /// Per GB that functions receive from networks
+    #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
+    gb_in: Option<String>,
 }
 
 /// A day, which begins at 00:00 UTC, or an instant; ms.
@@ -102,6 +105,7 @@ pub async fn run(args: PricesArgs) -> Result<ExitCode, Failure> {
                 gb_second: set.gb_second,
                 cpu_second: set.cpu_second,
                 gb_out: set.gb_out,
+                gb_in: set.gb_in,
             };
             client.prices_set(&prices).await?
         }
@@ -137,6 +141,7 @@ pub(super) fn prices(prices: &PricesRow) -> serde_json::Value {
         "gb_second": prices.gb_second,
         "cpu_second": prices.cpu_second,
         "gb_out": prices.gb_out,
+        "gb_in": prices.gb_in,
     })
 }
 
@@ -149,6 +154,7 @@ fn shown(book: &[PriceChangeRow]) -> String {
         Column("GB-SECOND", true),
         Column("CPU-SECOND", true),
         Column("GB OUT", true),
+        Column("GB IN", true),
         Column("SET", false),
     ];
     let rows: Vec<Vec<String>> = book
@@ -163,9 +169,10 @@ fn shown(book: &[PriceChangeRow]) -> String {
                     &prices.gb_second,
                     &prices.cpu_second,
                     &prices.gb_out,
+                    &prices.gb_in,
                 ]
                 .map(String::clone),
-                None => ["none", "", "", "", "", ""].map(str::to_owned),
+                None => ["none", "", "", "", "", "", ""].map(str::to_owned),
             });
             cells.push(text::instant(change.set_ms));
             cells

@@ -30,9 +30,12 @@ pub struct PricesToSet {
     /// A second of processor time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_second: Option<String>,
-    /// A GB of answers.
+    /// A GB of answers, and of what instances send to networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gb_out: Option<String>,
+    /// A GB that instances receive from networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gb_in: Option<String>,
 }
 
 /// Which bill is asked for.

@@ -7,7 +7,7 @@
 use super::{Bill, Line};
 use crate::cli::text::instant;
 
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 24] = [
     "tenant",
     "month",
     "from",
@@ -23,12 +23,14 @@ const COLUMNS: [&str; 22] = [
     "gb_seconds",
     "cpu_seconds",
     "gb_out",
+    "gb_in",
     "currency",
     "amount_tenant_month",
     "amount_invocations",
     "amount_gb_seconds",
     "amount_cpu_seconds",
     "amount_gb_out",
+    "amount_gb_in",
     "amount",
 ];
 
@@ -71,12 +73,14 @@ fn cells(bill: &Bill, key: &str, Line { row, stretch }: &Line) -> [String; COLUM
         row.gb_seconds.clone(),
         row.cpu_seconds.clone(),
         row.gb_out.clone(),
+        row.gb_in.clone(),
         given(&row.currency),
         of(|amounts| &amounts.tenant_month),
         of(|amounts| &amounts.invocation),
         of(|amounts| &amounts.gb_second),
         of(|amounts| &amounts.cpu_second),
         of(|amounts| &amounts.gb_out),
+        of(|amounts| &amounts.gb_in),
         given(&row.amount),
     ]
 }
