@@ -1,5 +1,6 @@
 """Finds the interpreters that the bootstraps are tested with. A language without one says so as a skip."""
 import copy
+import functools
 import glob
 import os
 import shutil
@@ -49,6 +50,7 @@ def ask(*argv):
         return ""
 
 
+@functools.cache
 def pythons():
     found = {}
     candidates = glob.glob("/usr/bin/python3.*") + glob.glob("/usr/local/bin/python3.*")
@@ -62,6 +64,7 @@ def pythons():
     return [found[version] for version in sorted(found)]
 
 
+@functools.cache
 def nodes():
     path = shutil.which("node")
     version = ask(path, "--version") if path else ""
@@ -70,6 +73,7 @@ def nodes():
     return [Runtime("nodejs" + version[1:].split(".")[0], [path, os.path.join(RUNTIMES, "nodejs", "index.js")])]
 
 
+@functools.cache
 def javas():
     found = []
     for home in sorted(glob.glob("/usr/lib/jvm/*")) + [os.environ.get("JAVA_HOME", "")]:
