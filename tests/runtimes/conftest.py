@@ -1,4 +1,5 @@
 """Finds the interpreters that the bootstraps are tested with. A language without one says so as a skip."""
+import atexit
 import copy
 import functools
 import glob
@@ -6,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -37,7 +39,8 @@ class Runtime(object):
         return other
 
     def argv(self, task):
-        return [part.replace("{task}", task) for part in self._argv]
+        parts = (part.replace("{task}", task) for part in self._argv)
+        return [part.replace("{modules}", modules_of(self._argv[0])) if "{modules}" in part else part for part in parts]
 
     def __repr__(self):
         return "%s-%s" % (self.name, self.transport)
@@ -51,6 +54,17 @@ def ask(*argv):
 
 
 @functools.cache
+def modules_of(interpreter):
+    """Our modules as the catalog lays them out for this interpreter: with their bytecode, which no start then makes anew."""
+    top = tempfile.mkdtemp(prefix="freehold-test-modules-")
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    folder = os.path.join(top, "runtimes", "python")
+    shutil.copytree(os.path.join(RUNTIMES, "python"), folder)
+    subprocess.run([interpreter, "-I", "-S", "-m", "compileall", "-q", os.path.join(folder, "freehold_runtime")], check=True, timeout=60)
+    return folder
+
+
+@functools.cache
 def pythons():
     found = {}
     candidates = glob.glob("/usr/bin/python3.*") + glob.glob("/usr/local/bin/python3.*")
@@ -59,7 +73,7 @@ def pythons():
         answer = ask(path, "-I", "-S", "-c", "import sys; print('%d %d' % sys.version_info[:2])").split()
         if len(answer) == 2 and answer[0] == "3" and int(answer[1]) >= 6:
             version = (3, int(answer[1]))
-            entry = os.path.join(RUNTIMES, "python", "bootstrap.py")
+            entry = os.path.join("{modules}", "bootstrap.py")
             found.setdefault(version, Runtime("python3.%d" % version[1], [path, "-S", "-u", entry], version=version))
     return [found[version] for version in sorted(found)]
 
