@@ -143,6 +143,11 @@ class Frames(object):
         except OSError:
             pass  # the process has gone before
 
+    def hear_out(self, seconds):
+        """The process has ended: what it said last may still be on its way here."""
+        for thread in self.threads[:1]:
+            thread.join(seconds)
+
     def close(self):
         self._hang_up()
         self.answered.set()

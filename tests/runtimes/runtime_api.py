@@ -107,6 +107,9 @@ class Api(object):
         self.address = "127.0.0.1:%d" % self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def hear_out(self, _seconds):
+        """A request is kept before it is answered."""
+
     def close(self):
         self.events.put(None)
         self.server.shutdown()
@@ -192,7 +195,10 @@ class Function(object):
             try:
                 return source.get(timeout=0.1)
             except queue.Empty:
-                if self.process.poll() is not None and source.empty():
+                if self.process.poll() is not None:
+                    self.api.hear_out(WAIT_S)
+                    if not source.empty():
+                        continue
                     self.reader.join()
                     raise AssertionError("the process ended with %s:\n%s" % (self.process.returncode, self.output.decode("utf-8", "replace")))
                 if time.time() > deadline:
