@@ -78,11 +78,30 @@ class DataFolders:
             cls.empty(data)
             if data not in cls.installed:
                 cls.installed.add(data)
-                # Says so and goes on without network: functions then start without the SDKs.
-                subprocess.run([str(binary()), "runtimes", "install", "--data", str(data)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
+                cls.install(data, number)
             return data, lock
         raise AssertionError(f"a hundred servers at once below {cls.place}")
+
+    @classmethod
+    def install(cls, data, number):
+        """Gives a folder what it keeps.
+
+        One that has nothing begins with links to what the first one has, as nobody writes into a file
+        that is there: half a minute of a processor and more than a gigabyte less than to make it all.
+        """
+        first = cls.place / "data-0"
+        with (cls.place / "lock-first").open("w") as lock:
+            # Nobody links what is being made.
+            fcntl.flock(lock, fcntl.LOCK_SH if number else fcntl.LOCK_EX)
+            if number and not any((data / name).exists() for name in cls.KEPT):
+                for name in cls.KEPT:
+                    if (first / name).exists():
+                        partial = data / f"{name}.partial"
+                        subprocess.run(["cp", "-al", first / name, partial], check=True, timeout=120)
+                        partial.rename(data / name)
+            # Says so and goes on without network: functions then start without the SDKs.
+            subprocess.run([str(binary()), "runtimes", "install", "--data", str(data)],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=900)
 
     @classmethod
     def is_served(cls, data):
