@@ -136,8 +136,8 @@ rust_tests() {
   note "$sums (passed, failed, skipped) in $((SECONDS - begun)) s"
 }
 
-# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Two files run
-# side by side: a third takes as long as it saves.
+# pytests ARGUMENTS…: runs them with the packages of the cache and adds their counts. Four files run
+# side by side, two that compute and two that mostly wait (tests/support/order.py).
 pytests() {
   local report=$work/pytest.xml status
   rm -f "$report"
@@ -146,7 +146,7 @@ pytests() {
     FREEHOLD_TEST_ASSEMBLED=$assembled \
     PATH=$CACHE/venv/bin:$PATH "$CACHE/venv/bin/python" -m pytest -p no:cacheprovider \
     --quiet -rsfE --durations=20 --durations-min=2 \
-    --numprocesses 2 --dist loadfile --junitxml="$report" "$@"
+    --numprocesses 4 --dist loadfile --junitxml="$report" "$@"
   status=$?
   local sums
   sums=$("$CACHE/venv/bin/python" - "$report" <<'PY'

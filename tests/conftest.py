@@ -24,6 +24,15 @@ def pytest_collection_modifyitems(items):
             f"no binary at {servers.binary()}: cargo build --release, or set FREEHOLD_BIN")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Workers are given whole files, each of those that it is for."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from support.order import Order
+    return Order(config, log)
+
+
 @pytest.fixture(scope="module")
 def server():
     """A running server, shared by the tests of one file."""
