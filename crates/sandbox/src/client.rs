@@ -37,6 +37,7 @@ use freehold_domain::{
 use lane::Lane;
 use parking_lot::Mutex;
 use room::Room;
+use rustix::process::{Resource, getrlimit};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -44,6 +45,16 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// Descriptors that the server holds for one instance, at most: two listeners, its frames and once more
+/// while it does not read them, two pipes, two gauges, the file of its log.
+const DESCRIPTORS_EACH: u64 = 9;
+
+/// Instances that `descriptors` allow. An eighth is for callers, files and spawners.
+fn by_descriptors(descriptors: u64) -> u32 {
+    let instances = (descriptors - descriptors / 8) / DESCRIPTORS_EACH;
+    u32::try_from(instances).unwrap_or(u32::MAX).max(1)
+}
 
 /// The driver. One per server.
 pub struct SandboxPool {
@@ -60,9 +71,18 @@ pub struct SandboxPool {
 }
 
 impl SandboxPool {
-    /// Takes over the sockets. Nothing is read before [`SandboxPool::register`].
+    /// Takes over the sockets. Nothing is read before [`SandboxPool::register`]. The descriptors that
+    /// the process may open by now bound its instances.
     pub fn connect(handle: SupervisorHandle, clock: Arc<dyn Clock>) -> Arc<SandboxPool> {
-        let instances_max = handle.instances_max;
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let instances_max = handle.instances_max.min(by_descriptors(descriptors));
+        if instances_max < handle.instances_max {
+            tracing::info!(
+                instances_max,
+                descriptors,
+                "descriptors allow fewer instances than are configured"
+            );
+        }
         // What was configured is a limit, not memory that is there.
         let guests_memory_bytes = match meminfo_bytes("MemTotal:") {
             0 => handle.guests_memory_bytes,
@@ -198,7 +218,7 @@ impl SandboxDriver for SandboxPool {
     }
 
     fn capacity(&self) -> DriverCapacity {
-        // A bound on descriptors may have left a spawner fewer than were asked for.
+        // A bound on descriptors may have left a spawner fewer than were asked for, too.
         let share = self.instances_max.div_ceil(self.lanes.len().max(1) as u32);
         let of_lane = |lane: &Arc<Lane>| lane.instances_max().unwrap_or(share);
         let by_lanes = self.lanes.iter().map(of_lane).fold(0, u32::saturating_add);
@@ -286,5 +306,18 @@ impl SandboxPool {
                 () = self.clock.sleep_until(deadline) => Err(StartError::Deadline),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_descriptors;
+
+    #[test]
+    fn descriptors_bound_instances() {
+        assert_eq!(by_descriptors(1 << 20), 101_944);
+        assert_eq!(by_descriptors(20_000), 1_944);
+        assert_eq!(by_descriptors(1_024), 99);
+        assert_eq!((by_descriptors(8), by_descriptors(u64::MAX)), (1, u32::MAX));
     }
 }

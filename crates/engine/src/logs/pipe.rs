@@ -2,12 +2,7 @@
 
 use super::splitter::{Line, Splitter};
 use parking_lot::Mutex;
-use std::{
-    cell::RefCell,
-    fs::File,
-    io::{ErrorKind, Read},
-    os::fd::OwnedFd,
-};
+use std::{cell::RefCell, io::ErrorKind, os::fd::OwnedFd};
 use tokio::net::unix::pipe::Receiver;
 
 /// Bytes that one call reads at the most while the writer goes on writing: more than a pipe holds,
@@ -44,28 +39,24 @@ pub(super) enum Found {
 }
 
 pub(super) struct Pipe {
-    /// Says when there is something; its own idea of that is a wake-up old.
-    ready: Receiver,
-    /// The same pipe, read without asking.
-    file: File,
+    /// Says when there is something; its own idea of that is a wake-up old, and it is read without
+    /// asking where that is too old.
+    pipe: Receiver,
     splitter: Mutex<Splitter>,
 }
 
 impl Pipe {
     /// Errors: the descriptor cannot be waited for.
     pub(super) fn new(fd: OwnedFd, line_bytes: usize) -> std::io::Result<Self> {
-        let file = File::from(fd.try_clone()?);
-        let ready = Receiver::from_owned_fd(fd)?;
         Ok(Self {
-            ready,
-            file,
+            pipe: Receiver::from_owned_fd(fd)?,
             splitter: Mutex::new(Splitter::new(line_bytes)),
         })
     }
 
     /// Waits until there is something, then reads it; `false` after the end of the pipe.
     pub(super) async fn read_when_ready(&self, line: impl FnMut(Line)) -> bool {
-        self.ready.readable().await.is_ok() && self.read(ReadTo::Some, line) != Found::End
+        self.pipe.readable().await.is_ok() && self.read(ReadTo::Some, line) != Found::End
     }
 
     /// Reads and hands out lines.
@@ -78,8 +69,10 @@ impl Pipe {
         let (mut total, mut found) = (0, Found::More);
         while total < AT_ONCE_BYTES || to == ReadTo::End {
             let read = match to {
-                ReadTo::Some => self.ready.try_read(chunk),
-                ReadTo::Empty | ReadTo::End => (&self.file).read(chunk),
+                ReadTo::Some => self.pipe.try_read(chunk),
+                ReadTo::Empty | ReadTo::End => {
+                    rustix::io::read(&self.pipe, &mut *chunk).map_err(Into::into)
+                }
             };
             match read {
                 Ok(0) => {

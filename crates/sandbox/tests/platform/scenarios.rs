@@ -73,6 +73,10 @@ pub const ALL: &[Scenario] = &[
         "capacity_is_what_the_spawners_can_hold",
         starts::capacity_by_descriptors,
     ),
+    (
+        "capacity_is_what_the_server_can_hold",
+        starts::capacity_by_own_descriptors,
+    ),
     ("who_is_told_to_go_is_there_at_once", starts::told_to_go),
     ("what_hangs_on_its_way_is_ended", starts::hangs_on_its_way),
     ("an_image_goes_on_where_its_process_was", images::goes_on),

@@ -206,17 +206,31 @@ pub fn ended_before_the_order() {
     });
 }
 
-pub fn capacity_by_descriptors() {
+fn may_open(descriptors: u64) {
     let few = Rlimit {
-        current: Some(800),
-        maximum: Some(800),
+        current: Some(descriptors),
+        maximum: Some(descriptors),
     };
     setrlimit(Resource::Nofile, few).expect("a lower limit");
+}
+
+pub fn capacity_by_descriptors() {
+    may_open(800);
     platform(0, async |pool| {
         start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
         start(&pool, spec(0, 1, &["hello"])).await.0.destroy().await;
         // 17 for each, and 256 for the spawner itself.
         assert_eq!(pool.capacity().instances, 2 * 32);
+    });
+}
+
+pub fn capacity_by_own_descriptors() {
+    may_open(3_000);
+    platform(0, async |pool| {
+        start(&pool, spec(0, 0, &["hello"])).await.0.destroy().await;
+        start(&pool, spec(0, 1, &["hello"])).await.0.destroy().await;
+        // The spawners' would be for twice 161; the server's, of which an eighth is kept, are 9 for each.
+        assert_eq!(pool.capacity().instances, 2_625 / 9);
     });
 }
 
