@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the numbers of SPECIFICATION.md. Run by `make bench`, which builds the binary; arguments
-# choose: benches/run.sh [--smoke] [warm|cold|calls|networks|spares|throughput|instructions|growth|burst|
+# choose: benches/run.sh [--smoke] [warm|cold|compiled|calls|networks|spares|throughput|instructions|growth|burst|
 # density|flood|front|neighbours|tenants|backups|wasm|idle|keep|hangups …]. With FREEHOLD_BENCH_PEERS=FOLDER, peers are installed
 # there and measured beside us by throughput and wasm.
 set -euo pipefail
@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bin=${FREEHOLD_BIN:-$here/../target/release/freehold}
 smoke=()
 if [ "${1:-}" = --smoke ]; then smoke=(--smoke); shift; fi
-[ $# -gt 0 ] || set -- warm cold calls networks spares throughput instructions \
+[ $# -gt 0 ] || set -- warm cold compiled calls networks spares throughput instructions \
   growth burst density flood front neighbours tenants backups wasm idle keep hangups
 
 # FREEHOLD_BENCH is one that was built already.

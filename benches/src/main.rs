@@ -12,6 +12,7 @@ mod burst;
 mod calls;
 mod client;
 mod cold;
+mod compiled;
 mod cores;
 mod costs;
 mod echo;
@@ -115,6 +116,13 @@ enum What {
         /// Beside a server whose functions have no network, in turn
         #[arg(long)]
         networks: bool,
+    },
+    /// First byte of a Node.js function that loads an SDK: its code compiled once, beside compiled by each
+    Compiled {
+        /// Where the SDKs and Node.js 22 are kept, fetched with npm where they are not there; without it
+        /// nothing is measured
+        #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_LIBRARIES")]
+        libraries: Option<PathBuf>,
     },
     /// First request on an instance that was made ahead of it
     Spares {
@@ -266,6 +274,10 @@ fn main() -> ExitCode {
                     has_networks: *networks,
                 };
                 cold::run(&args.bin, args.smoke, &choice, libraries).await
+            }
+            What::Compiled { libraries } => {
+                let libraries = libraries.clone().map(libraries::Libraries);
+                compiled::run(&args.bin, args.smoke, libraries).await
             }
             What::Spares { which } => spares::run(&args.bin, args.smoke, which.handler()).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
