@@ -5,6 +5,6 @@ source "$(dirname "$0")/lib.sh"
 
 "$ROOT/scripts/setup.sh" run
 step "building"
-build_binary
+build_packaged
 step "packing"
 "$ROOT/packaging/deb/build.sh" "$FREEHOLD_BIN" "${FREEHOLD_DEB:-$CACHE/deb}"

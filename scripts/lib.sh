@@ -80,6 +80,14 @@ build_binary() {
     die "the build failed; the compiler's words stand above"
 }
 
+# What is handed to others: the same, optimised across crates.
+build_packaged() {
+  use_target_folder
+  FREEHOLD_BIN=$CARGO_TARGET_DIR/packaged/freehold
+  (cd "$ROOT" && cargo build --quiet --locked --profile packaged --package freehold) ||
+    die "the build failed; the compiler's words stand above"
+}
+
 # endpoint_field NAME PATTERN: a field of what the server of $DATA announces, if it matches wholly.
 # That file is the unprivileged server's while we may be root: no link is followed out of its
 # folder, no pipe waited for, and nothing passes that is not of the form expected.
