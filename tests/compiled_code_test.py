@@ -272,6 +272,8 @@ def test_source_beyond_its_part_of_the_memory_hands_over_nothing(tmp_path, progr
 
 @pytest.mark.parametrize("before", ["require('module').wrapper[0] += '/* mine */ ';",
                                     "require('module').wrap = (text) => text;", "process.env.NODE_OPTIONS = '--no-deprecation';",
+                                    "process.env.NODE_COMPILE_CACHE = process.argv[2] + '.cache';",
+                                    "require('module').enableCompileCache?.(process.argv[2] + '.cache');",
                                     "process.setSourceMapsEnabled(true);", "Object.freeze(require('module').prototype);"])
 def test_who_has_node_compile_in_another_manner_is_left_alone(tmp_path, program, before):
     """Each before anything is loaded, and what is loaded is loaded all the same."""
@@ -285,6 +287,18 @@ def test_who_has_node_compile_in_another_manner_is_left_alone(tmp_path, program,
     said = json.loads(done.stdout)
     assert (said["refused"], said["made"]) == ([], 0)
     assert said["loaded"] == run(program, f"console.log(require({json.dumps(str(file))}))")
+
+
+def test_a_cycle_through_an_es_module_ends_as_in_node(tmp_path, program, keeps):
+    file, code = tmp_path / "app.cjs", tmp_path / "code"
+    file.write_text(f"{LARGE}const ends = (f) => {{ try {{ return f(); }} catch (e) {{ return e.code; }} }};"
+                    "module.exports = ends(() => require('./part.mjs').x);")
+    (tmp_path / "part.mjs").write_text("import a from './app.cjs'; export const x = typeof a;")
+    quiet = "process.removeAllListeners('warning');"
+    ends = run(program, f"{quiet}console.log(JSON.stringify(require({json.dumps(str(file))})))")
+    assert ends.startswith("ERR_REQUIRE_")
+    for refused in ([None], [False]):
+        assert run(program, quiet + LOAD, file, code) | {"made": 0} == {"loaded": ends, "refused": refused * keeps, "made": 0}
 
 
 def test_a_modules_own_paths_are_asked(tmp_path, program):

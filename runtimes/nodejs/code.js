@@ -33,6 +33,10 @@ const DIGEST = 32;
 const HEAD = DIGEST + 8;
 const [BEFORE, AFTER] = ['(function (exports, require, module, __filename, __dirname) { ', '\n})'];
 
+// By which Node.js knows that a module is in the middle of its run: `require()` of an ES module that leads
+// back to it is refused then. This one is in the middle of its own.
+const EXECUTING = Object.getOwnPropertySymbols(module).find((one) => one.description === 'kIsExecuting');
+
 const { Script } = vm;
 const { wrap } = Module;
 const wrapper = [...Module.wrapper];
@@ -42,8 +46,8 @@ if (READS) warnUnheard();
 // nothing); `wanted`, whether this one's code is asked for. Returns what ends that, and then has
 // entries: nothing where they are not asked for or not worth another instance's while.
 function watch(given, wanted) {
-  // Whoever gives Node.js options of their own has it compile in their manner.
-  if (!READS || process.env.NODE_OPTIONS) return () => undefined;
+  // Whoever gives Node.js options or a cache of their own has it compile in their manner.
+  if (!READS || process.env.NODE_OPTIONS || process.env.NODE_COMPILE_CACHE) return () => undefined;
   const known = given ? parse(given) : new Map();
   const scripts = [];
   const compile = Module.prototype._compile;
@@ -54,7 +58,13 @@ function watch(given, wanted) {
     if (script === undefined) return Reflect.apply(compile, this, [content, filename, ...rest]);
     if (wanted) scripts.push([content, script]);
     const run = script.runInThisContext();
-    return Reflect.apply(run, this.exports, [this.exports, requireOf(this, filename), this, filename, path.dirname(filename)]);
+    const named = [this.exports, requireOf(this, filename), this, filename, path.dirname(filename)];
+    if (EXECUTING === undefined) return Reflect.apply(run, this.exports, named);
+    // After an error it stays, as Node.js leaves it.
+    this[EXECUTING] = true;
+    const result = Reflect.apply(run, this.exports, named);
+    this[EXECUTING] = false;
+    return result;
   }
 
   try {
@@ -78,6 +88,7 @@ function scriptOf(known, content, filename, format) {
   if (typeof content !== 'string' || content.length < SOURCE_MIN || content.startsWith('#!')) return undefined;
   if (format !== undefined && format !== 'commonjs') return undefined;
   if (process.sourceMapsEnabled || !path.isAbsolute(filename)) return undefined;
+  if (Module.getCompileCacheDir?.() !== undefined) return undefined;
   if (Module.wrap !== wrap || Module.wrapper[0] !== wrapper[0] || Module.wrapper[1] !== wrapper[1]) return undefined;
   // What UTF-8 cannot tell apart has one digest.
   if (!content.isWellFormed()) return undefined;

@@ -202,6 +202,48 @@ async fn what_is_used_least_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn code_that_nobody_reads_counts_until_it_is_read() {
+    let (sim, mut seen) = (sim(room(4)).await, 0);
+    for name in ["f", "g", "h", "i"] {
+        sim.deploy(name, |_| {}).await;
+    }
+    start(&sim, "f", 1).await;
+    sim.world.leave_unread(true);
+    start(&sim, "f", 1).await;
+    // The third drives the first out, which is not gone.
+    start(&sim, "g", 1).await;
+    start(&sim, "h", 1).await;
+    let stats = sim.engine.stats();
+    assert_eq!((stats.compiled, stats.compiled_bytes), (2, 3000));
+    told(&sim, &mut seen);
+    start(&sim, "i", 1).await;
+    assert_eq!(told(&sim, &mut seen), [CompiledCode::None]);
+    sim.world.leave_unread(false);
+    assert_eq!(sim.engine.stats().compiled_bytes, 2000);
+    start(&sim, "i", 1).await;
+    assert_eq!(told(&sim, &mut seen), [CompiledCode::Wanted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_is_larger_than_its_room_is_not_kept() {
+    let (sim, mut seen) = (sim(room(2)).await, 0);
+    sim.deploy("small", |_| {}).await;
+    start(&sim, "small", 1).await;
+    sim.world
+        .compile(Some(Bytes::from(vec![7; CODE_BYTES + 1])));
+    sim.deploy("large", |_| {}).await;
+    start(&sim, "large", 2).await;
+    let expected = [
+        CompiledCode::Wanted,
+        CompiledCode::Wanted,
+        CompiledCode::None,
+    ];
+    assert_eq!(told(&sim, &mut seen), expected);
+    let stats = sim.engine.stats();
+    assert_eq!((stats.compiled, stats.compiled_bytes), (1, 1000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_smaller_room_holds_at_once() {
     let mut cells = None;
     let (sim, mut seen) = (

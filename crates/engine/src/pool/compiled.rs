@@ -13,9 +13,14 @@
 //! it. So it is one revision's alone, is taken once, over the instance's line, before that instance
 //! has seen an event, and lies where no instance can write: in the server's memory, within a bound,
 //! gone with the revision. What a tenant's function makes of its own init is its own affair; what
-//! an event makes of one instance never reaches another. See
+//! an event makes of one instance never reaches another.
+//!
+//! Code that was let go lives on while an instance that was given it has not read all of it. What
+//! lives is counted, and nobody is asked for more while it is above a bound: who does not read what
+//! it is given keeps its own tenant from having more, nothing else. See
 //! `docs/decisions/0015-snapstart-of-java-and-node.md`.
 
+use super::Phase;
 use crate::{node::Node, route::Revision};
 use bytes::Bytes;
 use freehold_domain::{
@@ -25,7 +30,7 @@ use freehold_domain::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     mem,
     sync::{
         Arc, Weak,
@@ -68,8 +73,42 @@ pub(crate) struct CompiledBook {
     kept: Mutex<Vec<Weak<Revision>>>,
     /// Whose starts are asked. What they hand over is held beside all that is kept.
     asked: Mutex<Vec<TenantId>>,
+    alive: Arc<Mutex<Alive>>,
     /// Grows with every use.
     uses: AtomicU64,
+}
+
+/// Bytes of code in the server's memory, kept or on their way to an instance.
+#[derive(Default)]
+struct Alive {
+    bytes: u64,
+    of: HashMap<TenantId, u64>,
+}
+
+/// One revision's code for as long as anybody holds it.
+struct Counted {
+    code: Box<[u8]>,
+    tenant: TenantId,
+    alive: Arc<Mutex<Alive>>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.code
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let (mut alive, bytes) = (self.alive.lock(), self.code.len() as u64);
+        alive.bytes -= bytes;
+        if let Some(of) = alive.of.get_mut(&self.tenant) {
+            *of -= bytes;
+            if *of == 0 {
+                alive.of.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 /// What one start has to do with code. A start that is given up is as if it had not been asked.
@@ -81,10 +120,12 @@ pub(super) enum Part<'a> {
     Asked(&'a Node, &'a Arc<Revision>),
 }
 
-/// What a start of `revision` that begins now is to do about code.
+/// What a start of `revision` that begins now is to do about code. An init on an invocation's time may
+/// be long, and is not asked.
 pub(super) fn for_start<'a>(
     node: &'a Node,
     revision: &'a Arc<Revision>,
+    phase: Phase,
 ) -> (CompiledCode, Part<'a>) {
     let room_bytes = node.parts.config.now().compiled_code_bytes;
     if room_bytes == 0 || !revision.runtime.family.hands_over_code() {
@@ -97,7 +138,8 @@ pub(super) fn for_start<'a>(
             (CompiledCode::Given(code.clone()), Part::Given(revision))
         }
         State::Unasked(not_before)
-            if *not_before <= node.parts.clock.now()
+            if phase != Phase::Invoke
+                && *not_before <= node.parts.clock.now()
                 && node.compiled.may_ask(&revision.function.tenant, room_bytes) =>
         {
             *state = State::Asked;
@@ -115,10 +157,12 @@ impl Part<'_> {
         let Self::Asked(node, revision) = &self else {
             return;
         };
-        let state = match link.take_code() {
-            // A copy: what was read from a line has its buffer behind it.
+        let room_bytes = node.parts.config.now().compiled_code_bytes;
+        // More than may be kept would drive out all of its tenant's, and then itself.
+        let fits = |code: &Bytes| code.len() as u64 <= room_bytes / 2;
+        let state = match link.take_code().filter(fits) {
             Some(code) => State::Kept {
-                code: Bytes::copy_from_slice(&code),
+                code: node.compiled.counted(&code, &revision.function.tenant),
                 last_use: node.compiled.uses.fetch_add(1, Ordering::Relaxed),
             },
             None => State::Nothing,
@@ -199,9 +243,32 @@ impl Compiled {
 }
 
 impl CompiledBook {
+    /// A copy that is counted: what was read from a line has its buffer behind it.
+    fn counted(&self, code: &[u8], tenant: &TenantId) -> Bytes {
+        let mut alive = self.alive.lock();
+        alive.bytes += code.len() as u64;
+        *alive.of.entry(tenant.clone()).or_default() += code.len() as u64;
+        drop(alive);
+        Bytes::from_owner(Counted {
+            code: code.into(),
+            tenant: tenant.clone(),
+            alive: self.alive.clone(),
+        })
+    }
+
+    /// Whether what lives of code is within the room that it has, and the tenant's within half of it.
+    fn has_room(&self, tenant: &TenantId, room_bytes: u64) -> bool {
+        let alive = self.alive.lock();
+        let own = alive.of.get(tenant).copied().unwrap_or(0);
+        alive.bytes <= room_bytes && own <= room_bytes / 2
+    }
+
     /// Takes a turn to ask a start of this tenant's, if there is one: as many at once as would fit
     /// the room that code has, and half of them for one tenant.
     fn may_ask(&self, tenant: &TenantId, room_bytes: u64) -> bool {
+        if !self.has_room(tenant, room_bytes) {
+            return false;
+        }
         let at_once = usize::try_from(room_bytes / COMPILED_CODE_BYTES_MAX).unwrap_or(usize::MAX);
         let mut asked = self.asked.lock();
         let own = asked.iter().filter(|one| *one == tenant).count();
@@ -222,7 +289,11 @@ impl CompiledBook {
     /// Notes one more that keeps code, and makes room for it.
     fn keeps(&self, node: &Node, newest: &Arc<Revision>) {
         let mut kept = self.kept.lock();
-        kept.push(Arc::downgrade(newest));
+        let newest_known = Arc::downgrade(newest);
+        // It may be known from before, where it was let go and has been asked again.
+        if !kept.iter().any(|one| one.ptr_eq(&newest_known)) {
+            kept.push(newest_known);
+        }
         let room_bytes = node.parts.config.now().compiled_code_bytes;
         let until = node.parts.clock.now() + AGAIN_AFTER;
         let tenant = &newest.function.tenant;
@@ -243,11 +314,10 @@ impl CompiledBook {
         make_room(&mut kept, None, room_bytes, until);
     }
 
-    /// How many revisions keep code, and its bytes.
+    /// How many revisions keep code, and the bytes of all that is in memory.
     pub(crate) fn counts(&self) -> (usize, u64) {
-        let mut kept = self.kept.lock();
-        let all = look(&mut kept, None);
-        (all.len(), all.iter().map(|one| one.bytes).sum())
+        let revisions = look(&mut self.kept.lock(), None).len();
+        (revisions, self.alive.lock().bytes)
     }
 }
 

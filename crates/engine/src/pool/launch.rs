@@ -270,7 +270,7 @@ async fn bring_up(
         instance: attempt.instance,
     };
     let env = environment::of_instance(revision, &attempt.log, &key, phase);
-    let (code, part) = compiled::for_start(node, revision);
+    let (code, part) = compiled::for_start(node, revision, phase);
     let opening = Opening {
         env: env.clone(),
         code,

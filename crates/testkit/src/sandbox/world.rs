@@ -109,6 +109,8 @@ struct State {
     rehearsals: Vec<(InstanceId, Rehearsal)>,
     /// What inits were told of compiled code, in order.
     codes: Vec<CompiledCode>,
+    /// What they have not read of it, where they leave it unread.
+    unread: Option<Vec<CompiledCode>>,
     /// What those hand over that are asked for theirs.
     compiles: Option<Bytes>,
     broken: Vec<String>,
@@ -154,6 +156,7 @@ impl FakeWorld {
                 hooks: Vec::new(),
                 rehearsals: Vec::new(),
                 codes: Vec::new(),
+                unread: None,
                 compiles: None,
                 broken: Vec::new(),
             }),
@@ -250,11 +253,21 @@ impl FakeWorld {
     pub fn compile(&self, code: Option<Bytes>) {
         self.state.lock().compiles = code;
     }
+    /// Whether inits leave unread what they are given from now on; if not, all of it has been read.
+    pub fn leave_unread(&self, unread: bool) {
+        self.state.lock().unread = unread.then(Vec::new);
+    }
     /// An init is told of code; what it hands over.
     pub(crate) fn compiled(&self, told: CompiledCode) -> Option<Bytes> {
         let mut state = self.state.lock();
         let is_wanted = told == CompiledCode::Wanted;
-        state.codes.push(told);
+        state.codes.push(match &told {
+            CompiledCode::Given(code) => CompiledCode::Given(Bytes::copy_from_slice(code)),
+            other => other.clone(),
+        });
+        if let Some(unread) = &mut state.unread {
+            unread.push(told);
+        }
         state.compiles.clone().filter(|_| is_wanted)
     }
 
