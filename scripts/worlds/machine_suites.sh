@@ -28,6 +28,12 @@ modprobe() { /run/machine/modprobe "$@"; }
 modprobe loop
 hostname machine
 ip link set lo up
+# A way out that leads nowhere: without one the kernel refuses by itself what functions are refused by rules.
+modprobe dummy
+ip link add out0 type dummy
+ip address add 192.0.2.2/24 dev out0
+ip link set out0 up
+ip route add default via 192.0.2.1
 ulimit -n 65536
 say() { printf '%s\n' "$*"; }
 step() { say "==> $*"; }
