@@ -4,6 +4,7 @@
 //! starts beside its first user and moves here when a second crate needs it; the seams are the
 //! traits in [`ports`], one file each.
 
+pub mod answers;
 pub mod audit;
 pub mod body;
 pub mod bucket;

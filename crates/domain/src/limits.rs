@@ -59,7 +59,8 @@ pub struct Limits {
     pub async_attempts: u32,
     /// Age at which an asynchronous event is given up, seconds.
     pub async_event_age_s: u32,
-    /// Body bytes that all requests of a node may hold at once (ours).
+    /// Body bytes that all requests of a node may hold at once, and as much beside that for the large
+    /// answers of its functions ([`crate::answers`]) (ours).
     pub bytes_in_flight: u64,
     /// Request head: all header bytes of one request (ours).
     pub header_bytes: u32,

@@ -1,0 +1,292 @@
+//! The room, asked for by hand and by threads.
+
+use super::*;
+use crate::tenant_limits::TenantLimits;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::Wake,
+    thread::{self, Thread},
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Room of so many MiB, and where its limits stand.
+fn room_of(mib: u64) -> (Arc<Answers>, Live<Limits>, Arc<TenantTable>) {
+    let limits = Live::new(Limits {
+        bytes_in_flight: mib * MIB,
+        ..Limits::default()
+    });
+    let own = Arc::<TenantTable>::default();
+    (Answers::new(limits.clone(), own.clone()), limits, own)
+}
+
+fn tenant(digit: char) -> TenantId {
+    digit.to_string().repeat(12).parse().unwrap()
+}
+
+/// Whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One answer and who waits for its room.
+struct One {
+    asked: Asked,
+    woken: Arc<Woken>,
+}
+
+impl One {
+    fn of(answers: &Arc<Answers>, digit: char, mib: u64) -> Self {
+        let mut one = Self {
+            asked: answers.ask(&tenant(digit), mib * MIB),
+            woken: Arc::default(),
+        };
+        // As whoever asks does at once.
+        if let Some(room) = one.room() {
+            one.asked = Asked(Some(room));
+        }
+        one
+    }
+
+    /// The room, if it was given.
+    fn room(&mut self) -> Option<Room> {
+        let waker = Waker::from(self.woken.clone());
+        match Pin::new(&mut self.asked).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(room) => Some(room),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Whether it waits. Whoever does not, and did, was woken.
+    fn waits(&mut self) -> bool {
+        let woken = self.woken.0.load(Ordering::Relaxed);
+        match self.room() {
+            None => {
+                assert!(!woken, "for nothing");
+                true
+            }
+            Some(room) => {
+                self.asked = Asked(Some(room));
+                false
+            }
+        }
+    }
+}
+
+/// Which of these wait.
+fn waiting(all: &mut [One]) -> Vec<usize> {
+    let all = all.iter_mut().enumerate();
+    all.filter_map(|(at, one)| one.waits().then_some(at))
+        .collect()
+}
+
+#[test]
+fn an_account_has_half_and_its_answers_are_served_as_they_came() {
+    let (answers, _, _) = room_of(20);
+    let ask = |mib| One::of(&answers, '1', mib);
+    let mut all = vec![ask(6), ask(4), ask(6), ask(1), ask(3)];
+    // The fourth would fit beside the first two once a little is free, and has to wait its turn.
+    assert_eq!(waiting(&mut all), [2, 3, 4]);
+    assert_eq!((answers.held_bytes(), answers.waited()), (10 * MIB, 3));
+    drop(all.remove(1));
+    assert_eq!(waiting(&mut all), [1, 2, 3]);
+    drop(all.remove(0));
+    assert_eq!(waiting(&mut all), [] as [usize; 0]);
+    assert!(all.iter().all(|one| one.woken.0.load(Ordering::Relaxed)));
+    assert_eq!(answers.held_bytes(), 10 * MIB);
+    drop(all);
+    assert_eq!(answers.held_bytes(), 0);
+    assert!(answers.book().accounts.is_empty());
+}
+
+#[test]
+fn accounts_do_not_stand_behind_each_other() {
+    let (answers, _, _) = room_of(20);
+    let mut one = vec![One::of(&answers, '1', 9), One::of(&answers, '1', 9)];
+    let mut two = vec![One::of(&answers, '2', 6)];
+    assert_eq!((waiting(&mut one), waiting(&mut two)), (vec![1], vec![]));
+    // Nor where one's answer has no room on the node: who would hold less is let by.
+    let mut three = vec![One::of(&answers, '3', 6)];
+    let mut four = vec![One::of(&answers, '4', 4)];
+    let mut two_more = One::of(&answers, '2', 1);
+    assert_eq!((waiting(&mut three), waiting(&mut four)), (vec![0], vec![]));
+    assert!(two_more.waits(), "it would hold more than the third");
+    // Of what is given back, who would hold least has the first of it.
+    drop(two.pop());
+    assert!(!two_more.waits() && waiting(&mut three).is_empty());
+    assert_eq!(waiting(&mut one), [1]);
+    drop((one, three, four, two_more));
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+#[test]
+fn there_is_room_for_one_answer_however_little_there_is() {
+    let (answers, _, _) = room_of(1);
+    let mut all = vec![One::of(&answers, '1', 6), One::of(&answers, '2', 6)];
+    assert_eq!(waiting(&mut all), [1]);
+    drop(all.remove(0));
+    assert_eq!(waiting(&mut all), [] as [usize; 0]);
+    drop(all);
+    // Nor does a limit of its own stop an account.
+    let (answers, _, own) = room_of(100);
+    let mut limits = TenantLimits::default();
+    limits.set(TenantLimit::BytesInFlight, Some(MIB));
+    own.note(&tenant('1'), limits);
+    let mut all = vec![One::of(&answers, '1', 60), One::of(&answers, '1', 1)];
+    assert_eq!(waiting(&mut all), [1]);
+}
+
+#[test]
+fn what_an_answer_does_not_come_to_is_given_back() {
+    let (answers, _, _) = room_of(12);
+    let mut all = vec![One::of(&answers, '1', 6), One::of(&answers, '1', 4)];
+    let room = all[0].room().unwrap();
+    assert!(all[1].waits());
+    let room = room.kept_by(2 << 20).unwrap();
+    assert!(!all[1].waits());
+    assert_eq!(answers.held_bytes(), 6 * MIB);
+    // One that turned out to be free holds nothing; one that became more than its room holds that.
+    assert!(
+        all.remove(1)
+            .room()
+            .unwrap()
+            .kept_by(ANSWER_FREE_BYTES)
+            .is_none()
+    );
+    let room = room.kept_by(3 << 20).unwrap();
+    assert_eq!(answers.held_bytes(), 2 * MIB);
+    let answer = room.held_by(Bytes::from_static(b"answer"));
+    let rest = answer.slice(3..);
+    drop(answer);
+    assert_eq!((&*rest, answers.held_bytes()), (&b"wer"[..], 2 * MIB));
+    drop(rest);
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+#[test]
+fn who_goes_leaves_the_line_and_what_was_given_unseen() {
+    let (answers, _, _) = room_of(12);
+    let mut all = vec![
+        One::of(&answers, '1', 6),
+        One::of(&answers, '1', 6),
+        One::of(&answers, '1', 2),
+        One::of(&answers, '1', 4),
+    ];
+    assert_eq!(waiting(&mut all), [1, 2, 3]);
+    // Its place is the next one's, whether or not anything was given back.
+    drop(all.remove(1));
+    assert_eq!(waiting(&mut all), [1, 2]);
+    drop(all.remove(0));
+    // Both were given room; one goes before it has looked.
+    drop(all.remove(0));
+    assert_eq!(answers.held_bytes(), 4 * MIB);
+    drop(all);
+    assert_eq!(answers.held_bytes(), 0);
+    // The first in line goes, and who stood behind it fits.
+    let mut all = vec![
+        One::of(&answers, '1', 4),
+        One::of(&answers, '1', 6),
+        One::of(&answers, '1', 2),
+    ];
+    assert_eq!(waiting(&mut all), [1, 2]);
+    drop(all.remove(1));
+    assert_eq!(waiting(&mut all), [] as [usize; 0]);
+}
+
+#[test]
+fn limits_that_change_hold_for_who_waits() {
+    let (answers, limits, own) = room_of(12);
+    let mut all: Vec<_> = (0..4).map(|_| One::of(&answers, '1', 3)).collect();
+    assert_eq!(waiting(&mut all), [2, 3]);
+    limits.change(|limits| limits.bytes_in_flight = 18 * MIB);
+    answers.reconfigured();
+    assert_eq!(waiting(&mut all), [3]);
+    let set = |bytes| {
+        let mut limits = TenantLimits::default();
+        limits.set(TenantLimit::BytesInFlight, bytes);
+        own.note(&tenant('1'), limits);
+        answers.reconfigured();
+    };
+    set(Some(12 * MIB));
+    assert_eq!(waiting(&mut all), [] as [usize; 0]);
+    set(Some(6 * MIB));
+    all.push(One::of(&answers, '1', 3));
+    // What is held stays; nothing is added before it fits.
+    for waits in [3, 2] {
+        drop(all.remove(0));
+        assert_eq!(waiting(&mut all), [waits]);
+    }
+    drop(all.remove(0));
+    assert_eq!(waiting(&mut all), [] as [usize; 0]);
+    set(None);
+    limits.change(|limits| limits.bytes_in_flight = MIB);
+    all.push(One::of(&answers, '2', 3));
+    assert_eq!(waiting(&mut all), [2]);
+    drop(all);
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on this thread. Nothing else wakes it: a wake-up that is lost is a test that does not end.
+fn wait(mut asked: Asked) -> Room {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match Pin::new(&mut asked).poll(&mut cx) {
+            Poll::Ready(room) => return room,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn threads_never_hold_more_than_there_is_and_all_are_served() {
+    const WHOLE: u64 = 12;
+    let (answers, limits, _) = room_of(WHOLE);
+    let held = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..6_u64)
+        .map(|number| {
+            let (answers, held) = (answers.clone(), held.clone());
+            thread::spawn(move || {
+                let tenant = tenant(['1', '2', '3'][number as usize % 3]);
+                for round in 0..2000_u64 {
+                    let mib = 1 + (number + round) % 5;
+                    let asked = answers.ask(&tenant, mib * MIB);
+                    if round % 7 == number {
+                        continue;
+                    }
+                    let room = wait(asked);
+                    let now = held.fetch_add(mib, Ordering::SeqCst) + mib;
+                    assert!(now <= WHOLE, "{now}");
+                    thread::yield_now();
+                    held.fetch_sub(mib, Ordering::SeqCst);
+                    drop(room.kept_by(MIB as usize));
+                }
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        for mib in [5, WHOLE] {
+            limits.change(|limits| limits.bytes_in_flight = mib * MIB);
+            answers.reconfigured();
+            thread::yield_now();
+        }
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(answers.held_bytes(), 0);
+    assert!(answers.waited() > 0 && answers.book().accounts.is_empty());
+}
