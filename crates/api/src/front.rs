@@ -6,13 +6,14 @@ use crate::{
     audit::{Source, Watched},
     body::{ReadBodyError, read_body},
     gate::{Admitted, SignedApi, admit},
-    in_flight::{ANSWER_FREE_BYTES, HeldBytes, Share},
+    in_flight::{HeldBytes, Share},
     request::Request,
     route::{Api as Target, route_api},
 };
 use bytes::Bytes;
 use freehold_domain::{
     InstanceId, InvocationId, TenantId, TenantLimit,
+    answers::ANSWER_FREE_BYTES,
     ports::{CallChain, Caller, InstanceCredentials, Invoke},
     tenants::{HeldConnection, OverRate, TenantTable},
 };

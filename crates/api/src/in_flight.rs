@@ -6,8 +6,10 @@
 //! A request is booked as its bytes arrive and refused where they do not fit. A large answer counts
 //! on the same shares until its client has taken it: it is there already and is never refused, but
 //! while a share is over its limit nothing new begins on it, and who takes answers slowly has less
-//! time (`unread.rs`). Nobody asks before an answer is made, so many at once may be more than their
-//! tenant's share: what is beyond that counts on this share alone, and stands in nobody else's way.
+//! time (`unread.rs`). Nobody asks here before an answer is made, so many at once may be more than
+//! their tenant's share: what is beyond that counts on this share alone, and stands in nobody else's
+//! way. Here is what callers hold; for what answers may hold of the server's memory their functions
+//! have room of their own, asked for before they are read ([`freehold_domain::answers`]).
 //!
 //! | share | of the whole |
 //! |---|---|
@@ -26,9 +28,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// Answers up to this are not counted: a socket's buffer takes them at once.
-pub const ANSWER_FREE_BYTES: usize = 64 << 10;
 
 /// Heads up to this are not counted: those of ordinary clients are far below.
 pub const HEAD_FREE_BYTES: u64 = 8 << 10;

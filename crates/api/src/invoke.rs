@@ -6,6 +6,7 @@ use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
     Qualifier, Source, TenantId, TenantLimit, ThrottleReason, TraceHeader,
+    answers::Room,
     limits::{Limits, START_WAIT_S},
     ports::{Caller, Invoke},
     tenants::TenantTable,
@@ -52,6 +53,16 @@ pub struct Collected {
     pub head: OutcomeHead,
     /// Its body.
     pub payload: Bytes,
+    /// The room of a large one.
+    pub room: Option<Room>,
+}
+
+/// What a large outcome is answered with keeps its room until the client has taken it.
+pub fn held(room: Option<Room>, answer: Bytes) -> Bytes {
+    match room {
+        Some(room) => room.held_by(answer),
+        None => answer,
+    }
 }
 
 /// The trace that a call goes on with: what its header says, else what its caller runs under, else
@@ -126,6 +137,7 @@ pub async fn invoke_detached(
         Ok(Collected {
             head: outcome.head,
             payload,
+            room: outcome.room,
         })
     };
     let run = api.running.track_future(run);

@@ -31,6 +31,7 @@ use bytes::Bytes;
 use codec::{Frame, To, Word};
 use freehold_domain::{
     BoxFuture,
+    answers::Answers,
     body::Body,
     live::Live,
     ports::{
@@ -57,27 +58,37 @@ const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 #[derive(Debug, Clone)]
 pub struct DirectFrames {
     limits: Live<RuntimeLimits>,
+    answers: Arc<Answers>,
     public: LambdaRuntime,
 }
 
 impl DirectFrames {
-    /// A contract with the limits of the Runtime API, as they are when each frame comes in.
-    pub fn new(limits: impl Into<Live<RuntimeLimits>>) -> Self {
+    /// A contract with the limits of the Runtime API, as they are when each frame comes in, and this
+    /// room for answers.
+    pub fn new(limits: impl Into<Live<RuntimeLimits>>, answers: Arc<Answers>) -> Self {
         let limits = limits.into();
         Self {
-            public: LambdaRuntime::new(limits.clone()),
+            public: LambdaRuntime::new(limits.clone(), answers.clone()),
             limits,
+            answers,
         }
     }
-}
 
-impl From<RuntimeLimits> for FrameLimits {
-    fn from(limits: RuntimeLimits) -> Self {
-        Self {
-            answer_bytes: limits.answer_bytes,
-            error_bytes: limits.error_bytes,
-            code_bytes: 0,
-        }
+    fn line(&self, frames: OwnedFd) -> Result<FramesLine, OpenError> {
+        let socket = std::os::unix::net::UnixStream::from(frames);
+        let (limits, answers) = (self.limits.clone(), self.answers.clone());
+        let line = socket
+            .set_nonblocking(true)
+            .and_then(|()| Line::new(socket.into(), limits, answers));
+        let line = line.map_err(|error| OpenError::Broken {
+            reason: format!("its frames socket cannot be used: {error}"),
+        })?;
+        Ok(FramesLine {
+            line,
+            uses_libraries: AtomicBool::new(false),
+            tries: AtomicBool::new(false),
+            code: Mutex::new(None),
+        })
     }
 }
 
@@ -99,8 +110,7 @@ impl Contract for DirectFrames {
         match frames {
             None => self.public.open(wires, opening),
             Some(frames) => {
-                let limits = self.limits.clone();
-                Box::pin(async move { Box::new(line(frames, limits)?).begin(opening).await })
+                Box::pin(async move { Box::new(self.line(frames)?).begin(opening).await })
             }
         }
     }
@@ -112,7 +122,7 @@ impl Contract for DirectFrames {
     fn boot(&self, wires: Wires) -> Option<BoxFuture<'_, Result<Box<dyn Booted>, OpenError>>> {
         let frames = wires.frames?;
         Some(Box::pin(async move {
-            let booted = line(frames, self.limits.clone())?;
+            let booted = self.line(frames)?;
             booted.line.say(Word::Greet.encode());
             let heard = poll_fn(|cx| booted.line.poll_frame(cx)).await;
             match heard.map_err(broken)? {
@@ -124,29 +134,13 @@ impl Contract for DirectFrames {
     }
 
     fn thawed(&self, wires: Wires) -> Option<Box<dyn Booted>> {
-        let line = line(wires.frames?, self.limits.clone()).ok()?;
+        let line = self.line(wires.frames?).ok()?;
         Some(Box::new(line))
     }
 
     fn has_images(&self) -> bool {
         true
     }
-}
-
-fn line(frames: OwnedFd, limits: Live<RuntimeLimits>) -> Result<FramesLine, OpenError> {
-    let socket = std::os::unix::net::UnixStream::from(frames);
-    let line = socket
-        .set_nonblocking(true)
-        .and_then(|()| Line::new(socket.into(), limits));
-    let line = line.map_err(|error| OpenError::Broken {
-        reason: format!("its frames socket cannot be used: {error}"),
-    })?;
-    Ok(FramesLine {
-        line,
-        uses_libraries: AtomicBool::new(false),
-        tries: AtomicBool::new(false),
-        code: Mutex::new(None),
-    })
 }
 
 fn check_version(version: u16) -> Result<(), OpenError> {
@@ -248,7 +242,8 @@ impl FramesLine {
         let head = codec::event(to, &id, &call, body.len()).ok_or_else(|| LinkError::Broken {
             reason: "the event does not fit into a frame".to_owned(),
         })?;
-        let waiting: Waiting<'_> = self.line.offer(id, head, body)?;
+        let tenant = &call.function.tenant;
+        let waiting: Waiting<'_> = self.line.offer(tenant, id, head, body)?;
         poll_fn(|cx| waiting.poll_answer(cx)).await
     }
 
@@ -346,11 +341,24 @@ impl Link for FramesLine {
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
             match self.exchange(To::Function, call).await? {
-                Answered::Response { content_type, body } => Ok(GuestAnswer::Response {
+                Answered::Response {
+                    content_type,
+                    body,
+                    room,
+                } => Ok(GuestAnswer::Response {
                     content_type,
                     body: Body::full(body),
+                    room,
                 }),
-                Answered::Error { error_type, body } => Ok(GuestAnswer::Error { error_type, body }),
+                Answered::Error {
+                    error_type,
+                    body,
+                    room,
+                } => Ok(GuestAnswer::Error {
+                    error_type,
+                    body,
+                    room,
+                }),
             }
         })
     }

@@ -14,7 +14,9 @@
 //!
 //! Nothing here has a deadline: a poll for the next event waits as long as the instance lives, and
 //! connections end with the instance or when its link is dropped. What is bounded is bytes and
-//! connections ([`RuntimeLimits`]).
+//! connections ([`RuntimeLimits`]); of large answers one is read at a time, once there is [room] for it.
+//!
+//! [room]: freehold_domain::answers
 //!
 //! Source: AWS Lambda developer guide, "Using the Lambda runtime API"; texts of errors from the
 //! public runtime interface emulator.
@@ -24,6 +26,7 @@ mod line;
 
 use freehold_domain::{
     BoxFuture,
+    answers::Answers,
     body::Body,
     live::Live,
     ports::{Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires, Wiring},
@@ -61,13 +64,16 @@ impl RuntimeLimits {
 #[derive(Debug, Clone)]
 pub struct LambdaRuntime {
     limits: Live<RuntimeLimits>,
+    answers: Arc<Answers>,
 }
 
 impl LambdaRuntime {
-    /// A contract with these limits, as they are when each request comes in.
-    pub fn new(limits: impl Into<Live<RuntimeLimits>>) -> Self {
+    /// A contract with these limits, as they are when each request comes in, and this room for
+    /// answers.
+    pub fn new(limits: impl Into<Live<RuntimeLimits>>, answers: Arc<Answers>) -> Self {
         Self {
             limits: limits.into(),
+            answers,
         }
     }
 }
@@ -78,12 +84,12 @@ impl Contract for LambdaRuntime {
     }
 
     fn open(&self, wires: Wires, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Link>, OpenError>> {
-        let limits = self.limits.clone();
+        let (limits, answers) = (self.limits.clone(), self.answers.clone());
         Box::pin(async move {
             let listener = listen(wires.runtime_api).map_err(|error| OpenError::Broken {
                 reason: format!("its listener cannot be served: {error}"),
             })?;
-            let (line, opened) = Line::new();
+            let (line, opened) = Line::new(answers);
             let line = Arc::new(line);
             // The guard ends the server when this future is dropped half way, too.
             let server = Server(tokio::spawn(http::serve(listener, line.clone(), limits)));
@@ -141,11 +147,24 @@ impl Link for RuntimeLink {
         Box::pin(async move {
             let exchange = self.line.offer(call)?;
             match exchange.answered().await? {
-                Answered::Response { content_type, body } => Ok(GuestAnswer::Response {
+                Answered::Response {
+                    content_type,
+                    body,
+                    room,
+                } => Ok(GuestAnswer::Response {
                     content_type,
                     body: Body::full(body),
+                    room,
                 }),
-                Answered::Error { error_type, body } => Ok(GuestAnswer::Error { error_type, body }),
+                Answered::Error {
+                    error_type,
+                    body,
+                    room,
+                } => Ok(GuestAnswer::Error {
+                    error_type,
+                    body,
+                    room,
+                }),
             }
         })
     }

@@ -1,6 +1,6 @@
 //! What came of an invocation. The function's own failure is an outcome, ours is an error.
 
-use crate::{body::Body, ids::Qualifier, time::Mono};
+use crate::{answers::Room, body::Body, ids::Qualifier, time::Mono};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -85,6 +85,8 @@ pub struct Outcome {
     pub head: OutcomeHead,
     /// The answer, then the [`Trailer`].
     pub body: Body,
+    /// What a large answer holds of the server's memory, until its client has taken it.
+    pub room: Option<Room>,
 }
 
 /// Which limit turned an invocation away.

@@ -183,6 +183,7 @@ impl Engine {
     /// The settings were changed: what is looked at now and then is looked at now. Instances that
     /// have idled for longer than they may from now on go, and what is to be ready comes up.
     pub fn reconfigured(&self) {
+        self.node.parts.answers.reconfigured();
         self.node.compiled.reconfigured(&self.node);
         let ready = self.node.parts.config.now().ready;
         for revision in self.node.routes.served() {
@@ -207,6 +208,8 @@ impl Engine {
             concurrency: self.node.admission.in_flight(),
             memory_booked_bytes: self.node.memory.booked_bytes(),
             booted: self.node.stock.len() as u64,
+            answers_held_bytes: self.node.parts.answers.held_bytes(),
+            answers_waited: self.node.parts.answers.waited(),
             ..self.node.counters.read()
         };
         let budgets = self.node.parts.budgets.counts(self.node.parts.clock.wall());

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use failure::Failure;
 use freehold_domain::{
     BoxFuture,
+    answers::Room,
     body::{Body, BodyError},
     ids::{InstanceId, InvocationId, Qualifier},
     ledger::Ending,
@@ -70,6 +71,8 @@ pub(crate) struct Answer {
     pub(crate) kind: OutcomeKind,
     pub(crate) content_type: Option<String>,
     pub(crate) body: Bytes,
+    /// What it holds of the server's memory, where it is a large one.
+    pub(crate) room: Option<Room>,
 }
 
 /// Runs a placed invocation to its end, or gives it back untouched: its instance has ended before
@@ -421,10 +424,18 @@ async fn answer(node: &Node, cell: &Cell, call: GuestCall) -> Ended {
     let limits = node.limits_of(&call.function.tenant);
     let limit_bytes = limits.sync_payload_bytes + 100;
     match cell.link.handle(call).await {
-        Ok(GuestAnswer::Response { content_type, body }) => match body.collect(limit_bytes).await {
+        Ok(GuestAnswer::Response {
+            content_type,
+            body,
+            room,
+        }) => match body.collect(limit_bytes).await {
             Ok((bytes, _)) => {
-                let body = Body::empty();
-                Ended::Answer(GuestAnswer::Response { content_type, body }, bytes)
+                let answer = GuestAnswer::Response {
+                    content_type,
+                    body: Body::empty(),
+                    room,
+                };
+                Ended::Answer(answer, bytes)
             }
             Err(BodyError::TooLarge { limit_bytes }) => Ended::Link(LinkError::TooLarge {
                 limit_bytes,
@@ -439,21 +450,29 @@ async fn answer(node: &Node, cell: &Cell, call: GuestCall) -> Ended {
 
 fn answered(answer: GuestAnswer, bytes: Bytes) -> (Ending, Status, Answer) {
     match answer {
-        GuestAnswer::Response { content_type, .. } => {
+        GuestAnswer::Response {
+            content_type, room, ..
+        } => {
             let kind = OutcomeKind::Success;
             let answer = Answer {
                 kind,
                 content_type,
                 body: bytes,
+                room,
             };
             (Ending::Success, Status::Success, answer)
         }
-        GuestAnswer::Error { error_type, body } => {
+        GuestAnswer::Error {
+            error_type,
+            body,
+            room,
+        } => {
             let kind = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
             let answer = Answer {
                 kind,
                 content_type: None,
                 body,
+                room,
             };
             let error_type = error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned());
             (Ending::FunctionError, Status::Error(error_type), answer)

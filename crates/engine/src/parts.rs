@@ -2,6 +2,7 @@
 
 use crate::keep::Policy;
 use freehold_domain::{
+    answers::Answers,
     budgets::Budgets,
     ids::Mebibytes,
     limits::Limits,
@@ -55,6 +56,8 @@ pub struct EngineParts {
     pub limits: Live<Limits>,
     /// What tenants have of their own in place of those; the engine keeps it true.
     pub tenants: Arc<TenantTable>,
+    /// Room for large answers, as the contracts have it: told when a limit changes.
+    pub answers: Arc<Answers>,
     /// What may still be used, and what was: counted as attempts settle.
     pub budgets: Arc<Budgets>,
     /// The engine's own settings. Whoever changes them tells [`crate::Engine::reconfigured`].

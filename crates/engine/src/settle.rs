@@ -98,6 +98,7 @@ pub(crate) fn settle(
         kind,
         content_type,
         body,
+        room,
     } = answer?;
     Ok(Outcome {
         head: OutcomeHead {
@@ -113,6 +114,7 @@ pub(crate) fn settle(
                 late_error: None,
             },
         ),
+        room,
     })
 }
 

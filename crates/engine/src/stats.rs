@@ -83,6 +83,10 @@ pub struct Stats {
     pub instances_missing: u64,
     /// Memory that instances and start images are booked with, bytes.
     pub memory_booked_bytes: u64,
+    /// The server's memory that large answers have room in, bytes.
+    pub answers_held_bytes: u64,
+    /// Answers that waited for it.
+    pub answers_waited: u64,
     /// Start images of revisions that are held, and their bytes.
     pub snapshots: u64,
     /// See `snapshots`.

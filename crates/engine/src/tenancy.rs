@@ -41,6 +41,7 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
         }
     };
     node.parts.tenants.note(tenant, limits);
+    node.parts.answers.reconfigured();
     let before = node.admission.set_standing(tenant, standing);
     if standing.is_disabled && !before.is_disabled {
         end_all(node, tenant);

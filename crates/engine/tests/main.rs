@@ -10,6 +10,7 @@ mod logs;
 mod networks;
 mod outcomes;
 mod rests;
+mod rooms;
 mod simulator;
 mod snapshots;
 mod starts;

@@ -363,6 +363,7 @@ impl Link for FakeLink {
                     return Ok(GuestAnswer::Error {
                         error_type: Some("Oops".to_owned()),
                         body: Bytes::from_static(b"{\"errorType\":\"Oops\"}"),
+                        room: None,
                     });
                 }
                 _ => {
@@ -386,8 +387,11 @@ impl Link for FakeLink {
                         }
                         _ => {}
                     }
-                    let (content_type, body) = (None, Body::full(event));
-                    return Ok(GuestAnswer::Response { content_type, body });
+                    return Ok(GuestAnswer::Response {
+                        content_type: None,
+                        body: Body::full(event),
+                        room: None,
+                    });
                 }
             };
             tokio::time::sleep(self.world.next_run()).await;

@@ -160,6 +160,7 @@ impl Seat {
             Some(Ended::Answer { content_type, body }) => Ok(GuestAnswer::Response {
                 content_type,
                 body: Body::full(body),
+                room: None,
             }),
             Some(Ended::Failed {
                 error_type,
@@ -169,6 +170,7 @@ impl Seat {
                 Ok(GuestAnswer::Error {
                     error_type: Some(error_type),
                     body: body.to_string().into(),
+                    room: None,
                 })
             }
             Some(Ended::OutOfMemory) => {

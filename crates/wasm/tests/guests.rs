@@ -26,7 +26,9 @@ async fn text(answer: Result<GuestAnswer, LinkError>) -> String {
 /// The type and message of a function's error.
 fn error(answer: Result<GuestAnswer, LinkError>) -> (String, String) {
     match answer {
-        Ok(GuestAnswer::Error { error_type, body }) => {
+        Ok(GuestAnswer::Error {
+            error_type, body, ..
+        }) => {
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let message = body["errorMessage"].as_str().unwrap().to_owned();
             assert_eq!(body["errorType"].as_str(), error_type.as_deref());

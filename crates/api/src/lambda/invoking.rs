@@ -5,7 +5,7 @@ use crate::{
     Api,
     arn::{Absent, denied, function_arn, named, qualified_arn},
     invoke::{
-        Call, Collected, STOPPED, invocation, invoke_detached, rate_text, throttle_reason,
+        Call, Collected, STOPPED, held, invocation, invoke_detached, rate_text, throttle_reason,
         throttle_text, trace,
     },
     request::Request,
@@ -223,7 +223,7 @@ fn from_outcome(done: Collected) -> lambda::InvocationResponse {
         status_code: Some(200),
         function_error,
         log_result: done.head.log_tail.map(|tail| STANDARD.encode(tail)),
-        payload: Some(done.payload),
+        payload: Some(held(done.room, done.payload)),
         executed_version: Some(done.head.executed.to_string()),
         durable_execution_arn: None,
     }

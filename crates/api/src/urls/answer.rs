@@ -4,6 +4,7 @@
 //! a bare string without its quotes. A function's own error is a 502.
 
 use super::json_response;
+use crate::invoke::held;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use freehold_domain::OutcomeKind;
@@ -39,7 +40,7 @@ pub(super) fn from_outcome(outcome: crate::invoke::Collected) -> Response<Bytes>
         );
         return response;
     }
-    from_payload(outcome.payload)
+    from_payload(outcome.payload).map(|body| held(outcome.room, body))
 }
 
 fn from_payload(payload: Bytes) -> Response<Bytes> {
@@ -175,6 +176,45 @@ fn without_domain(cookie: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invoke::Collected;
+    use freehold_domain::{
+        FunctionErrorKind, OutcomeHead, Qualifier, answers::Answers, limits::Limits,
+    };
+    use futures_util::FutureExt;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_large_answer_keeps_its_room_until_its_last_byte_has_gone() {
+        let room = Answers::new(Limits::default().into(), Arc::default());
+        let outcome = |kind, bytes: usize| {
+            let payload = Bytes::from(format!("\"{}\"", "x".repeat(bytes)));
+            let asked = room.ask(&"111111111111".parse().unwrap(), payload.len() as u64);
+            let head = OutcomeHead {
+                kind,
+                executed: Qualifier::Latest,
+                content_type: None,
+                log_tail: None,
+            };
+            let room = asked.now_or_never();
+            Collected {
+                head,
+                payload,
+                room,
+            }
+        };
+        let response = from_outcome(outcome(OutcomeKind::Success, 1 << 20));
+        let body = response.into_body();
+        assert_eq!((body.len(), room.held_bytes()), (1 << 20, (1 << 20) + 2));
+        let last = body.slice(body.len() - 1..);
+        drop(body);
+        assert_eq!(room.held_bytes(), (1 << 20) + 2);
+        drop(last);
+        assert_eq!(room.held_bytes(), 0);
+        // Of an error nothing is shown.
+        let failed = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
+        let _response = from_outcome(outcome(failed, 100_000));
+        assert_eq!(room.held_bytes(), 0);
+    }
 
     fn check(payload: &str, status: u16, kind: &str, body: &str) {
         let response = from_payload(Bytes::copy_from_slice(payload.as_bytes()));

@@ -1,4 +1,5 @@
 //! Frames as bytes. Plain data: no IO, and nothing is allocated by a length that a guest announced.
+//! Whoever reads on sees to it that there is room for what [`Inbox::coming`] tells.
 //!
 //! Every frame begins with the same eight bytes, little-endian:
 //!
@@ -28,6 +29,7 @@
 use crate::event::{DISCARD_BYTES_MAX, InvokedArn, TEXT_BYTES_MAX, client_context, text};
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{
+    answers::ANSWER_FREE_BYTES,
     ids::InvocationId,
     ports::{CompiledCode, GuestCall, Rehearsal},
 };
@@ -189,6 +191,8 @@ pub(super) fn event(to: To, id: &Id, call: &GuestCall, body_bytes: usize) -> Opt
 pub struct FrameLimits {
     /// Largest answer, bytes: the limit of a synchronous payload and 100 more, as on Lambda.
     pub answer_bytes: u64,
+    /// What a streamed answer may still come to, bytes.
+    pub piece_bytes: u64,
     /// Largest error payload, bytes.
     pub error_bytes: u64,
     /// What it may still send of its compiled code, bytes: nothing where it was not asked.
@@ -291,7 +295,7 @@ impl Head {
             INIT_ERROR => (text, limits.error_bytes, 0),
             ANSWER => (ID + text, limits.answer_bytes, LAST | MORE),
             ERROR => (ID + text, limits.error_bytes, LAST),
-            PIECE => (0, limits.answer_bytes, 0),
+            PIECE => (0, limits.piece_bytes, 0),
             END => (0, 0, LAST),
             REHEARSED => (0, 0, BRIEFLY),
             PREPARED => (0, 0, 0),
@@ -339,14 +343,30 @@ pub(super) struct Inbox {
     dropping: Option<(u64, Frame)>,
     /// What the frame that has begun still misses.
     missing: usize,
-    /// How long the last frame was: the next one is like it, most often.
+    /// See [`Inbox::coming`].
+    coming: Coming,
+    /// How long the last frame was, up to what is free: the next one is like it, most often.
     usual: usize,
+}
+
+/// The body of a frame that has begun and is kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Coming {
+    /// How long it is.
+    pub(super) bytes: usize,
+    /// Whether pieces follow it.
+    pub(super) more: bool,
 }
 
 impl Inbox {
     /// Whether nothing is half here.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.dropping.is_none()
+    }
+
+    /// What is on its way; nothing while no frame has begun, and of one that is dropped.
+    pub(super) fn coming(&self) -> Coming {
+        self.coming
     }
 
     /// Room for the next read.
@@ -386,13 +406,17 @@ impl Inbox {
             };
             if self.bytes.len() < wanted {
                 self.missing = wanted - self.bytes.len();
+                self.coming = Coming {
+                    bytes: wanted - HEAD - fixed,
+                    more: head.kind == ANSWER && head.flags & MORE != 0,
+                };
                 return Ok(None);
             }
-            self.missing = 0;
+            (self.missing, self.coming) = (0, Coming::default());
             let mut frame = self.bytes.split_to(wanted).freeze();
             frame.advance(HEAD);
             if body <= limit {
-                self.usual = wanted;
+                self.usual = wanted.min(ANSWER_FREE_BYTES);
                 return Ok(Some(whole(head, frame, fixed)));
             }
             self.dropping = Some((body, over(head, &frame)));
@@ -482,6 +506,7 @@ mod tests {
 
     const LIMITS: FrameLimits = FrameLimits {
         answer_bytes: 100,
+        piece_bytes: 100,
         error_bytes: 50,
         code_bytes: 10,
     };
@@ -623,6 +648,7 @@ mod tests {
         let mut inbox = Inbox::default();
         let limits = FrameLimits {
             answer_bytes: 1 << 30,
+            piece_bytes: 0,
             error_bytes: 0,
             code_bytes: 0,
         };

@@ -4,6 +4,10 @@
 //! anywhere: half a frame that was sent is finished by whoever comes next, half a frame that was
 //! read is read on. Refuses an answer for an event that nobody gave it, and anything unasked.
 //!
+//! A large answer is read on once there is room for all of it: as much as its frame announces, or as an
+//! answer may have where pieces follow. Until then no more of it is here than what is free and a read.
+//! What nobody waits for any more is dropped as it comes.
+//!
 //! The socket is watched for reading alone. Watched for writing as well, it would wake this thread
 //! each time the guest has read: once more for every event. Only a guest that does not take all of
 //! an event at once is waited for, through a second descriptor and as long as that lasts.
@@ -11,7 +15,12 @@
 use super::codec::{Frame, FrameLimits, Id, Inbox};
 use crate::{event, lambda_runtime::RuntimeLimits};
 use bytes::{Buf, Bytes, BytesMut};
-use freehold_domain::{live::Live, ports::LinkError};
+use freehold_domain::{
+    answers::{ANSWER_FREE_BYTES, Answers, Asked, Room},
+    ids::TenantId,
+    live::Live,
+    ports::LinkError,
+};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::{
@@ -20,6 +29,7 @@ use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -32,16 +42,27 @@ use tokio::{
 const GIVEN_UP_MAX: usize = 8;
 
 /// What a guest answered, checked and complete.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Answered {
     Response {
         content_type: Option<String>,
         body: Bytes,
+        room: Option<Room>,
     },
     Error {
         error_type: Option<String>,
         body: Bytes,
+        room: Option<Room>,
     },
+}
+
+impl Answered {
+    /// With as much of the room that it was read in as it needs.
+    fn held_in(mut self, read_in: Option<Room>) -> Self {
+        let (Self::Response { body, room, .. } | Self::Error { body, room, .. }) = &mut self;
+        *room = read_in.and_then(|room| room.kept_by(body.len()));
+        self
+    }
 }
 
 /// See the module.
@@ -55,6 +76,13 @@ struct State {
     /// The socket again, watched for writing: while it is full.
     full: Option<pipe::Sender>,
     limits: Live<RuntimeLimits>,
+    answers: Arc<Answers>,
+    /// Whose it is; known from its first event on.
+    tenant: Option<TenantId>,
+    /// The room that was asked for, until it is given.
+    asked: Option<Asked>,
+    /// The room of the large answer that is being read.
+    room: Option<Room>,
     inbox: Inbox,
     outbox: VecDeque<Bytes>,
     /// The event whose answer is waited for.
@@ -81,11 +109,19 @@ struct Streamed {
 
 impl Line {
     /// The line over this socket, which must not block.
-    pub(super) fn new(socket: OwnedFd, limits: Live<RuntimeLimits>) -> io::Result<Self> {
+    pub(super) fn new(
+        socket: OwnedFd,
+        limits: Live<RuntimeLimits>,
+        answers: Arc<Answers>,
+    ) -> io::Result<Self> {
         Ok(Self(Mutex::new(State {
             stream: pipe::Receiver::from_file_unchecked(File::from(socket))?,
             full: None,
             limits,
+            answers,
+            tenant: None,
+            asked: None,
+            room: None,
             inbox: Inbox::default(),
             outbox: VecDeque::new(),
             out: None,
@@ -138,11 +174,17 @@ impl Line {
         Poll::Ready(())
     }
 
-    /// Hands an event over.
+    /// Hands an event over, of a function of this tenant.
     ///
     /// Errors: [`LinkError::Closed`] after the end, [`LinkError::Broken`] while another is out or
     /// when the guest has said something since.
-    pub(super) fn offer(&self, id: Id, head: Bytes, body: Bytes) -> Result<Waiting<'_>, LinkError> {
+    pub(super) fn offer(
+        &self,
+        tenant: &TenantId,
+        id: Id,
+        head: Bytes,
+        body: Bytes,
+    ) -> Result<Waiting<'_>, LinkError> {
         let mut state = self.0.lock();
         if let Some(ended) = &state.ended {
             return Err(ended.clone());
@@ -156,6 +198,9 @@ impl Line {
             ))));
         }
         state.out = Some(id);
+        if state.tenant.is_none() {
+            state.tenant = Some(tenant.clone());
+        }
         state.outbox.push_back(head);
         if !body.is_empty() {
             state.outbox.push_back(body);
@@ -191,6 +236,7 @@ impl Drop for Waiting<'_> {
         if state.out == Some(self.id) {
             state.out = None;
             state.given_up.push_back(self.id);
+            state.let_go();
         }
     }
 }
@@ -208,6 +254,7 @@ impl State {
 
     fn end(&mut self, why: LinkError) -> LinkError {
         self.outbox.clear();
+        (self.asked, self.room, self.inbox) = (None, None, Inbox::default());
         self.ended.get_or_insert(why).clone()
     }
 
@@ -223,11 +270,7 @@ impl State {
             self.outbox.clear();
         }
         loop {
-            let limits = FrameLimits {
-                code_bytes: self.code.as_ref().map_or(0, |(_, left)| *left),
-                ..self.limits.now().into()
-            };
-            match self.inbox.next(&limits) {
+            match self.inbox.next(&self.frame_limits()) {
                 Ok(Some(Frame::Code(piece))) => {
                     let Some((code, left)) = &mut self.code else {
                         return Poll::Ready(Err(self.unasked(&Frame::Code(piece))));
@@ -240,6 +283,7 @@ impl State {
                 Ok(None) => {}
                 Err(reason) => return Poll::Ready(Err(self.end(broken(&reason)))),
             }
+            ready!(self.poll_room(cx));
             self.inbox.make_room();
             let read = pin!(self.stream.read_buf(&mut self.inbox.bytes));
             match ready!(read.poll(cx)) {
@@ -249,6 +293,58 @@ impl State {
                 // A reset is the end of a guest with unread frames.
                 Err(_) => return Poll::Ready(Err(self.end(LinkError::Closed))),
             }
+        }
+    }
+
+    /// What may come now. Of an answer that nobody waits for nothing is kept.
+    fn frame_limits(&self) -> FrameLimits {
+        let limits = self.limits.now();
+        let answer_bytes = self.out.map_or(0, |_| limits.answer_bytes);
+        let here = match &self.streamed {
+            Some(streamed) if streamed.too_large => answer_bytes,
+            Some(streamed) => streamed.body.len() as u64,
+            None => 0,
+        };
+        FrameLimits {
+            answer_bytes,
+            piece_bytes: answer_bytes.saturating_sub(here),
+            error_bytes: limits.error_bytes,
+            code_bytes: self.code.as_ref().map_or(0, |(_, left)| *left),
+        }
+    }
+
+    /// Waits until more may be read: of a large answer once there is room for all of it.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let coming = self.inbox.coming();
+        let streamed = self.streamed.as_ref().map(|streamed| streamed.body.len());
+        if coming.bytes + streamed.unwrap_or(0) <= ANSWER_FREE_BYTES || self.room.is_some() {
+            return Poll::Ready(());
+        }
+        // Before its first event a runtime has nothing to answer; what an init may say is little.
+        let Some(tenant) = &self.tenant else {
+            return Poll::Ready(());
+        };
+        let bytes = match coming.more || streamed.is_some() {
+            true => self.limits.now().answer_bytes,
+            false => coming.bytes as u64,
+        };
+        let asked = (self.asked).get_or_insert_with(|| self.answers.ask(tenant, bytes));
+        self.room = Some(ready!(Pin::new(asked).poll(cx)));
+        self.asked = None;
+        Poll::Ready(())
+    }
+
+    /// Nobody waits for an answer any more: what has come of it is dropped, as the rest is when it
+    /// comes, and its room is given back.
+    fn let_go(&mut self) {
+        self.asked = None;
+        if let Some(streamed) = &mut self.streamed {
+            (streamed.too_large, streamed.body) = (true, BytesMut::new());
+        }
+        if self.room.take().is_some() {
+            // Had it come whole, somebody would have heard it.
+            let _ = self.inbox.next(&self.frame_limits());
+            self.inbox.rest();
         }
     }
 
@@ -310,7 +406,15 @@ impl State {
                 body,
                 last,
                 ..
-            } => (id, Answered::Response { content_type, body }, last),
+            } => {
+                let room = None;
+                let answered = Answered::Response {
+                    content_type,
+                    body,
+                    room,
+                };
+                (id, answered, last)
+            }
             Frame::Error {
                 id,
                 error_type,
@@ -321,7 +425,13 @@ impl State {
                 if self.streamed.as_ref().is_some_and(|s| s.id == id) {
                     self.streamed = None;
                 }
-                (id, Answered::Error { error_type, body }, last)
+                let room = None;
+                let answered = Answered::Error {
+                    error_type,
+                    body,
+                    room,
+                };
+                (id, answered, last)
             }
             Frame::TooLarge { id, last, .. } => (id, self.too_large(), last),
             other => return Err(self.unasked(&other)),
@@ -330,8 +440,10 @@ impl State {
             return Err(self.end(broken("it answered in the middle of an answer")));
         }
         self.last |= last;
+        let room = self.room.take();
         if self.given_up.front() == Some(&id) {
             self.given_up.pop_front();
+            self.inbox.rest();
             return Ok(None);
         }
         if self.out != Some(id) {
@@ -343,7 +455,7 @@ impl State {
             let reason = "it went on speaking after its answer";
             self.end(broken(reason));
         }
-        Ok(Some(answered))
+        Ok(Some(answered.held_in(room)))
     }
 
     fn begin_streamed(
@@ -389,6 +501,7 @@ impl State {
         Answered::Response {
             content_type: streamed.content_type,
             body: streamed.body.freeze(),
+            room: None,
         }
     }
 
@@ -398,6 +511,7 @@ impl State {
         Answered::Error {
             error_type: Some(error_type.to_owned()),
             body: body.into(),
+            room: None,
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use bytes::Bytes;
 use freehold_domain::{
     ids::{FunctionRef, InvocationId, Qualifier},
+    limits::Limits,
     time::Wall,
     trace::TraceHeader,
 };
@@ -14,6 +15,8 @@ use tokio::{
     task::JoinHandle,
 };
 use uuid::Uuid;
+
+mod room;
 
 const HELLO: u8 = 1;
 const READY: u8 = 2;
@@ -61,12 +64,18 @@ impl Guest {
 }
 
 fn contract() -> DirectFrames {
-    DirectFrames::new(RuntimeLimits {
+    let limits = RuntimeLimits {
         answer_bytes: 1000,
         error_bytes: 1000,
         header_bytes: 8 << 10,
         connections: 3,
-    })
+    };
+    DirectFrames::new(limits, room())
+}
+
+/// More room than anybody needs.
+fn room() -> Arc<Answers> {
+    Answers::new(Limits::default().into(), Arc::default())
 }
 
 fn wires() -> (Guest, Wires) {
@@ -128,10 +137,12 @@ fn handle(link: &Arc<dyn Link>, call: GuestCall) -> JoinHandle<Result<GuestAnswe
 
 async fn body(answer: Result<GuestAnswer, LinkError>) -> (Option<String>, Bytes) {
     match answer.unwrap() {
-        GuestAnswer::Response { content_type, body } => {
-            (content_type, body.collect(u64::MAX).await.unwrap().0)
-        }
-        GuestAnswer::Error { error_type, body } => (error_type.map(|e| format!("!{e}")), body),
+        GuestAnswer::Response {
+            content_type, body, ..
+        } => (content_type, body.collect(u64::MAX).await.unwrap().0),
+        GuestAnswer::Error {
+            error_type, body, ..
+        } => (error_type.map(|e| format!("!{e}")), body),
     }
 }
 
@@ -174,7 +185,7 @@ async fn an_event_goes_out_and_its_answer_comes_back() {
 async fn large_events_and_answers_pass_each_other() {
     let (mut guest, wires) = wires();
     guest.say(READY, 0, 1, &[]).await;
-    let contract = DirectFrames::new(RuntimeLimits::for_payload(6 << 20));
+    let contract = DirectFrames::new(RuntimeLimits::for_payload(6 << 20), room());
     let link = contract.open(wires, Opening::default()).await.unwrap();
     guest.read().await;
     // Given up, and answered only while the next event is on its way: neither waits for the other.
@@ -269,7 +280,7 @@ async fn a_limit_that_changes_holds_for_the_next_answer_of_an_open_line() {
     let limits = Live::new(RuntimeLimits::for_payload(900));
     let (mut guest, wires) = wires();
     guest.say(READY, 0, 1, &[]).await;
-    let contract = DirectFrames::new(limits.clone());
+    let contract = DirectFrames::new(limits.clone(), room());
     let link = contract.open(wires, Opening::default()).await.unwrap();
     guest.read().await;
     for (number, payload_bytes, fits) in [(1, 900, true), (2, 899, false), (3, 901, true)] {

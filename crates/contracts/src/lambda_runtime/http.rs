@@ -9,11 +9,15 @@ use super::{
 use crate::event::{self, DISCARD_BYTES_MAX, InvokedArn};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use freehold_domain::{live::Live, ports::GuestCall};
+use freehold_domain::{
+    answers::{ANSWER_FREE_BYTES, Room},
+    live::Live,
+    ports::GuestCall,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -186,19 +190,32 @@ async fn response(
         );
     }
     let content_type = text(headers, CONTENT_TYPE.as_str());
-    match read(request.into_body(), limits.answer_bytes).await {
-        Ok((body, trailers)) => {
-            let answered = match late_error(&trailers) {
+    match read(request.into_body(), limits.answer_bytes, Some((line, id))).await {
+        Ok(whole) => {
+            let answered = match late_error(&whole.trailers) {
                 Some((error_type, body)) => Answered::Error {
                     error_type: Some(error_type),
                     body,
+                    room: None,
                 },
-                None => Answered::Response { content_type, body },
+                None => Answered::Response {
+                    content_type,
+                    body: whole.body,
+                    room: whole.room,
+                },
             };
             accept(line.answer(id, answered))
         }
-        Err(ReadFailed::TooLarge) => too_large(line, limits, id),
-        Err(ReadFailed::Truncated) => truncated(),
+        Err(failed) => unread(line, limits, id, failed),
+    }
+}
+
+/// The answer to a body that was not read whole.
+fn unread(line: &Line, limits: RuntimeLimits, id: &str, failed: ReadFailed) -> Reply {
+    match failed {
+        ReadFailed::TooLarge => too_large(line, limits, id),
+        ReadFailed::Truncated => truncated(),
+        ReadFailed::Refused(refused) => refuse(refused),
     }
 }
 
@@ -209,6 +226,7 @@ fn too_large(line: &Line, limits: RuntimeLimits, id: &str) -> Reply {
     let answered = Answered::Error {
         error_type: Some(error_type.to_owned()),
         body: body.into(),
+        room: None,
     };
     if let Err(refused) = line.answer(id, answered) {
         return refuse(refused);
@@ -225,35 +243,84 @@ async fn error(line: &Line, limits: RuntimeLimits, id: &str, request: Request<In
         return refuse(refused);
     }
     let error_type = text(request.headers(), ERROR_TYPE);
-    match read(request.into_body(), limits.error_bytes).await {
-        Ok((body, _)) => accept(line.answer(id, Answered::Error { error_type, body })),
-        Err(ReadFailed::TooLarge) => too_large(line, limits, id),
-        Err(ReadFailed::Truncated) => truncated(),
+    match read(request.into_body(), limits.error_bytes, Some((line, id))).await {
+        Ok(Whole { body, room, .. }) => {
+            let answered = Answered::Error {
+                error_type,
+                body,
+                room,
+            };
+            accept(line.answer(id, answered))
+        }
+        Err(failed) => unread(line, limits, id, failed),
     }
 }
 
 async fn init_error(line: &Line, limits: RuntimeLimits, request: Request<Incoming>) -> Reply {
+    if let Err(refused) = line.opens() {
+        return refuse(refused);
+    }
     let header = text(request.headers(), ERROR_TYPE);
-    let body = match read(request.into_body(), limits.error_bytes).await {
-        Ok((body, _)) => body,
+    let body = match read(request.into_body(), limits.error_bytes, None).await {
+        Ok(whole) => whole.body,
         Err(ReadFailed::TooLarge) => Bytes::new(),
-        Err(ReadFailed::Truncated) => return truncated(),
+        Err(_) => return truncated(),
     };
     let error_type = header.unwrap_or_else(|| "Runtime.Unknown".to_owned());
     accept(line.init_failed(error_type, body))
 }
 
+/// A body that has come whole.
+struct Whole {
+    body: Bytes,
+    trailers: HeaderMap,
+    room: Option<Room>,
+}
+
 enum ReadFailed {
     TooLarge,
     Truncated,
+    Refused(Refused),
 }
 
 /// Reads a body up to `limit` bytes, and its trailers; what is over is discarded, so that a client
 /// hears its 413 instead of a reset while it still writes.
-async fn read(mut body: Incoming, limit: u64) -> Result<(Bytes, HeaderMap), ReadFailed> {
+///
+/// Of a large one that answers an event no more is read than what is free before there is room for all
+/// of it: as much as its head announces, or all that it may have.
+async fn read(
+    mut body: Incoming,
+    limit: u64,
+    answers: Option<(&Line, &str)>,
+) -> Result<Whole, ReadFailed> {
+    let announced = body.size_hint().exact();
     let (mut first, mut joined) = (None::<Bytes>, BytesMut::new());
     let (mut total, mut trailers) = (0_u64, HeaderMap::new());
-    while let Some(frame) = body.frame().await {
+    let mut large = None;
+    loop {
+        let needed = match announced {
+            Some(bytes) => bytes,
+            None if total > ANSWER_FREE_BYTES as u64 => limit,
+            None => 0,
+        };
+        let is_kept = total.max(needed) <= limit;
+        if let Some((line, id)) = answers
+            && large.is_none()
+            && is_kept
+            && needed > ANSWER_FREE_BYTES as u64
+        {
+            let room = line.room(id, needed).await;
+            large = Some(room.map_err(ReadFailed::Refused)?);
+        }
+        let frame = match answers.filter(|_| large.is_some()) {
+            None => body.frame().await,
+            Some((line, id)) => tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                refused = line.until_over(id) => return Err(ReadFailed::Refused(refused)),
+            },
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| ReadFailed::Truncated)?;
         let data = match frame.into_data() {
             Ok(data) => data,
@@ -263,8 +330,8 @@ async fn read(mut body: Incoming, limit: u64) -> Result<(Bytes, HeaderMap), Read
             }
         };
         total += data.len() as u64;
-        if total > limit {
-            (first, joined) = (None, BytesMut::new());
+        if total > limit || !is_kept {
+            (first, joined, large) = (None, BytesMut::new(), None);
             if total > limit.saturating_add(DISCARD_BYTES_MAX) {
                 break;
             }
@@ -281,7 +348,13 @@ async fn read(mut body: Incoming, limit: u64) -> Result<(Bytes, HeaderMap), Read
     if total > limit {
         return Err(ReadFailed::TooLarge);
     }
-    Ok((first.unwrap_or_else(|| joined.freeze()), trailers))
+    let body = first.unwrap_or_else(|| joined.freeze());
+    let room = large.and_then(|large| large.kept_by(body.len()));
+    Ok(Whole {
+        body,
+        trailers,
+        room,
+    })
 }
 
 /// A streamed answer that failed half way says so in its trailers, the payload in base64.

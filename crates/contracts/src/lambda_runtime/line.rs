@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use freehold_domain::{
-    ids::InvocationId,
+    answers::{Answers, Room},
+    ids::{InvocationId, TenantId},
     ports::{GuestCall, LinkError, OpenError},
 };
 use parking_lot::Mutex;
@@ -18,10 +19,12 @@ pub(super) enum Answered {
     Response {
         content_type: Option<String>,
         body: Bytes,
+        room: Option<Room>,
     },
     Error {
         error_type: Option<String>,
         body: Bytes,
+        room: Option<Room>,
     },
 }
 
@@ -37,14 +40,20 @@ pub(super) enum Refused {
     RequestId,
 }
 
+const NOT_IN_INIT: Refused = Refused::State {
+    is: "Ready",
+    wanted: "InitError",
+};
+
 /// A guest's poll: resolves with the next event, or with nothing when a newer poll took its place.
 pub(super) type Poll = oneshot::Receiver<GuestCall>;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Line {
-    state: Arc<Mutex<State>>,
-    /// Told of every poll, and of the end.
+    state: Mutex<State>,
+    answers: Arc<Answers>,
+    /// Told of every poll, of the end, and of what a large answer waits for.
     asked: Notify,
 }
 
@@ -58,11 +67,15 @@ struct State {
     offered: Option<GuestCall>,
     /// The event that is out and who waits for its answer.
     out: Option<(InvocationId, oneshot::Sender<Answered>)>,
+    /// Whose it is; known from its first event on.
+    tenant: Option<TenantId>,
+    /// A large answer is being read.
+    reads_large: bool,
 }
 
 impl Line {
     /// A line that has not opened; the receiver hears how that goes.
-    pub(super) fn new() -> (Self, oneshot::Receiver<Result<(), OpenError>>) {
+    pub(super) fn new(answers: Arc<Answers>) -> (Self, oneshot::Receiver<Result<(), OpenError>>) {
         let (opened, hears) = oneshot::channel();
         let state = State {
             opened: Some(opened),
@@ -70,10 +83,13 @@ impl Line {
             poll: None,
             offered: None,
             out: None,
+            tenant: None,
+            reads_large: false,
         };
         (
             Self {
-                state: Arc::new(Mutex::new(state)),
+                state: Mutex::new(state),
+                answers,
                 asked: Notify::new(),
             },
             hears,
@@ -102,7 +118,7 @@ impl Line {
     /// Hands an event over: to the open poll, or to the next one.
     ///
     /// Errors: [`LinkError::Closed`] after the end, [`LinkError::Broken`] while another is out.
-    pub(super) fn offer(&self, call: GuestCall) -> Result<Exchange, LinkError> {
+    pub(super) fn offer(self: &Arc<Self>, call: GuestCall) -> Result<Exchange, LinkError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(LinkError::Closed);
@@ -114,6 +130,9 @@ impl Line {
         }
         let (id, (answer, hears)) = (call.id, oneshot::channel());
         state.out = Some((id, answer));
+        if state.tenant.is_none() {
+            state.tenant = Some(call.function.tenant.clone());
+        }
         state.offered = match state.poll.take() {
             // A poll whose connection has gone gives the event back.
             Some(poll) => poll.send(call).err(),
@@ -123,7 +142,7 @@ impl Line {
         Ok(Exchange {
             id,
             hears,
-            state: self.state.clone(),
+            line: self.clone(),
         })
     }
 
@@ -167,19 +186,66 @@ impl Line {
         let mut state = self.state.lock();
         state.expects(id)?;
         let (_, hears) = state.out.take().ok_or(Refused::RequestId)?;
+        let reads_large = state.reads_large;
         drop(state);
+        if reads_large {
+            self.asked.notify_waiters();
+        }
         hears.send(answered).map_err(|_| Refused::RequestId)
+    }
+
+    /// Room for a large answer to `id`, of which no more is read before it is given. One at a time:
+    /// a guest that sends several has room for one of them.
+    ///
+    /// Errors: once nobody waits for an answer to `id`.
+    pub(super) async fn room(&self, id: &str, bytes: u64) -> Result<Large<'_>, Refused> {
+        let (mut large, tenant) = loop {
+            let mut asked = pin!(self.asked.notified());
+            asked.as_mut().enable();
+            {
+                let mut state = self.state.lock();
+                state.expects(id)?;
+                let tenant = state.tenant.clone().filter(|_| !state.reads_large);
+                if let Some(tenant) = tenant {
+                    state.reads_large = true;
+                    let (line, room) = (self, None);
+                    break (Large { line, room }, tenant);
+                }
+            }
+            asked.await;
+        };
+        tokio::select! {
+            biased;
+            room = self.answers.ask(&tenant, bytes) => large.room = Some(room),
+            refused = self.until_over(id) => return Err(refused),
+        }
+        Ok(large)
+    }
+
+    /// Resolves once nobody waits for an answer to `id`.
+    pub(super) async fn until_over(&self, id: &str) -> Refused {
+        loop {
+            let mut asked = pin!(self.asked.notified());
+            asked.as_mut().enable();
+            if let Err(refused) = self.expects(id) {
+                return refused;
+            }
+            asked.await;
+        }
+    }
+
+    /// Whether a report of a failed init would be taken: asked before its body is read.
+    pub(super) fn opens(&self) -> Result<(), Refused> {
+        match self.state.lock().opened {
+            Some(_) => Ok(()),
+            None => Err(NOT_IN_INIT),
+        }
     }
 
     /// The runtime reports that init failed.
     pub(super) fn init_failed(&self, error_type: String, body: Bytes) -> Result<(), Refused> {
         let mut state = self.state.lock();
-        let Some(opened) = state.opened.take() else {
-            return Err(Refused::State {
-                is: "Ready",
-                wanted: "InitError",
-            });
-        };
+        let opened = state.opened.take().ok_or(NOT_IN_INIT)?;
         state.closed = true;
         let _ = opened.send(Err(OpenError::Init { error_type, body }));
         Ok(())
@@ -191,6 +257,27 @@ impl Line {
         state.closed = true;
         (state.poll, state.offered, state.out, state.opened) = (None, None, None, None);
         self.asked.notify_waiters();
+    }
+}
+
+/// A large answer that is being read, with its room. Dropping it lets the next one be read.
+#[derive(Debug)]
+pub(super) struct Large<'a> {
+    line: &'a Line,
+    room: Option<Room>,
+}
+
+impl Large<'_> {
+    /// What an answer that has come to so many bytes keeps of the room.
+    pub(super) fn kept_by(mut self, bytes: usize) -> Option<Room> {
+        self.room.take()?.kept_by(bytes)
+    }
+}
+
+impl Drop for Large<'_> {
+    fn drop(&mut self) {
+        self.line.state.lock().reads_large = false;
+        self.line.asked.notify_waiters();
     }
 }
 
@@ -214,7 +301,7 @@ impl State {
 pub(super) struct Exchange {
     id: InvocationId,
     hears: oneshot::Receiver<Answered>,
-    state: Arc<Mutex<State>>,
+    line: Arc<Line>,
 }
 
 impl Exchange {
@@ -226,9 +313,11 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
+        let mut state = self.line.state.lock();
         if state.out.as_ref().is_some_and(|(id, _)| *id == self.id) {
             (state.out, state.offered) = (None, None);
+            drop(state);
+            self.line.asked.notify_waiters();
         }
     }
 }

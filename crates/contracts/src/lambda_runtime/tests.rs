@@ -4,6 +4,7 @@ use super::*;
 use bytes::Bytes;
 use freehold_domain::{
     ids::{FunctionRef, InvocationId, Qualifier},
+    limits::Limits,
     time::Wall,
     trace::TraceHeader,
 };
@@ -13,6 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 use uuid::Uuid;
+
+const MIB: usize = 1 << 20;
 
 /// An answer of the API, as a client sees it.
 #[derive(Debug)]
@@ -83,12 +86,22 @@ fn listener() -> (SocketAddr, OwnedFd) {
 }
 
 fn contract() -> LambdaRuntime {
-    LambdaRuntime::new(RuntimeLimits {
+    let limits = RuntimeLimits {
         answer_bytes: 1000,
         error_bytes: 1000,
         header_bytes: 8 << 10,
         connections: 3,
-    })
+    };
+    LambdaRuntime::new(limits, room_of(512 * MIB))
+}
+
+/// Room for answers.
+fn room_of(bytes: usize) -> Arc<Answers> {
+    let limits = Limits {
+        bytes_in_flight: bytes as u64,
+        ..Limits::default()
+    };
+    Answers::new(limits.into(), Arc::default())
 }
 
 fn call(id: u128, body: &str) -> GuestCall {
@@ -113,8 +126,11 @@ fn id(of: u128) -> String {
 
 /// A line whose runtime has asked for its first event, and the client that waits for it.
 async fn opened() -> (Arc<dyn Link>, Client, SocketAddr) {
+    opened_by(contract()).await
+}
+
+async fn opened_by(contract: LambdaRuntime) -> (Arc<dyn Link>, Client, SocketAddr) {
     let (at, fd) = listener();
-    let contract = contract();
     let mut client = Client::dial(at).await;
     client
         .send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -131,7 +147,9 @@ fn handle(link: &Arc<dyn Link>, call: GuestCall) -> JoinHandle<Result<GuestAnswe
 async fn body(answer: Result<GuestAnswer, LinkError>) -> (Option<String>, Bytes) {
     match answer.unwrap() {
         GuestAnswer::Response { body, .. } => (None, body.collect(u64::MAX).await.unwrap().0),
-        GuestAnswer::Error { error_type, body } => (error_type.or(Some(String::new())), body),
+        GuestAnswer::Error {
+            error_type, body, ..
+        } => (error_type.or(Some(String::new())), body),
     }
 }
 
@@ -433,4 +451,151 @@ async fn dropping_the_link_ends_its_connections() {
     drop(link);
     let mut rest = Vec::new();
     client.0.read_to_end(&mut rest).await.unwrap();
+}
+
+/// The same with so much room for answers, and an event that is out.
+async fn running_in(
+    room_bytes: usize,
+) -> (
+    Arc<Answers>,
+    (Arc<dyn Link>, Client, SocketAddr),
+    JoinHandle<Result<GuestAnswer, LinkError>>,
+) {
+    let answers = room_of(room_bytes);
+    let limits = RuntimeLimits::for_payload(6 << 20);
+    let mut opened = opened_by(LambdaRuntime::new(limits, answers.clone())).await;
+    let running = handle(&opened.0, call(1, "1"));
+    opened.1.read().await;
+    (answers, opened, running)
+}
+
+/// The head of an answer to event 1.
+fn head(how_long: &str) -> String {
+    let id = id(1);
+    format!(
+        "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nHost: x\r\n{how_long}\r\n\r\n"
+    )
+}
+
+async fn until_held(answers: &Answers, bytes: usize) {
+    let held = async {
+        while answers.held_bytes() != bytes as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), held).await;
+    in_time.unwrap_or_else(|_| panic!("{} is held, not {bytes}", answers.held_bytes()));
+}
+
+/// Time in which something would have happened.
+async fn a_while() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
+    for how_long in [
+        &*format!("Content-Length: {MIB}"),
+        "Transfer-Encoding: chunked",
+    ] {
+        let (answers, (_link, mut client, _), running) = running_in(12 * MIB).await;
+        let tenant = call(1, "").function.tenant;
+        let before = answers.ask(&tenant, 6 << 20).await;
+        let mut request = head(how_long).into_bytes();
+        if how_long.starts_with('C') {
+            request.extend([b'x'; MIB]);
+        } else {
+            request.extend(format!("{MIB:x}\r\n").bytes());
+            request.extend([b'x'; MIB]);
+            request.extend(b"\r\n0\r\n\r\n");
+        }
+        let saying = tokio::spawn(async move {
+            client.send(&request).await;
+            client.read().await.status
+        });
+        a_while().await;
+        assert!(!running.is_finished() && !saying.is_finished());
+        assert_eq!((answers.held_bytes(), answers.waited()), (6 << 20, 1));
+        drop(before);
+        assert_eq!(saying.await.unwrap(), 202);
+        let answer = running.await.unwrap().unwrap();
+        assert_eq!(answers.held_bytes(), MIB as u64);
+        assert_eq!(body(Ok(answer)).await.1.len(), MIB);
+        assert_eq!(answers.held_bytes(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_free_or_dropped_waits_for_no_room() {
+    for (size, error_type) in [
+        (64 << 10, None),
+        (6 * MIB + 101, Some("Function.ResponseSizeTooLarge")),
+    ] {
+        let (answers, (_link, mut client, _), running) = running_in(MIB).await;
+        let tenant = call(1, "").function.tenant;
+        let _before = answers.ask(&tenant, MIB as u64).await;
+        let path = format!("invocation/{}/response", id(1));
+        let status = client.post(&path, "", &"x".repeat(size)).await.status;
+        assert_eq!(status, if error_type.is_some() { 413 } else { 202 });
+        assert_eq!(body(running.await.unwrap()).await.0.as_deref(), error_type);
+        assert_eq!((answers.held_bytes(), answers.waited()), (MIB as u64, 0));
+    }
+}
+
+#[tokio::test]
+async fn of_many_answers_to_one_event_one_has_room() {
+    let (answers, (_link, mut client, at), running) = running_in(512 * MIB).await;
+    let head = head(&format!("Content-Length: {MIB}"));
+    client.send(head.as_bytes()).await;
+    until_held(&answers, MIB).await;
+    let mut others = Vec::new();
+    for _ in 0..7 {
+        let mut other = Client::dial(at).await;
+        other.send(head.as_bytes()).await;
+        others.push(other);
+    }
+    a_while().await;
+    assert_eq!((answers.held_bytes(), answers.waited()), (MIB as u64, 0));
+    // Whoever breaks off leaves the room to the next.
+    drop(client);
+    a_while().await;
+    assert_eq!(answers.held_bytes(), MIB as u64);
+    // A small one needs none, and once the event is answered nobody else does.
+    let mut last = others.pop().unwrap();
+    let path = format!("invocation/{}/response", id(1));
+    drop(last);
+    last = Client::dial(at).await;
+    assert_eq!(last.post(&path, "", "small").await.status, 202);
+    assert_eq!(body(running.await.unwrap()).await.1, "small");
+    for mut other in others {
+        assert_eq!(other.read().await.status, 400);
+    }
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_gives_its_room_back() {
+    let (answers, (_link, mut client, _), running) = running_in(2 * MIB).await;
+    client
+        .send(head(&format!("Content-Length: {MIB}")).as_bytes())
+        .await;
+    until_held(&answers, MIB).await;
+    running.abort();
+    let _ = running.await;
+    assert_eq!(client.read().await.status, 400);
+    assert_eq!(answers.held_bytes(), 0);
+
+    let (answers, (_link, mut client, _), running) = running_in(2 * MIB).await;
+    let tenant = call(1, "").function.tenant;
+    let before = answers.ask(&tenant, MIB as u64).await;
+    client
+        .send(head(&format!("Content-Length: {MIB}")).as_bytes())
+        .await;
+    a_while().await;
+    assert_eq!(answers.waited(), 1);
+    running.abort();
+    let _ = running.await;
+    assert_eq!(client.read().await.status, 400);
+    drop(before);
+    assert_eq!(answers.held_bytes(), 0);
 }

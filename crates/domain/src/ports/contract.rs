@@ -2,6 +2,7 @@
 
 use crate::{
     BoxFuture,
+    answers::Room,
     body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     time::Wall,
@@ -210,6 +211,9 @@ pub trait Link: Send + Sync {
 
     /// Hands one event over and resolves with the answer's head; the body may still stream.
     ///
+    /// A large answer is read once there is [room](crate::answers) for it; until then it stays with
+    /// the guest.
+    ///
     /// The caller keeps the deadline. Dropping the future closes the exchange: an answer that comes
     /// later is refused.
     /// Errors: [`LinkError`]; the instance is of no further use after one.
@@ -244,6 +248,8 @@ pub enum GuestAnswer {
         content_type: Option<String>,
         /// The result.
         body: Body,
+        /// What it holds of the server's memory, where it is a large one.
+        room: Option<Room>,
     },
     /// Its own error.
     Error {
@@ -251,6 +257,8 @@ pub enum GuestAnswer {
         error_type: Option<String>,
         /// The payload, JSON for all known runtimes.
         body: Bytes,
+        /// As of a result.
+        room: Option<Room>,
     },
 }
 

@@ -205,6 +205,7 @@ fn unhandled(body: Bytes) -> Answer {
         kind,
         content_type: None,
         body,
+        room: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use freehold_domain::{
+    answers::Answers,
     body::Body,
     budgets::Budgets,
     ids::*,
@@ -126,6 +127,7 @@ impl Sim {
             networks: Arc::default(),
             limits: Limits::default().into(),
             tenants: Arc::default(),
+            answers: Answers::new(Limits::default().into(), Arc::default()),
             budgets: Arc::new(Budgets::new(CORES)),
             config: EngineConfig::default().into(),
             cores: CORES,

@@ -90,6 +90,7 @@ impl Invoke for FakeEngine {
                     log_tail: None,
                 },
                 body: Body::full("{\"errorMessage\":\"boom\"}"),
+                room: None,
             })
         })
     }

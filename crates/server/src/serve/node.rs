@@ -30,6 +30,7 @@ use freehold_control::{
 };
 use freehold_domain::{
     CoreId,
+    answers::Answers,
     budgets::Budgets,
     live::Live,
     ports::{
@@ -319,6 +320,8 @@ async fn wire(
     .map_err(|error| failed(&error))?;
     let mut runtimes = catalog.rows().to_vec();
     let substitute = settings.config.runtimes.substitute;
+    let tenants = Arc::<TenantTable>::default();
+    let answers = Answers::new(cells.limits.clone(), tenants.clone());
     let wasm = wasm_host(settings, folder, sealing_keys, clock.clone());
     if let Ok(host) = &wasm {
         runtimes.push(host.runtime_row());
@@ -358,7 +361,6 @@ async fn wire(
         .await
         .map_err(|error| failed(&error))?;
 
-    let tenants = Arc::<TenantTable>::default();
     let names = match driver.network() {
         Ok(Way::Relay) => {
             tracing::info!(
@@ -418,9 +420,9 @@ async fn wire(
         disk.clone(),
     );
     let group_watch = storage.watch(logs.clone());
-    let answers = cells.answers;
-    let public: Arc<dyn Contract> = Arc::new(LambdaRuntime::new(answers.clone()));
-    let frames: Arc<dyn Contract> = Arc::new(DirectFrames::new(answers));
+    let public = LambdaRuntime::new(cells.answers.clone(), answers.clone());
+    let public: Arc<dyn Contract> = Arc::new(public);
+    let frames: Arc<dyn Contract> = Arc::new(DirectFrames::new(cells.answers, answers.clone()));
     let contracts: HashMap<_, _> = HashMap::from([
         (RuntimeFamily::Python, frames.clone()),
         (RuntimeFamily::Node, frames.clone()),
@@ -446,6 +448,7 @@ async fn wire(
         networks,
         limits: cells.limits,
         tenants,
+        answers,
         budgets,
         config: cells.engine,
         cores: settings.cores,

@@ -546,6 +546,16 @@ impl MetricsSource for Numbers {
                     "Memory that instances and start images are booked with",
                     stats.memory_booked_bytes as f64,
                 ),
+                gauge(
+                    "freehold_answers_held_bytes",
+                    "Memory of the server that answers over 64 KiB have room in",
+                    stats.answers_held_bytes as f64,
+                ),
+                counter(
+                    "freehold_answers_waited",
+                    "Answers that waited for such room",
+                    stats.answers_waited as f64,
+                ),
             ];
             if let Some(ends) = self.door.ends() {
                 families.push(gauge(
