@@ -12,6 +12,7 @@ use crate::{
 };
 use freehold_domain::{
     BoxFuture,
+    answers::Answers,
     ids::{Digest, Mebibytes},
     ports::{CodeError, GuestCode, InProcess, InProcessInstance, InProcessSpec},
     runtime::{RuntimeFamily, RuntimeRow, WASM_RUNTIME},
@@ -41,6 +42,8 @@ pub struct HostParts {
     /// Memory that the node has for functions, bytes; the machine's where nobody says. Guests in
     /// here get a part of it ([`MEMORY_DIVISOR`]).
     pub functions_memory_bytes: Option<u64>,
+    /// Room for large answers.
+    pub answers: Arc<Answers>,
 }
 
 fn machine_bytes() -> u64 {
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) places: Shares,
     /// Memory of guests, bytes.
     pub(crate) memory: Shares,
+    /// Room for large answers.
+    pub(crate) answers: Arc<Answers>,
 }
 
 impl WasmHost {
@@ -116,6 +121,7 @@ impl WasmHost {
                 long_runners,
                 places: Shares::new(PLACES_MAX.into(), PLACES_PER_TENANT_MAX.into()),
                 memory: Shares::new(memory_bytes, memory_bytes / MEMORY_TENANT_DIVISOR),
+                answers: parts.answers,
             }),
         }))
     }

@@ -14,8 +14,9 @@ mod event;
 
 pub(crate) use event::Event;
 
-use crate::{limits::HEADER_BYTES_MAX, run::Ended, state::ComponentState};
+use crate::{limits::HEADER_BYTES_MAX, output::Rooms, run::Ended, state::ComponentState};
 use bytes::{Bytes, BytesMut};
+use freehold_domain::answers::{ANSWER_FREE_BYTES, Room};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -34,7 +35,7 @@ type Sent = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 /// A response that was read to its end, or why not.
 enum Response {
-    Whole(http::response::Parts, Bytes),
+    Whole(http::response::Parts, Bytes, Option<Room>),
     TooLarge,
     /// The component said so.
     Refused(ErrorCode),
@@ -52,6 +53,7 @@ pub(crate) async fn run(
     mut store: Store<ComponentState>,
     event: Event,
     answer_bytes: u64,
+    rooms: &Rooms,
 ) -> wasmtime::Result<Ended> {
     let (request, is_url) = match event.request() {
         Ok(request) => request,
@@ -75,7 +77,7 @@ pub(crate) async fn run(
             .call_handle(&mut store, request, outparam)
             .await
     };
-    let (ran, response) = tokio::join!(guest, read(receiver, answer_bytes));
+    let (ran, response) = tokio::join!(guest, read(receiver, answer_bytes, rooms));
     if let Response::TooLarge = response {
         return Ok(Ended::TooLarge);
     }
@@ -85,8 +87,8 @@ pub(crate) async fn run(
         message,
     };
     Ok(match response {
-        Response::Whole(head, body) if is_url => answer::of_url(&head, &body),
-        Response::Whole(head, body) => answer::of_event(&head, body),
+        Response::Whole(head, body, room) if is_url => answer::of_url(&head, &body).held_in(room),
+        Response::Whole(head, body, room) => answer::of_event(&head, body).held_in(room),
         Response::TooLarge => Ended::TooLarge,
         Response::Refused(code) => failed("Http.Error", format!("{code:?}")),
         Response::Broken(reason) => failed(
@@ -100,7 +102,7 @@ pub(crate) async fn run(
     })
 }
 
-async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64) -> Response {
+async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64, rooms: &Rooms) -> Response {
     let response = match receiver.await {
         Ok(Ok(response)) => response,
         Ok(Err(code)) => return Response::Refused(code),
@@ -115,7 +117,7 @@ async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64) -> Response 
     if head_bytes > HEADER_BYTES_MAX {
         return Response::TooLarge;
     }
-    let mut whole = BytesMut::new();
+    let (mut whole, mut room) = (BytesMut::new(), None);
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => {
@@ -125,10 +127,13 @@ async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64) -> Response 
                 if (whole.len() + data.len()) as u64 > answer_bytes {
                     return Response::TooLarge;
                 }
+                if room.is_none() && whole.len() + data.len() > ANSWER_FREE_BYTES {
+                    room = Some(rooms.ask(answer_bytes).await);
+                }
                 whole.extend_from_slice(&data);
             }
             Err(error) => return Response::Broken(format!("{error:?}")),
         }
     }
-    Response::Whole(head, whole.freeze())
+    Response::Whole(head, whole.freeze(), room)
 }

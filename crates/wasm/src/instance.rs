@@ -10,6 +10,7 @@
 use crate::{
     code::Code,
     host::Shared,
+    output::Rooms,
     run::{Ended, Turn},
     shares::{Full, Share},
     state::Meter,
@@ -41,6 +42,8 @@ pub(crate) struct Seat {
     memory: Share,
     /// The tenant's part of the pool.
     places: Share,
+    /// Where its answers find room.
+    rooms: Arc<Rooms>,
     limits: Live<Limits>,
     output: Arc<dyn GuestOutput>,
     meter: Arc<Meter>,
@@ -62,6 +65,10 @@ impl Seat {
         Self {
             memory: shared.memory.of(tenant),
             places: shared.places.of(tenant),
+            rooms: Arc::new(Rooms {
+                answers: shared.answers.clone(),
+                tenant: tenant.clone(),
+            }),
             shared,
             code,
             name: spec.code.file.into(),
@@ -147,6 +154,7 @@ impl Seat {
             event,
             memory_bytes: self.memory_bytes,
             answer_bytes,
+            rooms: self.rooms.clone(),
             output: self.output.clone(),
             meter: self.meter.clone(),
         };
@@ -157,10 +165,14 @@ impl Seat {
             _ = life.changed() => return Err(LinkError::Closed),
         };
         match ran {
-            Some(Ended::Answer { content_type, body }) => Ok(GuestAnswer::Response {
+            Some(Ended::Answer {
+                content_type,
+                body,
+                room,
+            }) => Ok(GuestAnswer::Response {
                 content_type,
                 body: Body::full(body),
-                room: None,
+                room,
             }),
             Some(Ended::Failed {
                 error_type,

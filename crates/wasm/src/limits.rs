@@ -55,6 +55,8 @@ pub const TABLES_PER_FUNCTION_MAX: u32 = 16;
 pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Stack of a guest, bytes; recursion beyond traps.
 pub const STACK_BYTES_MAX: usize = 512 << 10;
+/// Bytes that a guest may write to its answer in one call.
+pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that a guest may ask for in one call.
 pub const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Resources (streams, pollables, header lists) that a guest may hold at once.

@@ -4,13 +4,16 @@ use crate::{
     code::{Code, Entry},
     command, http,
     limits::SLICE_TICKS,
-    output::{AnswerBuffer, Sink},
+    output::{AnswerBuffer, Rooms, Sink},
     shares::Taken,
     slices::{Ticker, UsedUp, in_slices},
     state::{Bounds, ComponentState, CoreState, Meter, View},
 };
 use bytes::Bytes;
-use freehold_domain::ports::{GuestOutput, GuestStream};
+use freehold_domain::{
+    answers::Room,
+    ports::{GuestOutput, GuestStream},
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     future::{Future, poll_fn},
@@ -32,16 +35,18 @@ pub(crate) struct Turn {
     pub(crate) event: Bytes,
     pub(crate) memory_bytes: u64,
     pub(crate) answer_bytes: u64,
+    pub(crate) rooms: Arc<Rooms>,
     pub(crate) output: Arc<dyn GuestOutput>,
     pub(crate) meter: Arc<Meter>,
 }
 
 /// What came of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Ended {
     Answer {
         content_type: Option<String>,
         body: Bytes,
+        room: Option<Room>,
     },
     /// The function's own failure.
     Failed { error_type: String, message: String },
@@ -51,6 +56,16 @@ pub(crate) enum Ended {
     NoRoom,
     /// Its answer crossed the limit.
     TooLarge,
+}
+
+impl Ended {
+    /// With as much of the room that its answer was read in as that needs.
+    pub(crate) fn held_in(mut self, read_in: Option<Room>) -> Self {
+        if let Self::Answer { body, room, .. } = &mut self {
+            *room = read_in.and_then(|room| room.kept_by(body.len()));
+        }
+        self
+    }
 }
 
 /// A guest that is ready to run.
@@ -73,7 +88,7 @@ impl Turn {
     }
 
     fn core(self, bounds: Bounds, used_up: &UsedUp) -> Guest {
-        let answer = AnswerBuffer::new(self.answer_bytes);
+        let answer = AnswerBuffer::new(self.answer_bytes, self.rooms.clone());
         let view = self.view(Some(self.event.clone()), Sink::Answer(answer.clone()));
         let state = CoreState::new(view, bounds);
         let mut store = Store::new(&self.engine, state);
@@ -91,7 +106,7 @@ impl Turn {
 
     fn component(self, bounds: Bounds, used_up: &UsedUp) -> Guest {
         let is_http = matches!(self.code.entry, Entry::Http(_));
-        let answer = AnswerBuffer::new(self.answer_bytes);
+        let answer = AnswerBuffer::new(self.answer_bytes, self.rooms.clone());
         let view = if is_http {
             self.view(None, self.log(GuestStream::Stdout))
         } else {
@@ -105,7 +120,8 @@ impl Turn {
             match &self.code.entry {
                 Entry::Http(pre) => {
                     let event = http::Event::read(self.event.clone());
-                    match http::run(pre, store, event, self.answer_bytes).await {
+                    let (limit, rooms) = (self.answer_bytes, &*self.rooms);
+                    match http::run(pre, store, event, limit, rooms).await {
                         Ok(ended) => ended,
                         Err(error) => self.failed(&error),
                     }
@@ -137,14 +153,16 @@ impl Turn {
 
     /// A command answers with all that it wrote, and only by ending well.
     fn command_ended(&self, ran: wasmtime::Result<()>, answer: &AnswerBuffer) -> Ended {
-        let Some(body) = answer.take() else {
+        let Some((body, room)) = answer.take() else {
             return Ended::TooLarge;
         };
         match ran {
             Ok(()) => Ended::Answer {
                 content_type: None,
                 body,
-            },
+                room: None,
+            }
+            .held_in(room),
             Err(error) => self.failed(&error),
         }
     }

@@ -1,7 +1,9 @@
 //! What one event's store holds: the guest's view of the world, and the account of what it takes.
 
 use crate::{
-    limits::{HEADER_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX, SLICE_MEMORY_BYTES},
+    limits::{
+        CHUNK_BYTES_MAX, HEADER_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX, SLICE_MEMORY_BYTES,
+    },
     output::Sink,
     shares::Taken,
     slices::UsedUp,
@@ -225,6 +227,11 @@ impl WasiHttpHooks for NoNetwork {
         _: Drives,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Drives), Error>> + Send> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        // What is on its way to the answer's account is nobody's.
+        CHUNK_BYTES_MAX
     }
 }
 

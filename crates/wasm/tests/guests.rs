@@ -8,7 +8,7 @@ use freehold_domain::{
     ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError},
 };
 use freehold_wasm::limits;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use support::{World, call, echo, printing, spec};
 use tokio::task::JoinSet;
 
@@ -45,6 +45,29 @@ async fn a_command_answers_what_it_writes() {
     for event in ["", "{\"a\":1}", "x".repeat(100_000).as_str()] {
         assert_eq!(text(one.link.handle(call(event)).await).await, event);
     }
+}
+
+#[tokio::test]
+async fn a_large_answer_is_written_once_there_is_room() {
+    let world = World::new();
+    let one = world.start(&world.package(&echo()), 128).await.unwrap();
+    let tenant = call("").function.tenant;
+    let all = world.answers.ask(&tenant, 256 << 20).await;
+    let small = "x".repeat(60_000);
+    assert_eq!(text(one.link.handle(call(&small)).await).await, small);
+    let event = "x".repeat(100_000);
+    // Whoever is given up leaves the line.
+    let given_up = one.link.handle(call(&event));
+    let waited = tokio::time::timeout(Duration::from_millis(50), given_up).await;
+    assert!(waited.is_err(), "{waited:?}");
+    let mut waiting = one.link.handle(call(&event));
+    let waited = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+    assert!(waited.is_err(), "{waited:?}");
+    drop(all);
+    let answer = waiting.await;
+    assert_eq!(world.answers.held_bytes(), 100_000);
+    assert_eq!(text(answer).await, event);
+    assert_eq!((world.answers.held_bytes(), world.answers.waited()), (0, 2));
 }
 
 #[tokio::test]

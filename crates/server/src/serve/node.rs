@@ -322,7 +322,8 @@ async fn wire(
     let substitute = settings.config.runtimes.substitute;
     let tenants = Arc::<TenantTable>::default();
     let answers = Answers::new(cells.limits.clone(), tenants.clone());
-    let wasm = wasm_host(settings, folder, sealing_keys, clock.clone());
+    let made = (clock.clone(), answers.clone());
+    let wasm = wasm_host(settings, folder, sealing_keys, made);
     if let Ok(host) = &wasm {
         runtimes.push(host.runtime_row());
     }
@@ -482,7 +483,7 @@ fn wasm_host(
     settings: &Settings,
     folder: &Folder,
     sealing_keys: &[[u8; 32]],
-    clock: Arc<dyn Clock>,
+    (clock, answers): (Arc<dyn Clock>, Arc<Answers>),
 ) -> Result<Arc<WasmHost>, String> {
     let compiler = Subprocess::new(PathBuf::from("/proc/self/exe"), clock);
     let newest = sealing_keys.last().ok_or("there is no sealing key")?;
@@ -492,6 +493,7 @@ fn wasm_host(
         compiler: Arc::new(compiler),
         threads: usize::from(settings.cores),
         functions_memory_bytes: settings.config.instances.memory.map(|size| size.0),
+        answers,
     });
     host.map_err(|error| {
         let reason = chain(&error);

@@ -4,6 +4,7 @@
 
 use freehold_domain::{
     BoxFuture, Digest,
+    answers::Answers,
     body::Body,
     ids::{FunctionRef, InstanceId, InvocationId, Mebibytes},
     limits::Limits,
@@ -31,6 +32,7 @@ pub struct World {
     host: Arc<WasmHost>,
     compiler: Arc<Counting>,
     output: Arc<Remembers>,
+    pub answers: Arc<Answers>,
 }
 
 /// Compiles here, as soon as it may, and counts.
@@ -87,18 +89,21 @@ impl World {
             begun: AtomicU64::new(0),
             may: Semaphore::new(1),
         });
+        let answers = Answers::new(Limits::default().into(), Arc::default());
         let host = WasmHost::new(HostParts {
             compiled: dir.path().join("compiled"),
             key,
             compiler: compiler.clone(),
             threads: 1,
             functions_memory_bytes: Some(memory_bytes),
+            answers: answers.clone(),
         });
         Self {
             dir,
             host: host.unwrap(),
             compiler,
             output: Arc::default(),
+            answers,
         }
     }
 
