@@ -1,17 +1,21 @@
-"""Clients that read or write a byte at a time, or stop in the middle: they hold their own slot only.
+"""Clients that read or write a byte at a time, or stop in the middle: they hold their own slot only, and
+answers that they do not take stay in the functions that made them once there is no room for more.
 
 The bounds in time, 30 s for a body that stalls and 120 s for an answer that nobody takes, are tested
 where the clock can be turned: `crates/api/src/{body,unread}.rs`.
 """
 
+import concurrent.futures
 import socket
 import time
 import urllib.parse
 
 import pytest
 
+from metrics_test import scrape
 from support.functions import Functions, python
 from support.http import send, signed, url_host_and_id
+from tenants_test import new_account
 
 MIB = 1 << 20
 # As much text as the event asks for; without one, a word.
@@ -20,6 +24,16 @@ def handler(event, context):
     asked = event.get('rawQueryString') if isinstance(event, dict) else None
     return 'x' * int(asked or 0) + 'end'
 """
+# As much text as the query asks for, at a moment that it names.
+TOGETHER = """
+import time
+def handler(event, context):
+    size, at = event['rawQueryString'].split('&')
+    time.sleep(max(0, float(at) - time.time()))
+    return 'x' * int(size)
+"""
+# Answers that begin together, each a little below 5 MiB, and of how many an account has room.
+TOGETHER_COUNT, ROOM_COUNT = 14, 8
 # Bodies and answers of the whole node; the URLs of an account have a quarter of it.
 IN_FLIGHT_MIB = 80
 CONFIG = f'[limits]\nbytes_in_flight = "{IN_FLIGHT_MIB}MiB"\n'
@@ -51,10 +65,10 @@ def connect(server, receive_bytes=None):
     return one
 
 
-def ask(server, size, receive_bytes=4096):
+def ask(server, size, receive_bytes=4096, host=None):
     """Asks the URL for an answer of `size` bytes and reads none of it."""
     one = connect(server, receive_bytes)
-    host = server.slow[2]
+    host = host or server.slow[2]
     one.sendall(f"GET /?{size} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     return one
 
@@ -134,6 +148,86 @@ def test_slow_readers_hold_no_more_memory_than_they_may(target):
         for one in held:
             one.close()
     until(30, lambda: url_answers(target))
+
+
+def room(server):
+    """Bytes that answers hold, and how many of them have waited."""
+    numbers = scrape(server)
+    return numbers["freehold_answers_held_bytes"], numbers["freehold_answers_waited_total"]
+
+
+def begin_together(server):
+    """Calls whose answers come at once, with nobody who reads them; resolves when they have waited for room."""
+    functions = server.slow[0]
+    name = functions.create(python(TOGETHER), Timeout=60)
+    host = url_host_and_id(functions.public_url(name))[0]
+    until(30, lambda: room(server)[0] == 0)
+    before, most = room(server)[1], IN_FLIGHT_MIB // 2 * MIB
+    query = f"{5 * MIB - 1000}&{time.time() + 5}"
+    held = [ask(server, query, 32 << 10, host) for _ in range(TOGETHER_COUNT)]
+
+    def have_waited():
+        bytes_held, waited = room(server)
+        assert bytes_held <= most
+        return waited - before == TOGETHER_COUNT - ROOM_COUNT and bytes_held == ROOM_COUNT * (5 * MIB - 998)
+    until(60, have_waited)
+    return held
+
+
+def read_whole(one):
+    got = bytearray()
+    while part := one.recv(1 << 16):
+        got += part
+    head, body = bytes(got).split(b"\r\n\r\n", 1)
+    return head[:12], len(body)
+
+
+def test_answers_wait_in_their_functions_until_there_is_room(target):
+    other = new_account(target)
+    word = other.functions.create(python(BODY), Timeout=30)
+    held = begin_together(target)
+    try:
+        # Another account has room of its own, and what is small needs none.
+        whole = other.functions.call(word, {"rawQueryString": str(MIB)})
+        assert whole == "x" * MIB + "end"
+        invoke(target)
+        assert room(target)[0] <= IN_FLIGHT_MIB // 2 * MIB
+        with concurrent.futures.ThreadPoolExecutor(TOGETHER_COUNT) as readers:
+            read = list(readers.map(read_whole, held))
+        assert read == [(b"HTTP/1.1 200", 5 * MIB - 1000)] * TOGETHER_COUNT
+    finally:
+        for one in held:
+            one.close()
+    until(30, lambda: room(target)[0] == 0)
+
+
+def test_answers_that_wait_for_room_find_it_at_a_reload(target):
+    held = begin_together(target)
+    path = target.folder / "freehold.toml"
+    try:
+        path.write_text(CONFIG.replace(f"{IN_FLIGHT_MIB}MiB", "512MiB"))
+        target.cli("reload")
+        # Nobody has read anything.
+        until(30, lambda: room(target)[0] == TOGETHER_COUNT * (5 * MIB - 998))
+    finally:
+        path.write_text(CONFIG)
+        target.cli("reload")
+        for one in held:
+            one.close()
+    until(30, lambda: room(target)[0] == 0)
+
+
+def test_answers_that_nobody_hears_and_errors_hold_no_room_afterwards(target):
+    functions, name, _ = target.slow
+    fails = functions.create(python("def handler(event, context): raise Exception('x' * 100_000)\n"))
+    done = lambda: scrape(target)['freehold_events{state="done"}']
+    before = done()
+    # More than there is room for, were it not given back.
+    for _ in range(IN_FLIGHT_MIB // 5):
+        functions.invoke(name, {"rawQueryString": str(5 * MIB)}, InvocationType="Event")
+    assert functions.invoke(fails).error == "Unhandled"
+    until(60, lambda: done() - before == IN_FLIGHT_MIB // 5)
+    until(30, lambda: room(target)[0] == 0)
 
 
 def test_who_does_not_take_an_answer_holds_no_instance(target):
