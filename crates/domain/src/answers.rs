@@ -11,11 +11,14 @@
 //! answer, or nobody wants it any more: whoever drops [`Room`] gives it back.
 //!
 //! Of the node there is as much as `bytes_in_flight`, of one account half of that, or its own limit.
-//! Either has room for one answer, however large. What requests hold counts elsewhere: those that run
-//! must not keep their own answers out.
+//! What requests hold counts elsewhere: those that run must not keep their own answers out.
 //!
-//! Within an account it is first come, first served. Of the accounts that have room of their own, the
-//! one that would hold least goes first; an answer for which the node has none keeps out those alone
+//! An account that holds nothing has room for one answer, however large, and however much others hold:
+//! who never finishes what was begun keeps nobody else out. So all that is held is the node's room and
+//! one answer for each account at the most.
+//!
+//! Within an account it is first come, first served. Of the other accounts that have room of their own,
+//! the one that would hold least goes first; an answer for which the node has none keeps out those alone
 //! that would hold more. Nothing here has a deadline: whoever waits has one.
 
 use crate::{
@@ -124,10 +127,13 @@ impl Answers {
                 let (place, next) = account.line.first_key_value()?;
                 let would_hold = account.held_bytes.saturating_add(next.bytes);
                 let fits = account.held_bytes == 0 || would_hold <= self.most(tenant, whole);
-                fits.then_some((would_hold, *place, tenant))
+                fits.then_some((account.held_bytes > 0, would_hold, *place, tenant))
             });
-            let first = first.min_by_key(|(would_hold, place, _)| (*would_hold, *place));
-            let Some((would_hold, place, tenant)) = first else {
+            let first = first.min_by_key(|(holds, would_hold, place, _)| {
+                // Who holds nothing is served in any case.
+                (*holds, *would_hold, *place)
+            });
+            let Some((holds, would_hold, place, tenant)) = first else {
                 return served;
             };
             let tenant = tenant.clone();
@@ -135,7 +141,7 @@ impl Answers {
                 return served;
             };
             let all = book.held_bytes + (would_hold - account.held_bytes);
-            if book.held_bytes > 0 && all > whole {
+            if holds && all > whole {
                 return served;
             }
             (account.held_bytes, book.held_bytes) = (would_hold, all);

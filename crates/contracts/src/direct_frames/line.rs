@@ -41,6 +41,12 @@ use tokio::{
 /// broken. The engine ends an instance with its first one, as a rule.
 const GIVEN_UP_MAX: usize = 8;
 
+/// Pieces of one streamed answer: as many writes, of six bytes each where the largest comes whole. A
+/// piece may be empty, and is work of the server's all the same.
+const PIECES_MAX: usize = 1 << 20;
+/// Pieces of compiled code: twice the modules that the bootstrap hands over.
+const CODE_PIECES_MAX: usize = 16 << 10;
+
 /// What a guest answered, checked and complete.
 #[derive(Debug)]
 pub(super) enum Answered {
@@ -91,8 +97,8 @@ struct State {
     given_up: VecDeque<Id>,
     /// A streamed answer, as far as it has come.
     streamed: Option<Streamed>,
-    /// Compiled code, as far as it has come, and how many bytes more may come: where it was asked for.
-    code: Option<(BytesMut, u64)>,
+    /// Compiled code, as far as it has come: where it was asked for.
+    code: Option<Handed>,
     /// The runtime ends after what it has said.
     last: bool,
     /// Why nothing more is said or heard.
@@ -105,6 +111,15 @@ struct Streamed {
     content_type: Option<String>,
     body: BytesMut,
     too_large: bool,
+    pieces: usize,
+}
+
+#[derive(Debug)]
+struct Handed {
+    code: BytesMut,
+    /// How many bytes more may come.
+    left_bytes: u64,
+    pieces: usize,
 }
 
 impl Line {
@@ -140,13 +155,17 @@ impl Line {
 
     /// From here on the guest may hand over what it has compiled, so many bytes at the most.
     pub(super) fn ask_code(&self, bytes: u64) {
-        self.0.lock().code = Some((BytesMut::new(), bytes));
+        self.0.lock().code = Some(Handed {
+            code: BytesMut::new(),
+            left_bytes: bytes,
+            pieces: 0,
+        });
     }
 
     /// From here on it may not; what it has handed over.
     pub(super) fn end_code(&self) -> Option<Bytes> {
         let mut state = self.0.lock();
-        let (code, _) = state.code.take()?;
+        let Handed { code, .. } = state.code.take()?;
         // Whoever waits for its first event holds no buffer of that size.
         state.inbox.rest();
         (!code.is_empty()).then(|| code.freeze())
@@ -272,11 +291,16 @@ impl State {
         loop {
             match self.inbox.next(&self.frame_limits()) {
                 Ok(Some(Frame::Code(piece))) => {
-                    let Some((code, left)) = &mut self.code else {
+                    let Some(handed) = &mut self.code else {
                         return Poll::Ready(Err(self.unasked(&Frame::Code(piece))));
                     };
-                    *left -= piece.len() as u64;
-                    code.extend_from_slice(&piece);
+                    handed.left_bytes -= piece.len() as u64;
+                    handed.pieces += 1;
+                    handed.code.extend_from_slice(&piece);
+                    if handed.pieces > CODE_PIECES_MAX {
+                        let reason = "it handed its code over in too many pieces";
+                        return Poll::Ready(Err(self.end(broken(reason))));
+                    }
                     continue;
                 }
                 Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
@@ -309,7 +333,7 @@ impl State {
             answer_bytes,
             piece_bytes: answer_bytes.saturating_sub(here),
             error_bytes: limits.error_bytes,
-            code_bytes: self.code.as_ref().map_or(0, |(_, left)| *left),
+            code_bytes: self.code.as_ref().map_or(0, |handed| handed.left_bytes),
         }
     }
 
@@ -474,6 +498,7 @@ impl State {
             content_type,
             body,
             too_large,
+            pieces: 0,
         });
         Ok(None)
     }
@@ -483,6 +508,10 @@ impl State {
         let Some(streamed) = &mut self.streamed else {
             return Err(self.unasked(&frame));
         };
+        streamed.pieces += 1;
+        if streamed.pieces > PIECES_MAX {
+            return Err(self.end(broken("it answered in too many pieces")));
+        }
         match frame {
             Frame::Piece(piece)
                 if !streamed.too_large && (streamed.body.len() + piece.len()) as u64 <= limit =>

@@ -520,6 +520,25 @@ async fn nobody_is_sent_code_that_was_not_asked_for_nor_more_than_was() {
     check(wanted(), &[16 << 20, 1], "announced 1 bytes").await;
     let whole = (16 << 20) + 1;
     check(wanted(), &[whole], "announced 16777217 bytes").await;
+    let empty = vec![0; (16 << 10) + 1];
+    check(wanted(), &empty, "too many pieces").await;
+}
+
+#[tokio::test]
+async fn an_answer_has_an_end_of_its_pieces() {
+    const PIECES: usize = 1 << 20;
+    for (pieces, breaks) in [(PIECES, false), (PIECES + 1, true)] {
+        let (link, mut guest) = opened().await;
+        let running = handle(&link, call(1, b""));
+        guest.read().await;
+        guest.say(ANSWER, MORE, 0, &[id(1).as_bytes()]).await;
+        // The line may be closed by then.
+        let all = [0, 0, 0, 0, PIECE, 0, 0, 0].repeat(pieces);
+        let _ = guest.0.write_all(&all).await;
+        let _ = guest.0.write_all(&[0, 0, 0, 0, END, 0, 0, 0]).await;
+        let answer = running.await.unwrap();
+        assert_eq!(answer.is_err(), breaks, "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -503,10 +503,10 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
         let before = answers.ask(&tenant, 6 << 20).await;
         let mut request = head(how_long).into_bytes();
         if how_long.starts_with('C') {
-            request.extend([b'x'; MIB]);
+            request.extend(vec![b'x'; MIB]);
         } else {
             request.extend(format!("{MIB:x}\r\n").bytes());
-            request.extend([b'x'; MIB]);
+            request.extend(vec![b'x'; MIB]);
             request.extend(b"\r\n0\r\n\r\n");
         }
         let saying = tokio::spawn(async move {

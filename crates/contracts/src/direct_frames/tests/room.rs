@@ -49,7 +49,7 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
     let running = handle(&link, call(1, b""));
     guest.read().await;
     let saying = tokio::spawn(async move {
-        guest.answers(1, &[b'x'; MIB]).await;
+        guest.answers(1, &vec![b'x'; MIB]).await;
         guest
     });
     a_while().await;
