@@ -24,17 +24,24 @@ MORE = 1.05
 # A minute between two readings, and what a loaded machine takes.
 SOON = 75
 
+SENDS = """
+import socket
+
+def send(size):
+    with socket.create_connection(("8.8.8.8", 7777)) as one:
+        one.sendall(b"0\\n" + b"a" * size)
+        one.shutdown(socket.SHUT_WR)
+        return int(one.recv(100))
+"""
+
 # Sends, and goes on for a while; asked for nothing, it speaks to nobody.
-STAYS = python("""
-import socket, time
+STAYS = python(SENDS + """
+import time
 
 def handler(event, context):
     if event is None:
         return None
-    with socket.create_connection(("8.8.8.8", 7777)) as one:
-        one.sendall(b"0\\n" + b"a" * event["bytes"])
-        one.shutdown(socket.SHUT_WR)
-        said = int(one.recv(100))
+    said = send(event["bytes"])
     time.sleep(event["stays"])
     return said
 """)
@@ -132,14 +139,11 @@ def test_the_platform_and_its_names_are_on_no_network(functions, server):
 
 
 def test_an_instance_that_dies_is_told_of(functions, server, world):
-    name = functions.create(python("""
-import os, socket
+    name = functions.create(python(SENDS + """
+import os
 
 def handler(event, context):
-    with socket.create_connection(("8.8.8.8", 7777)) as one:
-        one.sendall(b"0\\n" + b"a" * (1 << 20))
-        one.shutdown(socket.SHUT_WR)
-        one.recv(100)
+    send(1 << 20)
     os._exit(1)
 """), Timeout=60)
     with world.exchanging():
@@ -148,6 +152,18 @@ def handler(event, context):
     found = networks(server, name)
     assert len({entry["instance"] for entry in found}) == 3
     assert 3 * MIB <= sums(server, name)[0] <= 3 * MIB * MORE
+
+
+def test_each_init_that_fails_is_told_of_by_a_name_of_its_own(functions, server, world):
+    name = functions.create(python(SENDS + """
+send(1 << 20)
+raise RuntimeError("as it was told to")
+"""), Timeout=60)
+    with world.exchanging():
+        assert "as it was told to" in json.dumps(functions.invoke(name).payload)
+    first, second = sorted(networks(server, name), key=lambda entry: entry["sequence"])
+    assert first["instance"] == second["instance"] and (first["sequence"], second["sequence"]) == (1, 2)
+    assert all(MIB <= entry["bytes_out"] <= MIB * MORE for entry in (first, second))
 
 
 def test_one_that_lives_on_is_told_of_within_a_minute_and_its_budget_closes(functions, server, world):

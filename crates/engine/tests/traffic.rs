@@ -150,6 +150,38 @@ async fn what_an_init_sent_before_it_failed_is_told() {
     sim.ends_clean().await;
 }
 
+/// Waits for the sandbox of the next init, the `n`th of all.
+async fn coming_up(sim: &Sim, n: u64) -> Arc<FakeInstance> {
+    while sim.world.started() < n {
+        sim.sleep(1).await;
+    }
+    let living = sim.world.living();
+    living.into_iter().next().expect("it comes up")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_init_goes_on_where_the_entries_of_the_first_ended() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.world.push_inits([Init::Hangs]);
+    let call = sim.spawn(0, sim.event("f", "x"));
+    let first = coming_up(&sim, 1).await;
+    first.send(7, 0);
+    let second = coming_up(&sim, 2).await;
+    second.send(9, 0);
+    assert_eq!(first.spec.instance, second.spec.instance);
+    call.await.unwrap().unwrap();
+    sim.ends_clean().await;
+    let entries = sim.networks().await;
+    let found: Vec<_> = entries
+        .iter()
+        .map(|one| (one.instance, one.sequence, one.bytes))
+        .collect();
+    let id = second.spec.instance;
+    assert_eq!(found, [(id, 1, bytes(7, 0)), (id, 2, bytes(9, 0))]);
+    assert!(entries[0].to <= entries[1].from, "{entries:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_entry_has_the_tags_of_the_begin_of_its_time() {
     let sim = Sim::new().await;

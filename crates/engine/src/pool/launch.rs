@@ -75,6 +75,8 @@ pub(crate) struct Attempt {
     pub(crate) booking: Booking,
     /// Functions that stand before what its init calls.
     pub(crate) hops: u8,
+    /// Entries of the ledger that there are of its network.
+    pub(crate) network_entries: Arc<Mutex<u32>>,
 }
 
 /// An init that failed by the function's fault.
@@ -328,13 +330,7 @@ async fn bring_up(
     );
     let policy = network_of(node, revision);
     let carried = Arc::<Carried>::default();
-    let traffic = Traffic::of(
-        node,
-        revision,
-        (attempt.instance, core),
-        &instance,
-        carried.clone(),
-    );
+    let traffic = Traffic::of(node, revision, (&attempt, core), &instance, carried.clone());
     let names = node.parts.names.serve(network, policy, core, carried);
     // Its file is made while the instance comes up, and not when its first caller waits.
     attempt.log.flush();
@@ -440,7 +436,7 @@ async fn bring_up(
         instance: id,
         log,
         booking,
-        hops: _,
+        ..
     } = attempt;
     Ok(Cell {
         id,

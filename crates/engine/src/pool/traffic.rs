@@ -8,7 +8,7 @@
 //! After a kill of the server at most what went since the last reading is missing, and nothing is there
 //! twice: an entry has what is new, and counts end with their instance.
 
-use super::Cell;
+use super::{Cell, launch::Attempt};
 use crate::{node::Node, route::Revision, tags::TagSet};
 use freehold_domain::{
     NetworkBytes,
@@ -44,6 +44,8 @@ pub(crate) struct Traffic {
     instance: Arc<dyn Instance>,
     carried: Arc<Carried>,
     told: Mutex<Told>,
+    /// As in [`Attempt::network_entries`]; locked after `told`.
+    entries: Arc<Mutex<u32>>,
     /// Invocations of the instance when it was last read.
     uses: AtomicU64,
 }
@@ -54,7 +56,6 @@ struct Told {
     until: Wall,
     /// What the function was tagged with then.
     tags: Option<Arc<TagSet>>,
-    entries: u32,
 }
 
 impl Traffic {
@@ -62,13 +63,13 @@ impl Traffic {
     pub(super) fn of(
         node: &Arc<Node>,
         revision: &Revision,
-        (id, core): (InstanceId, CoreId),
+        (attempt, core): (&Attempt, CoreId),
         instance: &Arc<dyn Instance>,
         carried: Arc<Carried>,
     ) -> Self {
         Self {
             node: Arc::downgrade(node),
-            id,
+            id: attempt.instance,
             core,
             function: revision.function.clone(),
             executed: revision.executed.clone(),
@@ -78,8 +79,8 @@ impl Traffic {
                 bytes: NetworkBytes::default(),
                 until: node.parts.clock.wall(),
                 tags: node.tags.of(&revision.function),
-                entries: 0,
             }),
+            entries: attempt.network_entries.clone(),
             uses: AtomicU64::new(0),
         }
     }
@@ -90,9 +91,10 @@ impl Traffic {
         let bytes = self.instance.network() + self.carried.so_far();
         let (new, now) = (bytes.since(told.bytes), node.parts.clock.wall());
         if !new.is_nothing() {
+            let mut entries = self.entries.lock();
             let entry = NetworkEntry {
                 instance: self.id,
-                sequence: told.entries + 1,
+                sequence: *entries + 1,
                 function: self.function.clone(),
                 revision: self.executed.clone(),
                 from: told.until,
@@ -105,7 +107,7 @@ impl Traffic {
                 tracing::error!(%function, %instance, %error, "network bytes are not on the ledger yet");
                 return;
             }
-            told.entries += 1;
+            *entries += 1;
             node.counters.network(new);
         }
         told.bytes = bytes.highest(told.bytes);

@@ -278,20 +278,18 @@ impl FakeWorld {
 
     /// Ends every live instance: its spawner died.
     pub fn lose_spawner(&self) {
-        let live: Vec<_> = self
-            .state
-            .lock()
-            .live
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for instance in live {
+        for instance in self.living() {
             instance.end(ExitCause::SpawnerLost {
                 reason: "spawner 0 died".to_owned(),
             });
         }
     }
 
+    /// The instances that are alive, those that come up included.
+    pub fn living(&self) -> Vec<Arc<FakeInstance>> {
+        let state = self.state.lock();
+        state.live.values().filter_map(Weak::upgrade).collect()
+    }
     /// Instances alive.
     pub fn live(&self) -> usize {
         self.state.lock().live.len()
@@ -389,11 +387,8 @@ impl FakeWorld {
     }
     /// Live instances that are nobody's yet.
     pub fn nobodys(&self) -> usize {
-        let live: Vec<_> = {
-            let state = self.state.lock();
-            state.live.values().filter_map(Weak::upgrade).collect()
-        };
-        live.iter().filter(|one| !one.is_somebodys()).count()
+        let living = self.living();
+        living.iter().filter(|one| !one.is_somebodys()).count()
     }
     pub(crate) fn boots(&self) -> Option<Duration> {
         self.state.lock().boots

@@ -106,6 +106,7 @@ pub(super) async fn launch(
         log,
         booking,
         hops,
+        ..
     } = attempt;
     let coming_up = ComingUp {
         start: up.since(begun),

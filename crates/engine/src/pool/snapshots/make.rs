@@ -158,6 +158,7 @@ async fn take(
         log: InstanceLog::new(node, revision, instance),
         booking,
         hops: HOPS_AHEAD,
+        network_entries: Arc::default(),
     };
     let timeout = INIT_TIMEOUT.max(revision.timeout());
     let launched = launch(node, revision, core, attempt, Phase::Snapshot, timeout).await;
