@@ -130,10 +130,26 @@ async fn retry_init(
         executed: &revision.executed,
     });
     let timeout = granted(node, &admitted, begun);
+    let given_up = attempt.given_up.clone();
+    let mut launched = pin!(launch(
+        node,
+        &revision,
+        core,
+        attempt,
+        Phase::Invoke,
+        timeout
+    ));
     let launched = tokio::select! {
         biased;
-        launched = launch(node, &revision, core, attempt, Phase::Invoke, timeout) => Some(launched),
-        () = &mut caller_gone => None,
+        launched = &mut launched => Some(launched),
+        () = &mut caller_gone => {
+            // What it has sent is known once it has ended.
+            given_up.notify_one();
+            if let Ok(cell) = launched.await {
+                cell.end().await;
+            }
+            None
+        }
     };
     let (failure, start) = match launched {
         Some(Ok(cell)) => {

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use freehold_domain::{
     BoxFuture, NetworkBytes,
     ids::InstanceId,
-    ledger::NetworkEntry,
+    ledger::{Ending, NetworkEntry},
     outcome::{InvokeError, ThrottleReason},
     ports::{Clock, CommitError, Ledger, ReadError},
     record::{BudgetLimitV1, BudgetPeriodV1, BudgetThenV1, BudgetV1, PriceBooks},
@@ -180,6 +180,34 @@ async fn a_second_init_goes_on_where_the_entries_of_the_first_ended() {
     let id = second.spec.instance;
     assert_eq!(found, [(id, 1, bytes(7, 0)), (id, 2, bytes(9, 0))]);
     assert!(entries[0].to <= entries[1].from, "{entries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_init_sent_whose_caller_went_away_is_told() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    let fails = Init::Fails("Oops".to_owned());
+    sim.world.push_inits([fails, Init::Hangs]);
+    let call = sim.spawn(0, sim.event("f", "x"));
+    coming_up(&sim, 2).await.send(50, 0);
+    sim.sleep(100).await;
+    call.abort();
+    sim.sleep(100).await;
+    assert_eq!(
+        (told(&sim).await, sim.world.live()),
+        (vec![bytes(50, 0)], 0)
+    );
+    // One whose init would go well ends as well.
+    let fails = Init::Fails("Oops".to_owned());
+    sim.world.push_inits([fails]);
+    let call = sim.spawn(0, sim.event("f", "x"));
+    coming_up(&sim, 4).await;
+    call.abort();
+    sim.sleep(1_000).await;
+    assert_eq!(sim.world.live(), 0);
+    let endings = sim.ledger().await.into_iter().map(|entry| entry.ending);
+    assert_eq!(endings.collect::<Vec<_>>(), [Ending::Cancelled; 2]);
+    sim.ends_clean().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,8 @@ pub(crate) struct Attempt {
     pub(crate) hops: u8,
     /// Entries of the ledger that there are of its network.
     pub(crate) network_entries: Arc<Mutex<u32>>,
+    /// Told when nobody waits for it any more.
+    pub(crate) given_up: Arc<Notify>,
 }
 
 /// An init that failed by the function's fault.
@@ -354,6 +356,7 @@ async fn bring_up(
             }
             () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
             () = node.stopped() => Opened::Stopped,
+            () = attempt.given_up.notified() => Opened::Stopped,
         }
     };
     let took = clock.now().since(up);
@@ -548,7 +551,7 @@ enum Opened {
     Failed(OpenError),
     Exited(ExitReport),
     TimedOut,
-    /// The node shuts down.
+    /// The node shuts down, or nobody waits any more.
     Stopped,
 }
 

@@ -141,6 +141,7 @@ async fn bring(
         booking,
         hops,
         network_entries: Arc::default(),
+        given_up: Arc::default(),
     };
     let init_timeout = Duration::from_secs(u64::from(node.parts.limits.now().init_timeout_s));
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {

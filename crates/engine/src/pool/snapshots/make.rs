@@ -159,6 +159,7 @@ async fn take(
         booking,
         hops: HOPS_AHEAD,
         network_entries: Arc::default(),
+        given_up: Arc::default(),
     };
     let timeout = INIT_TIMEOUT.max(revision.timeout());
     let launched = launch(node, revision, core, attempt, Phase::Snapshot, timeout).await;
