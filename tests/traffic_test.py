@@ -34,7 +34,7 @@ def send(size):
         return int(one.recv(100))
 """
 
-# Sends, and goes on for a while; asked for nothing, it speaks to nobody.
+# Sends, goes on for a while, and sends once more at its end; asked for nothing, it speaks to nobody.
 STAYS = python(SENDS + """
 import time
 
@@ -43,7 +43,7 @@ def handler(event, context):
         return None
     said = send(event["bytes"])
     time.sleep(event["stays"])
-    return said
+    return said + (send(event["then"]) if event["then"] else 0)
 """)
 
 # Speaks to the platform and asks for a name, a megabyte in all.
@@ -167,34 +167,41 @@ raise RuntimeError("as it was told to")
 
 
 def test_one_that_lives_on_is_told_of_within_a_minute_and_its_budget_closes(functions, server, world):
-    name = functions.create(STAYS, Timeout=200)
+    name, other = (functions.create(STAYS, Timeout=200) for _ in range(2))
     server.cli("budgets", "set", "--tenant", server.account, "--function", name, "--egress", "1MiB", "--per", "month")
 
     def refused():
         return code_of(functions.invoke, name, None) == "TooManyRequestsException"
-    with world.exchanging(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with world.exchanging(), concurrent.futures.ThreadPoolExecutor(2) as pool:
         assert not refused()
-        running = pool.submit(functions.call, name, {"bytes": 2 * MIB, "stays": SOON + 15})
+        once = pool.submit(functions.call, other, {"bytes": MIB, "stays": SOON, "then": 4 * MIB})
+        running = pool.submit(functions.call, name, {"bytes": 2 * MIB, "stays": SOON + 15, "then": 0})
         began = time.monotonic()
         until(refused, SOON)
         assert not running.done() and time.monotonic() - began < SOON
         assert 2 * MIB <= sums(server, name)[0] <= 2 * MIB * MORE
+        # It was read as it ran, too.
+        assert MIB <= until(lambda: sums(server, other)[0], 5) <= MIB * MORE
         assert running.result() == 2 * MIB, "what has begun runs on"
+        assert once.result() == 5 * MIB
+    # It is frozen by now, and nobody uses it.
+    until(lambda: sums(server, other)[0] >= 5 * MIB, SOON)
+    assert sums(server, other)[0] <= 5 * MIB * MORE
 
 
 def test_a_kill_counts_nothing_twice(functions, server, world):
     name = functions.create(STAYS, Timeout=60)
     with world.exchanging():
-        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        assert functions.call(name, {"bytes": MIB, "stays": 0, "then": 0}) == MIB
         end(functions, name)
         before = until(lambda: sums(server, name)[0] and sums(server, name))
         # This one's instance is not told of any more.
-        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        assert functions.call(name, {"bytes": MIB, "stays": 0, "then": 0}) == MIB
         server.kill()
         server.start()
         functions = Functions(server)
         assert sums(server, name) == before and used(server, name)[:2] == before
-        assert functions.call(name, {"bytes": MIB, "stays": 0}) == MIB
+        assert functions.call(name, {"bytes": MIB, "stays": 0, "then": 0}) == MIB
         end(functions, name)
     out = until(lambda: sums(server, name)[0] > before[0] and sums(server, name)[0])
     assert 2 * MIB <= out <= 2 * MIB * MORE

@@ -68,6 +68,7 @@ impl Engine {
     /// before anything is invoked there.
     pub fn on_core(&self, core: CoreId) {
         self.node.register(core);
+        tokio::spawn(pool::watch_traffic(Arc::downgrade(&self.node), core));
     }
 
     /// Reads every function once and begins to make ready what is unfinished; on core 0's runtime,
@@ -80,7 +81,6 @@ impl Engine {
         }
         if let Some(queued) = self.queued.lock().take() {
             tokio::spawn(reconcile::work(Arc::downgrade(&self.node), queued));
-            tokio::spawn(pool::watch_traffic(Arc::downgrade(&self.node)));
         }
         reconcile::scan(&self.node, &self.queue).await
     }

@@ -6,7 +6,10 @@ use crate::{
     admission::Admission,
     keep::Seconds,
     parts::EngineParts,
-    pool::{CompiledBook, Gate, MemoryBook, Peopled, Snapshots, StartRates, Tenants, stock::Stock},
+    pool::{
+        CompiledBook, Gate, MemoryBook, Peopled, Snapshots, StartRates, Tenants, Traffics,
+        stock::Stock,
+    },
     route::{Revision, Routes},
     stats::Counters,
     tags::Tags,
@@ -55,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) memory: MemoryBook,
     /// The revisions that have instances.
     pub(crate) peopled: Peopled,
+    /// What counts instances' networks, of those that come up too.
+    pub(crate) traffics: Traffics,
     pub(crate) tenants: Tenants,
     pub(crate) start_rates: StartRates,
     pub(crate) snapshots: Snapshots,
@@ -83,6 +88,7 @@ impl Node {
             tags: Tags::new(parts.cores.into()),
             memory: MemoryBook::new(),
             peopled: Peopled::default(),
+            traffics: Traffics::new(parts.cores),
             tenants: Tenants::default(),
             start_rates: StartRates::default(),
             snapshots: Snapshots::new(),

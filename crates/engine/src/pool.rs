@@ -48,7 +48,7 @@ pub(crate) use rates::StartRates;
 pub(crate) use snapshots::{NotMade, SnapshotOf, Snapshots, make as make_snapshot};
 pub(crate) use starter::FailedInit;
 pub(crate) use tenants::Tenants;
-pub(crate) use traffic::{Traffic, watch as watch_traffic};
+pub(crate) use traffic::{Traffic, Traffics, watch as watch_traffic};
 
 use crate::{
     keep::{Keep, Seconds},

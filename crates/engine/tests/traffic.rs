@@ -4,7 +4,7 @@ use crate::support::*;
 use fastrand::Rng;
 use freehold_domain::{
     BoxFuture, NetworkBytes,
-    ids::InstanceId,
+    ids::{InstanceId, Qualifier},
     ledger::{Ending, NetworkEntry},
     outcome::{InvokeError, ThrottleReason},
     ports::{Clock, CommitError, Ledger, ReadError},
@@ -21,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 const MINUTE: u64 = 60_000;
@@ -51,10 +52,12 @@ async fn a_living_instance_is_asked_once_a_minute_and_once_more_at_its_end() {
     assert_eq!(told(&sim).await, [], "nobody waits for it");
     sim.sleep(MINUTE).await;
     assert_eq!(told(&sim).await, [bytes(1000, 30)]);
-    // Frozen since, and not asked again.
+    // Frozen since, and not asked again once it had nothing new.
+    sim.sleep(MINUTE).await;
+    let asked = instance.asked();
     instance.send(1, 0);
     sim.sleep(2 * MINUTE).await;
-    assert_eq!(told(&sim).await.len(), 1);
+    assert_eq!((told(&sim).await.len(), instance.asked()), (1, asked));
     sim.call("f", "x").await.unwrap();
     instance.send(0, 7);
     sim.sleep(MINUTE).await;
@@ -82,6 +85,71 @@ async fn a_living_instance_is_asked_once_a_minute_and_once_more_at_its_end() {
     );
     sim.ends_clean().await;
     assert_eq!(sim.networks().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_after_a_reading_is_in_the_next_one_frozen_or_not() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |function| function.head.timeout_s = 900)
+        .await;
+    let running = sim.spawn(0, sim.event("f", "sleep 70000"));
+    sim.sleep(500).await;
+    let instance = last(&sim);
+    instance.send(1, 0);
+    sim.sleep(MINUTE).await;
+    assert_eq!(told(&sim).await, [bytes(1, 0)]);
+    instance.send(8, 0);
+    running.await.unwrap().unwrap();
+    sim.sleep(MINUTE).await;
+    assert!(instance.is_frozen());
+    assert_eq!(told(&sim).await, [bytes(1, 0), bytes(8, 0)]);
+    // What it had written before it was frozen went out by and by.
+    instance.send(4, 0);
+    sim.sleep(MINUTE).await;
+    assert_eq!(told(&sim).await.last(), Some(&bytes(4, 0)));
+    sim.sleep(MINUTE).await;
+    let asked = instance.asked();
+    sim.sleep(2 * MINUTE).await;
+    assert_eq!(instance.asked(), asked, "it has nothing more");
+    // Let go for what is expected, without a use.
+    let of = function("f");
+    let minimum = sim.engine.set_minimum(&of, &Qualifier::Latest, 1);
+    minimum.await.unwrap();
+    sim.sleep(1_000).await;
+    assert!(!instance.is_frozen());
+    instance.send(16, 0);
+    sim.sleep(MINUTE).await;
+    assert_eq!(told(&sim).await.last(), Some(&bytes(16, 0)));
+    sim.ends_clean().await;
+    assert_eq!(told(&sim).await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_core_whose_spawner_does_not_answer_holds_up_no_other() {
+    let sim = Sim::new().await;
+    for name in ["f", "g"] {
+        sim.deploy(name, |_| {}).await;
+    }
+    let began = sim.clock.wall();
+    let calls: Vec<_> = (0..10)
+        .map(|_| sim.spawn(0, sim.event("f", "sleep 100")))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let deaf = sim.world.living();
+    assert_eq!(deaf.len(), 10);
+    deaf.iter().for_each(|instance| instance.deafen());
+    sim.spawn(1, sim.event("g", "x")).await.unwrap().unwrap();
+    last(&sim).send(5, 0);
+    sim.sleep(2 * MINUTE).await;
+    let [entry] = &sim.networks().await[..] else {
+        panic!("one entry");
+    };
+    let soon = began + Duration::from_millis(MINUTE + 1_000);
+    assert!(entry.to < soon, "{entry:?}");
+    assert!(deaf.iter().all(|instance| instance.asked() > 0));
+    sim.ends_clean().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,6 +248,24 @@ async fn a_second_init_goes_on_where_the_entries_of_the_first_ended() {
     let id = second.spec.instance;
     assert_eq!(found, [(id, 1, bytes(7, 0)), (id, 2, bytes(9, 0))]);
     assert!(entries[0].to <= entries[1].from, "{entries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_init_is_asked_while_it_runs() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |function| function.head.timeout_s = 900)
+        .await;
+    sim.world.push_inits([Init::Hangs, Init::Hangs]);
+    let call = sim.spawn(0, sim.event("f", "x"));
+    let second = coming_up(&sim, 2).await;
+    second.send(100, 0);
+    sim.sleep(MINUTE).await;
+    assert_eq!(told(&sim).await, [bytes(100, 0)]);
+    assert!(!call.is_finished(), "it has the function's time");
+    second.send(20, 0);
+    let _ = call.await.unwrap();
+    assert_eq!(told(&sim).await, [bytes(100, 0), bytes(20, 0)]);
+    sim.ends_clean().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,24 +445,36 @@ async fn by_seed_what_is_told_is_what_was_sent() {
             3 => "sleep 2000",
             _ => "x",
         };
+        let fails = Init::Fails("Oops".to_owned());
+        match rng.u32(0..20) {
+            0 => sim.world.push_inits([Init::Hangs]),
+            1 => sim.world.push_inits([fails, Init::Hangs]),
+            2 => sim.world.push_inits([fails]),
+            _ => {}
+        }
         let calls: Vec<_> = (0..rng.usize(1..4))
             .map(|_| sim.spawn(rng.u16(0..CORES), sim.event(name, event)))
             .collect();
         if rng.bool() {
             sim.sleep(rng.u64(0..3000)).await;
         }
-        for (id, _) in sim.world.ran() {
-            let living = sim.world.instance(id).filter(|one| !one.has_ended());
-            let Some(instance) = living.filter(|_| rng.u32(0..4) == 0) else {
+        let mut living = sim.world.living();
+        living.sort_by_key(|instance| instance.spec.instance.0);
+        for instance in living {
+            if rng.u32(0..4) > 0 {
                 continue;
-            };
+            }
             let new = bytes(rng.u64(0..1 << 30), rng.u64(0..2));
             instance.send(new.out, new.back);
-            let sum = sent.entry(id).or_default();
+            let sum = sent.entry(instance.spec.instance).or_default();
             *sum = *sum + new;
         }
         for call in calls {
-            let _ = call.await.unwrap();
+            // Its caller went away.
+            if rng.u32(0..20) == 0 {
+                call.abort();
+            }
+            let _ = call.await;
         }
         match rng.u32(0..10) {
             0 => sim.deploy(name, |_| {}).await,

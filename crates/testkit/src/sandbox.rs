@@ -87,6 +87,9 @@ struct State {
     usage: InstanceUsage,
     /// What was told of the network.
     told: NetworkBytes,
+    /// How often it was asked what it uses.
+    asked: u32,
+    is_deaf: bool,
     stdout: Option<PipeWriter>,
 }
 
@@ -159,6 +162,16 @@ impl FakeInstance {
     pub fn send(&self, out: u64, back: u64) {
         let mut state = self.state.lock();
         state.usage.network = state.usage.network + NetworkBytes { out, back };
+    }
+
+    /// How often it was asked what it uses.
+    pub fn asked(&self) -> u32 {
+        self.state.lock().asked
+    }
+
+    /// It does not answer any more when it is asked what it uses.
+    pub fn deafen(&self) {
+        self.state.lock().is_deaf = true;
     }
 
     /// Whether it has ended.
@@ -311,9 +324,18 @@ impl Instance for FakeInstance {
             if self.has_ended() {
                 return Err(InstanceGone);
             }
-            let mut state = self.state.lock();
-            state.told = state.usage.network;
-            Ok(state.usage)
+            let (is_deaf, usage) = {
+                let mut state = self.state.lock();
+                state.asked += 1;
+                if !state.is_deaf {
+                    state.told = state.usage.network;
+                }
+                (state.is_deaf, state.usage)
+            };
+            if is_deaf {
+                std::future::pending::<()>().await;
+            }
+            Ok(usage)
         })
     }
 

@@ -115,6 +115,9 @@ async fn freeze(revision: &Revision, cell: &Cell, uses: u64) {
     if revision.pool.mark_frozen(cell.id, uses) {
         cell.log.flush();
         // Gone: the exit is on its way to the caretaker.
-        let _ = cell.instance.freeze().await;
+        let frozen = cell.instance.freeze().await;
+        if let (Ok(()), Some(traffic)) = (frozen, cell.traffic()) {
+            traffic.stops();
+        }
     }
 }

@@ -83,7 +83,7 @@ pub(super) struct Held {
     pub(super) _platform: Option<Box<dyn Send + Sync>>,
     /// Its answers to names; as above.
     pub(super) _names: Option<Box<dyn Send + Sync>>,
-    /// As above; behind whoever carries its connections.
+    /// As above; behind whoever carries its connections. Nobody else keeps it for long.
     pub(super) traffic: Option<Arc<Traffic>>,
     pub(super) _credentials: Option<Credentials>,
 }
@@ -118,6 +118,9 @@ impl Cell {
     pub(crate) async fn thaw(&self) -> Result<(), InstanceGone> {
         let _one_at_a_time = self.power.lock().await;
         if self.is_frozen() {
+            if let Some(traffic) = self.traffic() {
+                traffic.goes_on();
+            }
             self.instance.thaw().await?;
             self.set_frozen(false);
             self.stirred.notify_one();

@@ -467,7 +467,7 @@ async fn bring_up(
             booking,
             _platform: Some(platform),
             _names: Some(names),
-            traffic: Some(Arc::new(traffic)),
+            traffic: Some(traffic),
             _credentials: Some(credentials),
         })),
     })

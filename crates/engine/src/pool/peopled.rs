@@ -32,11 +32,6 @@ impl Peopled {
         list.push(Arc::downgrade(revision));
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> Vec<Arc<Revision>> {
-        self.list.lock().iter().filter_map(Weak::upgrade).collect()
-    }
-
     /// Those of a tenant.
     pub(super) fn of(&self, tenant: &TenantId) -> Vec<Arc<Revision>> {
         let list = self.list.lock();

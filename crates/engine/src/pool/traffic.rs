@@ -1,14 +1,15 @@
 //! What an instance sends to networks and receives from them, on the ledger.
 //!
 //! It is counted out of the instance's reach: off its link, or by whoever carries its connections. Here
-//! it is read, off every request's path: once a minute of an instance that is awake or was used since,
-//! and once more when it has ended, whatever ended it. What is new since the last time is one entry,
-//! and adds to budgets as it is written. What cannot be written is in the next entry.
+//! it is read, off every request's path: once a minute from before its init until it is frozen and has
+//! nothing new, again from its next thaw on, and once more when it has ended, whatever ended it. What is
+//! new since the last time is one entry, and adds to budgets as it is written. What cannot be written is
+//! in the next entry.
 //!
 //! After a kill of the server at most what went since the last reading is missing, and nothing is there
 //! twice: an entry has what is new, and counts end with their instance.
 
-use super::{Cell, launch::Attempt};
+use super::launch::Attempt;
 use crate::{node::Node, route::Revision, tags::TagSet};
 use freehold_domain::{
     NetworkBytes,
@@ -19,7 +20,7 @@ use freehold_domain::{
     time::Wall,
     traffic::Carried,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     sync::{
         Arc, Weak,
@@ -34,7 +35,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How long its spawner may take to answer; one that does not is asked again a minute later.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Counts for one instance until it is dropped, which is after the instance's end.
+/// Counts for one instance until it is dropped, which is after the instance's end. Who reads it holds it
+/// for no longer than it takes to write down.
 pub(crate) struct Traffic {
     node: Weak<Node>,
     id: InstanceId,
@@ -46,8 +48,10 @@ pub(crate) struct Traffic {
     told: Mutex<Told>,
     /// As in [`Attempt::network_entries`]; locked after `told`.
     entries: Arc<Mutex<u32>>,
-    /// Invocations of the instance when it was last read.
-    uses: AtomicU64,
+    /// How often it was frozen and let go, together: odd while it is frozen.
+    turns: AtomicU64,
+    /// `turns` of the last freeze in which it was asked and had nothing new; 0 before the first.
+    quiet: AtomicU64,
 }
 
 /// What is on the ledger.
@@ -59,15 +63,16 @@ struct Told {
 }
 
 impl Traffic {
-    /// Of an instance that comes up; `carried` is counted by whoever carries its connections.
+    /// Of an instance that comes up, which is read from now on; `carried` is counted by whoever carries
+    /// its connections.
     pub(super) fn of(
         node: &Arc<Node>,
         revision: &Revision,
         (attempt, core): (&Attempt, CoreId),
         instance: &Arc<dyn Instance>,
         carried: Arc<Carried>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let traffic = Arc::new(Self {
             node: Arc::downgrade(node),
             id: attempt.instance,
             core,
@@ -81,12 +86,26 @@ impl Traffic {
                 tags: node.tags.of(&revision.function),
             }),
             entries: attempt.network_entries.clone(),
-            uses: AtomicU64::new(0),
-        }
+            turns: AtomicU64::new(0),
+            quiet: AtomicU64::new(0),
+        });
+        node.traffics.enter(core, &traffic);
+        traffic
     }
 
-    /// Writes down what is new, as far as it is known.
-    fn tell(&self, node: &Node) {
+    /// It is frozen. One freeze or thaw at a time.
+    pub(super) fn stops(&self) {
+        self.turns.fetch_or(1, Ordering::AcqRel);
+    }
+
+    /// It is about to be let go, and may send; as above.
+    pub(super) fn goes_on(&self) {
+        let turns = self.turns.load(Ordering::Acquire);
+        self.turns.store((turns + 1) & !1, Ordering::Release);
+    }
+
+    /// Writes down what is new, as far as it is known; whether anything is.
+    fn tell(&self, node: &Node) -> bool {
         let mut told = self.told.lock();
         let bytes = self.instance.network() + self.carried.so_far();
         let (new, now) = (bytes.since(told.bytes), node.parts.clock.wall());
@@ -105,7 +124,7 @@ impl Traffic {
             if let Err(error) = self.append(node, &entry, told.tags.as_deref()) {
                 let (function, instance) = (&self.function.name, self.id);
                 tracing::error!(%function, %instance, %error, "network bytes are not on the ledger yet");
-                return;
+                return true;
             }
             *entries += 1;
             node.counters.network(new);
@@ -113,6 +132,7 @@ impl Traffic {
         told.bytes = bytes.highest(told.bytes);
         told.until = now;
         told.tags = node.tags.of(&self.function);
+        !new.is_nothing()
     }
 
     fn append(
@@ -140,30 +160,74 @@ impl Drop for Traffic {
     }
 }
 
-impl Cell {
-    /// Asks what went over its network, where that may be more than at the last time, and writes it
-    /// down.
-    async fn read_traffic(&self, node: &Node) {
-        let Some(traffic) = self.traffic() else {
-            return;
-        };
-        let uses = self.invocations.load(Ordering::Relaxed);
-        let was_used = traffic.uses.swap(uses, Ordering::Relaxed) != uses;
-        if was_used || !self.is_frozen() {
-            // One that has ended is told of by whoever hears of that.
-            tokio::select! {
-                _ = self.instance.usage() => {}
-                () = node.parts.clock.sleep(ANSWER_MAX) => {
-                    traffic.uses.store(u64::MAX, Ordering::Relaxed);
-                }
+/// All that is counted on a node, by core.
+pub(crate) struct Traffics {
+    by_core: Vec<Mutex<Vec<Weak<Traffic>>>>,
+}
+
+impl Traffics {
+    pub(crate) fn new(cores: u16) -> Self {
+        Self {
+            by_core: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn list(&self, core: CoreId) -> MutexGuard<'_, Vec<Weak<Traffic>>> {
+        let at = usize::from(core.0).min(self.by_core.len() - 1);
+        self.by_core[at].lock()
+    }
+
+    fn enter(&self, core: CoreId, traffic: &Arc<Traffic>) {
+        let mut list = self.list(core);
+        // Between two readings more may end than there are at once.
+        if list.len() == list.capacity() {
+            list.retain(|known| known.strong_count() > 0);
+            let living = list.len();
+            if living > list.capacity() / 2 {
+                list.reserve(living);
             }
         }
-        traffic.tell(node);
+        list.push(Arc::downgrade(traffic));
+    }
+
+    fn of(&self, core: CoreId) -> Vec<Weak<Traffic>> {
+        let mut list = self.list(core);
+        list.retain(|known| known.strong_count() > 0);
+        list.clone()
     }
 }
 
-/// Reads all instances of a node now and then, for as long as it is there.
-pub(crate) async fn watch(node: Weak<Node>) {
+/// Asks what went over a network, where that may be more than at the last time, and writes it down.
+async fn read(traffic: &Weak<Traffic>, node: &Node) {
+    let Some(known) = traffic.upgrade() else {
+        return;
+    };
+    let turns = known.turns.load(Ordering::Acquire);
+    let was_frozen = turns % 2 == 1;
+    let is_quiet = was_frozen && known.quiet.load(Ordering::Relaxed) == turns;
+    let asked = (!is_quiet).then(|| known.instance.clone());
+    // Whoever hears of its end meanwhile has the rest written down, and waits for nobody.
+    drop(known);
+    let has_answered = match asked {
+        Some(instance) => tokio::select! {
+            usage = instance.usage() => usage.is_ok(),
+            () = node.parts.clock.sleep(ANSWER_MAX) => false,
+        },
+        None => false,
+    };
+    let Some(known) = traffic.upgrade() else {
+        return;
+    };
+    let has_more = known.tell(node);
+    // What it had written goes out of a frozen one too, for a while.
+    if has_answered && was_frozen && !has_more {
+        known.quiet.store(turns, Ordering::Relaxed);
+    }
+}
+
+/// Reads the instances of a core now and then, for as long as the node is there. One task for each: a
+/// spawner that does not answer holds up those of its own core alone.
+pub(crate) async fn watch(node: Weak<Node>, core: CoreId) {
     loop {
         let Some(clock) = node.upgrade().map(|node| node.parts.clock.clone()) else {
             return;
@@ -172,10 +236,8 @@ pub(crate) async fn watch(node: Weak<Node>) {
         let Some(node) = node.upgrade() else {
             return;
         };
-        for revision in node.peopled.all() {
-            for (cell, _, _) in revision.pool.cells() {
-                cell.read_traffic(&node).await;
-            }
+        for traffic in node.traffics.of(core) {
+            read(&traffic, &node).await;
         }
     }
 }
