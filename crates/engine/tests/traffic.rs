@@ -153,6 +153,22 @@ async fn a_core_whose_spawner_does_not_answer_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_there_are_no_links_nobody_is_asked() {
+    let sim = Sim::new().await;
+    sim.world.set_links(false);
+    sim.deploy("f", |function| function.head.timeout_s = 900)
+        .await;
+    let running = sim.spawn(0, sim.event("f", "sleep 200000"));
+    sim.sleep(500).await;
+    sim.platform.carried()[0].count_out(3);
+    sim.sleep(2 * MINUTE).await;
+    assert_eq!(told(&sim).await, [bytes(3, 0)]);
+    assert_eq!(last(&sim).asked(), 0);
+    running.await.unwrap().unwrap();
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_ends_an_instance_what_it_sent_is_told() {
     let sim = Sim::new().await;
     sim.deploy("f", |_| {}).await;

@@ -89,13 +89,13 @@ impl SandboxPool {
             total => handle.guests_memory_bytes.min(total),
         };
         let network = handle.network().map_err(str::to_owned);
-        let relayed = network == Ok(Way::Relay);
+        let way = network.as_ref().ok().copied();
         let (supervisor, pidfd, mut sockets) = handle.into_parts();
         let room = Room::new(Arc::clone(&clock));
         sockets.sort_by_key(|lane| lane.lane);
         let lanes = sockets
             .into_iter()
-            .map(|socket| Arc::new(Lane::new(socket, relayed, Arc::clone(&clock))))
+            .map(|socket| Arc::new(Lane::new(socket, way, Arc::clone(&clock))))
             .collect();
         Arc::new(SandboxPool {
             lanes,

@@ -233,6 +233,7 @@ impl Instance for FakeInstance {
             network: NetworkIo {
                 names: nothing(),
                 connections: None,
+                has_link: self.world.upgrade().is_some_and(|world| world.has_links()),
             },
             frames: None,
             stdout: stdout.into(),

@@ -79,6 +79,8 @@ pub struct NetworkIo {
     /// Listening TCP socket at [`RELAY_ADDRESS`] inside, non-blocking, to which every connection comes
     /// that the guest makes beyond loopback; `None` where it has a link, or no network at all.
     pub connections: Option<OwnedFd>,
+    /// Whether it has a link, and [`InstanceUsage::network`] something to say.
+    pub has_link: bool,
 }
 
 /// Where the guest finds the Runtime API (`AWS_LAMBDA_RUNTIME_API`).

@@ -332,7 +332,13 @@ async fn bring_up(
     );
     let policy = network_of(node, revision);
     let carried = Arc::<Carried>::default();
-    let traffic = Traffic::of(node, revision, (&attempt, core), &instance, carried.clone());
+    let traffic = Traffic::of(
+        node,
+        revision,
+        (&attempt, core),
+        (&instance, network.has_link),
+        carried.clone(),
+    );
     let names = node.parts.names.serve(network, policy, core, carried);
     // Its file is made while the instance comes up, and not when its first caller waits.
     attempt.log.flush();

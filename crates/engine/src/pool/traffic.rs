@@ -44,6 +44,8 @@ pub(crate) struct Traffic {
     function: FunctionRef,
     executed: Qualifier,
     instance: Arc<dyn Instance>,
+    /// Whether its spawner counts anything of it.
+    has_link: bool,
     carried: Arc<Carried>,
     told: Mutex<Told>,
     /// As in [`Attempt::network_entries`]; locked after `told`.
@@ -69,7 +71,7 @@ impl Traffic {
         node: &Arc<Node>,
         revision: &Revision,
         (attempt, core): (&Attempt, CoreId),
-        instance: &Arc<dyn Instance>,
+        (instance, has_link): (&Arc<dyn Instance>, bool),
         carried: Arc<Carried>,
     ) -> Arc<Self> {
         let traffic = Arc::new(Self {
@@ -79,6 +81,7 @@ impl Traffic {
             function: revision.function.clone(),
             executed: revision.executed.clone(),
             instance: instance.clone(),
+            has_link,
             carried,
             told: Mutex::new(Told {
                 bytes: NetworkBytes::default(),
@@ -205,7 +208,7 @@ async fn read(traffic: &Weak<Traffic>, node: &Node) {
     let turns = known.turns.load(Ordering::Acquire);
     let was_frozen = turns % 2 == 1;
     let is_quiet = was_frozen && known.quiet.load(Ordering::Relaxed) == turns;
-    let asked = (!is_quiet).then(|| known.instance.clone());
+    let asked = (known.has_link && !is_quiet).then(|| known.instance.clone());
     // Whoever hears of its end meanwhile has the rest written down, and waits for nobody.
     drop(known);
     let has_answered = match asked {

@@ -5,6 +5,7 @@ use crate::{
     cgroup::Gauges,
     isolate::{is_of_a_thaw, step_name},
     launch::LaneSocket,
+    network::Way,
     protocol::{Cause, EXHAUSTED, MESSAGE_MAX, Refusal, Reply, Request, Start, VERSION},
     spawner::PACKAGE_RULES,
     start_image::{IMAGE_RULES, Obstacle, UNSUPPORTED},
@@ -88,8 +89,8 @@ pub(super) struct Lane {
     instances_max: AtomicU32,
     /// As its spawner says of start images; [`UNHEARD`] before it has spoken.
     images: AtomicU16,
-    /// Connections of instances are led to the server.
-    relayed: bool,
+    /// Which way out instances have.
+    way: Option<Way>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -97,7 +98,7 @@ pub(super) struct Lane {
 const UNHEARD: u16 = u16::MAX;
 
 impl Lane {
-    pub(super) fn new(socket: LaneSocket, relayed: bool, clock: Arc<dyn Clock>) -> Lane {
+    pub(super) fn new(socket: LaneSocket, way: Option<Way>, clock: Arc<dyn Clock>) -> Lane {
         let lane = Lane {
             number: socket.lane,
             state: Mutex::new(State::default()),
@@ -105,7 +106,7 @@ impl Lane {
             tokens: AtomicU64::new(1),
             instances_max: AtomicU32::new(0),
             images: AtomicU16::new(UNHEARD),
-            relayed,
+            way,
             clock,
         };
         lane.replace(socket);
@@ -405,7 +406,7 @@ impl Lane {
                     .as_ref()
                     .map_or((0, 0), |b| (b.runtime, b.image_bytes));
                 let started =
-                    LiveInstance::new(name, made_of, shared, io_of(descriptors, self.relayed));
+                    LiveInstance::new(name, made_of, shared, io_of(descriptors, self.way));
                 // A start that was given up has nobody to send to, and dropping destroys.
                 match begun {
                     Some(begun) if !given_up => drop(begun.waiting.send(Ok(started))),
@@ -560,11 +561,11 @@ impl Drop for Waiting {
     }
 }
 
-fn io_of(mut all: Vec<OwnedFd>, relayed: bool) -> (Option<InstanceIo>, Option<Gauges>) {
+fn io_of(mut all: Vec<OwnedFd>, way: Option<Way>) -> (Option<InstanceIo>, Option<Gauges>) {
     // Five always and a sixth where connections are led here, then the frames socket where the
     // runtime has one, then the gauges, which are two or none: the count says which of them are
     // there.
-    let connections = (relayed && all.len() > 3).then(|| all.remove(3));
+    let connections = (way == Some(Way::Relay) && all.len() > 3).then(|| all.remove(3));
     let mut rest = all.split_off(all.len().min(5));
     let frames = (rest.len() % 2 == 1).then(|| rest.remove(0));
     let gauges = <[OwnedFd; 2]>::try_from(rest).ok();
@@ -573,7 +574,11 @@ fn io_of(mut all: Vec<OwnedFd>, relayed: bool) -> (Option<InstanceIo>, Option<Ga
         |[runtime_api, platform, names, stdout, stderr]| InstanceIo {
             runtime_api,
             platform,
-            network: NetworkIo { names, connections },
+            network: NetworkIo {
+                names,
+                connections,
+                has_link: way == Some(Way::Links),
+            },
             frames,
             stdout,
             stderr,

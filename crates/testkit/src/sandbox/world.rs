@@ -103,6 +103,7 @@ struct State {
     ours: Option<VecDeque<Init>>,
     ran_ours: Vec<InstanceId>,
     tasks: u32,
+    has_links: bool,
     prepares: VecDeque<Unprepared>,
     hooks: Vec<(InstanceId, &'static str)>,
     /// Rehearsals, in order.
@@ -152,6 +153,7 @@ impl FakeWorld {
                 ours: None,
                 ran_ours: Vec::new(),
                 tasks: 2,
+                has_links: true,
                 prepares: VecDeque::new(),
                 hooks: Vec::new(),
                 rehearsals: Vec::new(),
@@ -244,6 +246,10 @@ impl FakeWorld {
     /// Which hooks ran where: `before` a snapshot, `after` a restore.
     pub fn hooks(&self) -> Vec<(InstanceId, &'static str)> {
         self.state.lock().hooks.clone()
+    }
+    /// Whether every instance that is made from now on has a link.
+    pub fn set_links(&self, has_links: bool) {
+        self.state.lock().has_links = has_links;
     }
     /// What inits were told of compiled code, in order.
     pub fn codes(&self) -> Vec<CompiledCode> {
@@ -438,6 +444,9 @@ impl FakeWorld {
     }
     pub(crate) fn ran_ours(&self, instance: InstanceId) {
         self.state.lock().ran_ours.push(instance);
+    }
+    pub(super) fn has_links(&self) -> bool {
+        self.state.lock().has_links
     }
     pub(super) fn tasks(&self) -> u32 {
         self.state.lock().tasks
