@@ -2,6 +2,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -30,6 +31,7 @@ public class Probe {
         ERRNO.put("Read-only file system", "EROFS");
         ERRNO.put("No such file or directory", "ENOENT");
         ERRNO.put("Connection refused", "ECONNREFUSED");
+        ERRNO.put("Connection reset", "ECONNRESET");
         ERRNO.put("Network is unreachable", "ENETUNREACH");
         ERRNO.put("Network unreachable", "ENETUNREACH");
         ERRNO.put("No route to host", "EHOSTUNREACH");
@@ -109,6 +111,13 @@ public class Probe {
                 try (Socket socket = new Socket()) {
                     int port = Integer.parseInt(fields[3]);
                     socket.connect(new InetSocketAddress(fields[2], port), CONNECT_MILLIS);
+                    // Whoever carries connections judges them once they are made, and resets what may not be.
+                    socket.setSoTimeout(CONNECT_MILLIS);
+                    socket.getInputStream().read();
+                } catch (SocketTimeoutException silent) {
+                    if (!silent.getMessage().startsWith("Read")) {
+                        throw silent;
+                    }
                 }
                 return "";
             default:

@@ -48,7 +48,12 @@ function connect(host, port) {
       socket.destroy();
       if (error) reject(error); else resolve('');
     };
-    socket.on('connect', () => end()).on('error', end);
+    // Whoever carries connections judges them once they are made, and resets what may not be.
+    const made = () => {
+      clearTimeout(timer);
+      setTimeout(end, CONNECT_MILLIS);
+    };
+    socket.on('connect', made).on('data', () => end()).on('end', () => end()).on('error', end);
   });
 }
 

@@ -99,6 +99,11 @@ def connect(host, port):
             one.connect((host, int(port)))
         except socket.timeout:
             raise TimeoutError(110, "")
+        # Whoever carries connections judges them once they are made, and resets what may not be.
+        try:
+            one.recv(1)
+        except socket.timeout:
+            pass
 
 
 def abstract(name):

@@ -96,6 +96,15 @@ fn probe(line: &str) -> String {
     format!(r#"{{"line":{number},"errno":{errno},"signal":"{signal}","value":"{value}"}}"#)
 }
 
+/// Whoever carries connections judges them once they are made, and resets what may not be.
+fn judged(mut made: TcpStream) -> io::Result<String> {
+    made.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+    match made.read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(String::new()),
+        heard => heard.map(|_| String::new()),
+    }
+}
+
 fn act(kind: &str, arguments: &[&str]) -> io::Result<String> {
     let nothing = |()| String::new();
     match (kind, arguments) {
@@ -127,7 +136,7 @@ fn act(kind: &str, arguments: &[&str]) -> io::Result<String> {
         ("connect", [host, port]) => {
             let ip = host.parse().expect("an address");
             let address = SocketAddr::new(ip, port.parse().expect("a port"));
-            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map(|_| String::new())
+            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).and_then(judged)
         }
         ("abstract", [name]) => {
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
