@@ -26,7 +26,10 @@ mod line;
 
 pub use codec::FrameLimits;
 
-use crate::lambda_runtime::{LambdaRuntime, RuntimeLimits};
+use crate::{
+    event::{Answered, What},
+    lambda_runtime::{LambdaRuntime, RuntimeLimits},
+};
 use bytes::Bytes;
 use codec::{Frame, To, Word};
 use freehold_domain::{
@@ -39,7 +42,7 @@ use freehold_domain::{
         LinkError, OpenError, Opening, Rehearsal, Wires, Wiring,
     },
 };
-use line::{Answered, Line, Waiting};
+use line::{Line, Waiting};
 use parking_lot::Mutex;
 use std::{
     future::poll_fn,
@@ -318,9 +321,9 @@ impl Link for FramesLine {
             return None;
         }
         Some(Box::pin(async move {
-            match self.exchange(To::Runtime, call).await? {
-                Answered::Response { .. } => Ok(()),
-                Answered::Error { error_type, .. } => {
+            match self.exchange(To::Runtime, call).await?.what {
+                What::Response { .. } => Ok(()),
+                What::Error { error_type } => {
                     let error_type = error_type.unwrap_or_default();
                     Err(LinkError::Broken {
                         reason: format!("an event of ours ended in an error {error_type}"),
@@ -339,28 +342,7 @@ impl Link for FramesLine {
     }
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
-        Box::pin(async move {
-            match self.exchange(To::Function, call).await? {
-                Answered::Response {
-                    content_type,
-                    body,
-                    room,
-                } => Ok(GuestAnswer::Response {
-                    content_type,
-                    body: Body::full(body),
-                    room,
-                }),
-                Answered::Error {
-                    error_type,
-                    body,
-                    room,
-                } => Ok(GuestAnswer::Error {
-                    error_type,
-                    body,
-                    room,
-                }),
-            }
-        })
+        Box::pin(async move { self.exchange(To::Function, call).await.map(Into::into) })
     }
 }
 

@@ -27,11 +27,10 @@ mod line;
 use freehold_domain::{
     BoxFuture,
     answers::Answers,
-    body::Body,
     live::Live,
     ports::{Contract, GuestAnswer, GuestCall, Link, LinkError, OpenError, Opening, Wires, Wiring},
 };
-use line::{Answered, Line};
+use line::Line;
 use std::{os::fd::OwnedFd, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -146,26 +145,7 @@ impl Link for RuntimeLink {
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
             let exchange = self.line.offer(call)?;
-            match exchange.answered().await? {
-                Answered::Response {
-                    content_type,
-                    body,
-                    room,
-                } => Ok(GuestAnswer::Response {
-                    content_type,
-                    body: Body::full(body),
-                    room,
-                }),
-                Answered::Error {
-                    error_type,
-                    body,
-                    room,
-                } => Ok(GuestAnswer::Error {
-                    error_type,
-                    body,
-                    room,
-                }),
-            }
+            exchange.answered().await.map(Into::into)
         })
     }
 }

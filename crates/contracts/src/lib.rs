@@ -8,6 +8,8 @@
 pub mod direct_frames;
 mod event;
 pub mod lambda_runtime;
+#[cfg(test)]
+mod waits;
 
 pub use direct_frames::DirectFrames;
 pub use lambda_runtime::{LambdaRuntime, RuntimeLimits};

@@ -13,7 +13,7 @@
 //! an event at once is waited for, through a second descriptor and as long as that lasts.
 
 use super::codec::{Frame, FrameLimits, Id, Inbox};
-use crate::{event, lambda_runtime::RuntimeLimits};
+use crate::{event::Answered, lambda_runtime::RuntimeLimits};
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{
     answers::{ANSWER_FREE_BYTES, Answers, Asked, Room},
@@ -46,30 +46,6 @@ const GIVEN_UP_MAX: usize = 8;
 const PIECES_MAX: usize = 1 << 20;
 /// Pieces of compiled code: twice the modules that the bootstrap hands over.
 const CODE_PIECES_MAX: usize = 16 << 10;
-
-/// What a guest answered, checked and complete.
-#[derive(Debug)]
-pub(super) enum Answered {
-    Response {
-        content_type: Option<String>,
-        body: Bytes,
-        room: Option<Room>,
-    },
-    Error {
-        error_type: Option<String>,
-        body: Bytes,
-        room: Option<Room>,
-    },
-}
-
-impl Answered {
-    /// With as much of the room that it was read in as it needs.
-    fn held_in(mut self, read_in: Option<Room>) -> Self {
-        let (Self::Response { body, room, .. } | Self::Error { body, room, .. }) = &mut self;
-        *room = read_in.and_then(|room| room.kept_by(body.len()));
-        self
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -430,15 +406,7 @@ impl State {
                 body,
                 last,
                 ..
-            } => {
-                let room = None;
-                let answered = Answered::Response {
-                    content_type,
-                    body,
-                    room,
-                };
-                (id, answered, last)
-            }
+            } => (id, Answered::response(content_type, body), last),
             Frame::Error {
                 id,
                 error_type,
@@ -449,13 +417,7 @@ impl State {
                 if self.streamed.as_ref().is_some_and(|s| s.id == id) {
                     self.streamed = None;
                 }
-                let room = None;
-                let answered = Answered::Error {
-                    error_type,
-                    body,
-                    room,
-                };
-                (id, answered, last)
+                (id, Answered::error(error_type, body), last)
             }
             Frame::TooLarge { id, last, .. } => (id, self.too_large(), last),
             other => return Err(self.unasked(&other)),
@@ -527,21 +489,12 @@ impl State {
         if streamed.too_large {
             return self.too_large();
         }
-        Answered::Response {
-            content_type: streamed.content_type,
-            body: streamed.body.freeze(),
-            room: None,
-        }
+        Answered::response(streamed.content_type, streamed.body.freeze())
     }
 
     /// An answer over the limit is the function's error; the instance goes on.
     fn too_large(&self) -> Answered {
-        let (error_type, body) = event::too_large(self.limits.now().answer_bytes);
-        Answered::Error {
-            error_type: Some(error_type.to_owned()),
-            body: body.into(),
-            room: None,
-        }
+        Answered::too_large(self.limits.now().answer_bytes)
     }
 
     fn unasked(&mut self, frame: &Frame) -> LinkError {

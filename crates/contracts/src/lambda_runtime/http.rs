@@ -4,9 +4,9 @@
 
 use super::{
     RuntimeLimits,
-    line::{Answered, Line, Refused},
+    line::{Line, Refused},
 };
-use crate::event::{self, DISCARD_BYTES_MAX, InvokedArn};
+use crate::event::{self, Answered, DISCARD_BYTES_MAX, InvokedArn};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use freehold_domain::{
@@ -193,15 +193,10 @@ async fn response(
     match read(request.into_body(), limits.answer_bytes, Some((line, id))).await {
         Ok(whole) => {
             let answered = match late_error(&whole.trailers) {
-                Some((error_type, body)) => Answered::Error {
-                    error_type: Some(error_type),
-                    body,
-                    room: None,
-                },
-                None => Answered::Response {
-                    content_type,
-                    body: whole.body,
+                Some((error_type, body)) => Answered::error(Some(error_type), body),
+                None => Answered {
                     room: whole.room,
+                    ..Answered::response(content_type, whole.body)
                 },
             };
             accept(line.answer(id, answered))
@@ -222,12 +217,7 @@ fn unread(line: &Line, limits: RuntimeLimits, id: &str, failed: ReadFailed) -> R
 /// An answer over the limit is the function's error; the instance goes on.
 fn too_large(line: &Line, limits: RuntimeLimits, id: &str) -> Reply {
     let limit = limits.answer_bytes;
-    let (error_type, body) = event::too_large(limit);
-    let answered = Answered::Error {
-        error_type: Some(error_type.to_owned()),
-        body: body.into(),
-        room: None,
-    };
+    let answered = Answered::too_large(limit);
     if let Err(refused) = line.answer(id, answered) {
         return refuse(refused);
     }
@@ -245,10 +235,9 @@ async fn error(line: &Line, limits: RuntimeLimits, id: &str, request: Request<In
     let error_type = text(request.headers(), ERROR_TYPE);
     match read(request.into_body(), limits.error_bytes, Some((line, id))).await {
         Ok(Whole { body, room, .. }) => {
-            let answered = Answered::Error {
-                error_type,
-                body,
+            let answered = Answered {
                 room,
+                ..Answered::error(error_type, body)
             };
             accept(line.answer(id, answered))
         }

@@ -3,6 +3,7 @@
 //! Plain data behind a short lock; no IO and no tasks, so every order of requests can be tried in a
 //! test. See the diagram in the parent module.
 
+use crate::event::Answered;
 use bytes::Bytes;
 use freehold_domain::{
     answers::{Answers, Room},
@@ -12,21 +13,6 @@ use freehold_domain::{
 use parking_lot::Mutex;
 use std::{pin::pin, sync::Arc};
 use tokio::sync::{Notify, oneshot};
-
-/// What a guest answered, checked and complete.
-#[derive(Debug)]
-pub(super) enum Answered {
-    Response {
-        content_type: Option<String>,
-        body: Bytes,
-        room: Option<Room>,
-    },
-    Error {
-        error_type: Option<String>,
-        body: Bytes,
-        room: Option<Room>,
-    },
-}
 
 /// Why a request of the guest is refused.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! The API over real sockets, with a client that writes its requests by hand.
 
 use super::*;
+use crate::waits::{a_while, until_held};
 use bytes::Bytes;
 use freehold_domain::{
+    body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     limits::Limits,
     time::Wall,
@@ -475,21 +477,6 @@ fn head(how_long: &str) -> String {
     format!(
         "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nHost: x\r\n{how_long}\r\n\r\n"
     )
-}
-
-async fn until_held(answers: &Answers, bytes: usize) {
-    let held = async {
-        while answers.held_bytes() != bytes as u64 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(20), held).await;
-    in_time.unwrap_or_else(|_| panic!("{} is held, not {bytes}", answers.held_bytes()));
-}
-
-/// Time in which something would have happened.
-async fn a_while() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Large answers, and the room that they wait for.
 
 use super::*;
+use crate::waits::{a_while, until_held};
 use freehold_domain::answers::Room;
 
 const MIB: usize = 1 << 20;
@@ -24,21 +25,6 @@ fn room_of(answer: &GuestAnswer) -> Option<&Room> {
     match answer {
         GuestAnswer::Response { room, .. } | GuestAnswer::Error { room, .. } => room.as_ref(),
     }
-}
-
-async fn until_held(answers: &Answers, bytes: usize) {
-    let held = async {
-        while answers.held_bytes() != bytes as u64 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(20), held).await;
-    in_time.unwrap_or_else(|_| panic!("{} is held, not {bytes}", answers.held_bytes()));
-}
-
-/// Time in which something would have happened.
-async fn a_while() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 #[tokio::test]
