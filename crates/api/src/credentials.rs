@@ -213,6 +213,7 @@ mod tests {
             })
         }
         fn revoke(&self, _: InstanceId) {}
+        fn revoke_all(&self, _: &freehold_domain::TenantId) {}
     }
 
     fn id() -> InstanceId {

@@ -97,6 +97,8 @@ pub(crate) struct Pool {
     starts: Arc<Bucket>,
     /// Wakes the keeper.
     tending: Arc<Notify>,
+    /// Tells what comes up that nothing may any more: see [`Revision::close`].
+    closing: Notify,
     /// Starts of this pool that wait for machine memory.
     pub(crate) short_of_memory: AtomicUsize,
     /// Whether the last sandbox that was asked for was refused for want of something else that the
@@ -106,6 +108,8 @@ pub(crate) struct Pool {
 
 struct State {
     retired: bool,
+    /// Beyond that: nobody waits, and nothing comes up.
+    closed: bool,
     /// Whether the node's list of those with instances holds this one.
     listed: bool,
     seats: HashMap<InstanceId, Seat>,
@@ -225,6 +229,7 @@ impl Pool {
         Self {
             state: Mutex::new(State {
                 retired: false,
+                closed: false,
                 listed: false,
                 seats: HashMap::new(),
                 free: (0..cores.max(1)).map(|_| Vec::new()).collect(),
@@ -251,6 +256,7 @@ impl Pool {
             tenant,
             starts,
             tending: Arc::default(),
+            closing: Notify::new(),
             short_of_memory: AtomicUsize::new(0),
             short_of_room: AtomicBool::new(false),
         }
@@ -258,6 +264,19 @@ impl Pool {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.state.lock().retired
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Resolves once it is.
+    pub(crate) async fn closed(&self) {
+        // It hears every word from here on.
+        let told = self.closing.notified();
+        if !self.is_closed() {
+            told.await;
+        }
     }
 
     pub(crate) fn minimum(&self) -> u32 {
@@ -667,6 +686,26 @@ impl Revision {
         self.compiled.forget();
         self.pool.tending.notify_one();
         for cell in idle {
+            cell.end_soon(node);
+        }
+        for waiter in waiters {
+            let _ = waiter.grant.send(Grant::Replaced);
+        }
+    }
+
+    /// Ends every instance, those that are busy and those that still come up too: its tenant was
+    /// disabled. Whoever waits is routed again, and whoever runs sees the exit and settles with it.
+    pub(crate) fn close(self: &Arc<Self>, node: &Arc<Node>) {
+        self.retire(node);
+        let (cells, waiters) = {
+            let mut state = self.pool.state.lock();
+            state.closed = true;
+            let ids: Vec<InstanceId> = state.seats.keys().copied().collect();
+            let cells: Vec<_> = ids.into_iter().filter_map(|id| state.remove(id)).collect();
+            (cells, std::mem::take(&mut state.waiters))
+        };
+        self.pool.closing.notify_waiters();
+        for cell in cells {
             cell.end_soon(node);
         }
         for waiter in waiters {

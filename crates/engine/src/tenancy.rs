@@ -1,9 +1,10 @@
 //! Tenants as the engine sees them: limits of their own, or disabled.
 //!
 //! The store's watch tells, before the write returns. What a disabled tenant runs is ended at once:
-//! whoever calls hears [`InvokeError::TenantDisabled`], free instances go, busy ones are killed, and
-//! what is in its init goes once that is over. Nothing of it starts until it is enabled, and then
-//! from its records, as at the first call.
+//! whoever calls hears [`InvokeError::TenantDisabled`], and its instances, free, busy or in their
+//! init, are ended, all their credentials ahead of them; only the init of a version that is being
+//! published is finished. Nothing of it starts until it is enabled, and then from its records, as at
+//! the first call.
 //!
 //! [`InvokeError::TenantDisabled`]: freehold_domain::outcome::InvokeError::TenantDisabled
 
@@ -52,13 +53,10 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
 /// tenant disabled instead of a revision that still serves.
 fn end_all(node: &Arc<Node>, tenant: &TenantId) {
     node.routes.forget(node, tenant);
+    // An instance's end takes a while, in which the tenant may be enabled again.
+    node.parts.credentials.revoke_all(tenant);
     let revisions = node.revisions().into_iter();
     for revision in revisions.filter(|revision| revision.function.tenant == *tenant) {
-        revision.retire(node);
-        for (cell, _, _) in revision.pool.cells() {
-            revision.pool.remove(cell.id);
-            // Whoever runs on it sees the exit and settles with it.
-            cell.end_soon(node);
-        }
+        revision.close(node);
     }
 }

@@ -9,6 +9,8 @@ use freehold_domain::{
     record::{Key, TenantV2, encode},
     tenant_limits::LIFTED,
 };
+use freehold_testkit::sandbox::Init;
+use std::time::Duration;
 
 const OTHER: &str = "222222222222/f";
 
@@ -67,6 +69,55 @@ async fn what_a_disabled_tenant_runs_ends_and_nothing_of_it_starts() {
     enable(&sim, "111111111111", true).await;
     let (_, text) = sim.call("f", "again").await.unwrap();
     assert_eq!(text, "again");
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_end_with_the_word_and_not_with_the_last_instance() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    sim.deploy(OTHER, |_| {}).await;
+    let busy = sim.spawn(0, sim.event("f", "sleep 2000"));
+    sim.sleep(50).await;
+    assert!(sim.call(OTHER, "x").await.is_ok());
+    let starting = sim.spawn(1, sim.event("f", "late"));
+    sim.sleep_us(1).await;
+    assert_eq!(sim.credentials.live(), 3);
+    // Nothing else has run by the time that both are written.
+    enable(&sim, "111111111111", false).await;
+    assert_eq!(sim.credentials.live(), 1);
+    enable(&sim, "111111111111", true).await;
+    assert_eq!(sim.credentials.live(), 1);
+    assert!(busy.await.unwrap().is_err());
+    // Who still waits is served, and not by the instance that was in its init.
+    assert!(starting.await.unwrap().is_ok());
+    assert_eq!(sim.credentials.live(), 2);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_init_of_a_disabled_tenant_is_ended_also_on_the_time_of_its_call() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.head.timeout_s = 900).await;
+    sim.world
+        .push_inits([Init::Fails("Oops".to_owned()), Init::Hangs]);
+    let retried = sim.spawn(0, sim.event("f", "x"));
+    sim.sleep(500).await;
+    sim.world.push_inits([Init::Hangs]);
+    let starting = sim.spawn(1, sim.event("f", "y"));
+    sim.sleep(500).await;
+    assert_eq!((sim.world.started(), sim.world.live()), (3, 2));
+    let (begun, word) = (sim.clock.now(), Err(InvokeError::TenantDisabled));
+    enable(&sim, "111111111111", false).await;
+    assert_eq!(retried.await.unwrap().map(|_| ()), word);
+    assert_eq!(starting.await.unwrap().map(|_| ()), word);
+    sim.sleep(100).await;
+    assert!(sim.clock.now().since(begun) < Duration::from_secs(1));
+    assert_eq!((sim.world.live(), sim.credentials.live()), (0, 0));
+    assert!(sim.world.ran().is_empty());
+
+    enable(&sim, "111111111111", true).await;
+    assert!(sim.call("f", "again").await.is_ok());
     sim.ends_clean().await;
 }
 

@@ -205,6 +205,19 @@ impl InstanceCredentials for Sessions {
     fn revoke(&self, instance: InstanceId) {
         self.held.write().end(instance);
     }
+
+    fn revoke_all(&self, tenant: &TenantId) {
+        let mut held = self.held.write();
+        let sessions = held.by_instance.iter();
+        let ended: Vec<_> = sessions
+            .filter(|(_, session)| session.of != SessionUse::StartImage)
+            .filter(|(_, session)| session.principal.tenant() == Some(tenant))
+            .map(|(instance, _)| *instance)
+            .collect();
+        for instance in ended {
+            held.end(instance);
+        }
+    }
 }
 
 impl KeySource for Sessions {
@@ -279,13 +292,21 @@ mod tests {
     }
 
     fn issue_for(sessions: &Sessions, number: u8, of: SessionUse) -> SessionKey {
+        issue_as(sessions, number, "111111111111", of)
+    }
+
+    fn issue_in(sessions: &Sessions, number: u8, tenant: &str) -> SessionKey {
+        issue_as(sessions, number, tenant, SessionUse::Invocations)
+    }
+
+    fn issue_as(sessions: &Sessions, number: u8, tenant: &str, of: SessionUse) -> SessionKey {
         let function = FunctionRef {
-            tenant: "111111111111".parse().unwrap(),
+            tenant: tenant.parse().unwrap(),
             region: "us-east-1".parse().unwrap(),
             name: "f".parse().unwrap(),
         };
-        let role = "arn:aws:iam::111111111111:role/r";
-        sessions.issue(&function, role, instance(number), of)
+        let role = format!("arn:aws:iam::{tenant}:role/r");
+        sessions.issue(&function, &role, instance(number), of)
     }
 
     /// Whether a key is one that may sign now.
@@ -323,6 +344,26 @@ mod tests {
         assert_eq!(told(1, &one.endpoint_token), None);
         assert!(!signs(&sessions, &clock, &one));
         assert_eq!(told(2, &two.endpoint_token), Some(two));
+    }
+
+    #[test]
+    fn all_sessions_of_a_tenant_end_and_no_other() {
+        let clock = Stepped::new();
+        let sessions = Sessions::new(clock.clone(), Arc::new(Nobody));
+        let ours = [1, 2].map(|number| issue(&sessions, number));
+        let other = issue_in(&sessions, 3, "222222222222");
+        let image = issue_for(&sessions, 5, SessionUse::StartImage);
+        sessions.revoke_all(&"111111111111".parse().unwrap());
+        for (number, key) in [1, 2].into_iter().zip(&ours) {
+            assert!(!signs(&sessions, &clock, key));
+            assert_eq!(
+                sessions.current(instance(number), &key.endpoint_token),
+                None
+            );
+        }
+        assert!(signs(&sessions, &clock, &other) && signs(&sessions, &clock, &image));
+        let again = issue(&sessions, 4);
+        assert!(signs(&sessions, &clock, &again));
     }
 
     #[test]

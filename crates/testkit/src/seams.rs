@@ -14,7 +14,7 @@ use freehold_domain::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     os::fd::OwnedFd,
     sync::{Arc, Weak},
@@ -91,7 +91,7 @@ impl Sealer for FakeSealer {
 /// Credentials, counted: those that were issued and not revoked are live.
 #[derive(Debug, Default)]
 pub struct FakeCredentials {
-    live: Mutex<HashSet<InstanceId>>,
+    live: Mutex<HashMap<InstanceId, (TenantId, SessionUse)>>,
     issued: Mutex<Vec<SessionUse>>,
     ends: Mutex<Option<Mono>>,
 }
@@ -116,13 +116,14 @@ impl FakeCredentials {
 impl InstanceCredentials for FakeCredentials {
     fn issue(
         &self,
-        _function: &FunctionRef,
+        function: &FunctionRef,
         _role: &str,
         instance: InstanceId,
         of: SessionUse,
     ) -> SessionKey {
         self.issued.lock().push(of);
-        self.live.lock().insert(instance);
+        let tenant = function.tenant.clone();
+        self.live.lock().insert(instance, (tenant, of));
         SessionKey {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
             secret: "secret".to_owned(),
@@ -136,6 +137,11 @@ impl InstanceCredentials for FakeCredentials {
     }
     fn revoke(&self, instance: InstanceId) {
         self.live.lock().remove(&instance);
+    }
+    fn revoke_all(&self, tenant: &TenantId) {
+        self.live
+            .lock()
+            .retain(|_, (whose, of)| *of == SessionUse::StartImage || whose != tenant);
     }
 }
 

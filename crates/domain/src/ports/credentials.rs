@@ -1,7 +1,7 @@
 //! Credentials that are bound to tenant, role and instance, and die with it.
 
 use crate::{
-    ids::{FunctionRef, InstanceId},
+    ids::{FunctionRef, InstanceId, TenantId},
     time::Mono,
 };
 
@@ -53,6 +53,9 @@ pub trait InstanceCredentials: Send + Sync {
     /// instance that has ended. The end that is told to [`SessionUse::StartImage`] is near, whatever
     /// the session's own.
     fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey>;
-    /// Ends them all; a call that is signed with them is refused from here on.
+    /// Ends those of an instance; a call that is signed with them is refused from here on.
     fn revoke(&self, instance: InstanceId);
+    /// Ends those of all instances of `tenant`, whatever they are at, but for
+    /// [`SessionUse::StartImage`]: what such an instance does is finished, and it ends.
+    fn revoke_all(&self, tenant: &TenantId);
 }

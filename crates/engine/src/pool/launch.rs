@@ -363,6 +363,8 @@ async fn bring_up(
             () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
             () = node.stopped() => Opened::Stopped,
             () = attempt.given_up.notified() => Opened::Stopped,
+            // The init of a version that is being published is finished.
+            () = revision.pool.closed(), if phase != Phase::Snapshot => Opened::Stopped,
         }
     };
     let took = clock.now().since(up);
@@ -375,7 +377,11 @@ async fn bring_up(
         Opened::Stopped => {
             instance.destroy().await;
             attempt.log.read_to_end();
-            return Err(LaunchFailed::Platform(InvokeError::Draining));
+            let why = match revision.pool.is_closed() {
+                true => InvokeError::TenantDisabled,
+                false => InvokeError::Draining,
+            };
+            return Err(LaunchFailed::Platform(why));
         }
         failed => {
             let is_late = matches!(failed, Opened::TimedOut);
@@ -557,7 +563,7 @@ enum Opened {
     Failed(OpenError),
     Exited(ExitReport),
     TimedOut,
-    /// The node shuts down, or nobody waits any more.
+    /// The node shuts down, its tenant is disabled, or nobody waits any more.
     Stopped,
 }
 

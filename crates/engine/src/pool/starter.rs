@@ -177,6 +177,10 @@ async fn bring(
             tracing::warn!(%function, %error, "there is no sandbox yet; another one is asked for");
             revision.start_over(node, core, |_, _| {});
         }
+        // Nobody waits for it any more.
+        Err(LaunchFailed::Platform(InvokeError::TenantDisabled)) => {
+            revision.start_over(node, core, |_, _| {});
+        }
         Err(LaunchFailed::Platform(error)) => {
             revision.pause_ahead(node);
             revision.start_failed(node, core, error);
@@ -245,6 +249,10 @@ impl Revision {
         let id = cell.id;
         let seated = self.seat(node, cell, false);
         let cell = seated.unwrap_or_else(|| unreachable!("instance {id} keeps its seat"));
+        // Closed before it had its seat.
+        if self.pool.is_closed() {
+            cell.clone().end_soon(node);
+        }
         for _ in 1..cell.slots {
             self.pass_on(node, cell.clone());
         }
