@@ -520,6 +520,7 @@ impl Control {
                 digest: freehold_domain::Digest([0; 32]),
                 zip_bytes: 0,
                 unpacked_bytes: 0,
+                holds_libraries: false,
             },
             role,
             description: String::new(),

@@ -33,7 +33,9 @@ use freehold_domain::{
     BoxFuture, Digest, Mono, Principal, TenantId,
     limits::Limits,
     live::Live,
-    ports::{Blobs, Clock, CommitError, PackageError, Packages, ReadError, Storage},
+    ports::{
+        Blobs, Clock, CommitError, LIBRARY_MODULES, PackageError, Packages, ReadError, Storage,
+    },
     record::{self, FunctionV1, Kind, PackageV1, RevisionV1},
 };
 use parking_lot::Mutex;
@@ -181,6 +183,10 @@ impl PackageStore {
                 other => ControlError::internal("unpacking a package", other.to_string()),
             })?;
         let unpacked_bytes = unpacked.bytes;
+        let tree = self.folder(tenant, digest).join("tree");
+        let holds_libraries = on_files(move || holds_libraries(&tree)).await;
+        let holds_libraries = holds_libraries
+            .map_err(|error| ControlError::internal("looking into a package", error))?;
         let stored = Blobs::put(&*self.storage, who, tenant, zip).await?;
         if stored != digest {
             let reason = format!("the store calls {digest} {stored}");
@@ -191,6 +197,7 @@ impl PackageStore {
                 digest,
                 zip_bytes: found_bytes,
                 unpacked_bytes,
+                holds_libraries,
             },
             _pin: pin,
         })
@@ -485,6 +492,19 @@ fn name_tree(aside: Aside, folder: &Path, unpacked: &Unpacked) -> io::Result<Ope
         fs::File::open(parent)?.sync_all()?;
     }
     open_tree(folder).ok_or_else(|| io::Error::other("a tree that was just renamed is not there"))
+}
+
+/// Whether an interpreter that looks into this folder finds a module of one of [`LIBRARY_MODULES`]: a
+/// folder of that name, or a file `<name>.py`, `<name>.so`, `<name>.cpython-313-x86_64-linux-gnu.so`.
+fn holds_libraries(tree: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(tree)? {
+        let name = entry?.file_name();
+        let module = name.to_str().and_then(|name| name.split('.').next());
+        if module.is_some_and(|module| LIBRARY_MODULES.contains(&module)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Every digest that has a folder. Removes folders that were on their way in or out, and that

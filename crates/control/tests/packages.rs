@@ -36,7 +36,11 @@ fn main() -> ExitCode {
         return child_main();
     }
     type Test = fn() -> BoxFuture<'static, ()>;
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 11] = [
+        (
+            "modules_of_the_libraries_names_are_found_at_the_top",
+            || Box::pin(modules_of_the_libraries_names_are_found_at_the_top()),
+        ),
         ("a_tree_is_unpacked_once_for_all_who_ask", || {
             Box::pin(a_tree_is_unpacked_once_for_all_who_ask())
         }),
@@ -122,6 +126,31 @@ fn names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+async fn modules_of_the_libraries_names_are_found_at_the_top() {
+    let w = world().await;
+    let packages = reopened(&w, Arc::new(Counting(AtomicU32::new(0))));
+    let holds = [
+        ("six.py", true),
+        ("boto3/__init__.py", true),
+        ("urllib3/poolmanager.py", true),
+        ("jmespath.cpython-313-x86_64-linux-gnu.so", true),
+        ("app.py", false),
+        ("sixth.py", false),
+        ("vendored/six.py", false),
+        ("boto3-1.40.0.dist-info/METADATA", false),
+        ("my_boto3/__init__.py", false),
+    ];
+    for (name, expected) in holds {
+        let zip = zip_of(&[("handler.py", b"1"), (name, name.as_bytes())]);
+        // The second time, its tree is found.
+        for _ in 0..2 {
+            let admitted = packages.admit(&w.who, &w.place.tenant, zip.clone()).await;
+            let package = admitted.unwrap().package().clone();
+            assert_eq!(package.holds_libraries, expected, "{name}");
+        }
+    }
 }
 
 async fn a_tree_is_unpacked_once_for_all_who_ask() {

@@ -506,6 +506,29 @@ async fn whose_init_imports_the_libraries_starts_from_an_image_that_holds_them()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_package_that_holds_a_module_of_their_names_never_starts_with_the_libraries() {
+    let sim = with_templates().await;
+    sim.deploy("h", |record| record.head.package.holds_libraries = true)
+        .await;
+    sim.world.use_libraries(true);
+    for function in ["h", "f"] {
+        sim.call(function, "x").await.unwrap();
+        sim.sleep(60_000).await;
+        let before = starts(&sim, StartKind::Template);
+        let calls = (0..2).map(|_| sim.spawn(0, sim.event(function, "sleep 100")));
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap().unwrap();
+        }
+        // The image with libraries is taken before a spare, and a bare one after it.
+        let thawed = starts(&sim, StartKind::Template) - before;
+        let templates = sim.engine.stats().templates;
+        let expected = if function == "h" { (0, 3) } else { (1, 6) };
+        assert_eq!((thawed, templates), expected, "{function}");
+    }
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn images_with_libraries_that_cannot_be_made_cost_no_start() {
     let sim = with_templates().await;
     let executed = starts(&sim, StartKind::Executed);

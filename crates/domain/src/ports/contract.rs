@@ -29,6 +29,17 @@ pub enum Wiring {
 pub const PRELOAD_VARIABLE: &str = "_FREEHOLD_PRELOAD";
 /// Of [`PRELOAD_VARIABLE`]: the libraries that the runtime brings.
 pub const PRELOAD_LIBRARIES: &str = "libraries";
+/// The top-level modules that those consist of, as `freehold_runtime/begin.py` has them. A package that
+/// holds one of these names never starts with them.
+pub const LIBRARY_MODULES: [&str; 7] = [
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "jmespath",
+    "urllib3",
+    "dateutil",
+    "six",
+];
 
 /// One way of speaking to functions.
 pub trait Contract: Send + Sync {
@@ -307,4 +318,17 @@ pub enum LinkError {
         /// What the guest sent, where it announced it.
         sent_bytes: Option<u64>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_names_the_same_modules() {
+        let source = include_str!("../../../../runtimes/python/freehold_runtime/begin.py");
+        let names = LIBRARY_MODULES.map(|name| format!("\"{name}\""));
+        let line = format!("_LIBRARY_NAMES = ({})\n", names.join(", "));
+        assert!(source.contains(&line), "{line}");
+    }
 }

@@ -148,6 +148,10 @@ pub struct PackageV1 {
     pub zip_bytes: u64,
     /// Bytes of its files.
     pub unpacked_bytes: u64,
+    /// Whether it has a module of a name that a runtime's libraries have
+    /// ([`LIBRARY_MODULES`](crate::ports::LIBRARY_MODULES)), as its admission found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_libraries: bool,
 }
 
 /// How a function logs.

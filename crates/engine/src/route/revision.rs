@@ -94,6 +94,7 @@ impl Revision {
         let tenant = node.tenants.of(&function.tenant);
         let starts = node.start_rates.of(function, parts.clock.now());
         let pool = Pool::new(parts.cores, slots, expected, keep, tenant, starts);
+        let seen = Seen::of(&spec.package);
         Ok(Self {
             function: function.clone(),
             executed,
@@ -102,7 +103,7 @@ impl Revision {
             runtime,
             runs,
             executes_plainly: environment::is_for_execution(&variables),
-            seen: Seen::default(),
+            seen,
             variables,
             log_group,
             snapshot,

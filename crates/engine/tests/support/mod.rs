@@ -166,6 +166,7 @@ impl Sim {
                 digest: Digest([u8::try_from(generation % 250).unwrap(); 32]),
                 zip_bytes: 1,
                 unpacked_bytes: 1,
+                holds_libraries: false,
             },
             role: "arn:aws:iam::111111111111:role/r".to_owned(),
             description: String::new(),

@@ -1,9 +1,10 @@
 //! Which start image of its runtime a revision starts from: the bare one, or the one that holds the
 //! libraries that the runtime brings (the AWS SDK of Python's) as well.
 //!
-//! Nothing is guessed from the package. A start that came up without them says whether its init
-//! imported them, and found nothing of the function's before them; the next one is given the image
-//! that holds them. One of those that says otherwise (the function brings a module that the
+//! A package that holds a module of one of their names, as was found when it was deployed, starts from
+//! bare images alone. Whether any other wants them is not guessed: a start that came up without them
+//! says whether its init imported them, and found nothing of the function's before them; the next one
+//! is given the image that holds them. One of those that says otherwise (the function brings a module that the
 //! libraries would have taken) ends it for that revision, as do some that do not come up. A guest
 //! that lies has its own next start to gain.
 //!
@@ -15,6 +16,7 @@ use crate::{node::Node, route::Revision};
 use freehold_domain::{
     ids::CoreId,
     ports::{Contract, Link, PRELOAD_LIBRARIES},
+    record::PackageV1,
 };
 use std::{
     sync::{
@@ -65,6 +67,15 @@ const UNFIT: u8 = 2;
 const FAILURES_MAX: u8 = 3;
 
 impl Seen {
+    /// Of a revision that has not started yet.
+    pub(crate) fn of(package: &PackageV1) -> Self {
+        let seen = Self::default();
+        if package.holds_libraries {
+            seen.uses.store(UNFIT, Ordering::Relaxed);
+        }
+        seen
+    }
+
     /// What its next instance is to start with.
     pub(crate) fn preload(&self) -> Preload {
         match self.uses.load(Ordering::Relaxed) {
