@@ -302,26 +302,36 @@ fn probe_java(program: &Path) -> Result<Interpreter, String> {
 }
 
 fn probe_python(program: &Path) -> Result<Interpreter, String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        implementation: String,
-        version: String,
-        executable: PathBuf,
-        #[serde(flatten)]
-        home: PythonHome,
-    }
-    let answer: Answer = serde_json::from_str(&ask(program, &["-I", "-S", "-c", python::PROBE])?)
-        .map_err(|e| format!("it answered oddly: {e}"))?;
-    let version = Version::parse(&answer.version).ok_or("it did not say its version")?;
-    if answer.implementation != "cpython" {
-        return Err(format!("it is {}, not CPython", answer.implementation));
+    let answer = ask(program, &["-I", "-S", "-c", python::PROBE])?;
+    let answer: Vec<_> = answer.split('\0').collect();
+    let [
+        implementation,
+        version,
+        executable,
+        stdlib,
+        platstdlib,
+        library_folder,
+        cache_tag,
+    ] = answer[..]
+    else {
+        return Err(format!("it answered oddly, {} texts", answer.len()));
+    };
+    let version = Version::parse(version).ok_or("it did not say its version")?;
+    if implementation != "cpython" {
+        return Err(format!("it is {implementation}, not CPython"));
     }
     if version < Version(3, 6, 0) {
         return Err(format!("Python {version} is older than 3.6"));
     }
     let name = format!("python{}.{}", version.0, version.1);
-    let mut found = plain(name, RuntimeFamily::Python, version, &answer.executable);
-    found.python = Some(answer.home);
+    let executable = Path::new(executable);
+    let mut found = plain(name, RuntimeFamily::Python, version, executable);
+    found.python = Some(PythonHome {
+        stdlib: stdlib.into(),
+        platstdlib: platstdlib.into(),
+        library_folder: library_folder.to_owned(),
+        cache_tag: cache_tag.to_owned(),
+    });
     Ok(found)
 }
 

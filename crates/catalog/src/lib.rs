@@ -15,6 +15,7 @@ mod catalog;
 mod discover;
 mod elf;
 mod java;
+mod look;
 mod node;
 mod plan;
 mod python;

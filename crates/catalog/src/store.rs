@@ -4,12 +4,17 @@
 //! objects/<sha256>[-x][-<mtime>]   one copy of each content, shared by all trees through hard links
 //! trees/<digest>/                  the root folder that instances see
 //! trees/<digest>.json              the manifest: what it consists of, and what of the host it came from
+//! objects.swept                    the folder of contents as it was when each of them was in a tree
 //! ```
 //!
 //! Refuses to use a tree whose files no longer match its manifest.
 
-use crate::plan::{Entry, Plan};
+use crate::{
+    look::{Look, Seen},
+    plan::{Entry, Plan},
+};
 use freehold_domain::ids::Digest;
+use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -60,7 +65,7 @@ pub struct Manifest {
     /// By guest path.
     pub entries: BTreeMap<String, Stored>,
     /// Host path → what `stat` said when it was copied. While these agree, nothing is read again.
-    pub inputs: BTreeMap<PathBuf, String>,
+    pub inputs: BTreeMap<String, String>,
     /// Fingerprint of the rules and of our own files that went in.
     pub recipe: String,
 }
@@ -115,7 +120,7 @@ impl Store {
         let mut entries = BTreeMap::new();
         let mut inputs = BTreeMap::new();
         for folder in &plan.folders_read {
-            inputs.insert(folder.clone(), fingerprint(folder)?);
+            inputs.insert(text_of(folder)?, fingerprint(folder)?);
         }
         for (at, entry) in &plan.entries {
             let stored = match entry {
@@ -141,7 +146,7 @@ impl Store {
                             source.display()
                         )));
                     }
-                    inputs.insert(source.clone(), before);
+                    inputs.insert(text_of(source)?, before);
                     self.keep(
                         &content,
                         *executable,
@@ -253,43 +258,48 @@ impl Store {
     /// The first path of the tree that is not as recorded.
     pub fn first_difference(&self, manifest: &Manifest) -> Option<String> {
         let root = self.tree_root(&manifest.digest);
-        let differs = |(at, stored): (&String, &Stored)| {
-            let path = root.join(at.trim_start_matches('/'));
-            let Ok(metadata) = fs::symlink_metadata(&path) else {
-                return Some(at.clone());
+        let Ok(mut look) = Look::below(&root) else {
+            return Some("/".to_owned());
+        };
+        let mut differs = |at: &str, stored: &Stored| {
+            let below = at.trim_start_matches('/');
+            let Ok(seen) = look.at(below, Seen::Itself) else {
+                return true;
             };
             let same = match stored {
-                Stored::Folder => metadata.is_dir(),
-                Stored::Link { to } => {
-                    fs::read_link(&path).is_ok_and(|found| found.as_os_str() == to.as_str())
-                }
+                Stored::Folder => is(&seen, FileType::Directory),
+                Stored::Link { to } => fs::read_link(root.join(below))
+                    .is_ok_and(|found| found.as_os_str() == to.as_str()),
                 Stored::File {
                     mode, size, mtime, ..
                 } => {
-                    metadata.is_file()
-                        && metadata.mode() & 0o7777 == *mode
-                        && metadata.len() == *size
-                        && mtime.is_none_or(|t| t == metadata.mtime())
+                    is(&seen, FileType::RegularFile)
+                        && seen.st_mode & 0o7777 == *mode
+                        && u64::try_from(seen.st_size) == Ok(*size)
+                        && mtime.is_none_or(|t| t == seen.st_mtime)
                 }
             };
-            (!same).then(|| at.clone())
+            !same
         };
-        if !root.is_dir() {
-            return Some("/".to_owned());
-        }
-        manifest.entries.iter().find_map(differs)
+        let mut entries = manifest.entries.iter();
+        let found = entries.find(|(at, stored)| differs(at, stored));
+        found.map(|(at, _)| at.clone())
     }
 
     /// Whether the host still has what `manifest` was made from.
     pub fn is_current(&self, manifest: &Manifest) -> bool {
-        manifest
-            .inputs
-            .iter()
-            .all(|(path, seen)| fingerprint(path).is_ok_and(|now| now == *seen))
+        let Ok(mut look) = Look::below(Path::new("/")) else {
+            return false;
+        };
+        manifest.inputs.iter().all(|(path, before)| {
+            let seen = look.at(path.trim_start_matches('/'), Seen::Behind);
+            seen.is_ok_and(|now| told(&now) == *before)
+        })
     }
 
     /// Removes trees that no row names and contents that no tree has.
     pub fn sweep(&self, kept: &[Digest]) -> io::Result<()> {
+        let swept = self.root.join("objects.swept");
         for entry in fs::read_dir(self.root.join("trees"))? {
             let path = entry?.path();
             let name = path
@@ -300,19 +310,28 @@ impl Store {
             if kept.iter().any(|k| k.to_string() == digest) {
                 continue;
             }
+            // Before: whoever is stopped half-way through leaves contents to look for.
+            match fs::remove_file(&swept) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             if path.is_dir() {
                 fs::remove_dir_all(&path)?
             } else {
                 fs::remove_file(&path)?
             }
         }
-        for entry in fs::read_dir(self.root.join("objects"))? {
+        let objects = self.root.join("objects");
+        if fs::read_to_string(&swept).ok() == Some(fingerprint(&objects)?) {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&objects)? {
             let entry = entry?;
             if entry.metadata()?.nlink() == 1 {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(())
+        fs::write(&swept, fingerprint(&objects)?)
     }
 }
 
@@ -321,15 +340,23 @@ pub const OWN_TIME_S: i64 = 1_000_000_000;
 
 /// What `stat` says of a path, as far as a change of content shows in it.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
-    let m = fs::metadata(path)?;
-    Ok(format!(
+    Ok(told(&rustix::fs::stat(path)?))
+}
+
+fn told(seen: &Stat) -> String {
+    format!(
         "{}:{}:{}:{}.{}",
-        m.dev(),
-        m.ino(),
-        m.len(),
-        m.mtime(),
-        m.mtime_nsec()
-    ))
+        seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime, seen.st_mtime_nsec
+    )
+}
+
+fn is(seen: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(seen.st_mode) == kind
+}
+
+fn text_of(path: &Path) -> io::Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 fn digest_of(entries: &BTreeMap<String, Stored>) -> Digest {
@@ -422,5 +449,61 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn contents_without_a_tree_go_whatever_came_between() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(data.path()).expect("opens");
+        let objects = data.path().join("runtimes/objects");
+        let count = || fs::read_dir(&objects).expect("there").count();
+        let kept = store.make(&plan("x"), "r").expect("made");
+        for _ in 0..2 {
+            store.sweep(&[kept.digest]).expect("swept");
+            assert_eq!(count(), 1);
+        }
+        // A start that ended before it had a tree.
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(objects.join("left"), "").expect("written");
+        store.sweep(&[kept.digest]).expect("swept");
+        assert_eq!(count(), 1);
+        // A sweep that ended between a tree and its contents.
+        let dropped = store.make(&plan("y"), "r").expect("made");
+        store.sweep(&[kept.digest, dropped.digest]).expect("swept");
+        assert_eq!(count(), 2);
+        let inner = store.tree_root(&dropped.digest).join("var/runtime");
+        fs::remove_dir_all(inner).expect("removed");
+        store.sweep(&[kept.digest]).expect("swept");
+        assert_eq!(count(), 1);
+        assert!(store.is_intact(&kept));
+    }
+
+    #[test]
+    fn a_change_of_the_host_is_seen() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(data.path()).expect("opens");
+        let host = data.path().join("host");
+        fs::create_dir_all(host.join("lib/deep")).expect("made");
+        for file in ["lib/a.txt", "lib/deep/b.txt"] {
+            fs::write(host.join(file), file).expect("written");
+        }
+        symlink("a.txt", host.join("lib/link.txt")).expect("linked");
+        let made = || {
+            let mut plan = Plan::new(Loader::of_this_machine());
+            plan.folder("/opt/lib", &host.join("lib"), &|_| false)
+                .expect("read");
+            store.make(&plan, "r").expect("made")
+        };
+        let first = made();
+        assert!(store.is_current(&first));
+        fs::write(host.join("lib/a.txt"), "longer than before").expect("written");
+        assert!(!store.is_current(&first));
+        let second = made();
+        assert!(store.is_current(&second) && second.digest != first.digest);
+        fs::write(host.join("lib/deep/new.txt"), "").expect("written");
+        assert!(!store.is_current(&second), "a folder has one more");
+        let third = made();
+        fs::remove_file(host.join("lib/deep/b.txt")).expect("removed");
+        assert!(!store.is_current(&third));
     }
 }
