@@ -650,6 +650,8 @@ out = '|'.join(o)";
         let image = image_of(&pool, began, "pass").await;
         let (_instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
         let thawed = talk.ask(LOOK).await;
+        let lines = |said: &str| said.split('|').count();
+        assert_eq!(lines(&executed), lines(&thawed));
         for (executed, thawed) in executed.split('|').zip(thawed.split('|')) {
             assert_eq!(executed, thawed);
         }
