@@ -610,6 +610,48 @@ except OSError as e: out = e.errno"
     });
 }
 
+/// Everything that one process can leave for another under a name: files, shared memory, a semaphore and a
+/// queue of System V, a queue of POSIX, an abstract socket. By the numbers that x86-64 has for the calls.
+const MARKS: &str = r"
+import ctypes, errno, socket
+L = ctypes.CDLL(None, use_errno=True)
+L.shmat.restype = ctypes.c_void_p
+def sc(nr, *a):
+    ctypes.set_errno(0)
+    r = L.syscall(ctypes.c_long(nr), *[ctypes.c_long(x) if isinstance(x, int) else ctypes.c_char_p(x) for x in a])
+    if r < 0: raise OSError(ctypes.get_errno(), '')
+    return r
+shmget, semget, semctl, msgget, mq_open = 29, 64, 66, 68, 240
+key, new = 0x6d61726b, 0o3600
+def make(word):
+    global listener
+    for path in ('/tmp/mark', '/dev/shm/mark'):
+        with open(path, 'x') as file: file.write(word)
+    at = L.shmat(sc(shmget, key, 4096, new), None, 0)
+    ctypes.memmove(at, word.encode(), len(word))
+    sc(semctl, sc(semget, key, 1, new), 0, 16, len(word))
+    sc(msgget, key, new)
+    os.close(sc(mq_open, b'mark', os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600, 0))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind('\0mark')
+    listener.listen()
+def shared():
+    return ctypes.string_at(L.shmat(sc(shmget, key, 0, 0), None, 0)).decode()
+def connected():
+    with socket.socket(socket.AF_UNIX) as one: one.connect('\0mark')
+    return True
+def seen():
+    def look(at):
+        try: return at()
+        except OSError as error: return errno.errorcode[error.errno]
+    return [look(at) for at in (
+        lambda: open('/tmp/mark').read(), lambda: open('/dev/shm/mark').read(), shared,
+        lambda: sc(semctl, sc(semget, key, 0, 0), 0, 12), lambda: sc(msgget, key, 0) >= 0,
+        lambda: os.close(sc(mq_open, b'mark', os.O_RDONLY, 0, 0)) is None, connected,
+        lambda: [len(list(open('/proc/sysvipc/' + kind))) - 1 for kind in ('shm', 'sem', 'msg')],
+        lambda: os.listdir('/tmp'), lambda: os.listdir('/dev/shm'))]
+";
+
 /// What a tenant's code sees and may do is the same, thawed and executed.
 pub fn walls() {
     const LOOK: &str = "
@@ -694,6 +736,23 @@ text[5:10] = b'other'
 out = bytes(text[:10])";
         assert_eq!(first.ask(poke).await, "b'FIRSTother'");
         assert_eq!(second.ask("out = bytes(text[:10])").await, "b'firstfirst'");
+        // Nor what it leaves under a name that both know, while both live.
+        for talk in [&first, &second] {
+            talk.ask(MARKS).await;
+        }
+        let made = |word: &str| format!("make('{word}'); out = seen()");
+        let own = |word: &str| {
+            let len = word.len();
+            format!(
+                "['{word}', '{word}', '{word}', {len}, True, True, True, [1, 1, 1], ['mark'], ['mark']]"
+            )
+        };
+        let nothing = "['ENOENT', 'ENOENT', 'ENOENT', 'ENOENT', 'ENOENT', 'ENOENT', 'ECONNREFUSED', [0, 0, 0], [], []]";
+        assert_eq!(first.ask(&made("first")).await, own("first"));
+        assert_eq!(second.ask("out = seen()").await, nothing);
+        // Each makes them as if nobody had.
+        assert_eq!(second.ask(&made("second")).await, own("second"));
+        assert_eq!(first.ask("out = seen()").await, own("first"));
     });
 }
 
