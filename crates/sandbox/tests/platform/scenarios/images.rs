@@ -122,10 +122,10 @@ fn with_images_as(uid: u32, test: impl AsyncFnOnce(Arc<SandboxPool>, Instant)) {
     });
 }
 
-/// Runs a test with a line to an instance that was thawed.
-pub fn with_thawed(test: impl AsyncFnOnce(Talk)) {
+/// Runs a test with a line to an instance that was thawed, from an image of what has run `init`.
+pub fn with_thawed(init: &str, test: impl AsyncFnOnce(Talk)) {
     with_images(async |pool, began| {
-        let image = image_of(&pool, began, "pass").await;
+        let image = image_of(&pool, began, init).await;
         let (_instance, talk, _io) = begin(&pool, python(Some(&image), true)).await;
         test(talk).await;
     });
@@ -553,6 +553,8 @@ except OSError as e: out = e.errno"
             let size = "s = os.statvfs('/tmp'); out = s.f_blocks * s.f_frsize >> 20";
             let size: u64 = talk.ask(size).await.parse().expect("a size");
             assert!((50..=80).contains(&size), "{size} MiB");
+            // Programs that raise give it nothing either.
+            assert_eq!(talk.ask(walls::RAISE).await, walls::RAISED_NOBODY);
             // Once.
             let error = instance.specialise(to_a_revision(), SOON).await;
             assert!(error.is_err(), "twice");

@@ -25,16 +25,22 @@ pub fn raised() {
     });
 }
 
-/// The same from an instance that was thawed.
-pub fn raised_when_thawed() {
-    const EXECUTE: &str = "
+/// What the host's Python says of the same.
+pub const RAISE: &str = "
 import subprocess
 who = [subprocess.run([p, 'guest', 'ids'], capture_output=True, text=True).stdout for p in ('/opt/setuid', '/opt/capable')]
 status = dict(l.split(':', 1) for l in open('/proc/self/status'))
 own = ' '.join(status['Uid'].split())
 out = all(w.startswith(f'Uid: {own} ') and 'CapEff: 0000000000000000' in w for w in who), oct(os.stat('/opt/setuid').st_mode), own.split()[0] != '0'";
-    images::with_thawed(async |talk| {
-        assert_eq!(talk.ask(EXECUTE).await, "(True, '0o106755', True)");
+/// That it raises nobody, and has set out to.
+pub const RAISED_NOBODY: &str = "(True, '0o106755', True)";
+
+/// The same from an instance that was thawed, and from the process that its image was taken of while it
+/// initialised.
+pub fn raised_when_thawed() {
+    let init = format!("{RAISE}\nassert str(out) == \"{RAISED_NOBODY}\", out");
+    images::with_thawed(&init, async |talk| {
+        assert_eq!(talk.ask(RAISE).await, RAISED_NOBODY);
     });
 }
 
