@@ -145,6 +145,7 @@ fn python(root: &std::path::Path, row: RuntimeRow) -> Option<RuntimeRow> {
         mounts.push((PathBuf::from(&prefix), prefix));
     }
     fs::write(root.join("opt/guest.py"), include_str!("guest.py")).expect("write");
+    crowds(&root.join("opt"));
     for name in ["setuid", "capable"] {
         let program = root.with_file_name("root").join(name);
         if program.exists() {
@@ -158,6 +159,20 @@ fn python(root: &std::path::Path, row: RuntimeRow) -> Option<RuntimeRow> {
         env: vec![("LANG".into(), "C.UTF-8".into())],
         ..row
     })
+}
+
+/// A file under more names than an image may carry files, and under some that are too long for one together.
+fn crowds(folder: &std::path::Path) {
+    let page = folder.join("page");
+    fs::write(&page, [0u8; 4096]).expect("write");
+    let long = std::iter::repeat_n("n".repeat(250), 14).collect::<PathBuf>();
+    for (crowd, count) in [("many".into(), 2049), (long, 160)] {
+        let crowd = folder.join(crowd);
+        fs::create_dir_all(&crowd).expect("mkdir");
+        for number in 0..count {
+            fs::hard_link(&page, crowd.join(number.to_string())).expect("a link");
+        }
+    }
 }
 
 /// Where the orchestrator built it.

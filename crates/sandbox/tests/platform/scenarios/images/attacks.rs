@@ -64,6 +64,80 @@ const REWRITTEN: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// What an image has bounds for: how to have MANY, how many are carried and how many are not, and what is
+/// said of those.
+const CROWDS: [(&str, [u32; 2], &str); 5] = [
+    // Files that are mapped; it has some of its own.
+    (
+        "
+for i in range(MANY):
+    f = os.open(f'/opt/many/{i}', os.O_RDONLY)
+    assert L.mmap(None, 4096, 1, 2, f, 0) not in (None, 2**64 - 1); os.close(f)
+",
+        [2000, 2049],
+        "names cannot be carried",
+    ),
+    // Bytes of their names: 3.5 KiB each.
+    (
+        "
+for i in range(MANY):
+    f = os.open('/opt' + ('/' + 'n' * 250) * 14 + f'/{i}', os.O_RDONLY)
+    assert L.mmap(None, 4096, 1, 2, f, 0) not in (None, 2**64 - 1); os.close(f)
+",
+        [140, 160],
+        "names cannot be carried",
+    ),
+    // Files that are open, from 4 on.
+    (
+        "held = [os.open(f'/opt/many/{i}', os.O_RDONLY) for i in range(MANY)]",
+        [64, 65],
+        "descriptor 68 is a file",
+    ),
+    // Pages too far from each other to be carried together, in one mapping.
+    (
+        "
+a = L.mmap(None, MANY * 10 * 4096, 3, 0x4022, -1, 0)
+L.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+L.madvise(a, MANY * 10 * 4096, 15)  # not in large pages
+for i in range(MANY): ctypes.memset(a + i * 10 * 4096, 1, 1)
+",
+        [15_000, 16_384],
+        "more than 16384 mappings",
+    ),
+    // GiB that are looked through for the one page in them.
+    (
+        "
+a = L.mmap(None, MANY << 30, 3, 0x4022, -1, 0)
+ctypes.memset(a + 4096, 1, 1)
+",
+        [4, 257],
+        "more than 262144 MiB",
+    ),
+];
+
+/// As many as an image has room for come along, one more is refused.
+async fn crowded(pool: &SandboxPool, began: Instant) {
+    for (code, [fits, more], wanted) in CROWDS {
+        for (many, refused) in [(fits, false), (more, true)] {
+            let (instance, talk, _io) = begin(pool, python(None, true)).await;
+            let code = code.replace("MANY", &many.to_string());
+            talk.ask(&format!("{LIBC}{code}")).await;
+            match instance.take_image(soon(began)).await {
+                Ok(image) if !refused => {
+                    let (thawed, talk, _io) = begin(pool, python(Some(&image), true)).await;
+                    assert_eq!(talk.ask("out = 'alive'").await, "alive");
+                    thawed.destroy().await;
+                }
+                Err(ImageError::Refused { reason }) if refused => {
+                    assert!(reason.contains(wanted), "{many} {wanted}: {reason}");
+                }
+                other => panic!("{many} {wanted}: {:?}", other.map(drop)),
+            }
+            instance.exited().await;
+        }
+    }
+}
+
 /// Until it is alone with pid 1.
 async fn alone(instance: &dyn Instance) {
     let until = Instant::now() + ANSWER_MAX;
@@ -229,6 +303,7 @@ L.mprotect(int(v[0], 16), 8192, 3)
             }
             instance.exited().await;
         }
+        crowded(&pool, began).await;
         // The lane serves on.
         let (_instance, talk, _io) = begin(&pool, python(None, true)).await;
         assert_eq!(talk.ask("out = 1").await, "1");
