@@ -97,6 +97,9 @@ public class Probe {
             case "open":
                 open(path, fields[3]);
                 return "";
+            case "open_below":
+                openBelow(path, fields[3]);
+                return "";
             case "read":
                 try (var in = Files.newInputStream(path)) {
                     return new String(in.readNBytes(VALUE_MAX));
@@ -132,6 +135,22 @@ public class Probe {
             default -> new OpenOption[] {StandardOpenOption.WRITE, StandardOpenOption.CREATE};
         };
         FileChannel.open(path, options).close();
+    }
+
+    /** Opens whichever of a folder's names can be opened. */
+    private static void openBelow(Path folder, String mode) throws IOException {
+        IOException failure = new NoSuchFileException("nothing is there");
+        for (String name : names(folder)) {
+            try {
+                open(folder.resolve(name), mode);
+                return;
+            } catch (NoSuchFileException e) {
+                continue; // gone since it was listed
+            } catch (IOException e) {
+                failure = e;
+            }
+        }
+        throw failure;
     }
 
     private static List<String> names(Path folder) throws IOException {

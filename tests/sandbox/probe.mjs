@@ -15,6 +15,19 @@ function opened(path, mode) {
   return '';
 }
 
+// Opens whichever of a folder's names can be opened.
+function openedBelow(folder, mode) {
+  let failure = Object.assign(new Error('nothing is there'), { code: 'ENOENT' });
+  for (const name of fs.readdirSync(folder)) {
+    try {
+      return opened(`${folder}/${name}`, mode);
+    } catch (error) {
+      if (error.code !== 'ENOENT') failure = error; // gone since it was listed
+    }
+  }
+  throw failure;
+}
+
 function content(path) {
   const file = fs.openSync(path, O_RDONLY);
   try {
@@ -58,7 +71,8 @@ function connect(host, port) {
 }
 
 const ACTIONS = {
-  open: opened, read: content, list: (folder) => fs.readdirSync(folder).join('\n'), link: fs.readlinkSync, links, connect,
+  open: opened, open_below: openedBelow, read: content, list: (folder) => fs.readdirSync(folder).join('\n'),
+  link: fs.readlinkSync, links, connect,
 };
 
 async function seen() {

@@ -20,6 +20,7 @@ const VALUE_MAX: u64 = 1 << 16;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const O_NONBLOCK: i32 = 0o4000;
 const SIGKILL: c_int = 9;
+const ENOENT: i32 = 2;
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
@@ -116,6 +117,7 @@ fn act(kind: &str, arguments: &[&str]) -> io::Result<String> {
         }
         ("nr", [number]) => call("", number, &[]),
         ("open", [path, mode]) => open(path, mode).map(|_| String::new()),
+        ("open_below", [folder, mode]) => open_below(folder, mode).map(nothing),
         ("read", [path]) => {
             let mut bytes = Vec::new();
             File::open(path)?.take(VALUE_MAX).read_to_end(&mut bytes)?;
@@ -168,6 +170,20 @@ fn open(path: &str, mode: &str) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(mode == "r").write(mode != "r").create(mode == "c");
     options.custom_flags(O_NONBLOCK).open(path)
+}
+
+/// Opens whichever of a folder's names can be opened.
+fn open_below(folder: &str, mode: &str) -> io::Result<()> {
+    let mut failure = io::Error::from_raw_os_error(ENOENT);
+    for name in names(folder)? {
+        match open(&format!("{folder}/{name}"), mode) {
+            Ok(_) => return Ok(()),
+            // Gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 fn names(path: &str) -> io::Result<Vec<String>> {
