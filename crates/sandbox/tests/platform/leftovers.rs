@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -72,12 +73,14 @@ impl Leftovers {
                 continue;
             }
             let name = group.file_name().to_string_lossy().into_owned();
-            // A group of a live supervisor of somebody else's is not of ours: the pid tells.
-            match name
-                .strip_prefix("freehold-")
-                .map(|rest| rest.split('-').nth(1))
-            {
-                Some(Some(pid)) if !lives(pid) => {
+            let parts = name.strip_prefix("freehold-").map(|rest| {
+                let mut parts = rest.split('-');
+                (parts.next(), parts.next())
+            });
+            // A group of a live supervisor of somebody else's is not of ours: the pid tells, where it
+            // is one of our namespace.
+            match parts {
+                Some((Some(namespace), Some(pid))) if namespace == own_pids() && !lives(pid) => {
                     self.groups
                         .insert(group.path().to_string_lossy().into_owned());
                 }
@@ -115,6 +118,12 @@ impl Leftovers {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// The number of our namespace of pids.
+fn own_pids() -> String {
+    let facts = fs::metadata("/proc/self/ns/pid");
+    facts.map_or(String::new(), |facts| facts.ino().to_string())
 }
 
 /// A dead process that nobody has reaped yet is dead.
