@@ -4,6 +4,7 @@ mod deaths;
 mod images;
 mod starts;
 mod swap;
+mod victims;
 mod walls;
 
 pub use deaths::HELPERS;
@@ -54,6 +55,10 @@ pub const ALL: &[Scenario] = &[
     (
         "random_kills_end_in_a_serving_platform",
         deaths::random_kills,
+    ),
+    (
+        "a_death_amid_a_start_or_a_dump_leaves_nothing",
+        deaths::amid,
     ),
     ("without_root_in_a_user_namespace", without_root),
     ("parked_ones_make_room", starts::parked_ones_make_room),

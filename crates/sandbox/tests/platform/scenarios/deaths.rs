@@ -1,6 +1,10 @@
 //! Whoever dies: what is left serves on, or ends, and nothing stays behind.
 
-use super::*;
+use super::{
+    victims::{Held, Hits, Part},
+    *,
+};
+use std::cell::Cell;
 
 pub fn dead_spawner() {
     platform(0, async |pool| {
@@ -69,11 +73,11 @@ fn serve_until_killed() {
     });
 }
 
-/// A server in a process of its own, once it serves.
-fn another_server() -> std::process::Child {
+/// A server in a process of its own, once it serves; nothing where the machine has not what it takes.
+fn another_server(scenario: &str) -> Option<std::process::Child> {
     use std::io::BufRead;
     let mut child = std::process::Command::new(std::env::current_exe().expect("own path"))
-        .args(["scenario", "serve_until_killed"])
+        .args(["scenario", scenario])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("a server");
@@ -82,14 +86,27 @@ fn another_server() -> std::process::Child {
     std::io::BufReader::new(out)
         .read_line(&mut line)
         .expect("a line");
+    if line.starts_with("skipped") {
+        print!("       {line}");
+        child.wait().expect("reaped");
+        return None;
+    }
     assert_eq!(line, "serving\n");
-    child
+    Some(child)
 }
 
-pub const HELPERS: &[Scenario] = &[("serve_until_killed", serve_until_killed)];
+fn serving_server() -> std::process::Child {
+    another_server("serve_until_killed").expect("it takes nothing")
+}
+
+pub const HELPERS: &[Scenario] = &[
+    ("serve_until_killed", serve_until_killed),
+    ("amid_a_start", amid_a_start),
+    ("amid_a_dump", images::amid_a_dump),
+];
 
 pub fn dead_server() {
-    let mut server = another_server();
+    let mut server = serving_server();
     let supervisor = supervisor_of(server.id() as i32);
     server.kill().expect("killed");
     server.wait().expect("reaped");
@@ -102,7 +119,7 @@ pub fn dead_server() {
 
 pub fn everything_killed() {
     for order in 0..3 {
-        let mut server = another_server();
+        let mut server = serving_server();
         let supervisor = supervisor_of(server.id() as i32);
         let mut all = children(supervisor);
         match order {
@@ -129,13 +146,22 @@ pub fn everything_killed() {
         .expect("ends");
 }
 
-/// Spawners and keepers of volumes die at random moments under load: every start ends in an
-/// instance or a reason, every instance in a report, and the platform serves afterwards.
+/// Everybody of a platform but its server dies at random moments under load: every start ends in an
+/// instance or a reason, every instance in a report, and the platform serves afterwards and holds
+/// no more than before.
 pub fn random_kills() {
+    const PARTS: [Part; 4] = [Part::Spawner, Part::Keeper, Part::Init, Part::Instance];
     platform(0, async |pool| {
-        let supervisor = supervisor_of(std::process::id() as i32);
+        for core in [0, 1] {
+            serves(&pool, core).await;
+        }
+        let before = Held::at_rest().await;
+        let mut hits = Hits::default();
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        for round in 0..60u16 {
+        for round in 0..300u16 {
+            if round >= 60 && hits.has(&PARTS) {
+                break;
+            }
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let asked: Vec<_> = (0..4)
                 .map(|n| {
@@ -143,22 +169,27 @@ pub fn random_kills() {
                     tokio::spawn(async move { pool.start(spec(0, n % 2, &["hello"]), SOON).await })
                 })
                 .collect();
+            let wanted = match round % 8 {
+                0 => Some(Part::Spawner),
+                2 => Some(Part::Keeper),
+                4 => Some(Part::Init),
+                6 => Some(Part::Instance),
+                _ => None,
+            };
+            let is_over = Cell::new(false);
             let kills = async {
                 tokio::time::sleep(Duration::from_micros(seed >> 50)).await;
-                let spawners = children(supervisor);
-                let mut victims = spawners.clone();
-                if round % 3 == 0 {
-                    victims.extend(spawners.iter().flat_map(|spawner| children(*spawner)));
-                }
-                if round % 4 == 0 && !victims.is_empty() {
-                    let victim = victims[(seed >> 33) as usize % victims.len()];
-                    let victim = rustix::process::Pid::from_raw(victim).expect("a pid");
-                    let _ = rustix::process::kill_process(victim, rustix::process::Signal::KILL);
+                if let Some(wanted) = wanted {
+                    let none = Duration::ZERO;
+                    hits.one(wanted, &[0, 1], seed, none, &is_over).await;
                 }
             };
             let starts = async {
+                let mut live = Vec::new();
                 for start in asked {
                     match start.await.expect("no panic") {
+                        // It lives until it was hit.
+                        Ok(instance) if wanted == Some(Part::Instance) => live.push(instance),
                         Ok(instance) => {
                             instance.destroy().await;
                         }
@@ -170,18 +201,105 @@ pub fn random_kills() {
                         Err(other) => panic!("{other}"),
                     }
                 }
+                is_over.set(true);
+                live
             };
-            let both = async { tokio::join!(kills, starts) };
+            let both = async {
+                for instance in tokio::join!(kills, starts).1 {
+                    instance.destroy().await;
+                }
+            };
             tokio::time::timeout(Duration::from_secs(20), both)
                 .await
                 .expect("all of it ends");
         }
+        println!("       {hits:?}");
+        assert!(hits.has(&PARTS), "{hits:?}");
         for core in [0, 1] {
-            let until = Instant::now() + Duration::from_secs(10);
-            while let Err(error) = pool.start(spec(0, core, &["hello"]), SOON).await {
-                assert!(Instant::now() < until, "{error}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            serves(&pool, core).await;
         }
+        before.returns().await;
     });
+}
+
+/// A lane gives an instance, soon.
+async fn serves(pool: &SandboxPool, core: u16) {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match pool.start(spec(0, core, &["hello"]), SOON).await {
+            Ok(instance) => {
+                instance.destroy().await;
+                return;
+            }
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Stands still amid a start until its supervisor or it is killed: pid 2 does not get to what it was told.
+fn amid_a_start() {
+    platform(0, async |pool| {
+        let guests: Vec<i32> = starts::parked(0).into_iter().map(|(_, pid)| pid).collect();
+        let _stopped: Vec<_> = guests.iter().copied().map(starts::Stopped::now).collect();
+        let asked = Arc::clone(&pool);
+        let start =
+            tokio::spawn(async move { asked.start(spec(0, 0, &["hello"]), SOON).await.map(drop) });
+        tokio::task::yield_now().await;
+        starts::wait_for("one of them has a package", || {
+            let tables = guests.iter().map(|pid| format!("/proc/{pid}/mountinfo"));
+            let mut tables = tables.filter_map(|path| std::fs::read_to_string(path).ok());
+            tables
+                .any(|table| table.contains(" /var/task "))
+                .then_some(())
+        });
+        println!("serving");
+        pool.supervisor_lost().await;
+        let failed = start.await.expect("no panic");
+        assert!(
+            matches!(failed, Err(StartError::SpawnerLost { .. })),
+            "{failed:?}"
+        );
+        std::process::exit(0)
+    });
+}
+
+/// Everybody below a process.
+fn below(pid: i32) -> Vec<i32> {
+    let own = children(pid);
+    own.iter()
+        .flat_map(|child| [vec![*child], below(*child)].concat())
+        .collect()
+}
+
+/// The supervisor, and then the server, is killed amid a start and amid a dump: whoever else was there ends,
+/// a server says that its supervisor is lost, and the next start comes up.
+pub fn amid() {
+    for standing in ["amid_a_start", "amid_a_dump"] {
+        for of_server in [false, true] {
+            let Some(mut server) = another_server(standing) else {
+                return;
+            };
+            let supervisor = supervisor_of(server.id() as i32);
+            let born = freehold_sandbox::sys::processes::start_time;
+            let all = below(server.id() as i32).into_iter();
+            let all: Vec<_> = all.map(|pid| (pid, born(pid))).collect();
+            assert!(all.len() >= 6, "{all:?}");
+            match of_server {
+                true => server.kill().expect("killed"),
+                false => kill(supervisor),
+            }
+            let status = server.wait().expect("reaped");
+            assert_eq!(status.success(), !of_server, "{standing}: {status}");
+            for (pid, was_born) in all {
+                starts::wait_for("everybody ends", || {
+                    (born(pid).is_none() || born(pid) != was_born).then_some(())
+                });
+            }
+            launch(options())
+                .expect("the next start comes up")
+                .shutdown(Duration::from_secs(5))
+                .expect("ends");
+        }
+    }
 }

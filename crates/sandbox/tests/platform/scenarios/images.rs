@@ -4,7 +4,7 @@ mod attacks;
 mod memory;
 mod routes;
 
-pub use attacks::{dumper, hostile, kills, sibling, victims};
+pub use attacks::{amid_a_dump, dumper, hostile, kills, sibling, victims};
 pub use memory::{copies, grows, memory, several};
 pub use routes::{names, routes};
 

@@ -8,21 +8,21 @@ fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it is there");
 }
 
-fn state_of(pid: i32) -> Option<char> {
+pub(super) fn state_of(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-fn name_of(pid: i32) -> String {
+pub(super) fn name_of(pid: i32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     name.trim().to_owned()
 }
 
 /// Stopped until this is dropped: a test that fails leaves nobody stopped behind.
-struct Stopped(i32);
+pub(super) struct Stopped(i32);
 
 impl Stopped {
-    fn now(pid: i32) -> Stopped {
+    pub(super) fn now(pid: i32) -> Stopped {
         signal(pid, Signal::STOP);
         Stopped(pid)
     }
@@ -36,7 +36,7 @@ impl Drop for Stopped {
 }
 
 /// Every pause here ends with what it waits for, or with the test.
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = look() {
@@ -48,7 +48,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The spawner of a lane.
-fn spawner(lane: u16) -> i32 {
+pub(super) fn spawner(lane: u16) -> i32 {
     let name = format!("fh-spawner-{lane}");
     let supervisor = supervisor_of(std::process::id() as i32);
     let mut all = children(supervisor).into_iter();
@@ -57,7 +57,7 @@ fn spawner(lane: u16) -> i32 {
 
 /// Pids 1 and 2 of everything that is parked on a lane where nothing runs, once one of each
 /// runtime is.
-fn parked(lane: u16) -> Vec<(i32, i32)> {
+pub(super) fn parked(lane: u16) -> Vec<(i32, i32)> {
     let spawner = spawner(lane);
     let waits = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

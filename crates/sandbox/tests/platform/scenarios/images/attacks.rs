@@ -1,7 +1,11 @@
 //! Processes that do their worst while an image is taken of them, and kills at any time.
 
 use super::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::scenarios::victims::{Held, Hits, Part};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 const LIBC: &str = "
 import ctypes
@@ -413,22 +417,36 @@ impl Dice {
     }
 }
 
-/// Kills one of `victims`; whether there was one to kill.
-fn kill_one_of(victims: &[i32], dice: u64) -> bool {
-    let place = (dice >> 33) as usize % victims.len().max(1);
-    let victim = victims.get(place).copied();
-    let pid = victim.and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok())
+/// What is held once each lane has given an instance: the tasks that read the sockets open theirs when they
+/// first run.
+async fn held_before(pool: &SandboxPool) -> Held {
+    for core in [0, 1] {
+        let mut spec = of_root(None);
+        spec.core = CoreId(core);
+        start(pool, spec).await.0.destroy().await;
+    }
+    Held::at_rest().await
 }
 
 /// Whoever is killed while images are taken and thawed: each wait ends, and nothing is left.
 pub fn kills() {
+    const PARTS: [Part; 6] = [
+        Part::Spawner,
+        Part::Keeper,
+        Part::Dumper,
+        Part::Init,
+        Part::Restorer,
+        Part::Instance,
+    ];
     with_images_as(0, async |pool, began| {
-        let supervisor = supervisor_of(std::process::id() as i32);
+        let before = held_before(&pool).await;
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
         println!("       seed {:#x}", dice.0);
-        let mut killed = 0;
-        for round in 0..40 {
+        let mut hits = Hits::default();
+        for round in 0..160 {
+            if round >= 40 && hits.has(&PARTS) {
+                break;
+            }
             let rolled = dice.roll();
             let instance = started_again(&pool).await;
             let io = instance.take_io().expect("descriptors");
@@ -438,18 +456,20 @@ pub fn kills() {
             if !grown || talk.answer().await.is_none() {
                 continue;
             }
+            // At any time of all of it, or of the life of whom it takes; microseconds.
+            let (wanted, sooner, later) = match round % 8 {
+                0 => (Part::Spawner, 25_000, 1),
+                1 | 5 => (Part::Dumper, 1, 20_000),
+                2 | 6 => (Part::Restorer, 1, 1),
+                3 => (Part::Instance, 25_000, 1),
+                4 => (Part::Keeper, 25_000, 1),
+                _ => (Part::Init, 25_000, 1),
+            };
+            let is_over = Cell::new(false);
             let kill = async {
-                tokio::time::sleep(Duration::from_micros(rolled % 25_000)).await;
-                // Spawners; dumpers, keepers and pids 1; whoever is below a pid 1.
-                let spawners = children(supervisor);
-                let below = |all: &[i32]| all.iter().copied().flat_map(children).collect();
-                let workers: Vec<i32> = below(&spawners);
-                let victims = match round % 8 {
-                    0 => spawners,
-                    3 | 6 => below(&workers),
-                    _ => workers,
-                };
-                killed += u32::from(kill_one_of(&victims, rolled));
+                tokio::time::sleep(Duration::from_micros(rolled % sooner)).await;
+                let after = Duration::from_micros(rolled % later);
+                hits.one(wanted, &[0], rolled, after, &is_over).await;
             };
             let take = async {
                 if let Ok(image) = instance.take_image(soon(began)).await
@@ -457,6 +477,7 @@ pub fn kills() {
                 {
                     thawed.destroy().await;
                 }
+                is_over.set(true);
             };
             let both = async { tokio::join!(kill, take) };
             tokio::time::timeout(ANSWER_MAX, both)
@@ -464,8 +485,52 @@ pub fn kills() {
                 .expect("all of it ends");
             instance.destroy().await;
         }
-        assert!(killed >= 20, "{killed} of 40 killed anybody");
-        started_again(&pool).await;
+        println!("       {hits:?}");
+        assert!(hits.has(&PARTS) && hits.all() >= 20, "{hits:?}");
+        started_again(&pool).await.destroy().await;
+        before.returns().await;
+    });
+}
+
+/// Stands still amid a dump until its supervisor or it is killed: the dumper has stopped whom it looks at,
+/// and is stopped itself.
+pub fn amid_a_dump() {
+    with_images_as(0, async |pool, began| {
+        let is_amid = async || {
+            let (instance, talk, _io) = begin(&pool, of_root(None)).await;
+            talk.ask("x = bytearray(os.urandom(1 << 20)) * 120").await;
+            let taking = tokio::spawn(async move {
+                let taken = instance.take_image(soon(began)).await.map(drop);
+                (taken, instance.exited().await)
+            });
+            while !taking.is_finished() {
+                tokio::task::yield_now().await;
+                let mut workers = children(starts::spawner(0)).into_iter();
+                let dumper = workers.find(|pid| starts::name_of(*pid) == "fh-dumper");
+                let is_traced = |pid: &i32| starts::state_of(*pid) == Some('t');
+                if let Some(dumper) = dumper.filter(|_| pids_2(0).iter().any(is_traced)) {
+                    return Some((starts::Stopped::now(dumper), taking));
+                }
+            }
+            None
+        };
+        let mut amid = None;
+        for _ in 0..10 {
+            amid = is_amid().await;
+            if amid.is_some() {
+                break;
+            }
+        }
+        let (_stopped, taking) = amid.expect("a dump of ten that was under way");
+        println!("serving");
+        pool.supervisor_lost().await;
+        let (taken, report) = taking.await.expect("no panic");
+        assert!(taken.is_err(), "{taken:?}");
+        assert!(
+            matches!(report.cause, ExitCause::SpawnerLost { .. }),
+            "{report:?}"
+        );
+        std::process::exit(0)
     });
 }
 
@@ -493,23 +558,40 @@ fn pids_2(lane: u16) -> Vec<i32> {
 /// Pid 2 of a sandbox is killed while an image comes to life in it, by then the restorer or what is in the
 /// image: the start ends in an instance or a reason, the instance in a report.
 pub fn victims() {
+    const PARTS: [Part; 3] = [Part::Parked, Part::Restorer, Part::Instance];
     with_images_as(0, async |pool, began| {
-        let (taken, talk, _io) = begin(&pool, of_root(None)).await;
+        let before = held_before(&pool).await;
+        let (taken, talk, io) = begin(&pool, of_root(None)).await;
         talk.ask("x = bytearray(os.urandom(1 << 20)) * 30").await;
         let image = taken.take_image(soon(began)).await.expect("an image");
+        drop((taken, talk, io));
         let mut elsewhere = of_root(Some(&image));
         elsewhere.core = CoreId(1);
-        let (_other, other, _io) = begin(&pool, elsewhere).await;
+        let (beside, other, other_io) = begin(&pool, elsewhere).await;
         let mut dice = Dice(0x2545_f491_4f6c_dd1d);
         println!("       seed {:#x}", dice.0);
         let (mut killed, mut refused, mut ended) = (0, 0, 0);
-        for _ in 0..60 {
+        let mut hits = Hits::default();
+        for round in 0..320 {
+            if round >= 80 && hits.has(&PARTS) {
+                break;
+            }
+            let is_over = Cell::new(false);
             let kill = async {
+                // The restorer as soon as it is there, or whoever it is.
+                if round % 4 == 0 {
+                    let none = Duration::ZERO;
+                    let restorer = Part::Restorer;
+                    return hits.one(restorer, &[0], dice.roll(), none, &is_over).await;
+                }
                 tokio::time::sleep(Duration::from_micros(dice.roll() % 4_000)).await;
-                let all = pids_2(0).into_iter();
-                killed += all.filter(|pid| kill_one_of(&[*pid], 0)).count();
+                killed += pids_2(0).into_iter().filter(|pid| hits.guest(*pid)).count();
             };
-            let start = pool.start(of_root(Some(&image)), SOON);
+            let start = async {
+                let started = pool.start(of_root(Some(&image)), SOON).await;
+                is_over.set(true);
+                started
+            };
             let both = async { tokio::join!(kill, start).1 };
             let started = tokio::time::timeout(ANSWER_MAX, both).await;
             match started.expect("it ends") {
@@ -540,8 +622,13 @@ pub fn victims() {
         }
         println!("       {killed} killed: {refused} starts refused, {ended} instances ended");
         assert!(refused > 0 && ended > 0, "{refused} {ended} of {killed}");
+        println!("       {hits:?}");
+        assert!(hits.has(&PARTS), "{hits:?}");
         // Nobody else has noticed anything.
         assert_eq!(other.ask("out = len(x) >> 20").await, "30");
-        started_again(&pool).await;
+        started_again(&pool).await.destroy().await;
+        beside.destroy().await;
+        drop((image, beside, other, other_io));
+        before.returns().await;
     });
 }
