@@ -13,6 +13,7 @@ import time
 import pytest
 
 from metrics_test import scrape
+from snapstart_test import carried
 from support import doctor
 from support import server as servers
 from support.functions import PYTHON, Functions, java_runtime, node_runtime, unique, zip_of
@@ -134,9 +135,7 @@ def test_a_thawed_instance_gets_out_nowhere(functions, client, host, when):
     client.get_waiter("published_version_active").wait(
         FunctionName=name, Qualifier=version, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     found = client.get_function_configuration(FunctionName=name, Qualifier=version)
-    if found["SnapStart"]["OptimizationStatus"] != "On":
-        pytest.skip(found["StateReason"])
-    answer = functions.invoke(name, True, Qualifier=version, LogType="Tail")
+    answer = functions.invoke(name, True, Qualifier=carried(found), LogType="Tail")
     assert answer.error is None, answer.payload
     assert "Restore Duration" in answer.log, answer.log
     assert listed.failures(answer.payload) == []

@@ -3,6 +3,7 @@
 
 import functools
 import json
+import platform
 import shutil
 import subprocess
 
@@ -33,3 +34,11 @@ def needs(line):
     """Skips the test where doctor says that this is not enforced."""
     if not is_enforced(line):
         pytest.skip(f"doctor says: {line}: {findings()[line]['detail']}")
+
+
+def needs_images():
+    """Skips the test where this machine takes no start images. Of another processor doctor says that
+    nothing is missing: nobody could mend it."""
+    if platform.machine() != "x86_64":
+        pytest.skip("start images need x86-64")
+    needs("start images")
