@@ -9,7 +9,12 @@ use freehold_domain::{
 };
 use freehold_engine::{EngineParts, StartKind};
 use freehold_testkit::sandbox::Init;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
+};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -320,6 +325,37 @@ async fn with_templates() -> Sim {
     sim.sleep(900_000).await;
     assert_eq!(sim.engine.stats().templates, 3);
     sim
+}
+
+/// Each follows each, itself too: of three that come in turn every one has one follower.
+#[tokio::test(start_paused = true)]
+async fn a_template_is_drawn_at_random_for_each_start() {
+    const STARTS: usize = 300;
+    let sim = with_templates().await;
+    sim.deploy("many", |record| record.head.timeout_s = 60)
+        .await;
+    let mut calls = Vec::new();
+    for _ in 0..STARTS {
+        calls.push(sim.spawn(0, sim.event("many", "sleep 25000")));
+        sim.sleep(50).await;
+    }
+    // In the order of their ids, which is that in which they were begun.
+    let mut born = sim.world.living();
+    born.sort_by_key(|one| one.spec.instance);
+    let images = born.iter().filter_map(|one| one.spec.image.as_ref());
+    let drawn: Vec<_> = images.map(|image| image.descriptor.as_raw_fd()).collect();
+    assert!(drawn.len() >= STARTS, "{} of templates", drawn.len());
+    let mut followers = BTreeMap::new();
+    for pair in drawn.windows(2) {
+        *followers.entry((pair[0], pair[1])).or_insert(0) += 1;
+    }
+    // By chance a ninth each, 33 times.
+    assert_eq!(followers.len(), 9, "{followers:?}");
+    assert!(followers.values().all(|&times| times >= 5), "{followers:?}");
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sim.ends_clean().await;
 }
 
 #[tokio::test(start_paused = true)]
