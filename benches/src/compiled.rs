@@ -4,7 +4,8 @@
 //! Two servers take turns; each sample begins when no instance is left. The function makes an S3 client
 //! by the SDK that the runtime brings, at module level. Node.js 22 is the first that hands code over; it
 //! comes from the npm registry, the same for both. The server's own metrics have to say that code was
-//! kept, or none.
+//! kept, or none. Everything may run on any core, as in `cold`: a start is work of several processes, and
+//! who waits for it needs none.
 
 use crate::{
     Failure,

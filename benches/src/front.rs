@@ -9,6 +9,9 @@
 //!
 //! What it asserts, by its exit code: every call is answered, everybody who is slow or idle is cut
 //! off in the end, and then the server's descriptors are as many as before.
+//!
+//! Everything may run on any core, where the caller goes first on each, and no echo stands beside it:
+//! what is compared is one server with itself, alone and beside them.
 
 use crate::{
     Failure,

@@ -3,6 +3,8 @@
 //! What is counted is taken from the machine, not from the platform: processes, cgroups, mounts
 //! and network namespaces of the platform's processes, loop devices, descriptors, temporary files.
 //! It is counted when no instance is left, after a first part that fills caches, and at the end.
+//! Everything may run on any core, and no echo stands beside it: what is judged is what is left, and
+//! no time.
 
 use crate::{
     Failure,

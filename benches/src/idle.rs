@@ -2,6 +2,7 @@
 //!
 //! The very first start of a data folder copies interpreters into it, which leaves its mark on the
 //! heap; the figure is of a server that was started again, and that mark is printed beside it.
+//! Everything may run on any core: nobody calls, so there is no generator to keep apart.
 
 use crate::{
     Failure,

@@ -1,7 +1,7 @@
 //! The engine's policy of keeping warm, replayed: cold-start rate against memory held idle, beside
 //! the fixed ten minutes and the front of all fixed time-outs.
 //!
-//! No server and no clock: the same seed prints the same table on every machine.
+//! No server and no clock, so no echo beside it: the same seed prints the same table on every machine.
 
 use crate::Failure;
 use freehold_engine::keep::{

@@ -1,4 +1,5 @@
-//! The numbers of SPECIFICATION.md, each measured beside a bare axum echo in the same run.
+//! The numbers of SPECIFICATION.md, each measured beside a bare axum echo in the same run; the few that
+//! have none beside them say what they are held against.
 //!
 //! It starts the real binary in a folder of its own, deploys hello functions through the binary's
 //! own command line and calls them by function URL. It asserts no time: a machine that is slow

@@ -3,6 +3,8 @@
 //! Every function has one instance ready from its deployment on (`[instances] ready`): started,
 //! initialised, and rehearsed where its runtime can; awake since. Each is called once. A sample is a call that the server itself counts as
 //! the first one of such an instance (`freehold_starts_ahead_used_total`); any other is a failure.
+//! Everything may run on any core, as in `cold`, whose starts these calls are spared: one call at a time,
+//! and who waits for it needs none.
 
 use crate::{
     Failure,
