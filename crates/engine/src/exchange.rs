@@ -506,7 +506,8 @@ async fn end_instance(
     revision: &Revision,
 ) -> Failure {
     let memory = revision.spec.memory;
-    let failure = match ended {
+    let is_ours = matches!(ended, Ended::TimedOut | Ended::Cancelled);
+    let mut failure = match ended {
         Ended::TimedOut => Failure::timed_out(id, timeout, cell.instance.destroy().await.usage),
         Ended::Cancelled => Failure::cancelled(cell.instance.destroy().await.usage),
         Ended::Exited(report) => {
@@ -534,6 +535,11 @@ async fn end_instance(
         }
         Ended::Answer(..) => unreachable!("an answer ends no instance"),
     };
+    // Taken away with all that its tenant ran, however its end was noticed. The tenant may be enabled
+    // again by now.
+    if revision.pool.is_closed() && !is_ours {
+        failure.answer = Err(InvokeError::TenantDisabled);
+    }
     cell.log.read_to_end();
     cell.release();
     if let Some(event) = failure.line(id, timeout) {

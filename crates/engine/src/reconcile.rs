@@ -149,8 +149,7 @@ async fn look_after(
         let done = match done {
             Ok(Next::Nothing) => return,
             Ok(Next::Image(record)) => {
-                image_tries += 1;
-                publish::image(&strong, &key, *record, image_tries).await
+                publish::image(&strong, &key, *record, &mut image_tries).await
             }
             Err(unfinished) => Err(unfinished),
         };
@@ -163,7 +162,12 @@ async fn look_after(
             }
             Err(Unfinished(reason)) => reason,
         };
-        tracing::warn!(%key, %reason, again_in = ?wait, "a function is not ready yet");
+        match strong.admission.is_disabled(key.tenant()) {
+            true => tracing::debug!(%key, %reason, "a function waits for its account"),
+            false => {
+                tracing::warn!(%key, %reason, again_in = ?wait, "a function is not ready yet");
+            }
+        }
         let clock = strong.parts.clock.clone();
         drop(strong);
         clock.sleep(wait).await;

@@ -203,7 +203,8 @@ impl Routes {
             if let Some(served) = known(&functions) {
                 return Ok(Some(served));
             }
-            let is_current = self.changes.load(Ordering::Acquire) == seen;
+            let is_closed = matches!(&served, Served::Ready(made) if made.pool.is_retired());
+            let is_current = self.changes.load(Ordering::Acquire) == seen && !is_closed;
             tries += 1;
             if is_current {
                 let targets = functions.entry(function.clone()).or_default();

@@ -2,9 +2,8 @@
 //!
 //! The store's watch tells, before the write returns. What a disabled tenant runs is ended at once:
 //! whoever calls hears [`InvokeError::TenantDisabled`], and its instances, free, busy or in their
-//! init, are ended, all their credentials ahead of them; only the init of a version that is being
-//! published is finished. Nothing of it starts until it is enabled, and then from its records, as at
-//! the first call.
+//! init, are ended with all their credentials. Nothing of it starts until it is enabled, and then from
+//! its records, as at the first call; a version that is being published waits for that.
 //!
 //! [`InvokeError::TenantDisabled`]: freehold_domain::outcome::InvokeError::TenantDisabled
 
@@ -49,14 +48,18 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
     }
 }
 
-/// Ends every instance of a tenant. The routes go first, so that who waits and asks again finds the
-/// tenant disabled instead of a revision that still serves.
+/// Ends every instance of a tenant, which is known to be disabled by now: who waits and asks again is
+/// told so.
+///
+/// The routes go last. A revision that somebody makes meanwhile is either among those that are closed
+/// here, and then its route goes or is not kept; or it is made after, and may serve when the tenant is
+/// enabled again.
 fn end_all(node: &Arc<Node>, tenant: &TenantId) {
-    node.routes.forget(node, tenant);
-    // An instance's end takes a while, in which the tenant may be enabled again.
-    node.parts.credentials.revoke_all(tenant);
     let revisions = node.revisions().into_iter();
     for revision in revisions.filter(|revision| revision.function.tenant == *tenant) {
         revision.close(node);
     }
+    // An instance's end takes a while, in which the tenant may be enabled again.
+    node.parts.credentials.revoke_all(tenant);
+    node.routes.forget(node, tenant);
 }

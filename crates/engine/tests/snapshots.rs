@@ -102,6 +102,29 @@ fn restored(tails: &[String]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_published_waits_while_its_tenant_is_disabled() {
+    let sim = sim(|_| {}).await;
+    sim.deploy("f", |_| {}).await;
+    sim.world.push_inits([Init::Hangs]);
+    for number in 1..=3 {
+        begin(&sim, "f", number).await;
+    }
+    sim.sleep(1_000).await;
+    assert_eq!((sim.world.started(), sim.world.live()), (1, 1));
+    crate::tenancy::enable(&sim, tenant().as_str(), false).await;
+    sim.sleep(200_000).await;
+    assert_eq!((sim.world.started(), sim.world.live()), (1, 0));
+    assert_eq!(sim.credentials.live(), 0);
+    crate::tenancy::enable(&sim, tenant().as_str(), true).await;
+    for number in 1..=3 {
+        let record = settled(&sim, "f", number).await;
+        let made = (FunctionStateV1::Active, ImageStateV1::Made);
+        assert_eq!((record.state, record.image), made, "{number}");
+    }
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_published_revision_starts_from_its_image() {
     let sim = sim(|_| {}).await;
     sim.deploy("f", |_| {}).await;

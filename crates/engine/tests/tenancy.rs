@@ -28,7 +28,7 @@ async fn set(sim: &Sim, id: &str, adjust: impl FnOnce(&mut TenantV2)) {
     commit.await.unwrap();
 }
 
-async fn enable(sim: &Sim, id: &str, enabled: bool) {
+pub(crate) async fn enable(sim: &Sim, id: &str, enabled: bool) {
     set(sim, id, |tenant| tenant.enabled = enabled).await;
 }
 
@@ -118,6 +118,50 @@ async fn an_init_of_a_disabled_tenant_is_ended_also_on_the_time_of_its_call() {
 
     enable(&sim, "111111111111", true).await;
     assert!(sim.call("f", "again").await.is_ok());
+    sim.ends_clean().await;
+}
+
+/// A first call reads its function's record while the tenant is disabled and enabled again.
+#[tokio::test(start_paused = true)]
+async fn a_word_that_meets_first_calls_leaves_no_function_unserved() {
+    let sim = Sim::new().await;
+    for (before, between) in (0..12).flat_map(|n| (0..12).map(move |m| (n, m))) {
+        let name = format!("f{before}-{between}");
+        sim.deploy(&name, |_| {}).await;
+        let first = sim.spawn(0, sim.event(&name, "x"));
+        yields(before).await;
+        enable(&sim, "111111111111", false).await;
+        yields(between).await;
+        enable(&sim, "111111111111", true).await;
+        let first = first.await.unwrap().map(|_| ());
+        assert!(
+            matches!(first, Ok(()) | Err(InvokeError::TenantDisabled)),
+            "{name}: {first:?}"
+        );
+        let second = sim.call(&name, "x").await;
+        assert!(second.is_ok(), "{name}: {second:?}");
+    }
+    sim.ends_clean().await;
+}
+
+async fn yields(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The tenant is enabled again before the run's end is noticed.
+#[tokio::test(start_paused = true)]
+async fn a_quick_word_is_no_error_of_the_functions() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    let busy = sim.spawn(0, sim.event("f", "sleep 2000"));
+    sim.sleep(50).await;
+    enable(&sim, "111111111111", false).await;
+    enable(&sim, "111111111111", true).await;
+    let ended = busy.await.unwrap().map(|_| ());
+    assert_eq!(ended, Err(InvokeError::TenantDisabled));
+    assert!(sim.call("f", "x").await.is_ok());
     sim.ends_clean().await;
 }
 

@@ -210,7 +210,6 @@ impl InstanceCredentials for Sessions {
         let mut held = self.held.write();
         let sessions = held.by_instance.iter();
         let ended: Vec<_> = sessions
-            .filter(|(_, session)| session.of != SessionUse::StartImage)
             .filter(|(_, session)| session.principal.tenant() == Some(tenant))
             .map(|(instance, _)| *instance)
             .collect();
@@ -353,6 +352,7 @@ mod tests {
         let ours = [1, 2].map(|number| issue(&sessions, number));
         let other = issue_in(&sessions, 3, "222222222222");
         let image = issue_for(&sessions, 5, SessionUse::StartImage);
+        assert!(signs(&sessions, &clock, &image));
         sessions.revoke_all(&"111111111111".parse().unwrap());
         for (number, key) in [1, 2].into_iter().zip(&ours) {
             assert!(!signs(&sessions, &clock, key));
@@ -361,7 +361,7 @@ mod tests {
                 None
             );
         }
-        assert!(signs(&sessions, &clock, &other) && signs(&sessions, &clock, &image));
+        assert!(signs(&sessions, &clock, &other) && !signs(&sessions, &clock, &image));
         let again = issue(&sessions, 4);
         assert!(signs(&sessions, &clock, &again));
     }

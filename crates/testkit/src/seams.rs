@@ -91,7 +91,7 @@ impl Sealer for FakeSealer {
 /// Credentials, counted: those that were issued and not revoked are live.
 #[derive(Debug, Default)]
 pub struct FakeCredentials {
-    live: Mutex<HashMap<InstanceId, (TenantId, SessionUse)>>,
+    live: Mutex<HashMap<InstanceId, TenantId>>,
     issued: Mutex<Vec<SessionUse>>,
     ends: Mutex<Option<Mono>>,
 }
@@ -123,7 +123,7 @@ impl InstanceCredentials for FakeCredentials {
     ) -> SessionKey {
         self.issued.lock().push(of);
         let tenant = function.tenant.clone();
-        self.live.lock().insert(instance, (tenant, of));
+        self.live.lock().insert(instance, tenant);
         SessionKey {
             access_key_id: "ASIAFAKEFAKEFAKEFAKE".to_owned(),
             secret: "secret".to_owned(),
@@ -139,9 +139,7 @@ impl InstanceCredentials for FakeCredentials {
         self.live.lock().remove(&instance);
     }
     fn revoke_all(&self, tenant: &TenantId) {
-        self.live
-            .lock()
-            .retain(|_, (whose, of)| *of == SessionUse::StartImage || whose != tenant);
+        self.live.lock().retain(|_, of| of != tenant);
     }
 }
 

@@ -55,7 +55,6 @@ pub trait InstanceCredentials: Send + Sync {
     fn current(&self, instance: InstanceId, endpoint_token: &str) -> Option<SessionKey>;
     /// Ends those of an instance; a call that is signed with them is refused from here on.
     fn revoke(&self, instance: InstanceId);
-    /// Ends those of all instances of `tenant`, whatever they are at, but for
-    /// [`SessionUse::StartImage`]: what such an instance does is finished, and it ends.
+    /// Ends those of all instances of `tenant`, whatever they are at.
     fn revoke_all(&self, tenant: &TenantId);
 }

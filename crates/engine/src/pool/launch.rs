@@ -273,6 +273,10 @@ async fn bring_up(
         node: Arc::downgrade(node),
         instance: attempt.instance,
     };
+    // From the word on no credentials are made but these, which end here.
+    if revision.pool.is_closed() {
+        return Err(LaunchFailed::Platform(InvokeError::TenantDisabled));
+    }
     let env = environment::of_instance(revision, &attempt.log, &key, phase);
     let (code, part) = compiled::for_start(node, revision, phase);
     let opening = Opening {
@@ -363,8 +367,7 @@ async fn bring_up(
             () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
             () = node.stopped() => Opened::Stopped,
             () = attempt.given_up.notified() => Opened::Stopped,
-            // The init of a version that is being published is finished.
-            () = revision.pool.closed(), if phase != Phase::Snapshot => Opened::Stopped,
+            () = revision.pool.closed() => Opened::Stopped,
         }
     };
     let took = clock.now().since(up);

@@ -76,7 +76,8 @@ fn begin(node: &Arc<Node>, revision: &Arc<Revision>, core: CoreId, reason: Reaso
         let place = line.enter(&revision.function.tenant, Arc::as_ptr(&revision) as usize);
         let place = place.await;
         // Whoever waited may have been served while this stood in line.
-        if matches!(reason, Reason::Waiting { .. }) && !revision.pool.wants_another() {
+        let is_served = matches!(reason, Reason::Waiting { .. }) && !revision.pool.wants_another();
+        if is_served || revision.pool.is_closed() {
             return revision.start_over(&node, core, |_, _| {});
         }
         let brought = book_and_bring(&node, &revision, core, reason);

@@ -47,18 +47,22 @@ pub(super) fn deleted(node: &Node, key: &Key) {
     }
 }
 
-/// Makes the image of a revision that is ready but for it; nothing when somebody else does.
+/// Makes the image of a revision that is ready but for it; nothing when somebody else does. `tries` are
+/// those of the machine: a tenant that is disabled uses none up.
 ///
 /// Errors: [`Unfinished`] where it is to be tried again.
 pub(super) async fn image(
     node: &Arc<Node>,
     key: &Key,
     record: RevisionV1,
-    tries: u32,
+    tries: &mut u32,
 ) -> Result<Option<Published>, Unfinished> {
     let Some(function) = function_of(key) else {
         return Ok(None);
     };
+    if node.admission.is_disabled(&function.tenant) {
+        return Err(Unfinished("its account is disabled".to_owned()));
+    }
     let number = record.number;
     let of = SnapshotOf {
         function: function.clone(),
@@ -74,12 +78,20 @@ pub(super) async fn image(
     if !node.snapshots.begin(&of) {
         return Ok(None);
     }
+    // Who closes all of its tenant's finds it.
+    node.remember(&revision);
     let refused = |reason| Published::Image(ImageStateV1::Refused { reason });
     match make_snapshot(node, &revision, &of).await {
         Ok(()) => Ok(Some(Published::Image(ImageStateV1::Made))),
         Err(NotMade::Failed { code, reason }) => Ok(Some(Published::Failed { code, reason })),
         Err(NotMade::Refused { reason }) => Ok(Some(refused(reason))),
-        Err(NotMade::NotYet { reason }) if tries >= TRIES => Ok(Some(refused(reason))),
-        Err(NotMade::NotYet { reason }) => Err(Unfinished(reason)),
+        Err(NotMade::NotYet { reason }) if revision.pool.is_closed() => Err(Unfinished(reason)),
+        Err(NotMade::NotYet { reason }) => {
+            *tries += 1;
+            match *tries >= TRIES {
+                true => Ok(Some(refused(reason))),
+                false => Err(Unfinished(reason)),
+            }
+        }
     }
 }

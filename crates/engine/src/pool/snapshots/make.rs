@@ -34,6 +34,8 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(10);
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for memory to run init in.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
+/// Why nothing of an account is made.
+const DISABLED: &str = "its account is disabled";
 /// Of an error's text in a version's state.
 const REASON_CHARS_MAX: usize = 500;
 
@@ -152,6 +154,10 @@ async fn take(
     let Some(booking) = booking else {
         return Err(not_yet("no memory to run its init in"));
     };
+    // It may have waited for long.
+    if node.admission.is_disabled(&revision.function.tenant) {
+        return Err(not_yet(DISABLED));
+    }
     let instance = node.parts.ids.instance();
     let attempt = Attempt {
         instance,
@@ -168,12 +174,12 @@ async fn take(
         LaunchFailed::NotThawed { reason, .. } => not_yet(&reason),
         LaunchFailed::Platform(error) => not_yet(&error.to_string()),
     })?;
-    let image = from_cell(node, &cell).await;
+    let image = from_cell(node, revision, &cell).await;
     cell.end().await;
     image
 }
 
-async fn from_cell(node: &Node, cell: &Cell) -> Result<StartImage, NotMade> {
+async fn from_cell(node: &Node, revision: &Revision, cell: &Cell) -> Result<StartImage, NotMade> {
     let clock = &node.parts.clock;
     let prepared = tokio::select! {
         biased;
@@ -188,6 +194,7 @@ async fn from_cell(node: &Node, cell: &Cell) -> Result<StartImage, NotMade> {
             return Err(NotMade::Failed { code: "FunctionError.InitTimeout", reason });
         }
         () = node.stopped() => return Err(not_yet("the node shuts down")),
+        () = revision.pool.closed() => return Err(not_yet(DISABLED)),
     };
     match prepared {
         Ok(()) => {}
