@@ -19,7 +19,9 @@
 //! | one instance | four payloads |
 
 use bytes::Bytes;
-use freehold_domain::{TenantId, TenantLimit, limits::Limits, live::Live, tenants::TenantTable};
+use freehold_domain::{
+    TenantId, TenantLimit, answers::Answers, limits::Limits, live::Live, tenants::TenantTable,
+};
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
@@ -40,6 +42,8 @@ pub struct Share {
     limits: Live<Limits>,
     /// Whose it is, where it is one tenant's, and where its own limit stands.
     tenant: Option<(TenantId, Arc<TenantTable>)>,
+    /// Of the whole: where answers wait for room that those which nobody takes have.
+    answers: Option<Arc<Answers>>,
 }
 
 /// Which share of the whole.
@@ -59,6 +63,7 @@ impl Share {
             kind,
             limits: limits.clone(),
             tenant: None,
+            answers: None,
         })
     }
 
@@ -73,6 +78,7 @@ impl Share {
             kind,
             limits: limits.clone(),
             tenant: Some((tenant.clone(), all.clone())),
+            answers: None,
         })
     }
 
@@ -152,6 +158,18 @@ impl BytesInFlight {
         }
     }
 
+    /// The same, and slow clients are in others' way while an answer waits for room.
+    pub fn beside(mut self, answers: Arc<Answers>) -> Self {
+        self.whole = Arc::new(Share {
+            held: AtomicU64::new(0),
+            kind: Kind::Whole,
+            limits: self.limits.clone(),
+            tenant: None,
+            answers: Some(answers),
+        });
+        self
+    }
+
     /// Bytes held now.
     #[cfg(test)]
     pub fn held(&self) -> u64 {
@@ -217,8 +235,8 @@ impl Untaken {
         self.0.strong_count() == 0
     }
 
-    /// Whether it stands in the way of others: some share that it counts on is more than half held.
-    /// Never once it has been taken.
+    /// Whether it stands in the way of others: some share that it counts on is more than half held, or
+    /// somebody's answer waits for room. Never once it has been taken.
     pub fn crowds_others(&self) -> bool {
         self.0.upgrade().is_some_and(|held| held.is_crowded())
     }
@@ -294,10 +312,13 @@ impl HeldBytes {
         }
     }
 
-    /// Whether more than half of some share is held.
+    /// Whether more than half of some share is held, or somebody's answer waits for room.
     fn is_crowded(&self) -> bool {
         let mut shares = self.shares.iter().flatten();
-        shares.any(|share| share.held.load(Ordering::Relaxed) > share.limit() / 2)
+        shares.any(|share| {
+            let waits = || share.answers.as_ref().is_some_and(|all| all.has_line());
+            share.held.load(Ordering::Relaxed) > share.limit() / 2 || waits()
+        })
     }
 
     /// Books an answer on shares that nothing is booked on yet, until the last of its bytes is

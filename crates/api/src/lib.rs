@@ -50,6 +50,7 @@ pub use proxies::{Network, Proxies};
 use freehold_control::Control;
 use freehold_domain::{
     TenantId,
+    answers::Answers,
     budgets::Reached,
     limits::Limits,
     live::Live,
@@ -84,6 +85,8 @@ pub struct ApiParts {
     pub limits: Live<Limits>,
     /// What tenants have of their own in place of those; the engine keeps it true.
     pub tenants: Arc<TenantTable>,
+    /// Where answers wait for room.
+    pub answers: Arc<Answers>,
     /// The domain of function URLs.
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
@@ -152,7 +155,8 @@ impl Api {
             backups: parts.backups,
             disk: parts.disk,
             tokens: own::Tokens::new(),
-            in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone()),
+            in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone())
+                .beside(parts.answers),
             control: parts.control,
             events: parts.events,
             storage: parts.storage,

@@ -170,7 +170,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
 mod tests {
     use super::*;
     use crate::in_flight::{Bringer, BytesInFlight};
-    use freehold_domain::limits::Limits;
+    use freehold_domain::{answers::Answers, limits::Limits};
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     fn pair() -> (Unread<DuplexStream>, DuplexStream) {
@@ -235,6 +236,27 @@ mod tests {
             assert_eq!(taking.await.unwrap() == 1000, !is_cut);
         }
         assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_while_an_answer_waits_for_room_is_in_the_way() {
+        let limits = Limits {
+            bytes_in_flight: 64 << 20,
+            ..Limits::default()
+        };
+        let answers = Answers::new(limits.into(), Arc::default());
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let pot = pot.beside(answers.clone());
+        let tenant = "111111111111".parse().unwrap();
+        let book = || pot.book(Bringer::Key(&tenant), None);
+        let (_answer, untaken) = book().keep(bytes::Bytes::from(vec![0; 1 << 20]));
+        let _room = answers.ask(&tenant, 30 << 20).await;
+        assert!(!untaken.crowds_others());
+        let mut waits = Box::pin(answers.ask(&tenant, 30 << 20));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert!(untaken.crowds_others());
+        drop(waits);
+        assert!(!untaken.crowds_others());
     }
 
     #[tokio::test(start_paused = true)]

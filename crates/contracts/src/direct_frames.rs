@@ -303,6 +303,10 @@ impl Link for FramesLine {
         1
     }
 
+    fn answer_waits(&self) -> bool {
+        self.line.awaits_room()
+    }
+
     fn uses_libraries(&self) -> bool {
         self.uses_libraries.load(Ordering::Relaxed)
     }

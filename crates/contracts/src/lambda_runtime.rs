@@ -142,6 +142,10 @@ impl Link for RuntimeLink {
         (!self.line.asks()).then(|| Box::pin(self.line.until_asks()) as BoxFuture<'_, ()>)
     }
 
+    fn answer_waits(&self) -> bool {
+        self.line.reads_large()
+    }
+
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
             let exchange = self.line.offer(call)?;

@@ -104,6 +104,14 @@ impl Answers {
         wake(served);
     }
 
+    /// Whether anybody waits for room.
+    pub fn has_line(&self) -> bool {
+        let book = self.book();
+        book.accounts
+            .values()
+            .any(|account| !account.line.is_empty())
+    }
+
     /// Bytes of the room that is taken.
     pub fn held_bytes(&self) -> u64 {
         self.book().held_bytes

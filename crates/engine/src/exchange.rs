@@ -254,7 +254,7 @@ async fn run(
         at: begun,
         in_init: is_retry,
     }: Begun,
-    caller_gone: Pin<&mut impl Future<Output = ()>>,
+    mut caller_gone: Pin<&mut impl Future<Output = ()>>,
 ) -> Finished {
     let (revision, id) = (admitted.revision.clone(), admitted.invocation.id);
     let cell = lease.cell().clone();
@@ -289,12 +289,14 @@ async fn run(
                     tokio::select! {
                         biased;
                         ended = &mut answered => ended,
-                        () = clock.sleep(LAST_WORDS) => Ended::Exited(report),
+                        () = last_words(node, &cell, deadline) => Ended::Exited(report),
+                        () = cancelled.notified() => Ended::Cancelled,
+                        () = caller_gone.as_mut() => Ended::Cancelled,
                     }
                 }
                 () = clock.sleep_until(deadline) => Ended::TimedOut,
                 () = cancelled.notified() => Ended::Cancelled,
-                () = caller_gone => Ended::Cancelled,
+                () = caller_gone.as_mut() => Ended::Cancelled,
             }
         }
     };
@@ -492,6 +494,18 @@ fn answered(answer: GuestAnswer, bytes: Bytes) -> (Ending, Status, Answer) {
             };
             let error_type = error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned());
             (Ending::FunctionError, Status::Error(error_type), answer)
+        }
+    }
+}
+
+/// Time for an answer that was sent before the process ended: to come through its socket, and to have
+/// room where it waits for that.
+async fn last_words(node: &Node, cell: &Cell, deadline: Mono) {
+    let clock = &node.parts.clock;
+    loop {
+        clock.sleep(LAST_WORDS).await;
+        if !cell.link.answer_waits() || clock.now() >= deadline {
+            return;
         }
     }
 }

@@ -477,6 +477,19 @@ async fn a_spawner_that_dies_is_waited_for() {
     sim.ends_clean().await;
 }
 
+/// Its process has ended: the answer is in a socket.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_for_room_outlives_its_process_until_its_time_is_up() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |_| {}).await;
+    let (kind, text) = sim.call("f", "gone 2500").await.unwrap();
+    assert_eq!((kind, text.as_str()), (OutcomeKind::Success, "gone 2500"));
+    // Of three seconds.
+    let (kind, text) = sim.call("f", "gone 3500").await.unwrap();
+    assert_eq!(kind, UNHANDLED, "{text}");
+    sim.ends_clean().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_an_init_calls_stands_behind_the_call_that_it_is_made_for() {
     let sim = Sim::new().await;

@@ -28,7 +28,10 @@ use freehold_domain::{
 use parking_lot::Mutex;
 use std::{
     os::fd::{AsRawFd, OwnedFd},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -219,6 +222,7 @@ async fn come_up(
             world,
             instance: Arc::downgrade(&instance),
             asks_at: Mutex::new(Some(Instant::now())),
+            answer_waits: AtomicBool::new(false),
             _listener: listener,
         }) as Arc<dyn Link>),
         Init::Fails(error_type) => {
@@ -247,6 +251,8 @@ struct FakeLink {
     code: Mutex<Option<Bytes>>,
     /// When it asks for its next event; never, when it ends before.
     asks_at: Mutex<Option<Instant>>,
+    /// An answer has begun to come, and waits for room.
+    answer_waits: AtomicBool,
     _listener: OwnedFd,
 }
 
@@ -276,6 +282,10 @@ impl Link for FakeLink {
 
     fn take_code(&self) -> Option<Bytes> {
         self.code.lock().take()
+    }
+
+    fn answer_waits(&self) -> bool {
+        self.answer_waits.load(Ordering::Relaxed)
     }
 
     fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
@@ -375,6 +385,13 @@ impl Link for FakeLink {
                     };
                     tokio::time::sleep(took).await;
                     match word {
+                        // It has answered and ended; the answer has room after so long.
+                        "gone" => {
+                            self.answer_waits.store(true, Ordering::Relaxed);
+                            instance.end(ExitCause::Exited(0));
+                            tokio::time::sleep(said).await;
+                            self.answer_waits.store(false, Ordering::Relaxed);
+                        }
                         "print" => instance.print(format!("{rest}\n").as_bytes()),
                         "late" => *self.asks_at.lock() = Some(Instant::now() + said),
                         "ends" => {

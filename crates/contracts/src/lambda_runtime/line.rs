@@ -208,6 +208,11 @@ impl Line {
         Ok(large)
     }
 
+    /// Whether a large answer waits for room, or is being read.
+    pub(super) fn reads_large(&self) -> bool {
+        self.state.lock().reads_large
+    }
+
     /// Resolves once nobody waits for an answer to `id`.
     pub(super) async fn until_over(&self, id: &str) -> Refused {
         loop {

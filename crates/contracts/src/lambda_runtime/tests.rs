@@ -485,7 +485,7 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
         &*format!("Content-Length: {MIB}"),
         "Transfer-Encoding: chunked",
     ] {
-        let (answers, (_link, mut client, _), running) = running_in(12 * MIB).await;
+        let (answers, (link, mut client, _), running) = running_in(12 * MIB).await;
         let tenant = call(1, "").function.tenant;
         let before = answers.ask(&tenant, 6 << 20).await;
         let mut request = head(how_long).into_bytes();
@@ -503,9 +503,11 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
         a_while().await;
         assert!(!running.is_finished() && !saying.is_finished());
         assert_eq!((answers.held_bytes(), answers.waited()), (6 << 20, 1));
+        assert!(link.answer_waits());
         drop(before);
         assert_eq!(saying.await.unwrap(), 202);
         let answer = running.await.unwrap().unwrap();
+        assert!(!link.answer_waits());
         assert_eq!(answers.held_bytes(), MIB as u64);
         assert_eq!(body(Ok(answer)).await.1.len(), MIB);
         assert_eq!(answers.held_bytes(), 0);

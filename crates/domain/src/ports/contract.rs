@@ -170,6 +170,12 @@ pub trait Link: Send + Sync {
         None
     }
 
+    /// Whether an answer has begun to come, and waits for room: what is left of it can be read when the
+    /// process that sent it has ended.
+    fn answer_waits(&self) -> bool {
+        false
+    }
+
     /// Whether its init has imported the libraries that the runtime brings (the AWS SDK), and found
     /// nothing of the function's before them: whether one that is booted with them
     /// ([`PRELOAD_VARIABLE`]) would have come to the same sooner.

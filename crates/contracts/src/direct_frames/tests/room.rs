@@ -41,9 +41,11 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
     a_while().await;
     assert!(!running.is_finished() && !saying.is_finished());
     assert_eq!((answers.held_bytes(), answers.waited()), (MIB as u64, 1));
+    assert!(link.answer_waits());
     drop(before);
     let mut guest = saying.await.unwrap();
     let answer = running.await.unwrap().unwrap();
+    assert!(!link.answer_waits());
     assert_eq!(answers.held_bytes(), MIB as u64);
     assert_eq!(body(Ok(answer)).await.1.len(), MIB);
     assert_eq!(answers.held_bytes(), 0);
