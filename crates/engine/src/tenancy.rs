@@ -43,8 +43,11 @@ pub(crate) fn note(node: &Arc<Node>, tenant: &TenantId, stored: Option<&Stored>)
     node.parts.tenants.note(tenant, limits);
     node.parts.answers.reconfigured();
     let before = node.admission.set_standing(tenant, standing);
-    if standing.is_disabled && !before.is_disabled {
-        end_all(node, tenant);
+    match (before.is_disabled, standing.is_disabled) {
+        (false, true) => end_all(node, tenant),
+        // What was routed meanwhile was not brought up.
+        (true, false) => node.routes.forget(node, tenant),
+        _ => {}
     }
 }
 
