@@ -147,5 +147,15 @@ if [ "$target" = test ] && ! [ -x "$pebble/pebble" ]; then
     note "it could not be built: no certificate will be ordered in the tests"
 fi
 
+# What Rust functions are compiled to WebAssembly for. Without it, or without rustup, their tests say what they
+# missed.
+WASM_TARGET=wasm32-wasip2
+if [ "$target" = test ] && have rustup &&
+  ! [ -d "$(cd "$ROOT" && rustc --print target-libdir --target "$WASM_TARGET" 2>/dev/null)" ]; then
+  step "Rust's target $WASM_TARGET, by rustup"
+  (cd "$ROOT" && timeout 120 rustup target add "$WASM_TARGET" >/dev/null 2>&1) ||
+    note "it could not be fetched: no Rust function will be built for WebAssembly in the tests"
+fi
+
 ln -sfn "$venv" "$CACHE/venv"
 ln -sfn "$node_folder" "$CACHE/node"
