@@ -290,6 +290,7 @@ async fn run(
                         biased;
                         ended = &mut answered => ended,
                         () = last_words(node, &cell, deadline) => Ended::Exited(report),
+                        () = revision.pool.closed() => Ended::Exited(report),
                         () = cancelled.notified() => Ended::Cancelled,
                         () = caller_gone.as_mut() => Ended::Cancelled,
                     }

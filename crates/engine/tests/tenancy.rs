@@ -168,6 +168,23 @@ async fn a_quick_word_is_no_error_of_the_functions() {
     sim.ends_clean().await;
 }
 
+/// Its process has ended, so the word finds no instance to end.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_answer_waits_for_room_ends_with_the_word() {
+    let sim = Sim::new().await;
+    sim.deploy("f", |record| record.head.timeout_s = 900).await;
+    assert!(sim.call("f", "x").await.is_ok());
+    let waiting = sim.spawn(0, sim.event("f", "gone 600000"));
+    sim.sleep(1000).await;
+    assert_eq!(sim.world.live(), 0);
+    let begun = sim.clock.now();
+    enable(&sim, "111111111111", false).await;
+    let told = waiting.await.unwrap().map(|_| ());
+    assert_eq!(told, Err(InvokeError::TenantDisabled));
+    assert!(sim.clock.now().since(begun) < Duration::from_secs(1));
+    sim.ends_clean().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tenant_that_was_disabled_before_the_start_stays_so() {
     let sim = Sim::new().await;

@@ -37,7 +37,7 @@ impl Base {
         ours: &[i32],
     ) -> io::Result<Base> {
         let pid = processes::own_pid();
-        let start = processes::start_time(pid).ok_or(io::ErrorKind::NotFound)?;
+        let start = processes::start_time(pid)?.ok_or(io::ErrorKind::NotFound)?;
         let name = format!("freehold-{}-{pid}-{start}", pid_namespace()?);
         let base = Base { discovery, name };
         if let Err(error) = base.make(guests_memory_bytes, ours) {

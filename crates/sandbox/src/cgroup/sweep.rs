@@ -121,8 +121,11 @@ pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
                 removed += u32::from(*judged && remove_empty(&entry.path()));
                 continue;
             }
-            if processes::start_time(pid) == Some(start) {
-                continue;
+            // One that cannot be looked at, for want of a descriptor say, may live.
+            match processes::start_time(pid) {
+                Ok(Some(now)) if now == start => continue,
+                Ok(_) => {}
+                Err(_) => continue,
             }
             let until = Instant::now() + Duration::from_secs(5);
             while !end_root(&entry.path())? && Instant::now() < until {
@@ -135,19 +138,21 @@ pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
 }
 
 /// Whether no server lives in a root, whose supervisor is in `platform` where processor time is
-/// weighed: that folder is removed, which the kernel does for one without a process alone.
+/// weighed: that folder is removed, which the kernel does for one without a process alone. A root that
+/// is not there yet is about to be: it is made in one hierarchy after the other.
 fn is_deserted(discovery: &Discovery, name: &OsStr) -> bool {
     let weighs = |hierarchy: &&Hierarchy| hierarchy.roles.contains(&Role::Cpu);
-    let Some(hierarchy) = discovery.hierarchies.iter().find(weighs) else {
+    let Some(weighed) = discovery.hierarchies.iter().find(weighs) else {
         return false;
     };
-    let root = hierarchy.folder.join(name);
-    let is_old = match fs::metadata(&root).and_then(|found| found.modified()) {
-        Ok(made) => made.elapsed().is_ok_and(|age| age >= MOVED_IN_BY_NOW),
-        // Gone from there alone: a start before this one was cut short.
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    let is_old = |hierarchy: &Hierarchy| {
+        match fs::metadata(hierarchy.folder.join(name)).and_then(|found| found.modified()) {
+            Ok(made) => made.elapsed().is_ok_and(|age| age >= MOVED_IN_BY_NOW),
+            // Gone from there alone, where the others are old: an earlier sweep was cut short.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     };
-    is_old && is_gone(&root.join("platform"))
+    discovery.hierarchies.iter().all(is_old) && is_gone(&weighed.folder.join(name).join("platform"))
 }
 
 /// Removes the groups of a root, but for what has a process in it. Whether all is gone.
@@ -272,13 +277,24 @@ mod tests {
                 }
             }
         }
-        let discovery = Discovery { hierarchies };
-        assert_eq!(sweep_stale(&discovery).expect("swept"), 2);
-        for (name, is_left) in [("1", false), ("2", true), ("3", true)] {
-            for hierarchy in &discovery.hierarchies {
-                let root = hierarchy.folder.join(format!("freehold-1-20-{name}"));
-                assert_eq!(root.join("guests/0.1.17").exists(), is_left, "{root:?}");
+        // Roots of one hierarchy alone: of a start that goes on there next, of a sweep cut short.
+        for name in ["freehold-1-20-4", "freehold-1-20-5"] {
+            let root = hierarchies[0].folder.join(name);
+            fs::create_dir_all(root.join("guests/0.1.17")).expect("a group");
+            if name.ends_with('5') {
+                let root = fs::File::open(&root).expect("a folder");
+                root.set_modified(old).expect("an age");
             }
+        }
+        let discovery = Discovery { hierarchies };
+        assert_eq!(sweep_stale(&discovery).expect("swept"), 3);
+        let lives = [("1", 0), ("2", 2), ("3", 2), ("4", 1), ("5", 0)];
+        for (name, hierarchies) in lives {
+            let of = discovery.hierarchies.iter().map(|hierarchy| {
+                let root = hierarchy.folder.join(format!("freehold-1-20-{name}"));
+                root.join("guests/0.1.17").exists()
+            });
+            assert_eq!(of.filter(|exists| *exists).count(), hierarchies, "{name}");
         }
     }
 

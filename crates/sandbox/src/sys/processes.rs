@@ -253,17 +253,30 @@ const PF_EXITING: u64 = 0x4;
 /// When a process started, in ticks since boot: with the pid it names a process for good. `None`
 /// for one that is dead, even when nobody has reaped it yet, or on its way there: its descriptors
 /// close, and whoever hears of that looks here, before the kernel calls it a zombie.
-pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+///
+/// Errors: those of the look itself, which says nothing of the process.
+pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
+    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        // ESRCH: it was reaped between the opening and the reading.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    started(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What `/proc/PID/stat` says of the start: within, `None` for the dead.
+fn started(stat: &str) -> Option<Option<u64>> {
     // The name in parentheses may hold anything, so count from its end: state is field 3, flags 9,
     // the start 22.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let is_dead = matches!(fields.next()?, "Z" | "X");
     let flags: u64 = fields.nth(5)?.parse().ok()?;
     if is_dead || flags & PF_EXITING != 0 {
-        return None;
+        return Some(None);
     }
-    fields.nth(12)?.parse().ok()
+    fields.nth(12)?.parse().ok().map(Some)
 }
 
 /// Fills `bytes` with what nobody can guess; at most 256 of them, which the kernel gives in one piece.

@@ -105,13 +105,19 @@ pub const HELPERS: &[Scenario] = &[
     ("amid_a_dump", images::amid_a_dump),
 ];
 
+fn lives(pid: i32) -> bool {
+    freehold_sandbox::sys::processes::start_time(pid)
+        .expect("looked at")
+        .is_some()
+}
+
 pub fn dead_server() {
     let mut server = serving_server();
     let supervisor = supervisor_of(server.id() as i32);
     server.kill().expect("killed");
     server.wait().expect("reaped");
     let until = Instant::now() + Duration::from_secs(5);
-    while freehold_sandbox::sys::processes::start_time(supervisor).is_some() {
+    while lives(supervisor) {
         assert!(Instant::now() < until, "the supervisor outlives the server");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -136,7 +142,7 @@ pub fn everything_killed() {
         }
         server.wait().expect("reaped");
         // A process takes a moment to die, and the next start leaves alone what still lives.
-        while freehold_sandbox::sys::processes::start_time(supervisor).is_some() {
+        while lives(supervisor) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -281,7 +287,7 @@ pub fn amid() {
                 return;
             };
             let supervisor = supervisor_of(server.id() as i32);
-            let born = freehold_sandbox::sys::processes::start_time;
+            let born = |pid| freehold_sandbox::sys::processes::start_time(pid).expect("looked at");
             let all = below(server.id() as i32).into_iter();
             let all: Vec<_> = all.map(|pid| (pid, born(pid))).collect();
             assert!(all.len() >= 6, "{all:?}");
