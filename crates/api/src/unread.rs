@@ -170,7 +170,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
 mod tests {
     use super::*;
     use crate::in_flight::{Bringer, BytesInFlight};
-    use freehold_domain::{answers::Answers, limits::Limits};
+    use freehold_domain::{
+        answers::{Answers, Whose},
+        limits::Limits,
+    };
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -250,9 +253,9 @@ mod tests {
         let tenant = "111111111111".parse().unwrap();
         let book = || pot.book(Bringer::Key(&tenant), None);
         let (_answer, untaken) = book().keep(bytes::Bytes::from(vec![0; 1 << 20]));
-        let _room = answers.ask(&tenant, 30 << 20).await;
+        let _room = answers.ask(Whose::signed(&tenant), 30 << 20).await;
         assert!(!untaken.crowds_others());
-        let mut waits = Box::pin(answers.ask(&tenant, 30 << 20));
+        let mut waits = Box::pin(answers.ask(Whose::signed(&tenant), 30 << 20));
         assert!(futures_util::poll!(&mut waits).is_pending());
         assert!(untaken.crowds_others());
         drop(waits);

@@ -19,7 +19,8 @@
 //! the wrapper executes may be anything that knows the public API.
 //!
 //! What a guest sends is read by whoever waits for it, without a task between, and only while
-//! somebody waits: a guest that floods fills its own socket. Nothing here has a deadline.
+//! somebody waits: a guest that floods fills its own socket. Nothing here has a deadline but a large answer
+//! that is in the way of [others](freehold_domain::answers).
 
 mod codec;
 mod line;
@@ -245,8 +246,7 @@ impl FramesLine {
         let head = codec::event(to, &id, &call, body.len()).ok_or_else(|| LinkError::Broken {
             reason: "the event does not fit into a frame".to_owned(),
         })?;
-        let tenant = &call.function.tenant;
-        let waiting: Waiting<'_> = self.line.offer(tenant, id, head, body)?;
+        let waiting: Waiting<'_> = self.line.offer(call.whose(), id, head, body)?;
         poll_fn(|cx| waiting.poll_answer(cx)).await
     }
 

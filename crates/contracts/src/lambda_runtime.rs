@@ -12,9 +12,10 @@
 //!      └── dropped call: an answer to it is refused from then on
 //! ```
 //!
-//! Nothing here has a deadline: a poll for the next event waits as long as the instance lives, and
-//! connections end with the instance or when its link is dropped. What is bounded is bytes and
-//! connections ([`RuntimeLimits`]); of large answers one is read at a time, once there is [room] for it.
+//! A poll for the next event waits as long as the instance lives, and connections end with the instance
+//! or when its link is dropped. What is bounded is bytes and connections ([`RuntimeLimits`]); of large
+//! answers one is read at a time, once there is [room] for it, and ends its call where it comes so slowly
+//! that it is in the way of others. Nothing else here has a deadline.
 //!
 //! [room]: freehold_domain::answers
 //!

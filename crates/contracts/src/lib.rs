@@ -8,6 +8,7 @@
 pub mod direct_frames;
 mod event;
 pub mod lambda_runtime;
+mod pace;
 #[cfg(test)]
 mod waits;
 

@@ -11,15 +11,18 @@
 //! answer, or nobody wants it any more: whoever drops [`Room`] gives it back.
 //!
 //! Of the node there is as much as `bytes_in_flight`, of one account half of that, or its own limit.
-//! What requests hold counts elsewhere: those that run must not keep their own answers out.
+//! Of both, calls by function URLs, which anybody may make, have half, and stand in a line of their own:
+//! whoever signs does not wait for strangers. What requests hold counts elsewhere: those that run must
+//! not keep their own answers out.
 //!
-//! An account that holds nothing has room for one answer, however large, and however much others hold:
-//! who never finishes what was begun keeps nobody else out. So all that is held is the node's room and
-//! one answer for each account at the most.
+//! An account whose line holds nothing has room for one answer, however large, and however much others
+//! hold: who never finishes what was begun keeps nobody else out. So all that is held is the node's room
+//! and one answer for each line at the most.
 //!
-//! Within an account it is first come, first served. Of the other accounts that have room of their own,
+//! Within a line it is first come, first served. Of the other accounts that have room of their own,
 //! the one that would hold least goes first; an answer for which the node has none keeps out those alone
-//! that would hold more. Nothing here has a deadline: whoever waits has one.
+//! that would hold more. Nothing here has a deadline: whoever waits has one. Who was given room while
+//! others wait has to [bring its answer](Answers::comes_too_slowly) as fast as a client its body.
 
 use crate::{
     ids::TenantId, limits::Limits, live::Live, tenant_limits::TenantLimit, tenants::TenantTable,
@@ -31,10 +34,38 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 /// Answers up to this are free: a socket's buffer takes them at once.
 pub const ANSWER_FREE_BYTES: usize = 64 << 10;
+
+/// Time that a function has to send an answer for which there is room while others wait, to which comes
+/// what the bytes that have come earn.
+pub const COMING_GRACE: Duration = Duration::from_secs(30);
+/// Bytes per second that such an answer has to have after that.
+pub const COMING_BYTES_PER_S: u64 = 64 << 10;
+/// How often whoever reads one looks at how it comes.
+pub const COMING_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Whose an answer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// The function's account.
+    pub tenant: TenantId,
+    /// Whether it was called by a function URL.
+    pub by_url: bool,
+}
+
+impl Whose {
+    /// Of a call that the account signed, or of an event.
+    pub fn signed(tenant: &TenantId) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            by_url: false,
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -47,6 +78,8 @@ pub struct Answers {
 #[derive(Debug, Default)]
 struct Book {
     held_bytes: u64,
+    /// Of it, by calls by URL.
+    urls_bytes: u64,
     /// Those that hold something, or wait.
     accounts: HashMap<TenantId, Account>,
     /// How often somebody asked: the next one's place in line.
@@ -56,15 +89,51 @@ struct Book {
 
 #[derive(Debug, Default)]
 struct Account {
+    /// Of calls that are signed or an event's, and of those by URL.
+    lines: [Line; 2],
+}
+
+#[derive(Debug, Default)]
+struct Line {
     held_bytes: u64,
     /// By their places. Who has asked and is not here has been given room.
-    line: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     bytes: u64,
     waker: Option<Waker>,
+}
+
+/// Who may be given room next.
+struct Next {
+    /// Whether its line holds something: else it has room in any case.
+    holds: bool,
+    /// What its account would hold then.
+    would_hold_bytes: u64,
+    place: u64,
+    bytes: u64,
+    whose: Whose,
+}
+
+impl Account {
+    fn held_bytes(&self) -> u64 {
+        self.lines.iter().map(|line| line.held_bytes).sum()
+    }
+}
+
+impl Line {
+    fn is_idle(&self) -> bool {
+        self.held_bytes == 0 && self.waiting.is_empty()
+    }
+}
+
+impl Book {
+    fn line(&mut self, whose: &Whose) -> Option<&mut Line> {
+        let account = self.accounts.get_mut(&whose.tenant)?;
+        Some(&mut account.lines[usize::from(whose.by_url)])
+    }
 }
 
 impl Answers {
@@ -77,22 +146,23 @@ impl Answers {
         })
     }
 
-    /// Stands in line for room for an answer of this account. Dropping it leaves the line.
-    pub fn ask(self: &Arc<Self>, tenant: &TenantId, bytes: u64) -> Asked {
+    /// Stands in line for room for such an answer. Dropping it leaves the line.
+    pub fn ask(self: &Arc<Self>, whose: Whose, bytes: u64) -> Asked {
         let mut book = self.book();
         let place = book.asked;
         book.asked += 1;
         let waker = None;
-        let account = book.accounts.entry(tenant.clone()).or_default();
-        account.line.insert(place, Waiting { bytes, waker });
+        let account = book.accounts.entry(whose.tenant.clone()).or_default();
+        let line = &mut account.lines[usize::from(whose.by_url)];
+        line.waiting.insert(place, Waiting { bytes, waker });
         let served = self.serve(&mut book);
-        let waits = |account: &Account| account.line.contains_key(&place);
-        book.waited += u64::from(book.accounts.get(tenant).is_some_and(waits));
+        let waits = |line: &mut Line| line.waiting.contains_key(&place);
+        book.waited += u64::from(book.line(&whose).is_some_and(waits));
         drop(book);
         wake(served);
         Asked(Some(Room {
             answers: self.clone(),
-            tenant: tenant.clone(),
+            whose,
             bytes,
             place: Some(place),
         }))
@@ -107,9 +177,15 @@ impl Answers {
     /// Whether anybody waits for room.
     pub fn has_line(&self) -> bool {
         let book = self.book();
-        book.accounts
-            .values()
-            .any(|account| !account.line.is_empty())
+        let mut lines = book.accounts.values().flat_map(|account| &account.lines);
+        lines.any(|line| !line.waiting.is_empty())
+    }
+
+    /// Whether an answer that has had room for `held`, and of which so many bytes have come, is in the
+    /// way of those that wait.
+    pub fn comes_too_slowly(&self, held: Duration, came_bytes: u64) -> bool {
+        let earned = Duration::from_millis(came_bytes.saturating_mul(1000) / COMING_BYTES_PER_S);
+        held > COMING_GRACE + earned && self.has_line()
     }
 
     /// Bytes of the room that is taken.
@@ -131,30 +207,59 @@ impl Answers {
     fn serve(&self, book: &mut Book) -> Vec<Waker> {
         let (whole, mut served) = (self.limits.now().bytes_in_flight, Vec::new());
         loop {
-            let first = book.accounts.iter().filter_map(|(tenant, account)| {
-                let (place, next) = account.line.first_key_value()?;
-                let would_hold = account.held_bytes.saturating_add(next.bytes);
-                let fits = account.held_bytes == 0 || would_hold <= self.most(tenant, whole);
-                fits.then_some((account.held_bytes > 0, would_hold, *place, tenant))
-            });
-            let first = first.min_by_key(|(holds, would_hold, place, _)| {
+            let accounts = book.accounts.iter();
+            let first = accounts
+                .filter_map(|(tenant, account)| self.next_of(book, tenant, account, whole))
                 // Who holds nothing is served in any case.
-                (*holds, *would_hold, *place)
-            });
-            let Some((holds, would_hold, place, tenant)) = first else {
+                .min_by_key(|next| (next.holds, next.would_hold_bytes, next.place));
+            let Some(next) = first else {
                 return served;
             };
-            let tenant = tenant.clone();
-            let Some(account) = book.accounts.get_mut(&tenant) else {
-                return served;
-            };
-            let all = book.held_bytes + (would_hold - account.held_bytes);
-            if holds && all > whole {
+            if next.holds && book.held_bytes + next.bytes > whole {
                 return served;
             }
-            (account.held_bytes, book.held_bytes) = (would_hold, all);
-            served.extend(account.line.remove(&place).and_then(|next| next.waker));
+            book.held_bytes += next.bytes;
+            book.urls_bytes += u64::from(next.whose.by_url) * next.bytes;
+            let Some(line) = book.line(&next.whose) else {
+                return served;
+            };
+            line.held_bytes += next.bytes;
+            let waited = line.waiting.remove(&next.place);
+            served.extend(waited.and_then(|waiting| waiting.waker));
         }
+    }
+
+    /// Who of an account is next, of those that fit into what it may hold.
+    fn next_of(
+        &self,
+        book: &Book,
+        tenant: &TenantId,
+        account: &Account,
+        whole: u64,
+    ) -> Option<Next> {
+        let (held, mut most) = (account.held_bytes(), None);
+        let lines = account.lines.iter().zip([false, true]);
+        let next = lines.filter_map(|(line, by_url)| {
+            let (place, first) = line.waiting.first_key_value()?;
+            let next = Next {
+                holds: line.held_bytes > 0,
+                would_hold_bytes: held + first.bytes,
+                place: *place,
+                bytes: first.bytes,
+                whose: Whose {
+                    tenant: tenant.clone(),
+                    by_url,
+                },
+            };
+            let most = *most.get_or_insert_with(|| self.most(tenant, whole));
+            let of_urls = || {
+                line.held_bytes + first.bytes <= most / 2
+                    && book.urls_bytes + first.bytes <= whole / 2
+            };
+            let fits = next.would_hold_bytes <= most && (!by_url || of_urls());
+            (!next.holds || fits).then_some(next)
+        });
+        next.min_by_key(|next| (next.holds, next.place))
     }
 
     /// What an account's answers may hold.
@@ -165,18 +270,20 @@ impl Answers {
     }
 
     /// Takes so much back; `place` is left, too.
-    fn give_back(&self, tenant: &TenantId, bytes: u64, place: Option<u64>) {
+    fn give_back(&self, whose: &Whose, bytes: u64, place: Option<u64>) {
         let mut book = self.book();
-        let Some(account) = book.accounts.get_mut(tenant) else {
+        let Some(line) = book.line(whose) else {
             return;
         };
-        let waited = place.and_then(|place| account.line.remove(&place));
+        let waited = place.and_then(|place| line.waiting.remove(&place));
         let held = if waited.is_some() { 0 } else { bytes };
-        account.held_bytes -= held;
-        if account.held_bytes == 0 && account.line.is_empty() {
-            book.accounts.remove(tenant);
-        }
+        line.held_bytes -= held;
         book.held_bytes -= held;
+        book.urls_bytes -= u64::from(whose.by_url) * held;
+        let account = book.accounts.get(&whose.tenant);
+        if account.is_some_and(|account| account.lines.iter().all(Line::is_idle)) {
+            book.accounts.remove(&whose.tenant);
+        }
         let served = self.serve(&mut book);
         drop(book);
         wake(served);
@@ -198,9 +305,8 @@ impl Future for Asked {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Room> {
         let room = self.0.as_ref().expect("polled after its end");
         let mut book = room.answers.book();
-        let account = book.accounts.get_mut(&room.tenant);
-        let waiting = account.zip(room.place);
-        if let Some(waiting) = waiting.and_then(|(account, place)| account.line.get_mut(&place)) {
+        let waiting = book.line(&room.whose).zip(room.place);
+        if let Some(waiting) = waiting.and_then(|(line, place)| line.waiting.get_mut(&place)) {
             waiting.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -215,7 +321,7 @@ impl Future for Asked {
 #[derive(Debug)]
 pub struct Room {
     answers: Arc<Answers>,
-    tenant: TenantId,
+    whose: Whose,
     bytes: u64,
     /// While nobody has said that it was given.
     place: Option<u64>,
@@ -230,9 +336,14 @@ impl Room {
         let over = self.bytes.saturating_sub(bytes as u64);
         if over > 0 {
             self.bytes -= over;
-            self.answers.give_back(&self.tenant, over, None);
+            self.answers.give_back(&self.whose, over, None);
         }
         Some(self)
+    }
+
+    /// As [`Answers::comes_too_slowly`], of the answer that this is for.
+    pub fn comes_too_slowly(&self, held: Duration, came_bytes: u64) -> bool {
+        self.answers.comes_too_slowly(held, came_bytes)
     }
 
     /// The answer, which holds its room until the last of its bytes is dropped.
@@ -246,7 +357,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.answers.give_back(&self.tenant, self.bytes, self.place);
+        self.answers.give_back(&self.whose, self.bytes, self.place);
     }
 }
 

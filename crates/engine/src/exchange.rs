@@ -24,6 +24,7 @@ use freehold_domain::{
     answers::Room,
     body::{Body, BodyError},
     ids::{InstanceId, InvocationId, Qualifier},
+    invocation::Source,
     ledger::Ending,
     outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
     ports::{
@@ -433,6 +434,7 @@ fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
         deadline: clock.wall() + deadline.since(clock.now()),
         trace,
         client_context: invocation.client_context.clone(),
+        by_url: invocation.source == Source::Url,
         body: Body::full(admitted.event.clone()),
     }
 }
@@ -531,6 +533,10 @@ async fn end_instance(
         }
         Ended::Link(LinkError::TooLarge { limit_bytes, .. }) => {
             Failure::too_large(limit_bytes, cell.instance.destroy().await.usage)
+        }
+        Ended::Link(LinkError::TooSlow { came_bytes, within }) => {
+            let usage = cell.instance.destroy().await.usage;
+            Failure::too_slow(came_bytes, within, usage)
         }
         Ended::Link(LinkError::Busy { reason }) => {
             tracing::info!(function = %revision.function.name, %reason, "a run was turned away");

@@ -12,7 +12,7 @@ use freehold_domain::{
 use freehold_testkit::sandbox::Init;
 use std::time::Duration;
 
-const UNHANDLED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Unhandled);
+pub(crate) const UNHANDLED: OutcomeKind = OutcomeKind::FunctionError(FunctionErrorKind::Unhandled);
 
 #[tokio::test(start_paused = true)]
 async fn a_ceiling_that_is_lowered_binds_the_next_run_and_not_the_one_that_goes_on() {

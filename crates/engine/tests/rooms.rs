@@ -1,14 +1,15 @@
 //! The room that a large answer is read in goes with it, and comes back whatever becomes of it.
 
-use crate::support::*;
+use crate::{outcomes::UNHANDLED, support::*};
 use freehold_domain::{
     BoxFuture,
-    answers::{Answers, Room},
+    answers::{Answers, Room, Whose},
+    invocation::Source,
     outcome::OutcomeKind,
     ports::*,
     runtime::RuntimeFamily,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const LARGE: u64 = 1 << 20;
 
@@ -45,9 +46,15 @@ impl Link for LinkAtLength {
 
     fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
         Box::pin(async move {
-            let tenant = call.function.tenant.clone();
+            if call.client_context.is_some() {
+                return Err(LinkError::TooSlow {
+                    came_bytes: 70_000,
+                    within: Duration::from_secs(36),
+                });
+            }
+            let whose = call.whose();
             let mut answer = self.0.handle(call).await?;
-            let given: Room = self.1.ask(&tenant, LARGE).await;
+            let given: Room = self.1.ask(whose, LARGE).await;
             let (GuestAnswer::Response { room, .. } | GuestAnswer::Error { room, .. }) =
                 &mut answer;
             *room = Some(given);
@@ -90,9 +97,49 @@ async fn an_answers_room_is_held_by_its_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_in_others_way_is_an_error_of_the_functions() {
+    let (sim, room) = world().await;
+    let mut slow = sim.event("f", "x");
+    slow.client_context = Some(bytes::Bytes::from_static(b"{}"));
+    let (kind, text, _) = sim.spawn(0, slow).await.unwrap().unwrap();
+    assert_eq!(kind, UNHANDLED);
+    let message =
+        "Response came too slowly while others waited for room: 70000 bytes within 36 seconds.";
+    assert!(
+        text.contains("\"Function.ResponseTooSlow\"") && text.contains(message),
+        "{text}"
+    );
+    // Of no further use.
+    assert_eq!((sim.world.live(), room.held_bytes()), (0, 0));
+    assert!(sim.call("f", "x").await.is_ok());
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_signs_waits_for_no_answer_of_strangers() {
+    let (sim, room) = world().await;
+    let by_url = true;
+    let strangers = Whose {
+        by_url,
+        ..Whose::signed(&tenant())
+    };
+    let all = room.ask(strangers, 128 << 20).await;
+    let mut one = sim.event("f", "x");
+    one.source = Source::Url;
+    let stranger = sim.spawn(0, one);
+    sim.sleep(100).await;
+    assert!(!stranger.is_finished());
+    assert!(sim.call("f", "x").await.is_ok());
+    drop(all);
+    assert!(stranger.await.unwrap().is_ok());
+    assert_eq!(room.held_bytes(), 0);
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_room_has_its_functions_time_and_leaves_the_line_with_it() {
     let (sim, room) = world().await;
-    let all = room.ask(&tenant(), 256 << 20).await;
+    let all = room.ask(Whose::signed(&tenant()), 256 << 20).await;
     let (kind, text) = sim.call("f", "x").await.unwrap();
     assert!(matches!(kind, OutcomeKind::FunctionError(_)));
     assert!(text.contains("Task timed out after 3.00 seconds"), "{text}");
@@ -106,7 +153,7 @@ async fn who_waits_for_room_has_its_functions_time_and_leaves_the_line_with_it()
     assert_eq!(room.held_bytes(), 0);
     // Nor does it stay with a caller that has gone, before its answer or while that waits.
     for held_mib in [0, 256] {
-        let all = room.ask(&tenant(), held_mib << 20).await;
+        let all = room.ask(Whose::signed(&tenant()), held_mib << 20).await;
         let running = sim.spawn(0, sim.event("f", "sleep 500"));
         sim.sleep(if held_mib == 0 { 100 } else { 1000 }).await;
         running.abort();

@@ -129,8 +129,10 @@ async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64, rooms: &Room
                 }
                 if room.is_none() && whole.len() + data.len() > ANSWER_FREE_BYTES {
                     room = Some(rooms.ask(answer_bytes).await);
+                    rooms.begin();
                 }
                 whole.extend_from_slice(&data);
+                rooms.came(whole.len());
             }
             Err(error) => return Response::Broken(format!("{error:?}")),
         }

@@ -43,7 +43,6 @@ pub(crate) struct Seat {
     /// The tenant's part of the pool.
     places: Share,
     /// Where its answers find room.
-    rooms: Arc<Rooms>,
     limits: Live<Limits>,
     output: Arc<dyn GuestOutput>,
     meter: Arc<Meter>,
@@ -65,10 +64,6 @@ impl Seat {
         Self {
             memory: shared.memory.of(tenant),
             places: shared.places.of(tenant),
-            rooms: Arc::new(Rooms {
-                answers: shared.answers.clone(),
-                tenant: tenant.clone(),
-            }),
             shared,
             code,
             name: spec.code.file.into(),
@@ -122,7 +117,7 @@ impl Seat {
     }
 
     async fn run(&self, call: GuestCall) -> Result<GuestAnswer, LinkError> {
-        let event_env = event_env(&call);
+        let (event_env, whose) = (event_env(&call), call.whose());
         let (event, _) = call
             .body
             .collect(u64::MAX)
@@ -144,6 +139,7 @@ impl Seat {
             return Err(LinkError::Closed);
         }
         let answer_bytes = self.limits.now().sync_payload_bytes;
+        let rooms = Rooms::new(self.shared.answers.clone(), whose);
         let turn = Turn {
             engine: self.shared.engine.clone(),
             ticker: self.shared.ticker.clone(),
@@ -154,7 +150,7 @@ impl Seat {
             event,
             memory_bytes: self.memory_bytes,
             answer_bytes,
-            rooms: self.rooms.clone(),
+            rooms: rooms.clone(),
             output: self.output.clone(),
             meter: self.meter.clone(),
         };
@@ -163,6 +159,7 @@ impl Seat {
             biased;
             ran = self.shared.long_runners.run(guest, &used_up) => ran,
             _ = life.changed() => return Err(LinkError::Closed),
+            slow = rooms.too_slow() => return Err(slow),
         };
         match ran {
             Some(Ended::Answer {

@@ -6,19 +6,25 @@
 use crate::limits::CHUNK_BYTES_MAX;
 use bytes::Bytes;
 use freehold_domain::{
-    answers::{ANSWER_FREE_BYTES, Answers, Asked, Room},
-    ids::TenantId,
-    ports::{GuestOutput, GuestStream},
+    answers::{ANSWER_FREE_BYTES, Answers, Asked, COMING_LOOK_EVERY, Room, Whose},
+    ports::{GuestOutput, GuestStream, LinkError},
 };
 use parking_lot::Mutex;
 use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
-use tokio::io::AsyncWrite;
+use tokio::{
+    io::AsyncWrite,
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::{
     async_trait,
@@ -33,16 +39,55 @@ pub(crate) enum Sink {
     Answer(Arc<AnswerBuffer>),
 }
 
-/// Where the answers of one tenant find room.
+/// Where the answer to one event finds room.
 pub(crate) struct Rooms {
-    pub(crate) answers: Arc<Answers>,
-    pub(crate) tenant: TenantId,
+    answers: Arc<Answers>,
+    whose: Whose,
+    /// When there was room for it.
+    given: OnceLock<Instant>,
+    told: Notify,
+    came_bytes: AtomicU64,
 }
 
 impl Rooms {
+    pub(crate) fn new(answers: Arc<Answers>, whose: Whose) -> Arc<Self> {
+        Arc::new(Self {
+            answers,
+            whose,
+            given: OnceLock::new(),
+            told: Notify::new(),
+            came_bytes: AtomicU64::new(0),
+        })
+    }
+
     /// Stands in line for it.
     pub(crate) fn ask(&self, bytes: u64) -> Asked {
-        self.answers.ask(&self.tenant, bytes)
+        self.answers.ask(self.whose.clone(), bytes)
+    }
+
+    /// The room was given.
+    pub(crate) fn begin(&self) {
+        let _ = self.given.set(Instant::now());
+        self.told.notify_one();
+    }
+
+    /// So many bytes of the answer have come.
+    pub(crate) fn came(&self, bytes: usize) {
+        self.came_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Resolves once so few bytes have come since there was room that it is in the way of others.
+    pub(crate) async fn too_slow(&self) -> LinkError {
+        self.told.notified().await;
+        let since = self.given.get().copied().unwrap_or_else(Instant::now);
+        loop {
+            sleep(COMING_LOOK_EVERY).await;
+            let came_bytes = self.came_bytes.load(Ordering::Relaxed);
+            let within = since.elapsed();
+            if self.answers.comes_too_slowly(within, came_bytes) {
+                return LinkError::TooSlow { came_bytes, within };
+            }
+        }
     }
 }
 
@@ -96,6 +141,9 @@ impl AnswerBuffer {
             return Err(Refused::Unasked);
         }
         state.bytes.extend_from_slice(bytes);
+        if state.room.is_some() {
+            self.rooms.came(state.bytes.len());
+        }
         Ok(())
     }
 
@@ -108,6 +156,7 @@ impl AnswerBuffer {
                 .get_or_insert_with(|| self.rooms.ask(self.limit_bytes));
             state.room = Some(ready!(Pin::new(asked).poll(cx)));
             state.asked = None;
+            self.rooms.begin();
         }
         Poll::Ready(state.permit())
     }
@@ -218,10 +267,31 @@ mod tests {
             bytes_in_flight: bytes,
             ..Limits::default()
         };
-        Arc::new(Rooms {
-            answers: Answers::new(limits.into(), Arc::default()),
-            tenant: "111111111111".parse().unwrap(),
-        })
+        let answers = Answers::new(limits.into(), Arc::default());
+        Rooms::new(answers, Whose::signed(&"111111111111".parse().unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_slowly_is_in_the_way_of_who_waits() {
+        const LIMIT: u64 = 1 << 20;
+        let rooms = rooms(2 * LIMIT);
+        let buffer = AnswerBuffer::new(LIMIT, rooms.clone());
+        assert!(buffer.write(&[0; ANSWER_FREE_BYTES]).is_ok());
+        assert_eq!(poll_fn(|cx| buffer.poll_permit(cx)).await, CHUNK_BYTES_MAX);
+        assert!(buffer.write(b"more").is_ok());
+        let slow = |seconds| {
+            tokio::time::timeout(std::time::Duration::from_secs(seconds), rooms.too_slow())
+        };
+        assert!(slow(300).await.is_err(), "nobody waits");
+        rooms.begin();
+        let mut waits = pin!(rooms.ask(LIMIT));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        let came = ANSWER_FREE_BYTES as u64 + 4;
+        assert!(matches!(
+            slow(10).await,
+            Ok(LinkError::TooSlow { came_bytes, .. }) if came_bytes == came
+        ));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use freehold_domain::{
+    answers::Whose,
     limits::Limits,
     live::Live,
     ports::{CodeError, ExitCause, GuestAnswer, GuestStream, LinkError},
@@ -52,7 +53,7 @@ async fn a_large_answer_is_written_once_there_is_room() {
     let world = World::new();
     let one = world.start(&world.package(&echo()), 128).await.unwrap();
     let tenant = call("").function.tenant;
-    let all = world.answers.ask(&tenant, 256 << 20).await;
+    let all = world.answers.ask(Whose::signed(&tenant), 256 << 20).await;
     let small = "x".repeat(60_000);
     assert_eq!(text(one.link.handle(call(&small)).await).await, small);
     let event = "x".repeat(100_000);

@@ -178,7 +178,9 @@ mod tests {
     use super::*;
     use crate::invoke::Collected;
     use freehold_domain::{
-        FunctionErrorKind, OutcomeHead, Qualifier, answers::Answers, limits::Limits,
+        FunctionErrorKind, OutcomeHead, Qualifier,
+        answers::{Answers, Whose},
+        limits::Limits,
     };
     use futures_util::FutureExt;
     use std::sync::Arc;
@@ -188,7 +190,10 @@ mod tests {
         let room = Answers::new(Limits::default().into(), Arc::default());
         let outcome = |kind, bytes: usize| {
             let payload = Bytes::from(format!("\"{}\"", "x".repeat(bytes)));
-            let asked = room.ask(&"111111111111".parse().unwrap(), payload.len() as u64);
+            let asked = room.ask(
+                Whose::signed(&"111111111111".parse().unwrap()),
+                payload.len() as u64,
+            );
             let head = OutcomeHead {
                 kind,
                 executed: Qualifier::Latest,

@@ -6,18 +6,18 @@
 //!
 //! A large answer is read on once there is room for all of it: as much as its frame announces, or as an
 //! answer may have where pieces follow. Until then no more of it is here than what is free and a read.
-//! What nobody waits for any more is dropped as it comes.
+//! What nobody waits for any more is dropped as it comes; what comes so slowly that others wait for its
+//! room ends the line.
 //!
 //! The socket is watched for reading alone. Watched for writing as well, it would wake this thread
 //! each time the guest has read: once more for every event. Only a guest that does not take all of
 //! an event at once is waited for, through a second descriptor and as long as that lasts.
 
 use super::codec::{Frame, FrameLimits, Id, Inbox};
-use crate::{event::Answered, lambda_runtime::RuntimeLimits};
+use crate::{event::Answered, lambda_runtime::RuntimeLimits, pace::Coming};
 use bytes::{Buf, Bytes, BytesMut};
 use freehold_domain::{
-    answers::{ANSWER_FREE_BYTES, Answers, Asked, Room},
-    ids::TenantId,
+    answers::{ANSWER_FREE_BYTES, Answers, Asked, Whose},
     live::Live,
     ports::LinkError,
 };
@@ -59,12 +59,12 @@ struct State {
     full: Option<pipe::Sender>,
     limits: Live<RuntimeLimits>,
     answers: Arc<Answers>,
-    /// Whose it is; known from its first event on.
-    tenant: Option<TenantId>,
+    /// Whose the latest event is; known from its first one on.
+    whose: Option<Whose>,
     /// The room that was asked for, until it is given.
     asked: Option<Asked>,
-    /// The room of the large answer that is being read.
-    room: Option<Room>,
+    /// The large answer that is being read.
+    large: Option<Coming>,
     inbox: Inbox,
     outbox: VecDeque<Bytes>,
     /// The event whose answer is waited for.
@@ -110,9 +110,9 @@ impl Line {
             full: None,
             limits,
             answers,
-            tenant: None,
+            whose: None,
             asked: None,
-            room: None,
+            large: None,
             inbox: Inbox::default(),
             outbox: VecDeque::new(),
             out: None,
@@ -174,13 +174,13 @@ impl Line {
         Poll::Ready(())
     }
 
-    /// Hands an event over, of a function of this tenant.
+    /// Hands an event over, to whose answer this applies.
     ///
     /// Errors: [`LinkError::Closed`] after the end, [`LinkError::Broken`] while another is out or
     /// when the guest has said something since.
     pub(super) fn offer(
         &self,
-        tenant: &TenantId,
+        whose: Whose,
         id: Id,
         head: Bytes,
         body: Bytes,
@@ -198,9 +198,7 @@ impl Line {
             ))));
         }
         state.out = Some(id);
-        if state.tenant.is_none() {
-            state.tenant = Some(tenant.clone());
-        }
+        state.whose = Some(whose);
         state.outbox.push_back(head);
         if !body.is_empty() {
             state.outbox.push_back(body);
@@ -254,7 +252,7 @@ impl State {
 
     fn end(&mut self, why: LinkError) -> LinkError {
         self.outbox.clear();
-        (self.asked, self.room, self.inbox) = (None, None, Inbox::default());
+        (self.asked, self.large, self.inbox) = (None, None, Inbox::default());
         self.ended.get_or_insert(why).clone()
     }
 
@@ -290,14 +288,28 @@ impl State {
             }
             ready!(self.poll_room(cx));
             self.inbox.make_room();
-            let read = pin!(self.stream.read_buf(&mut self.inbox.bytes));
-            match ready!(read.poll(cx)) {
+            let read = pin!(self.stream.read_buf(&mut self.inbox.bytes)).poll(cx);
+            if read.is_pending() {
+                let slow = ready!(self.poll_too_slow(cx));
+                return Poll::Ready(Err(self.end(slow)));
+            }
+            match ready!(read) {
                 Ok(0) => return Poll::Ready(Err(self.end(LinkError::Closed))),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A reset is the end of a guest with unread frames.
                 Err(_) => return Poll::Ready(Err(self.end(LinkError::Closed))),
             }
+        }
+    }
+
+    /// Resolves once the large answer that is being read is in the way of others.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<LinkError> {
+        let streamed = self.streamed.as_ref().map_or(0, |s| s.body.len());
+        let came_bytes = (streamed + self.inbox.bytes.len()) as u64;
+        match &mut self.large {
+            Some(large) => large.poll_too_slow(cx, came_bytes),
+            None => Poll::Pending,
         }
     }
 
@@ -313,7 +325,11 @@ impl State {
         FrameLimits {
             answer_bytes,
             piece_bytes: answer_bytes.saturating_sub(here),
-            error_bytes: limits.error_bytes,
+            error_bytes: if self.given_up.is_empty() || self.out.is_some() {
+                limits.error_bytes
+            } else {
+                0
+            },
             code_bytes: self.code.as_ref().map_or(0, |handed| handed.left_bytes),
         }
     }
@@ -322,19 +338,19 @@ impl State {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let coming = self.inbox.coming();
         let streamed = self.streamed.as_ref().map(|streamed| streamed.body.len());
-        if coming.bytes + streamed.unwrap_or(0) <= ANSWER_FREE_BYTES || self.room.is_some() {
+        if coming.bytes + streamed.unwrap_or(0) <= ANSWER_FREE_BYTES || self.large.is_some() {
             return Poll::Ready(());
         }
         // Before its first event a runtime has nothing to answer; what an init may say is little.
-        let Some(tenant) = &self.tenant else {
+        let Some(whose) = &self.whose else {
             return Poll::Ready(());
         };
         let bytes = match coming.more || streamed.is_some() {
             true => self.limits.now().answer_bytes,
             false => coming.bytes as u64,
         };
-        let asked = (self.asked).get_or_insert_with(|| self.answers.ask(tenant, bytes));
-        self.room = Some(ready!(Pin::new(asked).poll(cx)));
+        let asked = (self.asked).get_or_insert_with(|| self.answers.ask(whose.clone(), bytes));
+        self.large = Some(Coming::begin(ready!(Pin::new(asked).poll(cx))));
         self.asked = None;
         Poll::Ready(())
     }
@@ -346,7 +362,7 @@ impl State {
         if let Some(streamed) = &mut self.streamed {
             (streamed.too_large, streamed.body) = (true, BytesMut::new());
         }
-        if self.room.take().is_some() {
+        if self.large.take().is_some() {
             // Had it come whole, somebody would have heard it.
             let _ = self.inbox.next(&self.frame_limits());
             self.inbox.rest();
@@ -431,7 +447,7 @@ impl State {
             return Err(self.end(broken("it answered in the middle of an answer")));
         }
         self.last |= last;
-        let room = self.room.take();
+        let room = self.large.take().map(Coming::into_room);
         if self.given_up.front() == Some(&id) {
             self.given_up.pop_front();
             self.inbox.rest();
@@ -485,7 +501,10 @@ impl State {
             {
                 streamed.body.extend_from_slice(&piece);
             }
-            _ => (streamed.too_large, streamed.body) = (true, BytesMut::new()),
+            _ => {
+                (streamed.too_large, streamed.body) = (true, BytesMut::new());
+                self.large = None;
+            }
         }
         Ok(None)
     }

@@ -301,13 +301,16 @@ async fn read(
             let room = line.room(id, needed).await;
             large = Some(room.map_err(ReadFailed::Refused)?);
         }
-        let frame = match answers.filter(|_| large.is_some()) {
-            None => body.frame().await,
-            Some((line, id)) => tokio::select! {
+        let frame = match (answers, &mut large) {
+            (Some((line, id)), Some(large)) => tokio::select! {
                 biased;
                 frame = body.frame() => frame,
                 refused = line.until_over(id) => return Err(ReadFailed::Refused(refused)),
+                slow = large.too_slow(total) => {
+                    return Err(ReadFailed::Refused(line.fail(id, slow)));
+                }
             },
+            _ => body.frame().await,
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| ReadFailed::Truncated)?;

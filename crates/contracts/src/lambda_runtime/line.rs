@@ -3,15 +3,15 @@
 //! Plain data behind a short lock; no IO and no tasks, so every order of requests can be tried in a
 //! test. See the diagram in the parent module.
 
-use crate::event::Answered;
+use crate::{event::Answered, pace::Coming};
 use bytes::Bytes;
 use freehold_domain::{
-    answers::{Answers, Room},
-    ids::{InvocationId, TenantId},
+    answers::{Answers, Room, Whose},
+    ids::InvocationId,
     ports::{GuestCall, LinkError, OpenError},
 };
 use parking_lot::Mutex;
-use std::{pin::pin, sync::Arc};
+use std::{future::poll_fn, pin::pin, sync::Arc};
 use tokio::sync::{Notify, oneshot};
 
 /// Why a request of the guest is refused.
@@ -52,9 +52,9 @@ struct State {
     /// An event that no poll has taken yet.
     offered: Option<GuestCall>,
     /// The event that is out and who waits for its answer.
-    out: Option<(InvocationId, oneshot::Sender<Answered>)>,
-    /// Whose it is; known from its first event on.
-    tenant: Option<TenantId>,
+    out: Option<(InvocationId, oneshot::Sender<Result<Answered, LinkError>>)>,
+    /// Whose the latest event is; known from its first one on.
+    whose: Option<Whose>,
     /// A large answer is being read.
     reads_large: bool,
 }
@@ -69,7 +69,7 @@ impl Line {
             poll: None,
             offered: None,
             out: None,
-            tenant: None,
+            whose: None,
             reads_large: false,
         };
         (
@@ -116,9 +116,7 @@ impl Line {
         }
         let (id, (answer, hears)) = (call.id, oneshot::channel());
         state.out = Some((id, answer));
-        if state.tenant.is_none() {
-            state.tenant = Some(call.function.tenant.clone());
-        }
+        state.whose = Some(call.whose());
         state.offered = match state.poll.take() {
             // A poll whose connection has gone gives the event back.
             Some(poll) => poll.send(call).err(),
@@ -177,7 +175,19 @@ impl Line {
         if reads_large {
             self.asked.notify_waiters();
         }
-        hears.send(answered).map_err(|_| Refused::RequestId)
+        hears.send(Ok(answered)).map_err(|_| Refused::RequestId)
+    }
+
+    /// Ends the wait for an answer to `id`, of which there will be none.
+    pub(super) fn fail(&self, id: &str, why: LinkError) -> Refused {
+        let mut state = self.state.lock();
+        if let Err(refused) = state.expects(id) {
+            return refused;
+        }
+        if let Some((_, hears)) = state.out.take() {
+            let _ = hears.send(Err(why));
+        }
+        Refused::RequestId
     }
 
     /// Room for a large answer to `id`, of which no more is read before it is given. One at a time:
@@ -185,24 +195,24 @@ impl Line {
     ///
     /// Errors: once nobody waits for an answer to `id`.
     pub(super) async fn room(&self, id: &str, bytes: u64) -> Result<Large<'_>, Refused> {
-        let (mut large, tenant) = loop {
+        let (mut large, whose) = loop {
             let mut asked = pin!(self.asked.notified());
             asked.as_mut().enable();
             {
                 let mut state = self.state.lock();
                 state.expects(id)?;
-                let tenant = state.tenant.clone().filter(|_| !state.reads_large);
-                if let Some(tenant) = tenant {
+                let whose = state.whose.clone().filter(|_| !state.reads_large);
+                if let Some(whose) = whose {
                     state.reads_large = true;
-                    let (line, room) = (self, None);
-                    break (Large { line, room }, tenant);
+                    let (line, coming) = (self, None);
+                    break (Large { line, coming }, whose);
                 }
             }
             asked.await;
         };
         tokio::select! {
             biased;
-            room = self.answers.ask(&tenant, bytes) => large.room = Some(room),
+            room = self.answers.ask(whose, bytes) => large.coming = Some(Coming::begin(room)),
             refused = self.until_over(id) => return Err(refused),
         }
         Ok(large)
@@ -255,13 +265,21 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct Large<'a> {
     line: &'a Line,
-    room: Option<Room>,
+    coming: Option<Coming>,
 }
 
 impl Large<'_> {
     /// What an answer that has come to so many bytes keeps of the room.
     pub(super) fn kept_by(mut self, bytes: usize) -> Option<Room> {
-        self.room.take()?.kept_by(bytes)
+        self.coming.take()?.into_room().kept_by(bytes)
+    }
+
+    /// Resolves once so few bytes have come that it is in the way of others.
+    pub(super) async fn too_slow(&mut self, came_bytes: u64) -> LinkError {
+        match &mut self.coming {
+            Some(coming) => poll_fn(|cx| coming.poll_too_slow(cx, came_bytes)).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -291,14 +309,14 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Exchange {
     id: InvocationId,
-    hears: oneshot::Receiver<Answered>,
+    hears: oneshot::Receiver<Result<Answered, LinkError>>,
     line: Arc<Line>,
 }
 
 impl Exchange {
     /// Resolves with the answer.
     pub(super) async fn answered(mut self) -> Result<Answered, LinkError> {
-        (&mut self.hears).await.map_err(|_| LinkError::Closed)
+        (&mut self.hears).await.unwrap_or(Err(LinkError::Closed))
     }
 }
 

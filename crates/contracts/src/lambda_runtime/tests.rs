@@ -4,6 +4,7 @@ use super::*;
 use crate::waits::{a_while, until_held};
 use bytes::Bytes;
 use freehold_domain::{
+    answers::Whose,
     body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     limits::Limits,
@@ -118,6 +119,7 @@ fn call(id: u128, body: &str) -> GuestCall {
         deadline: Wall::from_millis(1_700_000_000_123),
         trace: TraceHeader::new_root(Uuid::from_u128(id)),
         client_context: Some(Bytes::from_static(b"{\"custom\":\n{}}")),
+        by_url: false,
         body: Body::full(Bytes::copy_from_slice(body.as_bytes())),
     }
 }
@@ -487,7 +489,7 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
     ] {
         let (answers, (link, mut client, _), running) = running_in(12 * MIB).await;
         let tenant = call(1, "").function.tenant;
-        let before = answers.ask(&tenant, 6 << 20).await;
+        let before = answers.ask(Whose::signed(&tenant), 6 << 20).await;
         let mut request = head(how_long).into_bytes();
         if how_long.starts_with('C') {
             request.extend(vec![b'x'; MIB]);
@@ -522,12 +524,53 @@ async fn what_is_free_or_dropped_waits_for_no_room() {
     ] {
         let (answers, (_link, mut client, _), running) = running_in(MIB).await;
         let tenant = call(1, "").function.tenant;
-        let _before = answers.ask(&tenant, MIB as u64).await;
+        let _before = answers.ask(Whose::signed(&tenant), MIB as u64).await;
         let path = format!("invocation/{}/response", id(1));
         let status = client.post(&path, "", &"x".repeat(size)).await.status;
         assert_eq!(status, if error_type.is_some() { 413 } else { 202 });
         assert_eq!(body(running.await.unwrap()).await.0.as_deref(), error_type);
         assert_eq!((answers.held_bytes(), answers.waited()), (MIB as u64, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_slowly_ends_its_call_once_others_wait() {
+    for (how_long, room) in [
+        (&*format!("Content-Length: {MIB}"), MIB),
+        ("Transfer-Encoding: chunked", 6 * MIB + 100),
+    ] {
+        let (answers, (link, mut client, _), running) = running_in(2 * room).await;
+        let mut request = head(how_long).into_bytes();
+        if how_long.starts_with('C') {
+            request.extend([b'x'; 1000]);
+        } else {
+            request.extend(format!("{MIB:x}\r\n").bytes());
+            request.extend(vec![b'x'; 100 << 10]);
+        }
+        client.send(&request).await;
+        until_held(&answers, room).await;
+        a_while().await;
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(!running.is_finished(), "nobody waits");
+        let whose = Whose::signed(&call(1, "").function.tenant);
+        let waiting = tokio::spawn(answers.ask(whose, room as u64));
+        let ended = running.await.unwrap();
+        let came = if how_long.starts_with('C') {
+            1000
+        } else {
+            100 << 10
+        };
+        assert!(
+            matches!(&ended, Err(LinkError::TooSlow { came_bytes, within })
+                if *came_bytes == came && within.as_secs() >= 600),
+            "{ended:?}"
+        );
+        tokio::time::resume();
+        assert_eq!(client.read().await.status, 400);
+        drop(waiting.await.unwrap());
+        assert_eq!(answers.held_bytes(), 0);
+        assert!(!link.answer_waits());
     }
 }
 
@@ -576,7 +619,7 @@ async fn a_call_that_is_given_up_gives_its_room_back() {
 
     let (answers, (_link, mut client, _), running) = running_in(2 * MIB).await;
     let tenant = call(1, "").function.tenant;
-    let before = answers.ask(&tenant, MIB as u64).await;
+    let before = answers.ask(Whose::signed(&tenant), MIB as u64).await;
     client
         .send(head(&format!("Content-Length: {MIB}")).as_bytes())
         .await;

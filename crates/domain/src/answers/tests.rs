@@ -24,6 +24,17 @@ fn tenant(digit: char) -> TenantId {
     digit.to_string().repeat(12).parse().unwrap()
 }
 
+fn signed(digit: char) -> Whose {
+    Whose::signed(&tenant(digit))
+}
+
+fn by_url(digit: char) -> Whose {
+    Whose {
+        by_url: true,
+        ..signed(digit)
+    }
+}
+
 /// Whether it was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
@@ -42,8 +53,12 @@ struct One {
 
 impl One {
     fn of(answers: &Arc<Answers>, digit: char, mib: u64) -> Self {
+        Self::whose(answers, signed(digit), mib)
+    }
+
+    fn whose(answers: &Arc<Answers>, whose: Whose, mib: u64) -> Self {
         let mut one = Self {
-            asked: answers.ask(&tenant(digit), mib * MIB),
+            asked: answers.ask(whose, mib * MIB),
             woken: Arc::default(),
         };
         // As whoever asks does at once.
@@ -209,6 +224,71 @@ fn who_goes_leaves_the_line_and_what_was_given_unseen() {
 }
 
 #[test]
+fn strangers_have_half_and_nobody_who_signs_waits_for_them() {
+    let (answers, _, _) = room_of(32);
+    let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
+    let mut urls: Vec<_> = (0..4).map(|_| strangers('1', 3)).collect();
+    assert_eq!(waiting(&mut urls), [2, 3]);
+    // Of its sixteen an account's own calls have what strangers do not hold.
+    let mut own: Vec<_> = (0..3).map(|_| One::of(&answers, '1', 5)).collect();
+    assert_eq!(waiting(&mut own), [2]);
+    drop(urls.remove(0));
+    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![2], vec![2]));
+    drop(own.remove(0));
+    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![], vec![2]));
+    drop((own, urls));
+    assert_eq!(answers.held_bytes(), 0);
+    // Of the node they have half, and of each account one answer in any case.
+    let mut urls: Vec<_> = ['1', '1', '2', '2', '3', '3']
+        .map(|digit| strangers(digit, 4))
+        .into();
+    assert_eq!(waiting(&mut urls), [5]);
+    assert_eq!(answers.held_bytes(), 20 * MIB);
+    let mut own = vec![One::of(&answers, '3', 6), One::of(&answers, '4', 6)];
+    assert_eq!(waiting(&mut own), [] as [usize; 0]);
+    drop(urls.remove(0));
+    assert_eq!(waiting(&mut urls), [4]);
+    drop(urls.remove(0));
+    assert_eq!(waiting(&mut urls), [] as [usize; 0]);
+    drop((own, urls));
+    assert_eq!(answers.held_bytes(), 0);
+    assert_eq!(answers.book().urls_bytes, 0);
+    assert!(answers.book().accounts.is_empty());
+}
+
+#[test]
+fn who_signs_waits_for_no_answer_of_strangers_however_little_there_is() {
+    let (answers, _, _) = room_of(1);
+    let mut urls = vec![
+        One::whose(&answers, by_url('1'), 6),
+        One::whose(&answers, by_url('1'), 6),
+    ];
+    let mut own = vec![One::of(&answers, '1', 6), One::of(&answers, '1', 6)];
+    assert_eq!((waiting(&mut urls), waiting(&mut own)), (vec![1], vec![1]));
+    drop(own.remove(0));
+    assert_eq!((waiting(&mut urls), waiting(&mut own)), (vec![1], vec![]));
+}
+
+#[test]
+fn what_comes_slowly_is_in_the_way_of_who_waits() {
+    let (answers, _, _) = room_of(12);
+    let mut all = vec![One::of(&answers, '1', 6), One::of(&answers, '1', 1)];
+    let room = all[0].room().unwrap();
+    let after = Duration::from_secs;
+    for (held, came_bytes, slow) in [
+        (after(30), 0, false),
+        (after(31), 0, true),
+        (after(31), 2 * COMING_BYTES_PER_S, false),
+        (after(91), MIB, true),
+        (after(900), u64::MAX, false),
+    ] {
+        assert_eq!(room.comes_too_slowly(held, came_bytes), slow, "{held:?}");
+    }
+    drop(all.remove(1));
+    assert!(!room.comes_too_slowly(after(900), 0));
+}
+
+#[test]
 fn limits_that_change_hold_for_who_waits() {
     let (answers, limits, own) = room_of(12);
     let mut all: Vec<_> = (0..4).map(|_| One::of(&answers, '1', 3)).collect();
@@ -271,11 +351,11 @@ fn threads_never_hold_more_than_there_is_and_all_are_served() {
             let (answers, held) = (answers.clone(), held.clone());
             thread::spawn(move || {
                 let account = number as usize % 3;
-                let tenant = tenant(['1', '2', '3'][account]);
+                let digit = ['1', '2', '3'][account];
                 let held = &held[account];
                 for round in 0..2000_u64 {
                     let mib = 1 + (number + round) % 5;
-                    let asked = answers.ask(&tenant, mib * MIB);
+                    let asked = answers.ask(signed(digit), mib * MIB);
                     if round % 7 == number {
                         continue;
                     }

@@ -2,14 +2,14 @@
 
 use crate::{
     BoxFuture,
-    answers::Room,
+    answers::{Room, Whose},
     body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     time::Wall,
     trace::TraceHeader,
 };
 use bytes::Bytes;
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Who connects to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,8 +252,20 @@ pub struct GuestCall {
     pub trace: TraceHeader,
     /// Client context, as it came.
     pub client_context: Option<Bytes>,
+    /// Whether it came by a function URL.
+    pub by_url: bool,
     /// The event.
     pub body: Body,
+}
+
+impl GuestCall {
+    /// Whose its answer is.
+    pub fn whose(&self) -> Whose {
+        Whose {
+            tenant: self.function.tenant.clone(),
+            by_url: self.by_url,
+        }
+    }
 }
 
 /// What a function answered.
@@ -323,6 +335,14 @@ pub enum LinkError {
         limit_bytes: u64,
         /// What the guest sent, where it announced it.
         sent_bytes: Option<u64>,
+    },
+    /// A large answer, for which there was room, came too slowly while others waited for theirs.
+    #[error("{came_bytes} bytes of the answer came within {} s, while others waited", within.as_secs())]
+    TooSlow {
+        /// What had come.
+        came_bytes: u64,
+        /// Since there was room.
+        within: Duration,
     },
 }
 

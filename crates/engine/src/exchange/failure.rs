@@ -149,6 +149,16 @@ impl Failure {
         )
     }
 
+    /// A large answer that was in the way of others. Lambda has no word for it.
+    pub(super) fn too_slow(came_bytes: u64, within: Duration, usage: InstanceUsage) -> Self {
+        let message = format!(
+            "Response came too slowly while others waited for room: {came_bytes} bytes within {} seconds.",
+            within.as_secs()
+        );
+        let error_type = "Function.ResponseTooSlow";
+        Self::new(Ending::FunctionError, error_type, message, usage)
+    }
+
     pub(super) fn broken(id: InvocationId, usage: InstanceUsage) -> Self {
         let message = format!("RequestId: {id} Error: Runtime exited without providing a reason");
         Self::new(Ending::Exited, "Runtime.ExitError", message, usage)

@@ -96,6 +96,7 @@ fn event(node: &Node, revision: &Revision) -> GuestCall {
         deadline: node.parts.clock.wall() + revision.timeout_now(node),
         trace: TraceHeader::new_root(id.0),
         client_context: None,
+        by_url: false,
         body: Body::full(Bytes::from_static(EVENT)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::waits::{a_while, until_held};
-use freehold_domain::answers::Room;
+use freehold_domain::answers::{Room, Whose};
 
 const MIB: usize = 1 << 20;
 
@@ -28,10 +28,65 @@ fn room_of(answer: &GuestAnswer) -> Option<&Room> {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_slowly_ends_its_line_once_others_wait() {
+    let (link, mut guest, answers) = opened_in(2 * MIB).await;
+    let running = handle(&link, call(1, b""));
+    guest.read().await;
+    let frame = (MIB as u32).to_le_bytes();
+    let begun = [
+        &frame[..],
+        &[ANSWER, 0, 0, 0],
+        id(1).as_bytes(),
+        &[b'x'; 1000],
+    ]
+    .concat();
+    guest.0.write_all(&begun).await.unwrap();
+    while answers.held_bytes() == 0 {
+        a_while().await;
+    }
+    a_while().await;
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!running.is_finished(), "nobody waits");
+    let whose = Whose::signed(&call(1, b"").function.tenant);
+    let waiting = tokio::spawn(answers.ask(whose, MIB as u64));
+    let ended = running.await.unwrap();
+    assert!(
+        matches!(&ended, Err(LinkError::TooSlow { came_bytes, within })
+            if (1000..1100).contains(came_bytes) && within.as_secs() >= 600),
+        "{ended:?}"
+    );
+    drop(waiting.await.unwrap());
+    assert_eq!(answers.held_bytes(), 0);
+    // Of no further use.
+    let again = link.handle(call(2, b"")).await;
+    assert!(matches!(again, Err(LinkError::TooSlow { .. })));
+}
+
+/// It is over its limit with its second piece.
+#[tokio::test]
+async fn a_streamed_answer_that_is_dropped_holds_no_room() {
+    let (link, mut guest, answers) = opened_in(12 * MIB).await;
+    let running = handle(&link, call(1, b""));
+    guest.read().await;
+    guest.say(ANSWER, MORE, 0, &[id(1).as_bytes()]).await;
+    guest.say(PIECE, 0, 0, &[&vec![b'x'; 100 << 10]]).await;
+    guest.say(PIECE, 0, 0, &[b"y"]).await;
+    until_held(&answers, 6 * MIB + 100).await;
+    guest.say(PIECE, 0, 0, &[&vec![b'x'; 6 * MIB]]).await;
+    until_held(&answers, 0).await;
+    guest.say(PIECE, 0, 0, &[&vec![b'x'; 1 << 10]]).await;
+    guest.say(END, 0, 0, &[]).await;
+    let (what, _) = body(running.await.unwrap()).await;
+    assert_eq!(what.as_deref(), Some("!Function.ResponseSizeTooLarge"));
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+#[tokio::test]
 async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
     let (link, mut guest, answers) = opened_in(2 * MIB).await;
     let tenant = call(1, b"").function.tenant;
-    let before = answers.ask(&tenant, MIB as u64).await;
+    let before = answers.ask(Whose::signed(&tenant), MIB as u64).await;
     let running = handle(&link, call(1, b""));
     guest.read().await;
     let saying = tokio::spawn(async move {
@@ -51,7 +106,7 @@ async fn a_large_answer_stays_with_its_guest_until_there_is_room() {
     assert_eq!(answers.held_bytes(), 0);
 
     // What is free and what is dropped waits for nothing.
-    let _before = answers.ask(&tenant, MIB as u64).await;
+    let _before = answers.ask(Whose::signed(&tenant), MIB as u64).await;
     for (number, size) in [(2, 64 << 10), (3, 6 * MIB + 101), (4, 0)] {
         let running = handle(&link, call(number, b""));
         guest.read().await;
@@ -137,7 +192,7 @@ async fn a_call_that_is_given_up_gives_its_room_back() {
     guest.answers(2, b"2").await;
     assert_eq!(body(running.await.unwrap()).await.1, "2");
     // While it waits.
-    let before = answers.ask(&tenant, MIB as u64).await;
+    let before = answers.ask(Whose::signed(&tenant), MIB as u64).await;
     let running = handle(&link, call(3, b""));
     guest.read().await;
     let three = id(3);
