@@ -25,7 +25,7 @@ for what; do
   printf '\n== %s\n' "$what"
   bench --bin "$bin" "${smoke[@]}" "$what" || ended=1
   # The others have rows for both handlers in one run.
-  case $what in spares | burst | density | flood | neighbours)
+  case $what in spares | burst | density | flood | front | neighbours | backups | idle | compiled)
     if [ ${#smoke[@]} = 0 ] || [ "$what" = burst ]; then
       printf '\n== %s, the second handler\n' "$what"
       bench --bin "$bin" "${smoke[@]}" "$what" --work || ended=1

@@ -12,13 +12,14 @@ use crate::{
     client::{Connection, Target},
     echo::Echo,
     figures::{self, Figures},
-    functions::ANSWER,
+    functions::Handler,
     libraries::Libraries,
     server::Server,
 };
 use std::{fs, path::Path, time::Duration};
 
-const FUNCTION: &str = include_str!("../functions/s3.js");
+const HELLO: &str = include_str!("../functions/s3.js");
+const WORK: &str = include_str!("../functions/s3_work.js");
 const KEPT: &str = "freehold_compiled_code";
 const INIT: &str = "freehold_init_seconds_total";
 /// From the removal of the last instance until the next sample: spares are parked again.
@@ -30,13 +31,19 @@ struct Side {
     name: &'static str,
     server: Server,
     target: Target,
+    handler: Handler,
     figures: Figures,
     /// Seconds of init that the server counts.
     init_s: f64,
 }
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool, libraries: Option<Libraries>) -> Result<(), Failure> {
+pub async fn run(
+    bin: &Path,
+    smoke: bool,
+    handler: Handler,
+    libraries: Option<Libraries>,
+) -> Result<(), Failure> {
     let Some(libraries) = libraries else {
         println!("compiled code of Node.js: left out, no --libraries FOLDER");
         return Ok(());
@@ -53,13 +60,18 @@ pub async fn run(bin: &Path, smoke: bool, libraries: Option<Libraries>) -> Resul
         let server = Server::start_over(bin, &config, |data| libraries.bring_sdks(bin, data))?;
         let folder = server.sources().join("s3");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("index.js"), FUNCTION)?;
+        let source = match handler {
+            Handler::Hello => HELLO,
+            Handler::Work => WORK,
+        };
+        fs::write(folder.join("index.js"), source)?;
         let options = ["--memory", "512", "--runtime", "nodejs22.x"];
         let target = server.deploy(&folder, &options)?;
         sides.push(Side {
             name,
             server,
             target,
+            handler,
             figures: Figures::default(),
             init_s: 0.0,
         });
@@ -76,6 +88,7 @@ pub async fn run(bin: &Path, smoke: bool, libraries: Option<Libraries>) -> Resul
         tokio::time::sleep(SETTLED).await;
     }
     let mut echoes = Figures::default();
+    let echoed = handler.echo(&echo);
     for sample in 0..samples {
         for at in 0..sides.len() {
             // Who comes first changes.
@@ -83,8 +96,8 @@ pub async fn run(bin: &Path, smoke: bool, libraries: Option<Libraries>) -> Resul
             let side = &mut sides[at];
             side.server.empty().await?;
             tokio::time::sleep(PAUSE).await;
-            let mut bare = Connection::open(&echo.target).await?;
-            echoes.add(bare.post(ANSWER.as_bytes()).await?.first_byte);
+            let mut bare = Connection::open(&echoed).await?;
+            echoes.add(bare.post(handler.event()).await?.first_byte);
             let before = side.metric(INIT).await?;
             let first_byte = side.call().await?;
             side.figures.add(first_byte);
@@ -117,7 +130,8 @@ pub async fn run(bin: &Path, smoke: bool, libraries: Option<Libraries>) -> Resul
 impl Side {
     /// First byte of a call.
     async fn call(&self) -> Result<Duration, Failure> {
-        let answer = Connection::open(&self.target).await?.post(b"{}").await?;
+        let event = self.handler.event();
+        let answer = Connection::open(&self.target).await?.post(event).await?;
         let body = String::from_utf8_lossy(&answer.body);
         if answer.status != 200 || !body.contains("\"client\":\"function\"") {
             return Err(format!("{}: {} {body}", self.name, answer.status).into());

@@ -3,7 +3,7 @@
 //!
 //! Half of the slow ones send a head byte by byte, half of them a body, one byte each in ten
 //! seconds; whoever is cut off comes again at once, so that there are always as many. The idle ones
-//! are opened and left. Beside both, one caller calls hello in Python at an even pace, with the
+//! are opened and left. Beside both, one caller calls a handler in Python at an even pace, with the
 //! processor first: it stands for somebody on another machine. All of it is in clear: who does not
 //! even shake hands is cut off sooner.
 //!
@@ -69,7 +69,7 @@ struct Sizes {
 }
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, handler: Handler) -> Result<(), Failure> {
     let mut sizes = match smoke {
         true => Sizes {
             slow: 200,
@@ -90,10 +90,10 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
         (sizes.slow, sizes.idle) = (sizes.slow.min(room), room);
     }
     let server = Server::start(bin, "")?;
-    let target = Handler::Hello.deploy_as(&server, &["hello"])?;
+    let target = handler.deploy_as(&server, &["called"])?;
     let target = target.into_iter().next().ok_or("nothing was deployed")?;
     server.settled().await?;
-    let caller = Caller::of(&target);
+    let caller = Caller::of(&target, handler);
     caller.call(sizes.calls / 10 + 1)?;
     if setpriority_process(None, -20).is_err() {
         println!("the caller has no priority, which needs root: its own waits count too");
@@ -213,27 +213,25 @@ fn open(to: SocketAddr, at: usize) -> Result<TcpStream, Failure> {
 struct Caller {
     address: SocketAddr,
     call: Arc<[u8]>,
+    handler: Handler,
 }
 
 impl Caller {
-    fn of(target: &Target) -> Self {
+    fn of(target: &Target, handler: Handler) -> Self {
         Self {
             address: target.address,
-            call: requests::post(target, Handler::Hello.event()),
+            call: requests::post(target, handler.event()),
+            handler,
         }
     }
 
-    /// Errors: an answer that is not hello's.
+    /// Errors: an answer that is not the handler's.
     fn call(&self, calls: usize) -> Result<Figures, Failure> {
         let mut line = Lines::open(self.address, 1)?;
         let mut figures = Figures::default();
         for _ in 0..calls {
             let call = self.call.clone();
-            let came = line.run(
-                Until::Calls(1),
-                |_| call.clone(),
-                Handler::Hello.is_answer(),
-            )?;
+            let came = line.run(Until::Calls(1), |_| call.clone(), self.handler.is_answer())?;
             figures.extend(&came.all_good()?.figures);
             std::thread::sleep(PAUSE);
         }

@@ -5,12 +5,7 @@
 //! Everything may run on any core: nobody calls, so there is no generator to keep apart.
 
 use crate::{
-    Failure,
-    client::Connection,
-    echo::Echo,
-    functions::{self, Language},
-    processes,
-    server::Server,
+    Failure, client::Connection, echo::Echo, functions::Handler, processes, server::Server,
 };
 use std::{path::Path, time::Duration};
 
@@ -19,7 +14,7 @@ const GOAL_MIB: f64 = 40.0;
 const CONFIG: &str = "[instances]\nidle_timeout = \"1s\"\n";
 
 /// Measures and prints.
-pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
+pub async fn run(bin: &Path, smoke: bool, handler: Handler) -> Result<(), Failure> {
     let (count, watched, settle) = if smoke {
         (3, Duration::from_secs(1), Duration::from_millis(200))
     } else {
@@ -29,25 +24,14 @@ pub async fn run(bin: &Path, smoke: bool) -> Result<(), Failure> {
     let first_start = processes::kib(server.pid(), "status", "VmRSS") as f64 / 1024.0;
     server.restart()?;
     let echo = Echo::start()?;
-    let first = functions::deploy(&server, Language::Python)?;
-    let folder = server.sources().join("hello-python");
-    let folder = folder.to_str().ok_or("the path of a source is not text")?;
-    for n in 1..count {
-        server.cli(&[
-            "deploy",
-            folder,
-            "--name",
-            &format!("hello-{n}"),
-            "--memory",
-            "128",
-            "--no-url",
-        ])?;
+    let names: Vec<String> = (0..count).map(|n| format!("idle-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let targets = handler.deploy_as(&server, &names)?;
+    // They have run before: an idle server is one that has worked.
+    for target in &targets {
+        let mut called = Connection::open(target).await?;
+        handler.check(&called.post(handler.event()).await?)?;
     }
-    // Some have run before: an idle server is one that has worked.
-    for n in 1..count {
-        server.cli(&["invoke", &format!("hello-{n}"), "--payload", "{}"])?;
-    }
-    Connection::open(&first).await?.post(b"{}").await?;
     server.empty().await?;
     tokio::time::sleep(settle).await;
 

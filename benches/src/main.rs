@@ -120,6 +120,8 @@ enum What {
     },
     /// First byte of a Node.js function that loads an SDK: its code compiled once, beside compiled by each
     Compiled {
+        #[command(flatten)]
+        which: Which,
         /// Where the SDKs and Node.js 22 are kept, fetched with npm where they are not there; without it
         /// nothing is measured
         #[arg(long, value_name = "FOLDER", env = "FREEHOLD_BENCH_LIBRARIES")]
@@ -139,7 +141,10 @@ enum What {
         peers: Option<PathBuf>,
     },
     /// Memory and processor time of a server with 100 functions that nobody calls
-    Idle,
+    Idle {
+        #[command(flatten)]
+        which: Which,
+    },
     /// 10,000 invocations with hang-ups, timeouts and crashes, and what is left of them
     Hangups {
         /// Repeats an earlier run's choices
@@ -204,7 +209,10 @@ enum What {
         which: Which,
     },
     /// What others notice of 20,000 slow clients, and of 100,000 connections that say nothing
-    Front,
+    Front {
+        #[command(flatten)]
+        which: Which,
+    },
     /// What fifty quiet functions notice of one that is called without a pause
     Neighbours {
         #[command(flatten)]
@@ -276,14 +284,14 @@ fn main() -> ExitCode {
                 };
                 cold::run(&args.bin, args.smoke, &choice, libraries).await
             }
-            What::Compiled { libraries } => {
+            What::Compiled { which, libraries } => {
                 let libraries = libraries.clone().map(libraries::Libraries);
-                compiled::run(&args.bin, args.smoke, libraries).await
+                compiled::run(&args.bin, args.smoke, which.handler(), libraries).await
             }
             What::Spares { which } => spares::run(&args.bin, args.smoke, which.handler()).await,
             What::Calls => calls::run(&args.bin, args.smoke).await,
             What::Wasm { peers } => wasm::run(&args.bin, args.smoke, peers.as_deref()).await,
-            What::Idle => idle::run(&args.bin, args.smoke).await,
+            What::Idle { which } => idle::run(&args.bin, args.smoke, which.handler()).await,
             What::Hangups { seed } => hangups::run(&args.bin, args.smoke, *seed).await,
             What::Keep { seed } => keep::run(args.smoke, *seed),
             What::Throughput {
@@ -307,7 +315,7 @@ fn main() -> ExitCode {
                 burst::density(&args.bin, args.smoke, which.handler(), *instances).await
             }
             What::Flood { which } => flood::run(&args.bin, args.smoke, which.handler()).await,
-            What::Front => front::run(&args.bin, args.smoke).await,
+            What::Front { which } => front::run(&args.bin, args.smoke, which.handler()).await,
             What::Neighbours {
                 which,
                 functions,
