@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use freehold_domain::{
-    TenantLimit,
+    Qualifier, TenantLimit,
     invocation::Mode,
     outcome::{InvokeError, OutcomeKind, ThrottleReason},
     ports::{Clock, Commit, Expect, Fence, Op},
@@ -165,6 +165,26 @@ async fn a_quick_word_is_no_error_of_the_functions() {
     let ended = busy.await.unwrap().map(|_| ());
     assert_eq!(ended, Err(InvokeError::TenantDisabled));
     assert!(sim.call("f", "x").await.is_ok());
+    sim.ends_clean().await;
+}
+
+/// It is nobody's seat yet.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_rehearses_ends_with_the_word() {
+    let sim = Sim::new().await;
+    sim.world.take_ours(vec![Init::Hangs; 10]);
+    sim.deploy("f", |_| {}).await;
+    let of = function("f");
+    let set = sim.engine.set_minimum(&of, &Qualifier::Latest, 1);
+    set.await.unwrap();
+    sim.sleep(1000).await;
+    assert_eq!((sim.world.live(), sim.engine.stats().rehearsals), (1, 0));
+    enable(&sim, "111111111111", false).await;
+    sim.sleep(100).await;
+    assert_eq!((sim.world.live(), sim.credentials.live()), (0, 0));
+    sim.sleep(5000).await;
+    assert_eq!((sim.world.started(), sim.world.live()), (1, 0));
+    assert_eq!(sim.engine.stats().rehearsals_failed, 0);
     sim.ends_clean().await;
 }
 

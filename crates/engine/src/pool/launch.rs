@@ -355,6 +355,7 @@ async fn bring_up(
         tokio::pin!(open);
         tokio::select! {
             biased;
+            () = revision.pool.closed() => Opened::Stopped,
             opened = &mut open => Opened::from(opened),
             report = &mut exited => {
                 // A report of the runtime may be on its way through the socket still.
@@ -367,7 +368,6 @@ async fn bring_up(
             () = clock.sleep_until(up + init_timeout) => Opened::TimedOut,
             () = node.stopped() => Opened::Stopped,
             () = attempt.given_up.notified() => Opened::Stopped,
-            () = revision.pool.closed() => Opened::Stopped,
         }
     };
     let took = clock.now().since(up);

@@ -32,6 +32,14 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const EVENT: &[u8] =
     br#"{"text": "\u00e9", "numbers": [1, 2.5, -3e8], "nothing": null, "nested": {"is": [true]}}"#;
 
+/// Why an instance was ended in place of being kept.
+pub(super) enum Ended {
+    /// It failed.
+    Failed { reason: String },
+    /// Its tenant was disabled.
+    Closed,
+}
+
 /// Has `cell` rehearse, where its runtime can and nobody waits for it.
 ///
 /// Errors: why it is of no use; it was ended.
@@ -39,7 +47,7 @@ pub(super) async fn rehearse(
     node: &Arc<Node>,
     revision: &Revision,
     cell: &Cell,
-) -> Result<(), String> {
+) -> Result<(), Ended> {
     if revision.pool.is_waited_for() || !revision.pool.may_rehearse(node.parts.clock.now()) {
         return Ok(());
     }
@@ -61,6 +69,10 @@ pub(super) async fn rehearse(
             }
             Err(error) => error,
         },
+        () = revision.pool.closed() => {
+            cell.end().await;
+            return Err(Ended::Closed);
+        }
         _ = cell.instance.exited() => LinkError::Closed,
         () = clock.sleep(REHEARSAL_MAX) => LinkError::Broken {
             reason: format!("it took longer than {REHEARSAL_MAX:?}"),
@@ -72,7 +84,8 @@ pub(super) async fn rehearse(
     let report = end_of(node, &*cell.instance).await;
     cell.note_crash(revision, &report.cause);
     cell.bury();
-    Err(format!("{failed}; {:?}", report.cause))
+    let reason = format!("{failed}; {:?}", report.cause);
+    Err(Ended::Failed { reason })
 }
 
 impl Pool {

@@ -9,7 +9,7 @@ use super::{
     caretaker::look_after,
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
-    rehearse::rehearse,
+    rehearse::{Ended, rehearse},
     stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
@@ -147,11 +147,14 @@ async fn bring(
     let init_timeout = Duration::from_secs(u64::from(node.parts.limits.now().init_timeout_s));
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
         Ok(cell) => {
-            if is_ahead && let Err(reason) = rehearse(node, revision, &cell).await {
-                let function = &revision.function.name;
-                tracing::warn!(%function, reason, "an instance failed its rehearsal");
+            if is_ahead && let Err(ended) = rehearse(node, revision, &cell).await {
                 revision.start_over(node, core, |_, _| {});
-                return revision.tend(node, core);
+                if let Ended::Failed { reason } = ended {
+                    let function = &revision.function.name;
+                    tracing::warn!(%function, reason, "an instance failed its rehearsal");
+                    revision.tend(node, core);
+                }
+                return;
             }
             revision.started(node, cell, is_ahead);
         }
