@@ -20,7 +20,11 @@
 
 use bytes::Bytes;
 use freehold_domain::{
-    TenantId, TenantLimit, answers::Answers, limits::Limits, live::Live, tenants::TenantTable,
+    TenantId, TenantLimit,
+    answers::{Answers, Whose},
+    limits::Limits,
+    live::Live,
+    tenants::TenantTable,
 };
 use parking_lot::RwLock;
 use std::{
@@ -42,7 +46,7 @@ pub struct Share {
     limits: Live<Limits>,
     /// Whose it is, where it is one tenant's, and where its own limit stands.
     tenant: Option<(TenantId, Arc<TenantTable>)>,
-    /// Of the whole: where answers wait for room that those which nobody takes have.
+    /// Of a tenant's: where answers wait for room that those which nobody takes have.
     answers: Option<Arc<Answers>>,
 }
 
@@ -72,13 +76,25 @@ impl Share {
         limits: &Live<Limits>,
         tenant: &TenantId,
         all: &Arc<TenantTable>,
+        answers: Option<Arc<Answers>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
             kind,
             limits: limits.clone(),
             tenant: Some((tenant.clone(), all.clone())),
-            answers: None,
+            answers,
+        })
+    }
+
+    /// Whether somebody's answer waits for room that those counted here hold.
+    fn keeps_answers_out(&self) -> bool {
+        let all = self.answers.as_ref().zip(self.tenant.as_ref());
+        all.is_some_and(|(answers, (tenant, _))| {
+            answers.is_in_the_way(&Whose {
+                tenant: tenant.clone(),
+                by_url: matches!(self.kind, Kind::TenantUrls),
+            })
         })
     }
 
@@ -143,6 +159,7 @@ pub struct BytesInFlight {
     tenants: RwLock<HashMap<TenantId, TenantShares>>,
     limits: Live<Limits>,
     own: Arc<TenantTable>,
+    answers: Option<Arc<Answers>>,
 }
 
 impl BytesInFlight {
@@ -155,18 +172,13 @@ impl BytesInFlight {
             tenants: RwLock::default(),
             limits,
             own,
+            answers: None,
         }
     }
 
-    /// The same, and slow clients are in others' way while an answer waits for room.
+    /// The same, and slow clients are in others' way while an answer waits for the room that theirs hold.
     pub fn beside(mut self, answers: Arc<Answers>) -> Self {
-        self.whole = Arc::new(Share {
-            held: AtomicU64::new(0),
-            kind: Kind::Whole,
-            limits: self.limits.clone(),
-            tenant: None,
-            answers: Some(answers),
-        });
+        self.answers = Some(answers);
         self
     }
 
@@ -192,14 +204,15 @@ impl BytesInFlight {
             Bringer::Url(_) => shares.urls.clone(),
         };
         let known = self.tenants.read().get(tenant).map(of_tenant);
+        let share = |kind| Share::of(kind, &self.limits, tenant, &self.own, self.answers.clone());
         let of_tenant = known.unwrap_or_else(|| {
             let mut tenants = self.tenants.write();
             of_tenant(
                 tenants
                     .entry(tenant.clone())
                     .or_insert_with(|| TenantShares {
-                        keys: Share::of(Kind::TenantKeys, &self.limits, tenant, &self.own),
-                        urls: Share::of(Kind::TenantUrls, &self.limits, tenant, &self.own),
+                        keys: share(Kind::TenantKeys),
+                        urls: share(Kind::TenantUrls),
                     }),
             )
         });
@@ -236,7 +249,7 @@ impl Untaken {
     }
 
     /// Whether it stands in the way of others: some share that it counts on is more than half held, or
-    /// somebody's answer waits for room. Never once it has been taken.
+    /// somebody's answer waits for the room that it holds. Never once it has been taken.
     pub fn crowds_others(&self) -> bool {
         self.0.upgrade().is_some_and(|held| held.is_crowded())
     }
@@ -312,12 +325,11 @@ impl HeldBytes {
         }
     }
 
-    /// Whether more than half of some share is held, or somebody's answer waits for room.
+    /// Whether more than half of some share is held, or somebody's answer waits for the room that it holds.
     fn is_crowded(&self) -> bool {
         let mut shares = self.shares.iter().flatten();
         shares.any(|share| {
-            let waits = || share.answers.as_ref().is_some_and(|all| all.has_line());
-            share.held.load(Ordering::Relaxed) > share.limit() / 2 || waits()
+            share.held.load(Ordering::Relaxed) > share.limit() / 2 || share.keeps_answers_out()
         })
     }
 

@@ -19,10 +19,12 @@
 //! hold: who never finishes what was begun keeps nobody else out. So all that is held is the node's room
 //! and one answer for each line at the most.
 //!
-//! Within a line it is first come, first served. Of the other accounts that have room of their own,
-//! the one that would hold least goes first; an answer for which the node has none keeps out those alone
-//! that would hold more. Nothing here has a deadline: whoever waits has one. Who was given room while
-//! others wait has to [bring its answer](Answers::comes_too_slowly) as fast as a client its body.
+//! Within a line it is first come, first served. Of those that their account has room for, lines of
+//! signed calls go before those of strangers, and of either kind the one that would hold least goes first:
+//! an answer for which the node has no room keeps out those that would hold more, and all strangers.
+//! Nothing here has a deadline: whoever waits has one. Who was given room [that others wait
+//! for](Answers::is_in_the_way) has to [bring its answer](Answers::comes_too_slowly) as fast as a client
+//! its body.
 
 use crate::{
     ids::TenantId, limits::Limits, live::Live, tenant_limits::TenantLimit, tenants::TenantTable,
@@ -106,15 +108,27 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
-/// Who may be given room next.
-struct Next {
-    /// Whether its line holds something: else it has room in any case.
-    holds: bool,
-    /// What its account would hold then.
-    would_hold_bytes: u64,
+/// The first of a line.
+struct First {
+    whose: Whose,
     place: u64,
     bytes: u64,
-    whose: Whose,
+    /// What its line holds.
+    held_bytes: u64,
+    lacks: Option<Lacks>,
+}
+
+/// What the first of a line waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacks {
+    /// Room of its account.
+    Account,
+    /// Room of the calls by URL of its account.
+    UrlsOfAccount,
+    /// Room of all calls by URL.
+    Urls,
+    /// Room of the node.
+    Node,
 }
 
 impl Account {
@@ -124,6 +138,12 @@ impl Account {
 }
 
 impl Line {
+    /// Place and bytes of who is next.
+    fn first(&self) -> Option<(u64, u64)> {
+        let (place, waiting) = self.waiting.first_key_value()?;
+        Some((*place, waiting.bytes))
+    }
+
     fn is_idle(&self) -> bool {
         self.held_bytes == 0 && self.waiting.is_empty()
     }
@@ -174,18 +194,28 @@ impl Answers {
         wake(served);
     }
 
-    /// Whether anybody waits for room.
-    pub fn has_line(&self) -> bool {
+    /// Whether somebody waits for room that an answer of this one's holds.
+    pub fn is_in_the_way(&self, whose: &Whose) -> bool {
         let book = self.book();
-        let mut lines = book.accounts.values().flat_map(|account| &account.lines);
-        lines.any(|line| !line.waiting.is_empty())
+        let whole = self.limits.now().bytes_in_flight;
+        let mut firsts = self.firsts(&book, whole);
+        firsts.any(|first| {
+            let is_of_account = first.whose.tenant == whose.tenant;
+            match first.lacks {
+                None => false,
+                Some(Lacks::Account) => is_of_account,
+                Some(Lacks::UrlsOfAccount) => is_of_account && whose.by_url,
+                Some(Lacks::Urls) => whose.by_url,
+                Some(Lacks::Node) => true,
+            }
+        })
     }
 
-    /// Whether an answer that has had room for `held`, and of which so many bytes have come, is in the
-    /// way of those that wait.
-    pub fn comes_too_slowly(&self, held: Duration, came_bytes: u64) -> bool {
+    /// Whether an answer that has had room for `held`, and of which so many bytes have come, is too slow
+    /// for those that wait for that room.
+    pub fn comes_too_slowly(&self, whose: &Whose, held: Duration, came_bytes: u64) -> bool {
         let earned = Duration::from_millis(came_bytes.saturating_mul(1000) / COMING_BYTES_PER_S);
-        held > COMING_GRACE + earned && self.has_line()
+        held > COMING_GRACE + earned && self.is_in_the_way(whose)
     }
 
     /// Bytes of the room that is taken.
@@ -206,60 +236,78 @@ impl Answers {
     /// Gives room to whoever is next and fits; they are to be woken once the book is closed.
     fn serve(&self, book: &mut Book) -> Vec<Waker> {
         let (whole, mut served) = (self.limits.now().bytes_in_flight, Vec::new());
-        loop {
-            let accounts = book.accounts.iter();
-            let first = accounts
-                .filter_map(|(tenant, account)| self.next_of(book, tenant, account, whole))
-                // Who holds nothing is served in any case.
-                .min_by_key(|next| (next.holds, next.would_hold_bytes, next.place));
-            let Some(next) = first else {
-                return served;
+        while let Some(first) = self.next(book, whole) {
+            book.held_bytes += first.bytes;
+            book.urls_bytes += u64::from(first.whose.by_url) * first.bytes;
+            let Some(line) = book.line(&first.whose) else {
+                break;
             };
-            if next.holds && book.held_bytes + next.bytes > whole {
-                return served;
-            }
-            book.held_bytes += next.bytes;
-            book.urls_bytes += u64::from(next.whose.by_url) * next.bytes;
-            let Some(line) = book.line(&next.whose) else {
-                return served;
-            };
-            line.held_bytes += next.bytes;
-            let waited = line.waiting.remove(&next.place);
+            line.held_bytes += first.bytes;
+            let waited = line.waiting.remove(&first.place);
             served.extend(waited.and_then(|waiting| waiting.waker));
         }
+        served
     }
 
-    /// Who of an account is next, of those that fit into what it may hold.
-    fn next_of(
-        &self,
-        book: &Book,
-        tenant: &TenantId,
-        account: &Account,
-        whole: u64,
-    ) -> Option<Next> {
-        let (held, mut most) = (account.held_bytes(), None);
-        let lines = account.lines.iter().zip([false, true]);
-        let next = lines.filter_map(|(line, by_url)| {
-            let (place, first) = line.waiting.first_key_value()?;
-            let next = Next {
-                holds: line.held_bytes > 0,
-                would_hold_bytes: held + first.bytes,
-                place: *place,
-                bytes: first.bytes,
-                whose: Whose {
-                    tenant: tenant.clone(),
-                    by_url,
-                },
-            };
-            let most = *most.get_or_insert_with(|| self.most(tenant, whole));
-            let of_urls = || {
-                line.held_bytes + first.bytes <= most / 2
-                    && book.urls_bytes + first.bytes <= whole / 2
-            };
-            let fits = next.would_hold_bytes <= most && (!by_url || of_urls());
-            (!next.holds || fits).then_some(next)
-        });
-        next.min_by_key(|next| (next.holds, next.place))
+    /// Who is given room next: whoever holds nothing in any case, then the least of its kind.
+    fn next(&self, book: &Book, whole: u64) -> Option<First> {
+        let of_account = [Some(Lacks::Account), Some(Lacks::UrlsOfAccount)];
+        let firsts = self.firsts(book, whole);
+        let first = firsts
+            .filter(|first| first.held_bytes == 0 || !of_account.contains(&first.lacks))
+            .min_by_key(|first| {
+                let would_hold_bytes = first.held_bytes + first.bytes;
+                let holds = first.held_bytes > 0;
+                (
+                    holds,
+                    holds && first.whose.by_url,
+                    would_hold_bytes,
+                    first.place,
+                )
+            })?;
+        (first.held_bytes == 0 || first.lacks.is_none()).then_some(first)
+    }
+
+    /// The first of each line, and what it lacks.
+    fn firsts<'a>(&'a self, book: &'a Book, whole: u64) -> impl Iterator<Item = First> + 'a {
+        let waiting = |account: &&Account| account.lines.iter().any(|l| !l.waiting.is_empty());
+        let accounts = book
+            .accounts
+            .iter()
+            .filter(move |(_, account)| waiting(account));
+        accounts.flat_map(move |(tenant, account)| {
+            let most = self.most(tenant, whole);
+            let [signed, _] = &account.lines;
+            // Strangers are not let past who signs.
+            let is_signed_kept_out = signed.first().is_some_and(|(_, bytes)| {
+                signed.held_bytes > 0 && account.held_bytes() + bytes > most
+            });
+            let lines = account.lines.iter().zip([false, true]);
+            lines.filter_map(move |(line, by_url)| {
+                let (place, bytes) = line.first()?;
+                let lacks = if account.held_bytes() + bytes > most || by_url && is_signed_kept_out {
+                    Some(Lacks::Account)
+                } else if by_url && line.held_bytes + bytes > most / 2 {
+                    Some(Lacks::UrlsOfAccount)
+                } else if by_url && book.urls_bytes + bytes > whole / 2 {
+                    Some(Lacks::Urls)
+                } else if book.held_bytes + bytes > whole {
+                    Some(Lacks::Node)
+                } else {
+                    None
+                };
+                Some(First {
+                    whose: Whose {
+                        tenant: tenant.clone(),
+                        by_url,
+                    },
+                    place,
+                    bytes,
+                    held_bytes: line.held_bytes,
+                    lacks,
+                })
+            })
+        })
     }
 
     /// What an account's answers may hold.
@@ -298,6 +346,18 @@ fn wake(served: Vec<Waker>) {
 /// An answer that waits for room, or has it and was not told yet. Resolves with the room.
 #[derive(Debug)]
 pub struct Asked(Option<Room>);
+
+impl Asked {
+    /// Whether it has room, told or not.
+    pub fn is_given(&self) -> bool {
+        let Some(room) = &self.0 else {
+            return true;
+        };
+        let mut book = room.answers.book();
+        let line = book.line(&room.whose).zip(room.place);
+        !line.is_some_and(|(line, place)| line.waiting.contains_key(&place))
+    }
+}
 
 impl Future for Asked {
     type Output = Room;
@@ -343,7 +403,7 @@ impl Room {
 
     /// As [`Answers::comes_too_slowly`], of the answer that this is for.
     pub fn comes_too_slowly(&self, held: Duration, came_bytes: u64) -> bool {
-        self.answers.comes_too_slowly(held, came_bytes)
+        self.answers.comes_too_slowly(&self.whose, held, came_bytes)
     }
 
     /// The answer, which holds its room until the last of its bytes is dropped.

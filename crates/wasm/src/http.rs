@@ -15,9 +15,10 @@ mod event;
 pub(crate) use event::Event;
 
 use crate::{limits::HEADER_BYTES_MAX, output::Rooms, run::Ended, state::ComponentState};
-use bytes::{Bytes, BytesMut};
-use freehold_domain::answers::{ANSWER_FREE_BYTES, Room};
+use bytes::BytesMut;
+use freehold_domain::answers::ANSWER_FREE_BYTES;
 use http_body_util::BodyExt;
+use std::future::poll_fn;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::{
@@ -35,7 +36,7 @@ type Sent = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 /// A response that was read to its end, or why not.
 enum Response {
-    Whole(http::response::Parts, Bytes, Option<Room>),
+    Whole(Ended),
     TooLarge,
     /// The component said so.
     Refused(ErrorCode),
@@ -77,7 +78,7 @@ pub(crate) async fn run(
             .call_handle(&mut store, request, outparam)
             .await
     };
-    let (ran, response) = tokio::join!(guest, read(receiver, answer_bytes, rooms));
+    let (ran, response) = tokio::join!(guest, read(receiver, is_url, answer_bytes, rooms));
     if let Response::TooLarge = response {
         return Ok(Ended::TooLarge);
     }
@@ -87,8 +88,7 @@ pub(crate) async fn run(
         message,
     };
     Ok(match response {
-        Response::Whole(head, body, room) if is_url => answer::of_url(&head, &body).held_in(room),
-        Response::Whole(head, body, room) => answer::of_event(&head, body).held_in(room),
+        Response::Whole(ended) => ended,
         Response::TooLarge => Ended::TooLarge,
         Response::Refused(code) => failed("Http.Error", format!("{code:?}")),
         Response::Broken(reason) => failed(
@@ -102,7 +102,13 @@ pub(crate) async fn run(
     })
 }
 
-async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64, rooms: &Rooms) -> Response {
+/// The answer, of which a guest that runs on holds as much room as it needs.
+async fn read(
+    receiver: oneshot::Receiver<Sent>,
+    is_url: bool,
+    answer_bytes: u64,
+    rooms: &Rooms,
+) -> Response {
     let response = match receiver.await {
         Ok(Ok(response)) => response,
         Ok(Err(code)) => return Response::Refused(code),
@@ -128,8 +134,7 @@ async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64, rooms: &Room
                     return Response::TooLarge;
                 }
                 if room.is_none() && whole.len() + data.len() > ANSWER_FREE_BYTES {
-                    room = Some(rooms.ask(answer_bytes).await);
-                    rooms.begin();
+                    room = Some(poll_fn(|cx| rooms.poll_room(cx, answer_bytes)).await);
                 }
                 whole.extend_from_slice(&data);
                 rooms.came(whole.len());
@@ -137,5 +142,11 @@ async fn read(receiver: oneshot::Receiver<Sent>, answer_bytes: u64, rooms: &Room
             Err(error) => return Response::Broken(format!("{error:?}")),
         }
     }
-    Response::Whole(head, whole.freeze(), room)
+    rooms.is_whole();
+    let body = whole.freeze();
+    let ended = match is_url {
+        true => answer::of_url(&head, &body),
+        false => answer::of_event(&head, body),
+    };
+    Response::Whole(ended.held_in(room))
 }

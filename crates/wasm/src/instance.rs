@@ -42,7 +42,6 @@ pub(crate) struct Seat {
     memory: Share,
     /// The tenant's part of the pool.
     places: Share,
-    /// Where its answers find room.
     limits: Live<Limits>,
     output: Arc<dyn GuestOutput>,
     meter: Arc<Meter>,

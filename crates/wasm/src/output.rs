@@ -14,10 +14,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -39,14 +36,23 @@ pub(crate) enum Sink {
     Answer(Arc<AnswerBuffer>),
 }
 
-/// Where the answer to one event finds room.
+/// Where the answer to one event finds room, and how it comes.
 pub(crate) struct Rooms {
     answers: Arc<Answers>,
     whose: Whose,
-    /// When there was room for it.
-    given: OnceLock<Instant>,
+    coming: Mutex<Coming>,
+    /// Told when room is asked for.
     told: Notify,
-    came_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Coming {
+    /// The room that was asked for, until whoever reads the answer has it.
+    asked: Option<Asked>,
+    /// Since when there was room, as far as anybody has looked.
+    since: Option<Instant>,
+    came_bytes: u64,
+    is_whole: bool,
 }
 
 impl Rooms {
@@ -54,40 +60,57 @@ impl Rooms {
         Arc::new(Self {
             answers,
             whose,
-            given: OnceLock::new(),
+            coming: Mutex::default(),
             told: Notify::new(),
-            came_bytes: AtomicU64::new(0),
         })
     }
 
-    /// Stands in line for it.
-    pub(crate) fn ask(&self, bytes: u64) -> Asked {
-        self.answers.ask(self.whose.clone(), bytes)
-    }
-
-    /// The room was given.
-    pub(crate) fn begin(&self) {
-        let _ = self.given.set(Instant::now());
-        self.told.notify_one();
+    /// Stands in line for it, or goes on to; at most one room for one event.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>, bytes: u64) -> Poll<Room> {
+        let mut coming = self.coming.lock();
+        let asked = coming.asked.get_or_insert_with(|| {
+            self.told.notify_one();
+            self.answers.ask(self.whose.clone(), bytes)
+        });
+        let room = ready!(Pin::new(asked).poll(cx));
+        coming.asked = None;
+        coming.since.get_or_insert_with(Instant::now);
+        Poll::Ready(room)
     }
 
     /// So many bytes of the answer have come.
     pub(crate) fn came(&self, bytes: usize) {
-        self.came_bytes.store(bytes as u64, Ordering::Relaxed);
+        self.coming.lock().came_bytes = bytes as u64;
     }
 
-    /// Resolves once so few bytes have come since there was room that it is in the way of others.
+    /// It has come whole.
+    pub(crate) fn is_whole(&self) {
+        self.coming.lock().is_whole = true;
+    }
+
+    /// Resolves once so few bytes have come since there was room, whether or not the guest has looked,
+    /// that it is in the way of others.
     pub(crate) async fn too_slow(&self) -> LinkError {
         self.told.notified().await;
-        let since = self.given.get().copied().unwrap_or_else(Instant::now);
         loop {
-            sleep(COMING_LOOK_EVERY).await;
-            let came_bytes = self.came_bytes.load(Ordering::Relaxed);
-            let within = since.elapsed();
-            if self.answers.comes_too_slowly(within, came_bytes) {
-                return LinkError::TooSlow { came_bytes, within };
+            if let Some((came_bytes, since)) = self.since() {
+                let within = since.elapsed();
+                if (self.answers).comes_too_slowly(&self.whose, within, came_bytes) {
+                    return LinkError::TooSlow { came_bytes, within };
+                }
             }
+            sleep(COMING_LOOK_EVERY).await;
         }
+    }
+
+    /// What has come since when, of an answer that has room and is not whole.
+    fn since(&self) -> Option<(u64, Instant)> {
+        let mut coming = self.coming.lock();
+        if coming.asked.as_ref().is_some_and(Asked::is_given) {
+            coming.since.get_or_insert_with(Instant::now);
+        }
+        let since = coming.since.filter(|_| !coming.is_whole);
+        since.map(|since| (coming.came_bytes, since))
     }
 }
 
@@ -102,7 +125,6 @@ pub(crate) struct AnswerBuffer {
 struct Written {
     bytes: Vec<u8>,
     is_over: bool,
-    asked: Option<Asked>,
     room: Option<Room>,
 }
 
@@ -151,12 +173,7 @@ impl AnswerBuffer {
     fn poll_permit(&self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut state = self.state.lock();
         if state.permit() == 0 {
-            let asked = state
-                .asked
-                .get_or_insert_with(|| self.rooms.ask(self.limit_bytes));
-            state.room = Some(ready!(Pin::new(asked).poll(cx)));
-            state.asked = None;
-            self.rooms.begin();
+            state.room = Some(ready!(self.rooms.poll_room(cx, self.limit_bytes)));
         }
         Poll::Ready(state.permit())
     }
@@ -271,27 +288,60 @@ mod tests {
         Rooms::new(answers, Whose::signed(&"111111111111".parse().unwrap()))
     }
 
+    /// It is given its room while the guest looks elsewhere, and while it writes.
     #[tokio::test(start_paused = true)]
     async fn what_is_written_slowly_is_in_the_way_of_who_waits() {
         const LIMIT: u64 = 1 << 20;
+        for looks in [false, true] {
+            let rooms = rooms(2 * LIMIT);
+            let before = ask(&rooms, LIMIT).await;
+            let buffer = AnswerBuffer::new(LIMIT, rooms.clone());
+            assert!(buffer.write(&[0; ANSWER_FREE_BYTES]).is_ok());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(buffer.poll_permit(&mut cx).is_pending());
+            let mut slow = pin!(rooms.too_slow());
+            let mut is_slow_within = async |seconds| {
+                let within = std::time::Duration::from_secs(seconds);
+                tokio::time::timeout(within, &mut slow).await
+            };
+            drop(before);
+            let mut came = 0;
+            if looks {
+                assert_eq!(poll_fn(|cx| buffer.poll_permit(cx)).await, CHUNK_BYTES_MAX);
+                assert!(buffer.write(b"more").is_ok());
+                came = ANSWER_FREE_BYTES as u64 + 4;
+            }
+            assert!(is_slow_within(300).await.is_err(), "nobody waits");
+            let mut waits = pin!(ask(&rooms, LIMIT));
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            assert!(matches!(
+                is_slow_within(6).await,
+                Ok(LinkError::TooSlow { came_bytes, .. }) if came_bytes == came
+            ));
+        }
+    }
+
+    /// A component may run on after its answer.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_whole_is_not_slow() {
+        const LIMIT: u64 = 1 << 20;
         let rooms = rooms(2 * LIMIT);
-        let buffer = AnswerBuffer::new(LIMIT, rooms.clone());
-        assert!(buffer.write(&[0; ANSWER_FREE_BYTES]).is_ok());
-        assert_eq!(poll_fn(|cx| buffer.poll_permit(cx)).await, CHUNK_BYTES_MAX);
-        assert!(buffer.write(b"more").is_ok());
-        let slow = |seconds| {
-            tokio::time::timeout(std::time::Duration::from_secs(seconds), rooms.too_slow())
-        };
-        assert!(slow(300).await.is_err(), "nobody waits");
-        rooms.begin();
-        let mut waits = pin!(rooms.ask(LIMIT));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(waits.as_mut().poll(&mut cx).is_pending());
-        let came = ANSWER_FREE_BYTES as u64 + 4;
-        assert!(matches!(
-            slow(10).await,
-            Ok(LinkError::TooSlow { came_bytes, .. }) if came_bytes == came
-        ));
+        let _room = poll_fn(|cx| rooms.poll_room(cx, LIMIT)).await;
+        let mut waits = pin!(ask(&rooms, LIMIT));
+        assert!(
+            waits
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        rooms.is_whole();
+        let hour = std::time::Duration::from_secs(3600);
+        let slow = tokio::time::timeout(hour, rooms.too_slow()).await;
+        assert!(slow.is_err(), "{slow:?}");
+    }
+
+    fn ask(rooms: &Rooms, bytes: u64) -> Asked {
+        rooms.answers.ask(rooms.whose.clone(), bytes)
     }
 
     #[test]
@@ -299,7 +349,7 @@ mod tests {
         const LIMIT: u64 = 1 << 20;
         let rooms = rooms(LIMIT);
         let mut cx = Context::from_waker(Waker::noop());
-        let before = pin!(rooms.ask(LIMIT)).poll(&mut cx);
+        let before = pin!(ask(&rooms, LIMIT)).poll(&mut cx);
         let buffer = AnswerBuffer::new(LIMIT, rooms.clone());
         let free = [0; ANSWER_FREE_BYTES];
         assert!(buffer.write(&free[1..]).is_ok());
@@ -317,10 +367,10 @@ mod tests {
         assert_eq!(rooms.answers.held_bytes(), 2 * ANSWER_FREE_BYTES as u64);
         drop(room);
         // A guest that ends while it waits leaves the line.
-        let before = pin!(rooms.ask(LIMIT)).poll(&mut cx);
+        let before = pin!(ask(&rooms, LIMIT)).poll(&mut cx);
         assert!(buffer.write(&free).is_ok());
         assert!(buffer.poll_permit(&mut cx).is_pending());
-        drop(buffer);
+        drop((buffer, rooms.coming.lock().asked.take()));
         drop(before);
         assert_eq!(rooms.answers.held_bytes(), 0);
     }

@@ -152,12 +152,12 @@ impl Line {
         self.0.lock().poll_frame(cx)
     }
 
-    /// Whether an event would be begun at once, or refused because the line has ended.
     /// Whether an answer waits for room.
     pub(super) fn awaits_room(&self) -> bool {
         self.0.lock().asked.is_some()
     }
 
+    /// Whether an event would be begun at once, or refused because the line has ended.
     pub(super) fn takes_events(&self) -> bool {
         self.0.lock().takes_events()
     }

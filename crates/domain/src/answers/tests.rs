@@ -233,7 +233,11 @@ fn strangers_have_half_and_nobody_who_signs_waits_for_them() {
     let mut own: Vec<_> = (0..3).map(|_| One::of(&answers, '1', 5)).collect();
     assert_eq!(waiting(&mut own), [2]);
     drop(urls.remove(0));
-    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![2], vec![2]));
+    // Nor are strangers let past them.
+    assert_eq!(
+        (waiting(&mut own), waiting(&mut urls)),
+        (vec![2], vec![1, 2])
+    );
     drop(own.remove(0));
     assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![], vec![2]));
     drop((own, urls));
@@ -267,6 +271,74 @@ fn who_signs_waits_for_no_answer_of_strangers_however_little_there_is() {
     assert_eq!((waiting(&mut urls), waiting(&mut own)), (vec![1], vec![1]));
     drop(own.remove(0));
     assert_eq!((waiting(&mut urls), waiting(&mut own)), (vec![1], vec![]));
+}
+
+#[test]
+fn strangers_go_behind_who_signs_wherever_there_is_no_room() {
+    let (answers, _, _) = room_of(32);
+    let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
+    let _held = ['1', '2', '3', '4'].map(|digit| One::of(&answers, digit, 7));
+    let two = One::of(&answers, '5', 2);
+    let mut urls = vec![strangers('1', 2), strangers('1', 2)];
+    let mut own = vec![One::of(&answers, '1', 1)];
+    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![0], vec![1]));
+    drop(two);
+    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![], vec![1]));
+    drop(own);
+    assert_eq!(waiting(&mut urls), [] as [usize; 0]);
+}
+
+/// Those that fit beside the strangers' half are not let past those that do not.
+#[test]
+fn an_account_with_little_is_not_kept_out_by_the_rest() {
+    let (answers, _, _) = room_of(32);
+    let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
+    let mut others = vec![strangers('1', 7), strangers('3', 6)];
+    let mut small = vec![strangers('2', 1), strangers('2', 6)];
+    others.push(strangers('3', 2));
+    assert_eq!(
+        (waiting(&mut small), waiting(&mut others)),
+        (vec![1], vec![2])
+    );
+    drop(others.remove(0));
+    assert_eq!(
+        (waiting(&mut small), waiting(&mut others)),
+        (vec![], vec![])
+    );
+}
+
+#[test]
+fn who_waits_for_its_own_room_is_in_nobody_elses_way() {
+    let (answers, _, own) = room_of(32);
+    let mut limits = TenantLimits::default();
+    limits.set(TenantLimit::BytesInFlight, Some(4 * MIB));
+    own.note(&tenant('2'), limits);
+    let in_the_way = || {
+        let all = [signed('1'), by_url('1'), signed('2'), by_url('2')];
+        all.map(|whose| answers.is_in_the_way(&whose))
+    };
+    let _held = [One::of(&answers, '1', 1), One::of(&answers, '2', 1)];
+    let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
+    let mut urls = vec![strangers('1', 1), strangers('2', 1), strangers('2', 2)];
+    assert_eq!(waiting(&mut urls), [2]);
+    assert_eq!(in_the_way(), [false, false, false, true]);
+    let mut two = vec![One::of(&answers, '2', 3)];
+    assert_eq!(waiting(&mut two), [0]);
+    assert_eq!(in_the_way(), [false, false, true, true]);
+    drop((two, urls));
+    // The strangers' half, and the node.
+    let mut urls = vec![
+        strangers('1', 7),
+        strangers('3', 6),
+        strangers('3', 2),
+        strangers('4', 1),
+    ];
+    urls.push(strangers('4', 1));
+    assert_eq!(waiting(&mut urls), [4]);
+    assert_eq!(in_the_way(), [false, true, false, true]);
+    let mut four = vec![One::of(&answers, '4', 14), One::of(&answers, '4', 1)];
+    assert_eq!(waiting(&mut four), [1]);
+    assert_eq!(in_the_way(), [true; 4]);
 }
 
 #[test]

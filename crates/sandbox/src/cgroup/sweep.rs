@@ -138,13 +138,9 @@ pub fn sweep_stale(discovery: &Discovery) -> io::Result<u32> {
 }
 
 /// Whether no server lives in a root, whose supervisor is in `platform` where processor time is
-/// weighed: that folder is removed, which the kernel does for one without a process alone. A root that
+/// weighed and memory limited: those folders are removed, which the kernel does for one without a process alone. A root that
 /// is not there yet is about to be: it is made in one hierarchy after the other.
 fn is_deserted(discovery: &Discovery, name: &OsStr) -> bool {
-    let weighs = |hierarchy: &&Hierarchy| hierarchy.roles.contains(&Role::Cpu);
-    let Some(weighed) = discovery.hierarchies.iter().find(weighs) else {
-        return false;
-    };
     let is_old = |hierarchy: &Hierarchy| {
         match fs::metadata(hierarchy.folder.join(name)).and_then(|found| found.modified()) {
             Ok(made) => made.elapsed().is_ok_and(|age| age >= MOVED_IN_BY_NOW),
@@ -152,7 +148,17 @@ fn is_deserted(discovery: &Discovery, name: &OsStr) -> bool {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     };
-    discovery.hierarchies.iter().all(is_old) && is_gone(&weighed.folder.join(name).join("platform"))
+    // Each is looked at: the first look at a folder may be what gives it its age.
+    let ages: Vec<bool> = discovery.hierarchies.iter().map(is_old).collect();
+    let holds = |hierarchy: &&Hierarchy| {
+        [Role::Cpu, Role::Memory]
+            .iter()
+            .any(|role| hierarchy.roles.contains(role))
+    };
+    let mut holds = discovery.hierarchies.iter().filter(holds).peekable();
+    holds.peek().is_some()
+        && ages.iter().all(|is_old| *is_old)
+        && holds.all(|hierarchy| is_gone(&hierarchy.folder.join(name).join("platform")))
 }
 
 /// Removes the groups of a root, but for what has a process in it. Whether all is gone.
