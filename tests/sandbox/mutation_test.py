@@ -4,8 +4,8 @@ Runs the custom probe in sandboxes of the crate itself, which are parked before 
 and the one in Python in instances that are thawed from an image of it, and in those that were booted
 before they had a package; and looks from outside at those that are parked, in which nothing runs yet.
 The probe stands where a function's first code does, in those that were thawed after the thaw, and never
-asks for an event: what it tries it tries in init. That the same walls stand around events, and around the
-process that an image is taken of, `escape_test.py` shows from inside functions. Built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount
+asks for an event: what it tries it tries in init. The process that an image is taken of came up
+in one of these ways. That the same walls stand around events `escape_test.py` shows from inside. Built with the feature `mutation`, which no shipped binary has. They run in their own uts, pid and mount
 namespaces, since a sandbox without its own would work on the machine's.
 """
 
