@@ -180,7 +180,14 @@ fn node(folder: &Path) -> Result<PathBuf, Failure> {
     if !modules.join("node_modules/.bin/workerd").exists() {
         fs::create_dir_all(&modules)?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--prefix", ".", "--silent", "--no-audit", "--no-fund"]);
+        npm.args([
+            "install",
+            "--prefix",
+            ".",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+        ]);
         npm.args(["@google-cloud/functions-framework", "workerd"]);
         run(npm.current_dir(&modules))?;
     }

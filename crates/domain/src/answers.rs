@@ -11,8 +11,9 @@
 //! answer, or nobody wants it any more: whoever drops [`Room`] gives it back.
 //!
 //! Of the node there is as much as `bytes_in_flight`, of one account half of that, or its own limit.
-//! Of both, calls by function URLs, which anybody may make, have half, and stand in a line of their own:
-//! whoever signs does not wait for strangers. What requests hold counts elsewhere: those that run must
+//! Of both, calls by function URLs, which anybody may make, have half: once they hold that, none of them is
+//! given more, as no further one is let in then. They stand in a line of their own: whoever signs does not
+//! wait for strangers. What requests hold counts elsewhere: those that run must
 //! not keep their own answers out.
 //!
 //! An account whose line holds nothing has room for one answer, however large, and however much others
@@ -21,7 +22,8 @@
 //!
 //! Within a line it is first come, first served. Of those that their account has room for, lines of
 //! signed calls go before those of strangers, and of either kind the one that would hold least goes first:
-//! an answer for which the node has no room keeps out those that would hold more, and all strangers.
+//! an answer for which the node has no room keeps out those that would hold more, and all strangers; one
+//! for which the strangers' half has none, the strangers that would hold more.
 //! Nothing here has a deadline: whoever waits has one. Who was given room [that others wait
 //! for](Answers::is_in_the_way) has to [bring its answer](Answers::comes_too_slowly) as fast as a client
 //! its body.
@@ -121,10 +123,10 @@ struct First {
 /// What the first of a line waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lacks {
+    /// Room of its own line, whatever others hold: of the account's signed calls, or of those by URL.
+    Own { by_url: bool },
     /// Room of its account.
     Account,
-    /// Room of the calls by URL of its account.
-    UrlsOfAccount,
     /// Room of all calls by URL.
     Urls,
     /// Room of the node.
@@ -202,9 +204,11 @@ impl Answers {
         firsts.any(|first| {
             let is_of_account = first.whose.tenant == whose.tenant;
             match first.lacks {
+                // A line that holds nothing is served in any case.
+                _ if first.whose == *whose => true,
                 None => false,
+                Some(Lacks::Own { by_url }) => is_of_account && whose.by_url == by_url,
                 Some(Lacks::Account) => is_of_account,
-                Some(Lacks::UrlsOfAccount) => is_of_account && whose.by_url,
                 Some(Lacks::Urls) => whose.by_url,
                 Some(Lacks::Node) => true,
             }
@@ -251,10 +255,13 @@ impl Answers {
 
     /// Who is given room next: whoever holds nothing in any case, then the least of its kind.
     fn next(&self, book: &Book, whole: u64) -> Option<First> {
-        let of_account = [Some(Lacks::Account), Some(Lacks::UrlsOfAccount)];
+        let fits_account = |first: &First| {
+            let of_account = matches!(first.lacks, Some(Lacks::Own { .. } | Lacks::Account));
+            !of_account
+        };
         let firsts = self.firsts(book, whole);
         let first = firsts
-            .filter(|first| first.held_bytes == 0 || !of_account.contains(&first.lacks))
+            .filter(|first| first.held_bytes == 0 || fits_account(first))
             .min_by_key(|first| {
                 let would_hold_bytes = first.held_bytes + first.bytes;
                 let holds = first.held_bytes > 0;
@@ -279,17 +286,25 @@ impl Answers {
             let most = self.most(tenant, whole);
             let [signed, _] = &account.lines;
             // Strangers are not let past who signs.
-            let is_signed_kept_out = signed.first().is_some_and(|(_, bytes)| {
-                signed.held_bytes > 0 && account.held_bytes() + bytes > most
+            let signed_lacks = signed.first().and_then(|(_, bytes)| {
+                if signed.held_bytes == 0 || account.held_bytes() + bytes <= most {
+                    None
+                } else if signed.held_bytes + bytes > most {
+                    Some(Lacks::Own { by_url: false })
+                } else {
+                    Some(Lacks::Account)
+                }
             });
             let lines = account.lines.iter().zip([false, true]);
             lines.filter_map(move |(line, by_url)| {
                 let (place, bytes) = line.first()?;
-                let lacks = if account.held_bytes() + bytes > most || by_url && is_signed_kept_out {
+                let lacks = if by_url && line.held_bytes >= most / 2 {
+                    Some(Lacks::Own { by_url: true })
+                } else if signed_lacks.is_some() {
+                    signed_lacks
+                } else if account.held_bytes() + bytes > most {
                     Some(Lacks::Account)
-                } else if by_url && line.held_bytes + bytes > most / 2 {
-                    Some(Lacks::UrlsOfAccount)
-                } else if by_url && book.urls_bytes + bytes > whole / 2 {
+                } else if by_url && book.urls_bytes >= whole / 2 {
                     Some(Lacks::Urls)
                 } else if book.held_bytes + bytes > whole {
                     Some(Lacks::Node)

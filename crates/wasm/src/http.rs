@@ -18,7 +18,7 @@ use crate::{limits::HEADER_BYTES_MAX, output::Rooms, run::Ended, state::Componen
 use bytes::BytesMut;
 use freehold_domain::answers::ANSWER_FREE_BYTES;
 use http_body_util::BodyExt;
-use std::future::poll_fn;
+use std::{future::poll_fn, pin::pin};
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::{
@@ -78,7 +78,26 @@ pub(crate) async fn run(
             .call_handle(&mut store, request, outparam)
             .await
     };
-    let (ran, response) = tokio::join!(guest, read(receiver, is_url, answer_bytes, rooms));
+    let reading = async {
+        let response = read(receiver, is_url, answer_bytes, rooms).await;
+        rooms.end();
+        response
+    };
+    let (mut guest, mut reading) = (pin!(guest), pin!(reading));
+    let (ran, response) = tokio::select! {
+        biased;
+        response = &mut reading => {
+            let holds_room = matches!(&response, Response::Whole(ended) if ended.holds_room());
+            let ran = tokio::select! {
+                biased;
+                ran = &mut guest => ran,
+                // Its answer is heard, and it is ended.
+                () = rooms.outstays(), if holds_room => Ok(()),
+            };
+            (ran, response)
+        }
+        ran = &mut guest => (ran, reading.await),
+    };
     if let Response::TooLarge = response {
         return Ok(Ended::TooLarge);
     }
@@ -142,7 +161,6 @@ async fn read(
             Err(error) => return Response::Broken(format!("{error:?}")),
         }
     }
-    rooms.is_whole();
     let body = whole.freeze();
     let ended = match is_url {
         true => answer::of_url(&head, &body),

@@ -52,7 +52,7 @@ struct Coming {
     /// Since when there was room, as far as anybody has looked.
     since: Option<Instant>,
     came_bytes: u64,
-    is_whole: bool,
+    is_over: bool,
 }
 
 impl Rooms {
@@ -83,9 +83,24 @@ impl Rooms {
         self.coming.lock().came_bytes = bytes as u64;
     }
 
-    /// It has come whole.
-    pub(crate) fn is_whole(&self) {
-        self.coming.lock().is_whole = true;
+    /// Nothing more of it comes.
+    pub(crate) fn end(&self) {
+        self.coming.lock().is_over = true;
+    }
+
+    /// Resolves once a guest that runs on after its answer holds room that others have waited for, longer
+    /// than an answer may take that does not come.
+    pub(crate) async fn outstays(&self) {
+        let since = Instant::now();
+        loop {
+            sleep(COMING_LOOK_EVERY).await;
+            if self
+                .answers
+                .comes_too_slowly(&self.whose, since.elapsed(), 0)
+            {
+                return;
+            }
+        }
     }
 
     /// Resolves once so few bytes have come since there was room, whether or not the guest has looked,
@@ -103,13 +118,13 @@ impl Rooms {
         }
     }
 
-    /// What has come since when, of an answer that has room and is not whole.
+    /// What has come since when, of an answer that has room and still comes.
     fn since(&self) -> Option<(u64, Instant)> {
         let mut coming = self.coming.lock();
         if coming.asked.as_ref().is_some_and(Asked::is_given) {
             coming.since.get_or_insert_with(Instant::now);
         }
-        let since = coming.since.filter(|_| !coming.is_whole);
+        let since = coming.since.filter(|_| !coming.is_over);
         since.map(|since| (coming.came_bytes, since))
     }
 }
@@ -173,6 +188,7 @@ impl AnswerBuffer {
     fn poll_permit(&self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut state = self.state.lock();
         if state.permit() == 0 {
+            self.rooms.came(state.bytes.len());
             state.room = Some(ready!(self.rooms.poll_room(cx, self.limit_bytes)));
         }
         Poll::Ready(state.permit())
@@ -305,11 +321,11 @@ mod tests {
                 tokio::time::timeout(within, &mut slow).await
             };
             drop(before);
-            let mut came = 0;
+            let mut came = ANSWER_FREE_BYTES as u64;
             if looks {
                 assert_eq!(poll_fn(|cx| buffer.poll_permit(cx)).await, CHUNK_BYTES_MAX);
                 assert!(buffer.write(b"more").is_ok());
-                came = ANSWER_FREE_BYTES as u64 + 4;
+                came += 4;
             }
             assert!(is_slow_within(300).await.is_err(), "nobody waits");
             let mut waits = pin!(ask(&rooms, LIMIT));
@@ -321,12 +337,12 @@ mod tests {
         }
     }
 
-    /// A component may run on after its answer.
+    /// A component may run on after its answer: while nobody waits.
     #[tokio::test(start_paused = true)]
-    async fn what_has_come_whole_is_not_slow() {
+    async fn what_has_come_whole_is_not_slow_and_outstays() {
         const LIMIT: u64 = 1 << 20;
         let rooms = rooms(2 * LIMIT);
-        let _room = poll_fn(|cx| rooms.poll_room(cx, LIMIT)).await;
+        let room = poll_fn(|cx| rooms.poll_room(cx, LIMIT)).await;
         let mut waits = pin!(ask(&rooms, LIMIT));
         assert!(
             waits
@@ -334,10 +350,16 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_pending()
         );
-        rooms.is_whole();
-        let hour = std::time::Duration::from_secs(3600);
-        let slow = tokio::time::timeout(hour, rooms.too_slow()).await;
+        rooms.end();
+        let within = std::time::Duration::from_secs;
+        let slow = tokio::time::timeout(within(3600), rooms.too_slow()).await;
         assert!(slow.is_err(), "{slow:?}");
+        let outstays = tokio::time::timeout(within(36), rooms.outstays()).await;
+        assert!(outstays.is_ok());
+        drop(room);
+        let _given = waits.await;
+        let outstays = tokio::time::timeout(within(3600), rooms.outstays()).await;
+        assert!(outstays.is_err(), "nobody waits");
     }
 
     fn ask(rooms: &Rooms, bytes: u64) -> Asked {

@@ -59,6 +59,11 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
+    /// Whether it is an answer with room of its own.
+    pub(crate) fn holds_room(&self) -> bool {
+        matches!(self, Self::Answer { room: Some(_), .. })
+    }
+
     /// With as much of the room that its answer was read in as that needs.
     pub(crate) fn held_in(mut self, read_in: Option<Room>) -> Self {
         if let Self::Answer { body, room, .. } = &mut self {

@@ -8,6 +8,8 @@ use std::{
     thread::{self, Thread},
 };
 
+mod walk;
+
 const MIB: u64 = 1 << 20;
 
 /// Room of so many MiB, and where its limits stand.
@@ -227,10 +229,10 @@ fn who_goes_leaves_the_line_and_what_was_given_unseen() {
 fn strangers_have_half_and_nobody_who_signs_waits_for_them() {
     let (answers, _, _) = room_of(32);
     let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
-    let mut urls: Vec<_> = (0..4).map(|_| strangers('1', 3)).collect();
+    let mut urls: Vec<_> = (0..4).map(|_| strangers('1', 4)).collect();
     assert_eq!(waiting(&mut urls), [2, 3]);
     // Of its sixteen an account's own calls have what strangers do not hold.
-    let mut own: Vec<_> = (0..3).map(|_| One::of(&answers, '1', 5)).collect();
+    let mut own: Vec<_> = [4, 4, 5].map(|mib| One::of(&answers, '1', mib)).into();
     assert_eq!(waiting(&mut own), [2]);
     drop(urls.remove(0));
     // Nor are strangers let past them.
@@ -239,7 +241,10 @@ fn strangers_have_half_and_nobody_who_signs_waits_for_them() {
         (vec![2], vec![1, 2])
     );
     drop(own.remove(0));
-    assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![], vec![2]));
+    assert_eq!(
+        (waiting(&mut own), waiting(&mut urls)),
+        (vec![], vec![1, 2])
+    );
     drop((own, urls));
     assert_eq!(answers.held_bytes(), 0);
     // Of the node they have half, and of each account one answer in any case.
@@ -288,23 +293,19 @@ fn strangers_go_behind_who_signs_wherever_there_is_no_room() {
     assert_eq!(waiting(&mut urls), [] as [usize; 0]);
 }
 
-/// Those that fit beside the strangers' half are not let past those that do not.
+/// Once the strangers' half is held, who would hold least is next.
 #[test]
 fn an_account_with_little_is_not_kept_out_by_the_rest() {
     let (answers, _, _) = room_of(32);
     let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
-    let mut others = vec![strangers('1', 7), strangers('3', 6)];
+    let mut others = vec![strangers('1', 8), strangers('3', 6)];
+    let last = strangers('4', 1);
     let mut small = vec![strangers('2', 1), strangers('2', 6)];
     others.push(strangers('3', 2));
-    assert_eq!(
-        (waiting(&mut small), waiting(&mut others)),
-        (vec![1], vec![2])
-    );
-    drop(others.remove(0));
-    assert_eq!(
-        (waiting(&mut small), waiting(&mut others)),
-        (vec![], vec![])
-    );
+    let mut wait = || (waiting(&mut small), waiting(&mut others));
+    assert_eq!(wait(), (vec![1], vec![2]));
+    drop(last);
+    assert_eq!(wait(), (vec![], vec![2]));
 }
 
 #[test]
@@ -319,7 +320,7 @@ fn who_waits_for_its_own_room_is_in_nobody_elses_way() {
     };
     let _held = [One::of(&answers, '1', 1), One::of(&answers, '2', 1)];
     let strangers = |digit, mib| One::whose(&answers, by_url(digit), mib);
-    let mut urls = vec![strangers('1', 1), strangers('2', 1), strangers('2', 2)];
+    let mut urls = vec![strangers('1', 1), strangers('2', 2), strangers('2', 1)];
     assert_eq!(waiting(&mut urls), [2]);
     assert_eq!(in_the_way(), [false, false, false, true]);
     let mut two = vec![One::of(&answers, '2', 3)];
@@ -453,4 +454,18 @@ fn threads_never_hold_more_than_there_is_and_all_are_served() {
     }
     assert_eq!(answers.held_bytes(), 0);
     assert!(answers.waited() > 0 && answers.book().accounts.is_empty());
+}
+
+/// Room of its own line is what it lacks, whatever the other holds.
+#[test]
+fn who_lacks_its_own_lines_room_is_in_its_own_way_alone() {
+    let (answers, _, own) = room_of(64);
+    let mut limits = TenantLimits::default();
+    limits.set(TenantLimit::BytesInFlight, Some(16 * MIB));
+    own.note(&tenant('1'), limits);
+    let _own = [6, 6].map(|mib| One::of(&answers, '1', mib));
+    let mut urls = [8, 6].map(|mib| One::whose(&answers, by_url('1'), mib));
+    assert_eq!(waiting(&mut urls), [1]);
+    let is = [signed('1'), by_url('1'), signed('2')].map(|whose| answers.is_in_the_way(&whose));
+    assert_eq!(is, [false, true, false]);
 }
