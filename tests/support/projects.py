@@ -43,7 +43,12 @@ def jar(sources, name):
     """The jar that Maven makes of a project of these tests; a folder of this name in the cache keeps what it
     made."""
     folder = cache() / name
-    # Maven writes beside its sources: a copy keeps the clone clean.
+    # Maven writes beside its sources: a copy keeps the clone clean. Sources that an earlier commit left there are
+    # not this commit's; what Maven made of them (`target`) it brings up to date itself.
+    if folder.is_dir():
+        for old in folder.iterdir():
+            if old.name != "target":
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
     shutil.copytree(sources, folder, dirs_exist_ok=True)
     done = subprocess.run(["mvn", "--batch-mode", "--quiet", "package"], cwd=folder, capture_output=True,
                           text=True, timeout=BUILD_SECONDS)
