@@ -5,7 +5,7 @@ use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment, assemble, disc
 use freehold_domain::runtime::{RuntimeFamily, RuntimeRow};
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -24,13 +24,32 @@ fn options() -> DiscoverOptions {
 }
 
 /// One catalog for all tests of this file; copying all interpreters once is enough.
-fn catalog() -> &'static (tempfile::TempDir, Catalog) {
-    static MADE: OnceLock<(tempfile::TempDir, Catalog)> = OnceLock::new();
+fn catalog() -> &'static (PathBuf, Catalog) {
+    static MADE: OnceLock<(PathBuf, Catalog)> = OnceLock::new();
     MADE.get_or_init(|| {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let catalog = assemble(&discover(&options()), data.path(), false).expect("assembled");
+        let data = tempfile::tempdir().expect("a temporary folder").keep();
+        gone_with_this_process(&data);
+        let catalog = assemble(&discover(&options()), &data, false).expect("assembled");
         (data, catalog)
     })
+}
+
+/// What is in a static is never dropped, and it is a gigabyte: somebody who reads until this process has ended
+/// removes it, however that ends.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it lives as long as this process, and a moment longer"
+)]
+fn gone_with_this_process(folder: &Path) {
+    let mut remover = Command::new("sh")
+        .args(["-c", "read -r _; rm -rf \"$0\""])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    std::mem::forget(remover.stdin.take());
 }
 
 fn is_root() -> bool {
