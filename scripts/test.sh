@@ -221,6 +221,9 @@ case $part in
     SIBLINGS=1000 pytests -m 'not soak and not languages' tests/sandbox tests/siblings_test.py \
       tests/packages_test.py tests/limits_test.py tests/signature_test.py tests/events_test.py \
       tests/lifecycle_test.py tests/clock_test.py
+    # At every step; `make test` has some of them.
+    check "kills at each step" env KILL_STEPS=all cargo test --quiet --locked --release \
+      -p freehold-sandbox --test platform -- at_each_step
     ;;
   soak)
     check "the release binary builds" build_binary

@@ -8,8 +8,8 @@ source "$(dirname "$0")/lib.sh"
 source "$ROOT/scripts/worlds/programs.sh"
 source "$ROOT/scripts/worlds/machine.sh"
 
-# For the machine, from its start to its end.
-V2_SECONDS=${V2_SECONDS:-5400}
+# For the machine, from its start to its end; without a number, what it takes by KVM or emulated.
+V2_SECONDS=${V2_SECONDS:-}
 V2_MEMORY_MIB=${V2_MEMORY_MIB:-6144}
 case $V2_SECONDS$V2_MEMORY_MIB in *[!0-9]*) die "V2_SECONDS and V2_MEMORY_MIB are numbers" ;; esac
 [ "$(uname -m)" = x86_64 ] || die "this machine is a $(uname -m): it would take an emulation of all that runs in it"
@@ -25,9 +25,10 @@ step "a machine with cgroup v2"
 make_machine
 find_accelerator
 case $MACHINE_ACCELERATOR in
-  *kvm*) how='by KVM' worlds=${V2_WORLDS:-root user} left_out=${V2_LEFT_OUT-} ;;
-  *) how='emulated' worlds=${V2_WORLDS:-root} left_out=${V2_LEFT_OUT-mutation} ;;
+  *kvm*) how='by KVM' seconds=5400 worlds=${V2_WORLDS:-root user} left_out=${V2_LEFT_OUT-} ;;
+  *) how='emulated' seconds=14400 worlds=${V2_WORLDS:-root} left_out=${V2_LEFT_OUT-mutation} ;;
 esac
+V2_SECONDS=${V2_SECONDS:-$seconds}
 note "Linux $MACHINE_VERSION, $how; it has $V2_SECONDS s (V2_SECONDS) and $V2_MEMORY_MIB MiB (V2_MEMORY_MIB)"
 build_programs "$work/environment"
 needed_folders >"$work/folders"

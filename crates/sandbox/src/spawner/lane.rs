@@ -313,7 +313,11 @@ impl Lane {
                 false => self.quiet_since = Instant::now(),
             }
             self.workshop.volumes.refill_half();
-            for event in &events {
+            // Ends before orders: a start is not given who was dead before it came, which epoll may tell
+            // in the other order.
+            let is_order = |event: &&epoll::Event| event.data.u64() >> 1 == SERVER;
+            let ends = events.iter().filter(|event| !is_order(event));
+            for event in ends.chain(events.iter().filter(is_order)) {
                 let (number, kind) = (event.data.u64() >> 1, event.data.u64() & 1);
                 match (number, kind) {
                     (SERVER, CONTROL) => {

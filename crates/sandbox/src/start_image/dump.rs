@@ -144,14 +144,20 @@ pub fn dump_in_child(subject: Subject, answer: OwnedFd) -> ! {
     processes::exit(0)
 }
 
-/// A process that ends while it is looked at fails steps in ways of their own, from the first look at
-/// memory that it has no more: its end is the reason.
+/// A process that ends while it is looked at stands in the way in ways of their own, from the first look at
+/// memory that it has no more, and with the very signal that ends it: its end is the reason. Nobody is to take
+/// it for something that the next one has too.
 fn unless_ended(process: BorrowedFd<'_>, obstacle: Obstacle) -> Obstacle {
-    let lives = || text(process, "status").is_ok_and(|status| field(&status, "VmSize").is_some());
-    if obstacle.kind != ObstacleKind::Step || lives() {
-        return obstacle;
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    let lives = |status: String| {
+        let mask = |name| field(&status, name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        let is_killed = |name| mask(name).is_none_or(|mask| mask & KILL != 0);
+        field(&status, "VmSize").is_some() && !is_killed("SigPnd") && !is_killed("ShdPnd")
+    };
+    match text(process, "status").is_ok_and(lives) {
+        true => obstacle,
+        false => ObstacleKind::Ended.into(),
     }
-    ObstacleKind::Ended.into()
 }
 
 /// A process that was found, and what can be opened only with privileges.

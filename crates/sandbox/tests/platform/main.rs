@@ -13,6 +13,7 @@ mod leftovers;
 mod mutation;
 mod parked;
 mod scenarios;
+mod tracer;
 mod tree;
 
 #[cfg(not(feature = "mutation"))]

@@ -60,6 +60,10 @@ pub const ALL: &[Scenario] = &[
         "a_death_amid_a_start_or_a_dump_leaves_nothing",
         deaths::amid,
     ),
+    (
+        "a_death_at_each_step_of_a_thaw_or_a_dump_leaves_nothing",
+        deaths::amid_steps,
+    ),
     ("without_root_in_a_user_namespace", without_root),
     ("parked_ones_make_room", starts::parked_ones_make_room),
     (
@@ -109,6 +113,18 @@ pub const ALL: &[Scenario] = &[
     (
         "a_pid_2_that_is_killed_while_it_is_thawed_ends_alone",
         images::victims,
+    ),
+    (
+        "a_restorer_that_is_killed_at_each_step_leaves_nothing",
+        images::steps::restorer,
+    ),
+    (
+        "a_dumper_that_is_killed_at_each_step_leaves_nothing",
+        images::steps::dumper,
+    ),
+    (
+        "who_is_killed_at_each_step_of_its_dump_leaves_nothing",
+        images::steps::dumped,
     ),
     ("an_image_is_out_of_its_instances_reach", images::routes),
     ("an_image_is_a_name_to_the_server", images::names),

@@ -74,10 +74,12 @@ fn serve_until_killed() {
 }
 
 /// A server in a process of its own, once it serves; nothing where the machine has not what it takes.
-fn another_server(scenario: &str) -> Option<std::process::Child> {
+/// `scenario`: its name, and what that is told.
+fn another_server(scenario: &[&str]) -> Option<std::process::Child> {
     use std::io::BufRead;
     let mut child = std::process::Command::new(std::env::current_exe().expect("own path"))
-        .args(["scenario", scenario])
+        .arg("scenario")
+        .args(scenario)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("a server");
@@ -96,13 +98,21 @@ fn another_server(scenario: &str) -> Option<std::process::Child> {
 }
 
 fn serving_server() -> std::process::Child {
-    another_server("serve_until_killed").expect("it takes nothing")
+    another_server(&["serve_until_killed"]).expect("it takes nothing")
 }
 
 pub const HELPERS: &[Scenario] = &[
     ("serve_until_killed", serve_until_killed),
     ("amid_a_start", amid_a_start),
     ("amid_a_dump", images::amid_a_dump),
+    (
+        "amid_a_step_of_a_thaw",
+        images::steps::amid_a_step_of_a_thaw,
+    ),
+    (
+        "amid_a_step_of_a_dump",
+        images::steps::amid_a_step_of_a_dump,
+    ),
 ];
 
 fn lives(pid: i32) -> bool {
@@ -271,7 +281,7 @@ fn amid_a_start() {
 }
 
 /// Everybody below a process.
-fn below(pid: i32) -> Vec<i32> {
+pub(super) fn below(pid: i32) -> Vec<i32> {
     let own = children(pid);
     own.iter()
         .flat_map(|child| [vec![*child], below(*child)].concat())
@@ -283,29 +293,52 @@ fn below(pid: i32) -> Vec<i32> {
 pub fn amid() {
     for standing in ["amid_a_start", "amid_a_dump"] {
         for of_server in [false, true] {
-            let Some(mut server) = another_server(standing) else {
+            if !dies_amid(&[standing], of_server) {
                 return;
-            };
-            let supervisor = supervisor_of(server.id() as i32);
-            let born = |pid| freehold_sandbox::sys::processes::start_time(pid).expect("looked at");
-            let all = below(server.id() as i32).into_iter();
-            let all: Vec<_> = all.map(|pid| (pid, born(pid))).collect();
-            assert!(all.len() >= 6, "{all:?}");
-            match of_server {
-                true => server.kill().expect("killed"),
-                false => kill(supervisor),
             }
-            let status = server.wait().expect("reaped");
-            assert_eq!(status.success(), !of_server, "{standing}: {status}");
-            for (pid, was_born) in all {
-                starts::wait_for("everybody ends", || {
-                    (born(pid).is_none() || born(pid) != was_born).then_some(())
-                });
-            }
-            launch(options())
-                .expect("the next start comes up")
-                .shutdown(Duration::from_secs(5))
-                .expect("ends");
         }
     }
+}
+
+/// The same at each step of a thaw and of a dump, by turns the supervisor and the server.
+pub fn amid_steps() {
+    let Some(counted) = images::steps::counted() else {
+        return;
+    };
+    for (standing, all) in ["amid_a_step_of_a_thaw", "amid_a_step_of_a_dump"]
+        .into_iter()
+        .zip(counted)
+    {
+        for step in images::steps::tried(all, 1, 4) {
+            assert!(dies_amid(&[standing, &step.to_string()], step % 2 == 0));
+        }
+    }
+}
+
+/// Whether there was a server that stood still to be killed.
+fn dies_amid(standing: &[&str], of_server: bool) -> bool {
+    let Some(mut server) = another_server(standing) else {
+        return false;
+    };
+    let supervisor = supervisor_of(server.id() as i32);
+    let born = |pid| freehold_sandbox::sys::processes::start_time(pid).expect("looked at");
+    let all = below(server.id() as i32).into_iter();
+    let all: Vec<_> = all.map(|pid| (pid, born(pid))).collect();
+    assert!(all.len() >= 6, "{all:?}");
+    match of_server {
+        true => server.kill().expect("killed"),
+        false => kill(supervisor),
+    }
+    let status = server.wait().expect("reaped");
+    assert_eq!(status.success(), !of_server, "{standing:?}: {status}");
+    for (pid, was_born) in all {
+        starts::wait_for("everybody ends", || {
+            (born(pid).is_none() || born(pid) != was_born).then_some(())
+        });
+    }
+    launch(options())
+        .expect("the next start comes up")
+        .shutdown(Duration::from_secs(5))
+        .expect("ends");
+    true
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod memory;
 mod routes;
+pub mod steps;
 
 pub use attacks::{amid_a_dump, dumper, hostile, kills, sibling, victims};
 pub use memory::{copies, grows, memory, several};

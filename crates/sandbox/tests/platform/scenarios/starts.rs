@@ -55,14 +55,16 @@ pub(super) fn spawner(lane: u16) -> i32 {
     all.find(|pid| name_of(*pid) == name).expect("a spawner")
 }
 
+/// Whether pid 2 of a sandbox is through with its steps and waits.
+pub(super) fn waits(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("Seccomp:\t2\n") && status.contains("State:\tS")
+}
+
 /// Pids 1 and 2 of everything that is parked on a lane where nothing runs, once one of each
 /// runtime is.
 pub(super) fn parked(lane: u16) -> Vec<(i32, i32)> {
     let spawner = spawner(lane);
-    let waits = |pid: i32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.contains("Seccomp:\t2\n") && status.contains("State:\tS")
-    };
     wait_for("one of each runtime is parked", || {
         let sandboxes = children(spawner)
             .into_iter()
@@ -110,7 +112,7 @@ pub fn parked_ones_make_room() {
 }
 
 /// Images of the platform's that are attached.
-fn images() -> usize {
+pub(super) fn images() -> usize {
     let tree = tree::path().to_string_lossy().into_owned();
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     devices
@@ -167,17 +169,35 @@ pub fn slow_volume() {
 
 pub fn died_while_parked() {
     platform(0, async |pool| {
-        for (init, guest) in parked(0) {
-            // Pid 1 cannot say that it happened.
-            signal(init, Signal::STOP);
-            signal(guest, Signal::KILL);
-            wait_for("its end", || {
-                matches!(state_of(guest), None | Some('Z')).then_some(())
-            });
-        }
-        let (_instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
+        die(parked(0));
+        let (instance, io) = start(&pool, spec(0, 0, &["hello"])).await;
         read_until(&io.stdout, "hello\n").await;
+        instance.destroy().await;
+        // The spawner hears of the start and of their end in the same breath.
+        let (parked, spawner) = (parked(0), spawner(0));
+        let stopped = Stopped::now(spawner);
+        wait_for("its stop", || {
+            (state_of(spawner) == Some('T')).then_some(())
+        });
+        let asked = Arc::clone(&pool);
+        let start = tokio::spawn(async move { asked.start(spec(0, 0, &["hello"]), SOON).await });
+        tokio::task::yield_now().await;
+        die(parked);
+        drop(stopped);
+        let started = start.await.expect("no panic");
+        started.expect("it is given another one").destroy().await;
     });
+}
+
+/// These pids 2 have died, and their pids 1 cannot say that it happened.
+fn die(parked: Vec<(i32, i32)>) {
+    for (init, guest) in parked {
+        signal(init, Signal::STOP);
+        signal(guest, Signal::KILL);
+        wait_for("its end", || {
+            matches!(state_of(guest), None | Some('Z')).then_some(())
+        });
+    }
 }
 
 pub fn ended_before_the_order() {
@@ -335,7 +355,7 @@ pub fn paced() {
 }
 
 /// Whether the machine is one of `make test-v2` without KVM.
-fn is_emulated() -> bool {
+pub(super) fn is_emulated() -> bool {
     std::env::var_os("FREEHOLD_TEST_EMULATED").is_some()
 }
 

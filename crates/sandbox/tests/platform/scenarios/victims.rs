@@ -1,10 +1,12 @@
 //! Who is who below a server, who of them was killed, and what is held while nothing goes on.
 
-use super::{starts::name_of, *};
+use super::{deaths::below, starts::name_of, *};
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     fs,
+    path::Path,
 };
 
 /// What a process below a spawner is at the moment, or that it is one.
@@ -180,32 +182,117 @@ impl Held {
 
     /// Once it stays as it is.
     pub async fn at_rest() -> Held {
-        let until = Instant::now() + WITHIN;
-        let (mut held, mut times) = (Held::now(), 0);
-        while times < 10 {
-            assert!(Instant::now() < until, "{held:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let now = Held::now();
-            times = if now == held { times + 1 } else { 0 };
-            held = now;
-        }
-        held
+        at_rest(Held::now).await
     }
 
     /// Until it is the same again.
     pub async fn returns(self) {
-        let until = Instant::now() + WITHIN;
-        loop {
-            // Once more after the end: the machine may have stalled since the last look.
-            let is_last = Instant::now() > until;
-            let now = Held::now();
-            if now == self {
-                println!("       {now:?}, as before");
-                return;
-            }
-            assert!(!is_last, "{now:?}, before it was {self:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        returns(self, Held::now).await;
+        println!("       {self:?}, as before");
+    }
+}
+
+/// The same and more, where as many sandboxes lie parked before as after and no spawner was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    held: Held,
+    /// Everybody below the server.
+    processes: usize,
+    /// Descriptors of the spawners and their keepers.
+    below: usize,
+    /// Mounts that the server, the supervisor, the spawners and the keepers see.
+    mounts: usize,
+    /// Groups of sandboxes, in every hierarchy.
+    groups: usize,
+    /// Volumes that are attached.
+    volumes: usize,
+}
+
+impl Rest {
+    fn now() -> Rest {
+        let own = std::process::id() as i32;
+        let supervisor = supervisor();
+        let privileged = |part: &Part| matches!(part, Part::Spawner | Part::Keeper | Part::Dumper);
+        let workers = parts(&[0, 1])
+            .into_iter()
+            .filter(|(_, part)| privileged(part));
+        let workers: Vec<i32> = workers.map(|(pid, _)| pid).collect();
+        let mounts = |pid: i32| {
+            let table = fs::read_to_string(format!("/proc/{pid}/mountinfo"));
+            table.map_or(0, |table| table.lines().count())
+        };
+        Rest {
+            held: Held::now(),
+            processes: below(own).len(),
+            below: workers.iter().map(|pid| targets(*pid, "fd").len()).sum(),
+            mounts: workers
+                .iter()
+                .copied()
+                .chain([own, supervisor])
+                .map(mounts)
+                .sum(),
+            groups: groups_of(supervisor, "/sys/fs/cgroup".as_ref(), 4),
+            volumes: starts::images(),
         }
+    }
+
+    /// Once it stays as it is.
+    pub async fn comes() -> Rest {
+        at_rest(Rest::now).await
+    }
+
+    /// Until it is the same again.
+    pub async fn returns(self) {
+        returns(self, Rest::now).await;
+    }
+}
+
+/// Groups of a supervisor's sandboxes in `folder` and below it.
+fn groups_of(supervisor: i32, folder: &Path, depth: u32) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let of = |folder: fs::DirEntry| {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let root = name.strip_prefix("freehold-");
+        match root.map(|root| root.split('-').nth(1) == Some(&supervisor.to_string())) {
+            Some(true) => count_folders(&folder.path().join("guests")),
+            None if depth > 1 => groups_of(supervisor, &folder.path(), depth - 1),
+            _ => 0,
+        }
+    };
+    folders.map(of).sum()
+}
+
+fn count_folders(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries.filter(is_folder).count()
+}
+
+async fn at_rest<T: Copy + PartialEq + Debug>(look: impl Fn() -> T) -> T {
+    let until = Instant::now() + WITHIN;
+    let (mut held, mut times) = (look(), 0);
+    while times < 10 {
+        assert!(Instant::now() < until, "{held:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = look();
+        times = if now == held { times + 1 } else { 0 };
+        held = now;
+    }
+    held
+}
+
+async fn returns<T: PartialEq + Debug>(before: T, look: impl Fn() -> T) {
+    let until = Instant::now() + WITHIN;
+    loop {
+        // Once more after the end: the machine may have stalled since the last look.
+        let is_last = Instant::now() > until;
+        let now = look();
+        if now == before {
+            return;
+        }
+        assert!(!is_last, "{now:?}, before it was {before:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -398,7 +398,7 @@ fn filtered_dumper(supervisor: i32) -> Option<String> {
 }
 
 /// A start of the host's Python for a server that stayed root, who may kill.
-fn of_root(image: Option<&StartImage>) -> InstanceSpec {
+pub(super) fn of_root(image: Option<&StartImage>) -> InstanceSpec {
     InstanceSpec {
         package: Some(package("package-root")),
         ..python(image, true)
@@ -547,7 +547,7 @@ async fn started_again(pool: &SandboxPool) -> Arc<dyn Instance> {
 }
 
 /// Pids 2 of the sandboxes of the host's Python on a lane, of parked and live ones.
-fn pids_2(lane: u16) -> Vec<i32> {
+pub(super) fn pids_2(lane: u16) -> Vec<i32> {
     let has_python = |pid: &i32| std::fs::exists(format!("/proc/{pid}/root/opt/guest.py"));
     let guests = starts::guests(lane).into_iter();
     guests
