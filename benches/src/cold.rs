@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_millis(400);
 const SETTLED: Duration = Duration::from_secs(60);
 /// Between two starts of the second part.
 const PACE: Duration = Duration::from_millis(100);
+/// So many of each row, for a minute.
+const PACED: usize = 600;
 /// Copies of a function there: each comes round after more than a second.
 const COPIES: usize = 16;
 /// Samples of each row, where the command does not say.
@@ -374,7 +376,7 @@ async fn paced(
     libraries: Option<&Libraries>,
     smoke: bool,
 ) -> Result<(), Failure> {
-    let samples = if smoke { 2 } else { 200 };
+    let samples = if smoke { 2 } else { PACED };
     println!("one start every {PACE:?}, {samples} of each, first byte\n");
     println!("{}   x alone, p50 (goal ≤ 2)", figures::head("ms"));
     let mut warm = Vec::new();
