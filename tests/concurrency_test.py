@@ -70,6 +70,38 @@ def test_past_the_reserved_number_the_reason_is_the_functions(functions, client)
     assert functions.call(name, 0) == 0
 
 
+def test_a_function_begins_ten_times_its_reservation_in_a_second(server, functions, client):
+    name, other = functions.create(), functions.create()
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+
+    def refused(times=150):
+        found = []
+        for at in range(times):
+            try:
+                assert functions.call(name, at) == at
+            except ClientError as error:
+                found.append(error.response)
+        return found
+    over = refused()
+    assert over
+    for response in over:
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
+        assert response["Error"]["Code"] == "TooManyRequestsException"
+        assert response["Reason"] == "ReservedFunctionInvocationRateLimitExceeded"
+        assert "PutFunctionConcurrency" in response["Error"]["Message"]
+        assert response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    # It is that function's alone. Events, below, have no such rate.
+    assert [functions.call(other, at) for at in range(60)] == list(range(60))
+    limits = ["tenants", "limits", functions.account, "--sync-invocations"]
+    server.cli(*limits, "none")
+    try:
+        assert refused() == [], "it is lifted with the account's"
+    finally:
+        server.cli(*limits, "default")
+    kinds = [functions.invoke(name, 0, InvocationType="Event").status for _ in range(60)]
+    assert kinds == [202] * 60
+
+
 def test_past_the_account_the_reason_is_the_accounts(start_server):
     server = start_server("[limits]\naccount_concurrency = 3\nunreserved_concurrency_min = 1\n")
     functions = Functions(server)

@@ -59,8 +59,8 @@ def start_server():
     """Starts servers of a test's own, for those that end them or configure them."""
     started = []
 
-    def start(config=None, arguments=()):
-        one = servers.Server(config, arguments)
+    def start(config=None, arguments=(), **more):
+        one = servers.Server(config, arguments, **more)
         started.append(one)
         return one.start()
 

@@ -13,7 +13,9 @@ import threading
 import time
 import zlib
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from calls_test import SIGNING
 from support.functions import ECHO, allow_public, python, zip_of
@@ -143,6 +145,118 @@ def handler(event, context):
     # With nothing left for a request, which guesses are.
     assert set(guessed) <= {401, 429} and guessed[-1] == 429, guessed
     assert own[0] == 200 and own[-1] == 429, own
+
+
+def over_rate(answer, flag, most):
+    """Whether a call was refused for this rate of its account; it is refused for nothing else."""
+    if answer is None:
+        return False
+    assert answer["Error"]["Code"] == "TooManyRequestsException", answer
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
+    assert answer["Reason"] == "CallerRateLimitExceeded" and names(answer, flag, most), answer
+    assert answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    return True
+
+
+def ways_to_manage(account):
+    """Calls of operations that count together."""
+    lam = account.client("lambda")
+    return [lam.get_account_settings, lam.list_functions,
+            lambda: lam.get_function_configuration(FunctionName="work"),
+            lambda: lam.get_function_concurrency(FunctionName="work")]
+
+
+def crossed(calls, flag, most, times=60):
+    """How many of many calls in turn were over the rate."""
+    return sum(over_rate(refusal(calls[at % len(calls)]), flag, most) for at in range(times))
+
+
+def test_calls_that_manage_in_a_second(server, limited, one, two):
+    lam = one.client("lambda")
+    lam.add_permission(FunctionName="work", StatementId="any", Action="lambda:InvokeFunction", Principal=two.account)
+    manage, others = ways_to_manage(one), ways_to_manage(two)
+    get_function = [lambda: lam.get_function(FunctionName="work")]
+    get_policy = [lambda: lam.get_policy(FunctionName="work")]
+    held = limited(management=1, get_function=2)["limits"]
+    assert (held["management_per_s"], held["get_function_per_s"]) == (1, 2)
+    time.sleep(1.1)
+    assert 0 < crossed(manage, "management", 1) < 60, "a second's worth at once"
+    # Each of the two has its own, which those have not used up.
+    for calls in (get_function, get_policy):
+        assert refusal(calls[0]) is None
+    assert 0 < crossed(get_function, "get-function", 2)
+    assert 0 < crossed(get_policy, "management", 1)
+    assert 0 < crossed(manage, "management", 1)
+    # What is none of them goes on, and so does who is another.
+    assert [call(one) for _ in range(20)] == [None] * 20
+    assert [refusal(one.client("sts").get_caller_identity) for _ in range(20)] == [None] * 20
+    logs = one.client("logs")
+    assert [refusal(logs.describe_log_groups) for _ in range(20)] == [None] * 20
+    for _ in range(3):
+        one.cli("ps")
+    assert crossed(others, "management", 1) == 0
+    held = limited(management="none", get_function="none")
+    for name in ("management_per_s", "get_function_per_s"):
+        assert held["limits"][name] is None and held["own_limits"][name] == 0
+    shown = server.cli("tenants", "limits", one.account).stdout
+    assert len(re.findall(r"^(?:management|get-function) +none\* ", shown, re.M)) == 2, shown
+    assert crossed(manage + get_function + get_policy, "management", 1) == 0
+
+
+def test_who_proves_nothing_uses_up_no_rate(limited, one):
+    limited(management=1)
+    forged = boto3.client("lambda", endpoint_url=one.server.url, region_name=one.server.keys()["AWS_REGION"],
+                          aws_access_key_id=one.key, aws_secret_access_key="guessed" * 6,
+                          config=Config(retries={"total_max_attempts": 1}))
+    time.sleep(1.1)
+    told = [refusal(forged.get_account_settings) for _ in range(30)]
+    assert {answer["ResponseMetadata"]["HTTPStatusCode"] for answer in told} == {403}
+    assert refusal(one.client("lambda").get_account_settings) is None
+
+
+def test_clients_wait_for_the_next_second(limited, one, tmp_path):
+    """SDKs by themselves, and the commands: a deployment takes more calls than it may make at once."""
+    patient = one.client("lambda", retries={"mode": "standard", "total_max_attempts": 20})
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
+    limited(management=1)
+    for _ in range(5):
+        patient.get_account_settings()
+    done = one.cli("deploy", tmp_path, "--name", "slow", "--json")
+    assert json.loads(done.stdout)["result"] == "created"
+    [told] = done.stderr.splitlines()
+    assert told.startswith("freehold: waiting, as the server asks: "), told
+    assert "tenants limits --management" in told
+    assert one.functions.call("slow", "x") == "x"
+    # What a second brings no room for is told as it is.
+    limited(management="default", concurrency=0)
+    done = one.cli("invoke", "slow", "--payload", '"x"', check=False)
+    assert done.returncode == 4 and "waiting" not in done.stderr, done.stderr
+    assert "TooManyRequestsException" in done.stderr
+
+
+def test_the_rates_of_calls_are_aws_by_default(start_server):
+    server = start_server("", lifted={})
+    one, two = (new_account(server, "--name", word) for word in ("one", "two"))
+    for account in (one, two):
+        account.functions.create(WORK, "work")
+    held = operate(server, "tenants", "limits", one.account)["limits"]
+    assert (held["management_per_s"], held["get_function_per_s"]) == (15, 100)
+    settings = {row["key"]: row for row in operate(server, "config", "show", "--endpoint", server.url)["keys"]}
+    for key, value in (("limits.management", "15"), ("limits.get_function", "100")):
+        assert settings[key]["running"] == {"value": value, "origin": "default"}
+        assert settings[key]["reload"]
+    manage, get_function = ways_to_manage(one), one.client("lambda").get_function
+
+    def at_once(threads, calls, *rate):
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            return sum(pool.map(lambda _: crossed(calls, *rate), range(threads)))
+    assert 0 < at_once(8, manage, "management", 15)
+    time.sleep(1.1)
+    assert crossed(ways_to_manage(two), "management", 15, 10) == 0
+    (server.folder / "freehold.toml").write_text("[limits]\nmanagement = \"none\"\nget_function = 1\n")
+    server.cli("reload")
+    assert at_once(2, manage, "management", 15) == 0
+    assert 0 < crossed([lambda: get_function(FunctionName="work")], "get-function", 1)
 
 
 def test_the_operator_does_not_lock_itself_out(server):
@@ -419,14 +533,15 @@ def connect():
     return socket.create_connection((host, int(port)), timeout=asked_patience)
 
 def call(line, event):
-    path, body = '/2015-03-31/functions/work/invocations', json.dumps(event).encode()
+    path, body = asked_path, json.dumps(event).encode()
     headers = {**sign(path, HOST, body, os.environ['AWS_REGION']), 'content-length': len(body)}
     head = ''.join(f'{name}: {value}\\r\\n' for name, value in headers.items())
     return exchange(line, f'POST {path} HTTP/1.1\\r\\n{head}\\r\\n'.encode() + body)
 
 def handler(asked, context):
-    global asked_patience
+    global asked_patience, asked_path
     asked_patience = asked.get('patience', 30)
+    asked_path = asked.get('path', '/2015-03-31/functions/work/invocations')
     end, told, held = time.monotonic() + asked['seconds'], collections.Counter(), []
     event = {'pad': 'x' * asked.get('bytes', 0), 'seconds': asked.get('each', 0)}
 
@@ -475,6 +590,21 @@ def test_what_a_function_presses_against_from_inside(limited, one, two, presser,
     limited(**limits)
     told = pressed(one, two, {"seconds": 60, "threads": 12, "over": 30, **asked})
     assert told["over"] >= 30, told
+
+
+def test_a_function_that_may_manage_nothing_uses_up_no_rate(limited, one, presser):
+    limited(management=1)
+    settings = one.client("lambda").get_account_settings
+    asked = {"seconds": 60, "threads": 4, "over": 300, "named": "not authorized",
+             "path": "/2015-03-31/functions/work/policy"}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pressing = pool.submit(one.functions.call, presser, asked)
+        told = []
+        while not pressing.done() or not told:
+            time.sleep(1.1)
+            told.append(refusal(settings))
+    assert pressing.result()["over"] >= 300, pressing.result()
+    assert set(told) == {None}, told
 
 
 def pressed(one, two, asked):

@@ -10,12 +10,14 @@ mod explain;
 mod functions;
 mod invoking;
 mod permissions;
+mod rates;
 mod render;
 mod tags;
 mod urls;
 
 pub(crate) use code::{CodeLinks, serve as serve_code};
 pub(crate) use explain::plain as explain_plain;
+pub(crate) use rates::{CallRate, CallRates};
 
 use crate::{Api, auth::Signer, request::Request};
 use bytes::Bytes;

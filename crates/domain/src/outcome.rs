@@ -100,6 +100,8 @@ pub enum ThrottleReason {
     CallRate,
     /// The tenant's synchronous invocations of this second have begun.
     InvocationRate,
+    /// The synchronous invocations of this second have begun that the function's reservation lets begin.
+    ReservedInvocationRate,
     /// The function's instances come up at the rate that it may have, and none is free.
     FunctionStartRate,
     /// The tenant's instances come up at the rate that it may have, and none is free.

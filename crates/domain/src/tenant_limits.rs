@@ -149,6 +149,12 @@ tenant_limits! {
     /// Instances of one function that are started, in ten seconds
     FunctionStarts: "function_starts_per_10_s", "function-starts", PerTenSeconds, LIFTED => MANY,
         InsteadOrNone("function_starts"), |node| node.function_starts_per_10_s;
+    /// Calls that manage, in a second, in each region: GetPolicy as many again, GetFunction apart
+    Management: "management_per_s", "management", PerSecond, LIFTED => MANY,
+        InsteadOrNone("management"), |node| node.management_per_s;
+    /// Calls of GetFunction, in a second, in each region
+    GetFunction: "get_function_per_s", "get-function", PerSecond, LIFTED => MANY,
+        InsteadOrNone("get_function"), |node| node.get_function_per_s;
     /// Connections that carried a request of its keys or to its function URLs last
     Connections: "connections", "connections", Count, 1 => MANY, Nothing, none;
     /// Body bytes of requests that its keys sign, and half of it for its function URLs
@@ -264,6 +270,8 @@ impl TenantLimits {
             account_concurrency: self.concurrency(node),
             sync_invocations: self.sync_invocations().unwrap_or(node.sync_invocations),
             function_starts_per_10_s: self.holds(TenantLimit::FunctionStarts, node),
+            management_per_s: self.holds(TenantLimit::Management, node),
+            get_function_per_s: self.holds(TenantLimit::GetFunction, node),
             code_storage_bytes: holds(TenantLimit::CodeStorage, node.code_storage_bytes),
             environment_bytes: holds(TenantLimit::Environment, node.environment_bytes),
             function_timeout_s: small(TenantLimit::Timeout, node.function_timeout_s),
@@ -404,22 +412,35 @@ mod tests {
     }
 
     #[test]
-    fn the_starts_of_a_function_are_lifted_for_one_tenant_or_for_all() {
-        let (mut node, mut own) = (Limits::default(), TenantLimits::default());
-        let limit = TenantLimit::FunctionStarts;
-        let hold = |own: &TenantLimits, node: &Limits| {
-            let over = own.over(node).function_starts_per_10_s;
-            assert_eq!(over, own.holds(limit, node));
-            over
-        };
-        assert_eq!(hold(&own, &node), Some(1000));
-        own.set(limit, Some(LIFTED));
-        assert_eq!(hold(&own, &node), None);
-        node.function_starts_per_10_s = None;
-        own.set(limit, Some(20));
-        assert_eq!(hold(&own, &node), Some(20));
-        own.set(limit, None);
-        assert_eq!(hold(&own, &node), None);
+    fn a_rate_of_the_nodes_is_lifted_for_one_tenant_or_for_all() {
+        type Field = fn(&mut Limits) -> &mut Option<u64>;
+        let rates: [(TenantLimit, u64, Field); 3] = [
+            (TenantLimit::FunctionStarts, 1000, |limits| {
+                &mut limits.function_starts_per_10_s
+            }),
+            (TenantLimit::Management, 15, |limits| {
+                &mut limits.management_per_s
+            }),
+            (TenantLimit::GetFunction, 100, |limits| {
+                &mut limits.get_function_per_s
+            }),
+        ];
+        for (limit, preset, field) in rates {
+            let (mut node, mut own) = (Limits::default(), TenantLimits::default());
+            let hold = |own: &TenantLimits, node: &Limits| {
+                let over = *field(&mut own.over(node));
+                assert_eq!(over, own.holds(limit, node));
+                over
+            };
+            assert_eq!(hold(&own, &node), Some(preset));
+            own.set(limit, Some(LIFTED));
+            assert_eq!(hold(&own, &node), None);
+            *field(&mut node) = None;
+            own.set(limit, Some(20));
+            assert_eq!(hold(&own, &node), Some(20));
+            own.set(limit, None);
+            assert_eq!(hold(&own, &node), None);
+        }
     }
 
     #[test]

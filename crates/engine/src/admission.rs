@@ -1,7 +1,8 @@
 //! Who may run now: reserved concurrency of the function, else what the account has unreserved.
 //!
-//! Never waits. How many synchronous invocations of an account may begin in a second is one number for
-//! each account, of which a call takes without a lock. A permit is a count that its drop gives back.
+//! Never waits. How many synchronous invocations may begin in a second is one number for each account
+//! and one for each reservation; a call takes of both or of neither. A permit is a count that its drop
+//! gives back.
 //! A tenant may have limits of its own, or be disabled; both are told by the store's watch
 //! (`tenancy.rs`).
 
@@ -103,6 +104,8 @@ struct Counts {
 struct FunctionCounts {
     reserved: Option<u32>,
     in_flight: u32,
+    /// Synchronous invocations that begin, while something is reserved.
+    begun: Bucket,
 }
 
 impl Counts {
@@ -142,6 +145,38 @@ impl Counts {
             return Err(ThrottleReason::AccountConcurrency);
         }
         self.hold(function);
+        Ok(())
+    }
+
+    /// Lets a synchronous invocation begin that has its permit, `account_per_s` of the account in a
+    /// second.
+    ///
+    /// Source: AWS Lambda developer guide, "Understanding Lambda function scaling": ten times the
+    /// function's reserved concurrency, and of all functions together ten times the account's.
+    fn begin(
+        &self,
+        function: &FunctionName,
+        of_account: &Bucket,
+        now: Mono,
+        account_per_s: u64,
+    ) -> Result<(), Turned> {
+        let counts = match self.reserved {
+            0 => None,
+            _ => self.functions.get(function),
+        };
+        let reserved = counts.and_then(|counts| Some((&counts.begun, counts.reserved?)));
+        let reserved = reserved.map(|(begun, most)| (begun, Rate::per_s(u64::from(most) * 10)));
+        if let Some((begun, rate)) = reserved {
+            let enough = begun.would_give(now, 1, rate);
+            enough.map_err(|wait| (ThrottleReason::ReservedInvocationRate, Some(wait)))?;
+        }
+        let taken = of_account.take(now, 1, Rate::per_s(account_per_s));
+        taken.map_err(|wait| (ThrottleReason::InvocationRate, Some(wait)))?;
+        if let Some((begun, rate)) = reserved {
+            // There was enough, and nobody else takes of it: the counts are locked.
+            let taken = begun.take(now, 1, rate);
+            debug_assert_eq!(taken, Ok(()));
+        }
         Ok(())
     }
 
@@ -240,21 +275,25 @@ impl Admission {
         let account = self.account(function);
         let (own, node) = (self.standing(&function.tenant), self.limits.now());
         let concurrency = own.concurrency.unwrap_or(node.account_concurrency);
-        let taken = account.counts.lock().take(&function.name, concurrency);
+        let mut counts = account.counts.lock();
+        let taken = counts.take(&function.name, concurrency);
         taken.map_err(|reason| (reason, None))?;
-        let permit = Permit {
-            account,
-            function: function.name.clone(),
-        };
-        // What is turned away for want of a permit has not begun, and uses up nothing of the rate.
+        // What is turned away for want of a permit has not begun, and uses up nothing of the rates.
         let rate = own.sync_invocations.unwrap_or(node.sync_invocations);
         if mode == Mode::RequestResponse
             && let Some(per_s) = rate.per_s(concurrency)
         {
-            let begun = permit.account.begun.take(now, 1, Rate::per_s(per_s));
-            begun.map_err(|wait| (ThrottleReason::InvocationRate, Some(wait)))?;
+            let begun = counts.begin(&function.name, &account.begun, now, per_s);
+            if let Err(turned) = begun {
+                counts.give_back(&function.name);
+                return Err(turned);
+            }
         }
-        Ok(permit)
+        drop(counts);
+        Ok(Permit {
+            account,
+            function: function.name.clone(),
+        })
     }
 
     /// One unit for what runs on already, whatever the limits say: they turn others away.
@@ -569,6 +608,56 @@ mod tests {
         assert_eq!(sync(29), 100);
         limits.change(|limits| limits.sync_invocations = InvocationRate::PerSecond(2));
         assert_eq!(sync(39), 2);
+        assert_eq!(admission.in_flight(), 0);
+    }
+
+    #[test]
+    fn synchronous_invocations_of_a_function_begin_at_ten_times_its_reservation() {
+        let limits = Live::new(Limits {
+            account_concurrency: 5,
+            ..Limits::default()
+        });
+        let admission = Admission::new(limits.clone());
+        let (a, b) = (function("a"), function("b"));
+        let begin = |of: &FunctionRef, mode, ms: u64| {
+            let taken = admission.take(of, mode, Mono(ms * 1_000_000));
+            taken.map(drop)
+        };
+        let begun =
+            |of: &FunctionRef, mode, ms| (0..200).filter(|_| begin(of, mode, ms).is_ok()).count();
+        let sync = |of: &FunctionRef, ms| begun(of, Mode::RequestResponse, ms);
+        let account = |rate| limits.change(|limits| limits.sync_invocations = rate);
+        admission.reserve(&a, Some(2));
+        assert_eq!(sync(&a, 1000), 20);
+        let (reason, wait) = begin(&a, Mode::RequestResponse, 1000).unwrap_err();
+        assert_eq!(reason, ThrottleReason::ReservedInvocationRate);
+        assert!(wait.is_some_and(|wait| wait <= Duration::from_secs(1)));
+        // What one of the two turns away uses up nothing of the other.
+        assert_eq!(sync(&b, 1000), 30);
+        assert_eq!(sync(&b, 2000), 50);
+        assert_eq!(sync(&a, 2000), 0);
+        let (reason, _) = begin(&a, Mode::RequestResponse, 2000).unwrap_err();
+        assert_eq!(reason, ThrottleReason::InvocationRate);
+        account(InvocationRate::PerSecond(1000));
+        assert_eq!(sync(&a, 2500), 20);
+        // Events have no such rate, nor has a function without a reservation.
+        assert_eq!(begun(&a, Mode::Event, 2500), 200);
+        assert_eq!(sync(&b, 2500), 200);
+        // Nothing reserved is nothing at all.
+        admission.reserve(&a, Some(0));
+        let none = Err((ThrottleReason::ReservedConcurrency, None));
+        assert_eq!(begin(&a, Mode::RequestResponse, 5000), none);
+        // Another reservation does not fill it anew; with the reservation it goes.
+        admission.reserve(&a, Some(3));
+        assert_eq!(sync(&a, 6000), 30);
+        admission.reserve(&a, Some(2));
+        assert_eq!(sync(&a, 6000), 0);
+        admission.reserve(&a, None);
+        assert_eq!(sync(&a, 6000), 200);
+        // It is lifted with the account's.
+        admission.reserve(&a, Some(2));
+        account(InvocationRate::Unbounded);
+        assert_eq!(sync(&a, 7000), 200);
         assert_eq!(admission.in_flight(), 0);
     }
 }

@@ -183,11 +183,12 @@ const ENDINGS: [Ending; 8] = [
     Ending::Cancelled,
     Ending::NoRoom,
 ];
-const REASONS: [ThrottleReason; 11] = [
+const REASONS: [ThrottleReason; 12] = [
     ThrottleReason::ReservedConcurrency,
     ThrottleReason::AccountConcurrency,
     ThrottleReason::CallRate,
     ThrottleReason::InvocationRate,
+    ThrottleReason::ReservedInvocationRate,
     ThrottleReason::FunctionStartRate,
     ThrottleReason::StartRate,
     ThrottleReason::Budget,

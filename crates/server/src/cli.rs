@@ -31,7 +31,7 @@ pub use backup::{OfflineArgs, SealingKeys, child_main as backup_child};
 pub use failure::Failure;
 pub use text::{bytes as bytes_text, instant as instant_text};
 
-use crate::client::{Choice, Client, Environment, resolve};
+use crate::client::{Choice, Client, Environment, Waits, resolve};
 use clap::{Args, Subcommand};
 use std::{
     io::{IsTerminal, Write},
@@ -179,7 +179,9 @@ impl Common {
             data: self.data.clone(),
             fingerprint: self.fingerprint.clone(),
         };
-        Ok(resolve(&choice, &Environment::of_process())?)
+        let mut client = resolve(&choice, &Environment::of_process())?;
+        client.waits = Waits::told_by(|text| eprintln!("freehold: {}", text::escape(text)));
+        Ok(client)
     }
 }
 

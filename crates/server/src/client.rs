@@ -20,6 +20,7 @@ mod settings;
 mod sts;
 pub mod tenants;
 mod trust;
+mod waits;
 
 pub use budgets::BudgetToSet;
 use connection::Call;
@@ -28,3 +29,4 @@ pub use error::ClientError;
 pub use prices::{BillToGet, PricesToSet};
 pub use settings::{Choice, Environment, names_a_server, resolve, resolve_local};
 pub use trust::Trust;
+pub use waits::Waits;

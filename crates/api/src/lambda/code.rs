@@ -102,7 +102,7 @@ pub(crate) async fn serve(api: &Api, path: &str) -> Response<Bytes> {
     match freehold_domain::ports::Blobs::get(&*api.storage, &who, &tenant, digest).await {
         Ok(Some(zip)) => {
             drop(largest);
-            let (zip, untaken) = booking().keep(zip);
+            let (zip, untaken) = booking().keep(zip, None);
             let mut response = Response::new(zip);
             response.extensions_mut().insert(untaken);
             let kind = HeaderValue::from_static("application/zip");

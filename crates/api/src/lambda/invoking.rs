@@ -77,6 +77,7 @@ pub(super) async fn invoke(
             Mode::RequestResponse
         },
         source: Source::Api,
+        by_url: None,
         trace: Some(trace.to_string()),
         caller: request.caller,
         client_context,
@@ -93,6 +94,7 @@ pub(super) async fn invoke(
         Some(qualifier) => qualified_arn(&named.function, qualifier),
         None => function_arn(&named.function),
     };
+    let mut room = None;
     let answer = match kind {
         "DryRun" => {
             Box::pin(exists(ctx, &call)).await?;
@@ -105,10 +107,12 @@ pub(super) async fn invoke(
         _ => {
             let done = invoke_detached(ctx.api, invoker, call).await;
             let tenant = &named.function.tenant;
-            from_outcome(done.map_err(|fault| refused(ctx.api, tenant, fault, &arn))?)
+            let mut done = done.map_err(|fault| refused(ctx.api, tenant, fault, &arn))?;
+            room = done.room.take();
+            from_outcome(done)
         }
     };
-    let mut response = lambda::Invoke::encode(answer, &id.to_string());
+    let mut response = held(room, lambda::Invoke::encode(answer, &id.to_string()));
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         response.headers_mut().insert(TRACE, value);
     }
@@ -223,7 +227,7 @@ fn from_outcome(done: Collected) -> lambda::InvocationResponse {
         status_code: Some(200),
         function_error,
         log_result: done.head.log_tail.map(|tail| STANDARD.encode(tail)),
-        payload: Some(held(done.room, done.payload)),
+        payload: Some(done.payload),
         executed_version: Some(done.head.executed.to_string()),
         durable_execution_arn: None,
     }

@@ -15,7 +15,7 @@ mod project;
 pub(super) use package::file;
 
 use super::{Common, Failure, print, print_json, progress, text};
-use crate::client::Client;
+use crate::client::{Client, Waits};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -115,9 +115,10 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, Failure> {
     let handler = args.handler.clone().or(manifest.handler.clone());
     let project = project::detect(&args.folder, runtime, handler)?;
     // Who cannot reach the server should hear so before a build of minutes.
-    let client = args.common.client()?;
+    let mut client = args.common.client()?;
     let account = client.account().await?;
     let steps = Steps::new();
+    client.waits = steps.waits();
 
     steps.say(format!(
         "building {name} ({}, {})",
@@ -421,6 +422,17 @@ impl Steps {
         if let Some(bar) = &self.0 {
             bar.set_message(what);
         }
+    }
+    /// What is waited for is said beside it.
+    fn waits(&self) -> Waits {
+        let bar = self.0.clone();
+        Waits::told_by(move |text| {
+            let say = || eprintln!("freehold: {}", text::escape(text));
+            match &bar {
+                Some(bar) => bar.suspend(say),
+                None => say(),
+            }
+        })
     }
     fn done(&self) {
         if let Some(bar) = &self.0 {

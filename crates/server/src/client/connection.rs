@@ -1,6 +1,10 @@
 //! One request, signed and sent, and its answer: bounded in time and in size.
 
-use super::{ClientError, trust::Trust};
+use super::{
+    ClientError,
+    trust::Trust,
+    waits::{self, WAITS_MAX, Waits},
+};
 use bytes::Bytes;
 use freehold_identity::sigv4::{Credentials, Timestamp, sign};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, uri::Authority};
@@ -102,7 +106,7 @@ pub struct Call {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Bytes,
-    /// How long the answer may take.
+    /// How long an answer may take.
     pub limit: Duration,
 }
 
@@ -163,36 +167,53 @@ pub struct Client {
     pub credentials: Credentials,
     /// The region that requests are scoped to.
     pub region: String,
+    /// What it waits for.
+    pub waits: Waits,
 }
 
 impl Client {
-    /// Signs and sends one request on a connection of its own.
+    /// Signs and sends one request on a connection of its own; again, for half a minute at the most,
+    /// where it comes before the account may make another.
     ///
     /// Errors: [`ClientError::Unreachable`] when nothing answers in time,
     /// [`ClientError::Service`] for every status from 300 on.
     pub async fn call(&self, call: Call) -> Result<Answer, ClientError> {
-        let (operation, limit) = (call.operation, call.limit);
-        let request = self.request(call)?;
-        let response = match timeout(limit, self.exchange(request)).await {
-            Ok(done) => done.map_err(|reason| self.unreachable(reason))?,
-            Err(_) => {
-                return Err(self.unreachable(format!("no answer within {} s", limit.as_secs())));
+        let mut left = WAITS_MAX;
+        loop {
+            let (parts, body) = self.send(&call).await?.into_parts();
+            if parts.status.as_u16() < 300 {
+                return Ok(Answer {
+                    headers: parts.headers,
+                    body,
+                });
             }
-        };
-        let (parts, body) = response.into_parts();
-        if parts.status.as_u16() < 300 {
-            return Ok(Answer {
-                headers: parts.headers,
-                body,
-            });
+            let code = parts.headers.get("x-amzn-errortype");
+            let error = ClientError::from_answer(
+                call.operation,
+                parts.status.as_u16(),
+                code.and_then(|value| value.to_str().ok()),
+                &body,
+            );
+            match waits::asked(&parts, &body).filter(|wait| *wait <= left) {
+                Some(wait) => {
+                    left -= wait;
+                    self.waits.count(wait, &error);
+                    tokio::time::sleep(wait).await;
+                }
+                None => return Err(error),
+            }
         }
-        let code = parts.headers.get("x-amzn-errortype");
-        Err(ClientError::from_answer(
-            operation,
-            parts.status.as_u16(),
-            code.and_then(|value| value.to_str().ok()),
-            &body,
-        ))
+    }
+
+    async fn send(&self, call: &Call) -> Result<http::Response<Bytes>, ClientError> {
+        let request = self.request(call)?;
+        match timeout(call.limit, self.exchange(request)).await {
+            Ok(done) => done.map_err(|reason| self.unreachable(reason)),
+            Err(_) => {
+                let limit_s = call.limit.as_secs();
+                Err(self.unreachable(format!("no answer within {limit_s} s")))
+            }
+        }
     }
 
     /// [`Client::call`], its body read as JSON.
@@ -206,7 +227,7 @@ impl Client {
         })
     }
 
-    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, ClientError> {
         let wrong = |what: &str, reason: String| ClientError::Setting {
             what: what.to_owned(),
             reason,
@@ -217,11 +238,11 @@ impl Client {
         let host = HeaderValue::from_str(self.endpoint.authority.as_str())
             .map_err(|error| wrong("the endpoint", error.to_string()))?;
         let mut request = Request::new(());
-        *request.method_mut() = call.method;
+        *request.method_mut() = call.method.clone();
         *request.uri_mut() = uri;
         request.headers_mut().insert(header::HOST, host);
-        for (name, value) in call.headers {
-            request.headers_mut().insert(name, value);
+        for (name, value) in &call.headers {
+            request.headers_mut().insert(name, value.clone());
         }
         let (mut parts, ()) = request.into_parts();
         let seconds = SystemTime::now()
@@ -238,7 +259,7 @@ impl Client {
         .map_err(|_| wrong("the access key", "it cannot stand in a header".to_owned()))?;
         let agent = HeaderValue::from_static(concat!("freehold/", env!("CARGO_PKG_VERSION")));
         parts.headers.insert(header::USER_AGENT, agent);
-        Ok(Request::from_parts(parts, Full::new(call.body)))
+        Ok(Request::from_parts(parts, Full::new(call.body.clone())))
     }
 
     async fn exchange(

@@ -145,7 +145,9 @@ fn help(code: &str) -> Option<&'static str> {
             "the server does not know this key: run `eval \"$(freehold env)\"` on its machine"
         }
         "AccessDeniedException" => "this key may not do that; use the root key of the tenant",
-        "TooManyRequestsException" => "the concurrency limit is reached; try again",
+        "TooManyRequestsException" => {
+            "a limit of the account is reached: of calls in a second, or of what runs at a time; try again, or have the node's operator raise it"
+        }
         "ResourceConflictException" => "another change is under way; try again when it is done",
         "RequestEntityTooLargeException" | "RequestTooLargeException" => {
             "leave out what the function does not need (.freeholdignore), or raise the limit in freehold.toml of the server"

@@ -11,7 +11,7 @@
 //! Without an endpoint nothing is ever sent to AWS, whatever keys the environment holds: then the
 //! local server's own key and region are used, since no other key can be meant.
 
-use super::{Client, ClientError, Endpoint, local, profile, trust::Trust};
+use super::{Client, ClientError, Endpoint, local, profile, trust::Trust, waits::Waits};
 use crate::serve::{Fingerprint, default_data_dir};
 use freehold_identity::sigv4::Credentials;
 use std::{
@@ -123,6 +123,7 @@ fn put_together(choice: &Choice, environment: &Environment) -> Result<Client, Cl
                 None => local.trust.unwrap_or(trust),
             },
             region: choice.region.clone().unwrap_or(local.region),
+            waits: Waits::default(),
             // A profile that was asked for by name is meant; keys of the environment are AWS's.
             credentials: match keys.filter(|_| choice.profile.is_some()) {
                 Some(keys) => keys,
@@ -154,6 +155,7 @@ fn put_together(choice: &Choice, environment: &Environment) -> Result<Client, Cl
                 },
                 credentials,
                 region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+                waits: Waits::default(),
             })
         }
     }
@@ -182,6 +184,7 @@ pub fn resolve_local(data: &Path) -> Result<Option<Client>, ClientError> {
         trust: local.trust.unwrap_or(Trust::Roots(None)),
         credentials: local.credentials,
         region: local.region,
+        waits: Waits::default(),
     }))
 }
 

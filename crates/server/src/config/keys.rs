@@ -419,6 +419,10 @@ keys! {
         sync_invocations: Option<Ceiling> = Kind::CountOr(NONE, within(1, 1_000_000)), Preset::Made("ten times account_concurrency"), Reload;
         /// Instances of one function that are started in ten seconds
         function_starts: Ceiling = Kind::CountOr(NONE, within(1, 1_000_000)), count_or_none(ceilings().function_starts_per_10_s), Reload;
+        /// Calls of an account that manage, in a second; GetPolicy as many again, GetFunction apart
+        management: Ceiling = Kind::CountOr(NONE, within(1, 1_000_000)), count_or_none(ceilings().management_per_s), Reload;
+        /// Calls of GetFunction of an account, in a second
+        get_function: Ceiling = Kind::CountOr(NONE, within(1, 1_000_000)), count_or_none(ceilings().get_function_per_s), Reload;
         /// Init of a function
         init_timeout: Span = Kind::Span(within(SECOND, HOUR).by(SECOND)), seconds(ceilings().init_timeout_s), Reload;
         /// Processes and threads of an instance that is made from then on

@@ -462,7 +462,8 @@ fn no_variable_that_this_project_uses_for_something_else_is_refused() {
     assert!(names.len() > 15, "{names:?}");
     let (_data, empty) = folder("");
     for name in names {
-        let given = empty.clone().with_variables(variables(&[(&name, "x")]));
+        // Limits are lifted so; other keys refuse it as they refuse anything.
+        let given = empty.clone().with_variables(variables(&[(&name, "none")]));
         assert!(given.resolve().is_ok(), "{name}");
     }
 }

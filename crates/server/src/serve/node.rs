@@ -402,7 +402,6 @@ async fn wire(
         ids: ids.clone(),
         limits: cells.limits.clone(),
         tenants: tenants.clone(),
-        answers: answers.clone(),
         url_domain: settings.config.server.url_domain.clone(),
         engine: late.clone(),
         operator: started.tenant.id.clone(),

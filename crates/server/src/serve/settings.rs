@@ -85,6 +85,10 @@ pub(crate) fn networks(config: &Config, connected: Result<Way, &str>) -> Network
 /// Every ceiling. The bounds of the keys keep the numbers within their types.
 fn limits(config: &Config) -> Limits {
     let (given, defaults) = (&config.limits, Limits::default());
+    let most = |ceiling: Ceiling| match ceiling {
+        Ceiling::Most(most) => Some(most),
+        Ceiling::None => None,
+    };
     let seconds = |span: crate::config::Span| span.0.as_secs().try_into().unwrap_or(u32::MAX);
     let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     Limits {
@@ -107,10 +111,9 @@ fn limits(config: &Config) -> Limits {
             Some(Ceiling::Most(most)) => InvocationRate::PerSecond(most),
             Some(Ceiling::None) => InvocationRate::Unbounded,
         },
-        function_starts_per_10_s: match given.function_starts {
-            Ceiling::Most(most) => Some(most),
-            Ceiling::None => None,
-        },
+        function_starts_per_10_s: most(given.function_starts),
+        management_per_s: most(given.management),
+        get_function_per_s: most(given.get_function),
         init_timeout_s: seconds(given.init_timeout),
         instance_pids: given.instance_pids,
         instance_descriptors: given.instance_descriptors,
@@ -193,6 +196,8 @@ mod tests {
             "instances.retry_delays=1s,250ms",
             "limits.sync_invocations=none",
             "limits.function_starts=20",
+            "limits.management=30",
+            "limits.get_function=none",
         ]
         .map(str::to_owned);
         let given = Given::new(None, nowhere.path()).with_sets(&sets);
@@ -205,6 +210,8 @@ mod tests {
         assert_eq!(limits.memory_max_mib, 12 << 10);
         assert_eq!(limits.sync_invocations, InvocationRate::Unbounded);
         assert_eq!(limits.function_starts_per_10_s, Some(20));
+        assert_eq!(limits.management_per_s, Some(30));
+        assert_eq!(limits.get_function_per_s, None);
         assert_eq!(cells.answers.now().answer_bytes, (20 << 20) + 100);
         assert_eq!(cells.engine.now().keep, Policy::Fixed(90.0));
         assert_eq!(cells.engine.now().snapshots.memory, Some(Mebibytes(3072)));
