@@ -536,8 +536,10 @@ def test_large_heads_are_on_the_shares_of_the_account(secure, authority):
     try:
         calls = [subprocess.Popen(
             ["curl", "-sS", version, "--cacert", str(authority.certificate), "-o", os.devnull, "-w", "%{http_code}",
-             "--resolve", f"{host}:127.0.0.1", "-H", "x-large: " + "y" * 55_000, f"https://{host}/"],
-            stdout=subprocess.PIPE, text=True) for version in ("--http1.1", "--http2") for _ in range(4)]
+             "--interface", f"127.0.1.{number}", "--resolve", f"{host}:127.0.0.1",
+             "-H", "x-large: " + "y" * 55_000, f"https://{host}/"],
+            stdout=subprocess.PIPE, text=True)
+            for version, numbers in (("--http1.1", range(1, 5)), ("--http2", range(5, 9))) for number in numbers]
         told = sorted(call.communicate(timeout=60)[0] for call in calls)
         # A quarter of 1 MiB has room for four of them.
         assert told == ["200"] * 4 + ["503"] * 4, told
@@ -702,21 +704,31 @@ def test_a_stop_ends_connections_in_order(authority):
         functions.call(name)
         idle = http2.Connection(server.url, authority.context(["h2"]))
         one = http2.Connection(server.url, authority.context(["h2"]))
+        # Takes two bytes at once: the rest is the server's to send when its function has long answered.
+        narrow = http2.Connection(server.url, authority.context(["h2"]), http2.setting(4, 2))
         half = socket.create_connection(("127.0.0.1", port_of(server)), 20)
         half.sendall(b"\x16\x03\x01")
         trusting = {"AWS_CA_BUNDLE": server.trusted}
         functions.wait_busy(name, False, env=trusting)
+        slow = narrow.ask(http2.head(host))
         stream = one.ask(http2.head(host))
         functions.wait_busy(name, env=trusting)
         ended = []
         stopping = threading.Thread(target=lambda: ended.append(server.stop()))
         begun = time.monotonic()
         stopping.start()
-        last = one.until(lambda one: one is not None and one[2] == stream and one[0] == http2.DATA)[-1]
-        assert last[3] == b"done"
+        data_of = lambda one, stream: one.until(lambda one: one[2] == stream and one[0] == http2.DATA)[-1]
+        assert data_of(narrow, slow)[3] == b"do"
+        # Longer than the server's looks at who is to end lie apart.
+        time.sleep(0.5)
+        narrow.send(http2.frame(http2.WINDOW, 0, slow, (100).to_bytes(4, "big")))
+        rest = data_of(narrow, slow)
+        assert rest is not None, "it was cut off amid its answer"
+        assert rest[3] == b"ne"
+        assert data_of(one, stream)[3] == b"done"
         stopping.join()
         assert ended == [0] and time.monotonic() - begun < 14
-        for each in (idle, one, half):
+        for each in (idle, one, narrow, half):
             each.close()
     finally:
         server.close()

@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from metrics_test import scrape
-from support.functions import Functions, python
+from support.functions import Functions, python, zip_of
 from support.http import send, signed, url_host_and_id
 from tenants_test import new_account
 
@@ -32,9 +32,25 @@ def handler(event, context):
     time.sleep(max(0, float(at) - time.time()))
     return 'x' * int(size)
 """
+# Longer than who takes or sends nothing has where that is in others' way.
+UNHURRIED_S = 45
+# Sends its answer as fast as the event says: large and at once, or as much and the end late or never.
+SENDS = f"#!/bin/bash\nunhurried={UNHURRIED_S}" + """
+api="http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime"
+while true; do
+  headers=$(mktemp)
+  event=$(curl -sS -LD "$headers" "$api/invocation/next")
+  id=$(grep -Fi Lambda-Runtime-Aws-Request-Id "$headers" | tr -d '[:space:]' | cut -d: -f2)
+  case "$event" in '"fast"') pause=0 ;; *late*) pause=$unhurried ;; *) pause=900 ;; esac
+  (printf '"'; head -c 200000 /dev/zero | tr '\\0' x; sleep $pause; printf '"') |
+    curl -sS -X POST -T - "$api/invocation/$id/response" > /dev/null
+done
+"""
 # Answers that begin together, each a little below 5 MiB, and of how many the URLs of an account have room:
-# four are not quite a quarter of 80, and so there is one more.
-TOGETHER_COUNT, ROOM_COUNT = 14, 5
+# four are not quite a quarter of 80, and so there is one more. One address has room for three: two are not
+# quite half of that.
+TOGETHER_COUNT, ROOM_COUNT, ADDRESS_COUNT = 14, 5, 3
+SOURCES = [f"127.0.1.{number}" for number in range(1, TOGETHER_COUNT + 1)]
 # Bodies and answers of the whole node; the URLs of an account have a quarter of it.
 IN_FLIGHT_MIB = 80
 CONFIG = f'[limits]\nbytes_in_flight = "{IN_FLIGHT_MIB}MiB"\n'
@@ -55,10 +71,11 @@ def target():
         server.close()
 
 
-def connect(server, receive_bytes=None):
+def connect(server, receive_bytes=None, source=""):
     """A connection; one with few bytes of room makes the other side wait early."""
     address = urllib.parse.urlsplit(server.url)
     one = socket.socket()
+    one.bind((source, 0))
     if receive_bytes:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     one.settimeout(60)
@@ -66,9 +83,9 @@ def connect(server, receive_bytes=None):
     return one
 
 
-def ask(server, size, receive_bytes=4096, host=None):
+def ask(server, size, receive_bytes=4096, host=None, source=""):
     """Asks the URL for an answer of `size` bytes and reads none of it."""
-    one = connect(server, receive_bytes)
+    one = connect(server, receive_bytes, source)
     host = host or server.slow[2]
     one.sendall(f"GET /?{size} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     return one
@@ -126,21 +143,30 @@ def test_who_reads_a_byte_at_a_time_is_served_to_the_end(target):
 
 
 def test_slow_readers_hold_no_more_memory_than_they_may(target):
-    """Sixty answers of 5 MiB that nobody takes would be 300 MiB; a quarter of 80 is theirs."""
+    """Sixty answers of 5 MiB that nobody takes would be 300 MiB; a quarter of 80 is theirs, half of that one
+    address's."""
     invoke(target)
-    before, held, statuses = resident_kib(target), [], []
+    before, held = resident_kib(target), []
+
+    statuses = []
     try:
         for _ in range(60):
-            held.append(ask(target, 5 * MIB))
+            held.append(ask(target, 5 * MIB, source="127.0.0.1"))
             statuses.append(status_of(held[-1]))
             if len(held) % 10 == 0:
                 invoke(target)
         assert set(statuses) == {200, 503}, statuses
-        assert statuses.count(200) == IN_FLIGHT_MIB / 4 / 5, statuses
+        assert statuses.count(200) == IN_FLIGHT_MIB / 4 / 5 / 2, statuses
+        # Another's calls are answered meanwhile, as long as they like.
+        for _ in range(3):
+            with ask(target, MIB, None, source="127.0.0.3") as other:
+                assert read_whole(other) == (b"HTTP/1.1 200", MIB + 3)
+        held.append(ask(target, 5 * MIB, source="127.0.0.2"))
+        assert status_of(held[-1]) == 200
         grown = (resident_kib(target) - before) / 1024
         assert grown < 200, f"{grown:.0f} MiB"
         # A body that turns out to be empty lets nobody in either.
-        held.append(connect(target, 4096))
+        held.append(connect(target, 4096, "127.0.0.1"))
         head = f"GET /?{5 * MIB} HTTP/1.1\r\nHost: {target.slow[2]}\r\nTransfer-Encoding: chunked\r\n\r\n"
         held[-1].sendall(head.encode() + b"0\r\n\r\n")
         assert status_of(held[-1]) == 503
@@ -157,20 +183,20 @@ def room(server):
     return numbers["freehold_answers_held_bytes"], numbers["freehold_answers_waited_total"]
 
 
-def begin_together(server):
+def begin_together(server, sources, room_count):
     """Calls whose answers come at once, with nobody who reads them; resolves when they have waited for room."""
     functions = server.slow[0]
     name = functions.create(python(TOGETHER), Timeout=60)
     host = url_host_and_id(functions.public_url(name))[0]
     until(30, lambda: room(server)[0] == 0)
-    before, most = room(server)[1], ROOM_COUNT * 5 * MIB
+    before, most = room(server)[1], room_count * 5 * MIB
     query = f"{5 * MIB - 1000}&{time.time() + 5}"
-    held = [ask(server, query, 32 << 10, host) for _ in range(TOGETHER_COUNT)]
+    held = [ask(server, query, 32 << 10, host, source) for source in sources]
 
     def have_waited():
         bytes_held, waited = room(server)
         assert bytes_held <= most
-        return waited - before == TOGETHER_COUNT - ROOM_COUNT and bytes_held == ROOM_COUNT * (5 * MIB - 998)
+        return waited - before == TOGETHER_COUNT - room_count and bytes_held == room_count * (5 * MIB - 998)
     until(60, have_waited)
     return held
 
@@ -183,10 +209,23 @@ def read_whole(one):
     return head[:12], len(body)
 
 
+def read_all(held):
+    """What was begun together, all of it."""
+    with concurrent.futures.ThreadPoolExecutor(TOGETHER_COUNT) as readers:
+        read = list(readers.map(read_whole, held))
+    assert read == [(b"HTTP/1.1 200", 5 * MIB - 1000)] * TOGETHER_COUNT
+
+
+def let_go(server, held):
+    for one in held:
+        one.close()
+    until(30, lambda: room(server)[0] == 0)
+
+
 def test_answers_wait_in_their_functions_until_there_is_room(target):
     other = new_account(target)
     word = other.functions.create(python(BODY), Timeout=30)
-    held = begin_together(target)
+    held = begin_together(target, SOURCES, ROOM_COUNT)
     try:
         # Another account has room of its own, so have signed calls of this one, and what is small needs none.
         functions, name, _ = target.slow
@@ -195,17 +234,24 @@ def test_answers_wait_in_their_functions_until_there_is_room(target):
             assert whole == "x" * MIB + "end"
         invoke(target)
         until(30, lambda: room(target)[0] <= ROOM_COUNT * 5 * MIB)
-        with concurrent.futures.ThreadPoolExecutor(TOGETHER_COUNT) as readers:
-            read = list(readers.map(read_whole, held))
-        assert read == [(b"HTTP/1.1 200", 5 * MIB - 1000)] * TOGETHER_COUNT
+        read_all(held)
     finally:
-        for one in held:
-            one.close()
-    until(30, lambda: room(target)[0] == 0)
+        let_go(target, held)
+
+
+def test_answers_to_one_address_leave_room_to_others(target):
+    held = begin_together(target, ["127.0.0.1"] * TOGETHER_COUNT, ADDRESS_COUNT)
+    try:
+        for _ in range(3):
+            with ask(target, MIB, None, source="127.0.0.2") as other:
+                assert read_whole(other) == (b"HTTP/1.1 200", MIB + 3)
+        read_all(held)
+    finally:
+        let_go(target, held)
 
 
 def test_answers_that_wait_for_room_find_it_at_a_reload(target):
-    held = begin_together(target)
+    held = begin_together(target, SOURCES, ROOM_COUNT)
     path = target.folder / "freehold.toml"
     try:
         path.write_text(CONFIG.replace(f"{IN_FLIGHT_MIB}MiB", "512MiB"))
@@ -215,8 +261,55 @@ def test_answers_that_wait_for_room_find_it_at_a_reload(target):
     finally:
         path.write_text(CONFIG)
         target.cli("reload")
-        for one in held:
-            one.close()
+        let_go(target, held)
+
+
+def test_one_address_that_holds_its_part_hurries_nobody_else(target):
+    functions = target.slow[0]
+    package = zip_of({"bootstrap": SENDS}, executable={"bootstrap"})
+    name = functions.create(package, Runtime="provided.al2023", Handler="any", Timeout=300)
+    late = url_host_and_id(functions.public_url(name))[0]
+    with ask(target, "late", None, late, "127.0.0.7") as sent, ask(target, MIB, source="127.0.0.8") as taken:
+        assert status_of(taken) == 200
+        until(30, lambda: room(target)[0] > 6 * MIB)
+        before = room(target)[1]
+        held = [ask(target, 5 * MIB, source="127.0.0.9") for _ in range(TOGETHER_COUNT)]
+        try:
+            until(30, lambda: room(target)[1] > before)
+            sent.settimeout(2 * UNHURRIED_S)
+            assert read_whole(sent) == (b"HTTP/1.1 200", 200_000)
+            got = bytearray()
+            while part := taken.recv(1 << 16):
+                got += part
+            assert len(got.split(b"\r\n\r\n", 1)[1]) == MIB + 3
+        finally:
+            let_go(target, held)
+
+
+def test_a_function_that_sends_slowly_ends_once_another_waits_for_its_room(target):
+    functions = target.slow[0]
+    package = zip_of({"bootstrap": SENDS}, executable={"bootstrap"})
+    name = functions.create(package, Runtime="provided.al2023", Handler="any", Timeout=300)
+    assert functions.call(name, "fast") == "x" * 200_000
+    path = target.folder / "freehold.toml"
+    before = room(target)[1]
+    # Half of that is the account's: less than one answer of unknown length takes.
+    path.write_text(CONFIG.replace(f"{IN_FLIGHT_MIB}MiB", "8MiB"))
+    try:
+        target.cli("reload")
+        with concurrent.futures.ThreadPoolExecutor(2) as callers:
+            slow = callers.submit(functions.invoke, name, "slow")
+            until(30, lambda: room(target)[0] > 6 * MIB)
+            fast = callers.submit(functions.call, name, "fast")
+            until(30, lambda: room(target)[1] > before)
+            assert not slow.done() and not fast.done()
+            assert fast.result(120) == "x" * 200_000
+            ended = slow.result(10)
+        assert ended.error == "Unhandled"
+        assert ended.payload["errorType"] == "Function.ResponseTooSlow", ended.payload
+    finally:
+        path.write_text(CONFIG)
+        target.cli("reload")
     until(30, lambda: room(target)[0] == 0)
 
 

@@ -1,6 +1,6 @@
 // `os.networkInterfaces()` asks over netlink, which the sandbox refuses. Functions and libraries call
-// it all the same (for an address to show, for an id), so where the call fails the answer is what is
-// true inside: loopback, and nothing else.
+// it all the same (for an address to show, for an id), so where the call fails the answer is what every
+// instance has: loopback, without the link to the outside that some have beside it.
 'use strict';
 
 const fs = require('fs');

@@ -48,6 +48,9 @@ impl From<UsedUp> for ReadBodyError {
 
 fn busy(used_up: &UsedUp) -> String {
     let bytes = used_up.limit_bytes;
+    if used_up.is_by_peer {
+        return "calls of function URLs from here hold as many bytes as are left to others; take their answers first".to_owned();
+    }
     match used_up.is_own {
         true => format!(
             "the account's requests hold all of the {bytes} body bytes that they may at a time; {}",

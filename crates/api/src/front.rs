@@ -4,16 +4,18 @@
 use crate::{
     Api,
     audit::{Source, Watched},
+    auth::Signer,
     body::{ReadBodyError, read_body},
-    gate::{Admitted, SignedApi, admit},
+    gate::{Admitted, SignedApi, SignedHead, admit},
     in_flight::{HeldBytes, Share},
+    lambda::CallRate,
     request::Request,
     route::{Api as Target, route_api},
 };
 use bytes::Bytes;
 use freehold_domain::{
-    InstanceId, InvocationId, TenantId, TenantLimit,
-    answers::ANSWER_FREE_BYTES,
+    InstanceId, InvocationId, Principal, TenantId, TenantLimit,
+    answers::{ANSWER_FREE_BYTES, Peer, Standing},
     ports::{CallChain, Caller, InstanceCredentials, Invoke},
     tenants::{HeldConnection, OverRate, TenantTable},
 };
@@ -70,6 +72,14 @@ pub struct Guest {
 }
 
 impl Audience {
+    /// Who calls URLs from such an address.
+    fn peer(&self, address: IpAddr) -> Peer {
+        match self {
+            Self::Everybody => Peer::at(address),
+            Self::Instance(guest) => Peer::Instances(guest.tenant.clone()),
+        }
+    }
+
     /// The run that a request belongs to which has just been read.
     fn caller(&self) -> Option<Caller> {
         match self {
@@ -161,7 +171,8 @@ impl Front {
             let response = own_head(most).encode(admitted.service(), &id.to_string());
             return self.let_go(body, &parts, closing(response));
         }
-        let (body, held) = match self.read(&mut body, head, &admitted).await {
+        let peer = self.audience.peer(via.peer);
+        let (body, held) = match self.read(&mut body, head, &admitted, &peer).await {
             Ok(read) => read,
             Err(error) => {
                 let response = refuse_body(&error, &admitted, &parts, &id.to_string());
@@ -187,8 +198,8 @@ impl Front {
             caller: self.audience.caller(),
             held: Some(held),
         };
-        let response = self.dispatch(request, &admitted, seat).await;
-        self.booked(response, &admitted, free_bytes)
+        let response = self.dispatch(request, &admitted, seat, &peer).await;
+        self.booked(response, &admitted, free_bytes, &peer)
     }
 
     /// An answer beyond `free_bytes` counts until its client has taken it.
@@ -197,10 +208,13 @@ impl Front {
         mut response: Response<Bytes>,
         admitted: &Admitted,
         free_bytes: usize,
+        peer: &Peer,
     ) -> Response<Bytes> {
         if response.body().len() > free_bytes {
             let answer = std::mem::take(response.body_mut());
-            let (answer, untaken) = admitted.book(&self.api, &self.audience).keep(answer);
+            let standing = response.extensions_mut().remove::<Standing>();
+            let held = admitted.book(&self.api, &self.audience, peer);
+            let (answer, untaken) = held.keep(answer, standing);
             *response.body_mut() = answer;
             response.extensions_mut().insert(untaken);
         }
@@ -212,8 +226,9 @@ impl Front {
         body: &mut Incoming,
         head: u64,
         admitted: &Admitted,
+        peer: &Peer,
     ) -> Result<(Bytes, HeldBytes), ReadBodyError> {
-        let mut held = admitted.book(&self.api, &self.audience);
+        let mut held = admitted.book(&self.api, &self.audience, peer);
         // It may bring nothing, whatever its head says, and ask for much.
         if admitted.runs_a_function() {
             held.has_room()?;
@@ -249,7 +264,33 @@ impl Front {
             return Some(closing(error.encode(service, &id.to_string())));
         }
         let over = tenants.request(tenant, self.api.clock.now()).err()?;
-        Some(too_many_requests(over).encode(service, &id.to_string()))
+        let error = too_many_requests(over, "requests", TenantLimit::Requests);
+        Some(error.encode(service, &id.to_string()))
+    }
+
+    /// What a tenant is answered that has called Lambda's operations as often as it may now, in this region.
+    fn too_often(
+        &self,
+        head: &SignedHead,
+        request: &Request,
+        signer: &Signer,
+    ) -> Option<Response<Bytes>> {
+        if head.api != SignedApi::Lambda || head.invokes {
+            return None;
+        }
+        // An instance may manage nothing: it is denied, told so and counted in the trail, and takes nothing
+        // of what its owner needs to stop it.
+        if matches!(signer.principal, Principal::Instance { .. }) {
+            return None;
+        }
+        let (api, tenant) = (&self.api, signer.principal.tenant()?);
+        let rate = CallRate::of(&request.parts)?;
+        let (place, now) = ((tenant, &signer.region), api.clock.now());
+        let taken = api
+            .call_rates
+            .take(rate, place, now, &api.limits_of(tenant));
+        let error = too_many_requests(taken.err()?, rate.about(), rate.limit());
+        Some(error.encode(head.api.service(), &request.id.to_string()))
     }
 
     async fn dispatch(
@@ -257,6 +298,7 @@ impl Front {
         request: Request,
         admitted: &Admitted,
         seat: &Seat,
+        peer: &Peer,
     ) -> Response<Bytes> {
         let (api, invoker) = (&self.api, self.invoker.clone());
         let (id, source) = (request.id, self.source(request.peer));
@@ -266,7 +308,8 @@ impl Front {
                 if let Some(response) = self.beyond(tenant, seat, (Service::Lambda, id)) {
                     return response;
                 }
-                let response = crate::urls::serve(api, invoker, request, call).await;
+                let peer = peer.clone();
+                let response = crate::urls::serve(api, invoker, request, call, peer).await;
                 return api.trail.refused(response, id, source);
             }
             Admitted::Signed(head) => head,
@@ -287,6 +330,9 @@ impl Front {
         if let Some(tenant) = signer.principal.tenant().filter(|_| !is_operators)
             && let Some(response) = self.beyond(tenant, seat, (head.api.service(), id))
         {
+            return watched.ends(response);
+        }
+        if let Some(response) = self.too_often(head, &request, &signer) {
             return watched.ends(response);
         }
         if watched.takes_room() && api.disk.refuses() {
@@ -432,11 +478,10 @@ fn own_head(most: u64) -> ApiError {
     ApiError::new("RequestHeaderFieldsTooLarge", 431, text)
 }
 
-fn too_many_requests(over: OverRate) -> ApiError {
+fn too_many_requests(over: OverRate, what: &str, limit: TenantLimit) -> ApiError {
     let OverRate { per_s, wait } = over;
-    let raise = TenantLimit::Requests.raise();
-    let text =
-        format!("Rate Exceeded. The account may make {per_s} requests in a second; {raise}.");
+    let raise = limit.raise();
+    let text = format!("Rate Exceeded. The account may make {per_s} {what} in a second; {raise}.");
     let wait_s = wait.as_secs_f64().ceil().max(1.0) as u32;
     error::too_many_requests(text)
         .with_reason("CallerRateLimitExceeded")

@@ -16,7 +16,7 @@ use crate::{
     urls,
 };
 use bytes::Bytes;
-use freehold_domain::{InvocationId, Principal, TenantId};
+use freehold_domain::{InvocationId, Principal, TenantId, answers::Peer};
 use freehold_identity::{Presented, sigv4::Claim};
 use freehold_wire::{ApiError, Service, common};
 use http::{Response, StatusCode, request::Parts};
@@ -207,10 +207,10 @@ impl Admitted {
         }
     }
 
-    /// A booking for the body or the answer, on the shares that the head names.
-    pub(crate) fn book(&self, api: &Api, audience: &Audience) -> HeldBytes {
+    /// A booking for the body or the answer, on the shares that the head names, of what `peer` calls.
+    pub(crate) fn book(&self, api: &Api, audience: &Audience, peer: &Peer) -> HeldBytes {
         let bringer = match self {
-            Self::Url(call) => Bringer::Url(&call.resolved.function.tenant),
+            Self::Url(call) => Bringer::Url(&call.resolved.function.tenant, peer),
             Self::Signed(head) => match head.claim.principal().tenant() {
                 Some(tenant) => Bringer::Key(tenant),
                 None => return HeldBytes::nothing(),

@@ -11,17 +11,24 @@
 //! way. Here is what callers hold; for what answers may hold of the server's memory their functions
 //! have room of their own, asked for before they are read ([`freehold_domain::answers`]).
 //!
+//! Of what calls to a tenant's URLs, and to all, may hold, a [`Peer`] has its part: who holds as much there
+//! as is left, or half, begins nothing more, nor brings more than one payload. What its answers come to
+//! beyond that counts on it alone, up to twice the tenant's share in all: so one that never finishes leaves
+//! half to others, and is cut off for its slowness itself. Peers are counted in [`PEER_COUNTS`] places that a
+//! secret hash gives them, so that nobody makes the table grow; two of one place count as one.
+//!
 //! | share | of the whole |
 //! |---|---|
 //! | requests signed with a tenant's keys, its instances' among them | half, or its own limit |
 //! | calls to a tenant's function URLs | a quarter, or half of its own limit |
+//! | the same with what is beyond peers' parts | twice that |
 //! | calls to all function URLs | half |
 //! | one instance | four payloads |
 
 use bytes::Bytes;
 use freehold_domain::{
     TenantId, TenantLimit,
-    answers::{Answers, Whose},
+    answers::{Peer, Standing},
     limits::Limits,
     live::Live,
     tenants::TenantTable,
@@ -29,6 +36,7 @@ use freehold_domain::{
 use parking_lot::RwLock;
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +46,9 @@ use std::{
 /// Heads up to this are not counted: those of ordinary clients are far below.
 pub const HEAD_FREE_BYTES: u64 = 8 << 10;
 
+/// Places for the counts of peers, on the node and of each tenant: 64 KiB in all.
+const PEER_COUNTS: usize = 4096;
+
 /// A count with a ceiling, which follows the node's.
 #[derive(Debug)]
 pub struct Share {
@@ -46,8 +57,6 @@ pub struct Share {
     limits: Live<Limits>,
     /// Whose it is, where it is one tenant's, and where its own limit stands.
     tenant: Option<(TenantId, Arc<TenantTable>)>,
-    /// Of a tenant's: where answers wait for room that those which nobody takes have.
-    answers: Option<Arc<Answers>>,
 }
 
 /// Which share of the whole.
@@ -57,6 +66,8 @@ enum Kind {
     Urls,
     TenantKeys,
     TenantUrls,
+    /// With what counts on its peers alone.
+    TenantUrlsBeyond,
     Instance,
 }
 
@@ -67,7 +78,6 @@ impl Share {
             kind,
             limits: limits.clone(),
             tenant: None,
-            answers: None,
         })
     }
 
@@ -76,25 +86,12 @@ impl Share {
         limits: &Live<Limits>,
         tenant: &TenantId,
         all: &Arc<TenantTable>,
-        answers: Option<Arc<Answers>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
             kind,
             limits: limits.clone(),
             tenant: Some((tenant.clone(), all.clone())),
-            answers,
-        })
-    }
-
-    /// Whether somebody's answer waits for room that those counted here hold.
-    fn keeps_answers_out(&self) -> bool {
-        let all = self.answers.as_ref().zip(self.tenant.as_ref());
-        all.is_some_and(|(answers, (tenant, _))| {
-            answers.is_in_the_way(&Whose {
-                tenant: tenant.clone(),
-                by_url: matches!(self.kind, Kind::TenantUrls),
-            })
         })
     }
 
@@ -109,6 +106,7 @@ impl Share {
         UsedUp {
             limit_bytes: self.limit(),
             is_own: self.own().is_some(),
+            is_by_peer: false,
         }
     }
 
@@ -130,6 +128,7 @@ impl Share {
                 (whole / 2).max(package.min(whole))
             }
             Kind::TenantUrls => (whole / 4).max(payload),
+            Kind::TenantUrlsBeyond => (whole / 2).max(payload.saturating_mul(2)),
             Kind::Instance => payload.saturating_mul(4),
         }
     }
@@ -140,14 +139,15 @@ impl Share {
 pub enum Bringer<'a> {
     /// The sender names a key of this tenant.
     Key(&'a TenantId),
-    /// The sender calls a URL of this tenant.
-    Url(&'a TenantId),
+    /// The sender, who is this one, calls a URL of this tenant.
+    Url(&'a TenantId, &'a Peer),
 }
 
 #[derive(Debug)]
 struct TenantShares {
     keys: Arc<Share>,
     urls: Arc<Share>,
+    urls_beyond: Arc<Share>,
 }
 
 /// What all bodies of the node hold.
@@ -157,9 +157,10 @@ pub struct BytesInFlight {
     urls: Arc<Share>,
     /// One entry per tenant that has keys or URLs: a stranger cannot make more.
     tenants: RwLock<HashMap<TenantId, TenantShares>>,
+    peers: Arc<[AtomicU64]>,
+    hasher: RandomState,
     limits: Live<Limits>,
     own: Arc<TenantTable>,
-    answers: Option<Arc<Answers>>,
 }
 
 impl BytesInFlight {
@@ -170,16 +171,11 @@ impl BytesInFlight {
             whole: Share::new(Kind::Whole, &limits),
             urls: Share::new(Kind::Urls, &limits),
             tenants: RwLock::default(),
+            peers: (0..2 * PEER_COUNTS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
             limits,
             own,
-            answers: None,
         }
-    }
-
-    /// The same, and slow clients are in others' way while an answer waits for the room that theirs hold.
-    pub fn beside(mut self, answers: Arc<Answers>) -> Self {
-        self.answers = Some(answers);
-        self
     }
 
     /// Bytes held now.
@@ -193,19 +189,31 @@ impl BytesInFlight {
         Share::new(Kind::Instance, &self.limits)
     }
 
+    /// Which counts are a peer's: of a tenant's URLs, and of all.
+    fn places(&self, tenant: &TenantId, peer: &Peer) -> [usize; 2] {
+        let of_tenant = self.hasher.hash_one((tenant, peer)) as usize % PEER_COUNTS;
+        let of_node = self.hasher.hash_one(peer) as usize % PEER_COUNTS;
+        [of_tenant, PEER_COUNTS + of_node]
+    }
+
     /// A booking of no bytes yet, for a body that `bringer` sends out of `instance`, if any.
     pub fn book(&self, bringer: Bringer<'_>, instance: Option<&Arc<Share>>) -> HeldBytes {
-        let (tenant, urls) = match bringer {
-            Bringer::Key(tenant) => (tenant, None),
-            Bringer::Url(tenant) => (tenant, Some(self.urls.clone())),
-        };
+        let (Bringer::Key(tenant) | Bringer::Url(tenant, _)) = bringer;
         let of_tenant = |shares: &TenantShares| match bringer {
-            Bringer::Key(_) => shares.keys.clone(),
-            Bringer::Url(_) => shares.urls.clone(),
+            Bringer::Key(_) => (shares.keys.clone(), None),
+            Bringer::Url(_, peer) => {
+                let by_peer = ByPeer {
+                    counts: self.peers.clone(),
+                    at: self.places(tenant, peer),
+                    beyond: shares.urls_beyond.clone(),
+                    is_beyond: false,
+                };
+                (shares.urls.clone(), Some(by_peer))
+            }
         };
         let known = self.tenants.read().get(tenant).map(of_tenant);
-        let share = |kind| Share::of(kind, &self.limits, tenant, &self.own, self.answers.clone());
-        let of_tenant = known.unwrap_or_else(|| {
+        let share = |kind| Share::of(kind, &self.limits, tenant, &self.own);
+        let (of_tenant, by_peer) = known.unwrap_or_else(|| {
             let mut tenants = self.tenants.write();
             of_tenant(
                 tenants
@@ -213,6 +221,7 @@ impl BytesInFlight {
                     .or_insert_with(|| TenantShares {
                         keys: share(Kind::TenantKeys),
                         urls: share(Kind::TenantUrls),
+                        urls_beyond: share(Kind::TenantUrlsBeyond),
                     }),
             )
         });
@@ -220,19 +229,40 @@ impl BytesInFlight {
             shares: [
                 Some(self.whole.clone()),
                 Some(of_tenant),
-                urls,
+                by_peer.as_ref().map(|_| self.urls.clone()),
                 instance.cloned(),
             ],
+            by_peer,
             head_bytes: 0,
             bytes: 0,
         }
     }
 }
 
+/// Where the bytes of a peer are counted that calls URLs.
+#[derive(Debug)]
+struct ByPeer {
+    counts: Arc<[AtomicU64]>,
+    /// Of the tenant's URLs, and of all.
+    at: [usize; 2],
+    beyond: Arc<Share>,
+    /// It counts on the peer and in `beyond` alone.
+    is_beyond: bool,
+}
+
+impl ByPeer {
+    fn held(&self) -> [&AtomicU64; 2] {
+        self.at.map(|at| &self.counts[at])
+    }
+}
+
 /// A booking, given back when dropped.
 #[derive(Debug)]
 pub struct HeldBytes {
+    /// Of the whole, of the tenant, of all URLs, of the instance.
     shares: [Option<Arc<Share>>; 4],
+    /// Of a call to a URL.
+    by_peer: Option<ByPeer>,
     /// Of `bytes`, those of the head.
     head_bytes: u64,
     bytes: u64,
@@ -240,18 +270,26 @@ pub struct HeldBytes {
 
 /// A large answer that its client has not taken whole.
 #[derive(Debug, Clone)]
-pub struct Untaken(Weak<HeldBytes>);
+pub struct Untaken {
+    held: Weak<HeldBytes>,
+    /// Where the answer is a function's that has room.
+    standing: Option<Standing>,
+}
 
 impl Untaken {
     /// Whether the client has taken all of it, or is gone.
     pub fn is_taken(&self) -> bool {
-        self.0.strong_count() == 0
+        self.held.strong_count() == 0
     }
 
-    /// Whether it stands in the way of others: some share that it counts on is more than half held, or
-    /// somebody's answer waits for the room that it holds. Never once it has been taken.
+    /// Whether it stands in the way of others: some share that it counts on is more than half held (of a
+    /// URL's, its peer holds its part), or somebody's answer waits for the room that it holds. Never once it
+    /// has been taken.
     pub fn crowds_others(&self) -> bool {
-        self.0.upgrade().is_some_and(|held| held.is_crowded())
+        let crowds = |held: Arc<HeldBytes>| {
+            held.is_crowded() || self.standing.as_ref().is_some_and(Standing::is_in_the_way)
+        };
+        self.held.upgrade().is_some_and(crowds)
     }
 }
 
@@ -274,6 +312,8 @@ pub struct UsedUp {
     pub limit_bytes: u64,
     /// Whether its tenant has that limit of its own.
     pub is_own: bool,
+    /// Whether it is what the caller's address may hold of it.
+    pub is_by_peer: bool,
 }
 
 impl HeldBytes {
@@ -281,6 +321,7 @@ impl HeldBytes {
     pub fn nothing() -> Self {
         Self {
             shares: [const { None }; 4],
+            by_peer: None,
             head_bytes: 0,
             bytes: 0,
         }
@@ -306,47 +347,108 @@ impl HeldBytes {
         };
         self.bytes = bytes;
         let mut fits = Ok(());
-        for share in self.shares.iter().flatten() {
+        for share in self.counted() {
             if share.held.fetch_add(more, Ordering::Relaxed) + more > share.limit() {
                 fits = Err(share.used_up());
             }
         }
+        if let Some(by_peer) = &self.by_peer {
+            for held in by_peer.held() {
+                held.fetch_add(more, Ordering::Relaxed);
+            }
+            let payload = by_peer.beyond.limits.now().sync_payload_bytes;
+            fits = fits.and(self.of_part(|held, left, _| held <= left.max(payload)));
+        }
         fits
     }
 
-    /// Whether something new may begin on all of its shares.
+    /// Where it counts.
+    fn counted(&self) -> impl Iterator<Item = &Arc<Share>> {
+        let is_beyond = self
+            .by_peer
+            .as_ref()
+            .is_some_and(|by_peer| by_peer.is_beyond);
+        let (within, instance) = self.shares.split_at(3);
+        let within = within.iter().flatten().filter(move |_| !is_beyond);
+        let beyond = self.by_peer.iter().map(|by_peer| &by_peer.beyond);
+        within.chain(instance.iter().flatten()).chain(beyond)
+    }
+
+    /// Whether what its peer holds of the tenant's share, and of all URLs', is in order beside what is left
+    /// of each, and the whole of it.
+    fn of_part(&self, is_in_order: impl Fn(u64, u64, u64) -> bool) -> Result<(), UsedUp> {
+        let ([_, tenant, urls, _], Some(by_peer)) = (&self.shares, &self.by_peer) else {
+            return Ok(());
+        };
+        for (share, held) in [tenant, urls].into_iter().zip(by_peer.held()) {
+            let Some(share) = share else { continue };
+            let limit = share.limit();
+            let left = limit.saturating_sub(share.held.load(Ordering::Relaxed));
+            if !is_in_order(held.load(Ordering::Relaxed), left, limit) {
+                return Err(UsedUp {
+                    is_by_peer: true,
+                    ..share.used_up()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether its peer does not hold its part.
+    fn may_have_more(&self) -> Result<(), UsedUp> {
+        // Half, since what is beyond a part is not among what is held.
+        self.of_part(|held, left, limit| held == 0 || held < left.min(limit / 2))
+    }
+
+    /// Whether something new may begin on all of its shares. One that calls a URL may wherever its peer does
+    /// not hold its part of the tenant's: what others hold there is their matter.
     ///
     /// Errors: [`UsedUp`].
     pub fn has_room(&self) -> Result<(), UsedUp> {
+        let [whole, tenant, urls, instance] = &self.shares;
+        let tenant = match &self.by_peer {
+            Some(by_peer) => Some(&by_peer.beyond),
+            None => tenant.as_ref(),
+        };
+        let all = [whole.as_ref(), tenant, urls.as_ref(), instance.as_ref()];
         let is_full = |share: &&Arc<Share>| share.held.load(Ordering::Relaxed) >= share.limit();
-        match self.shares.iter().flatten().find(is_full) {
+        match all.into_iter().flatten().find(is_full) {
             Some(share) => Err(share.used_up()),
-            None => Ok(()),
+            None => self.may_have_more(),
         }
     }
 
-    /// Whether more than half of some share is held, or somebody's answer waits for the room that it holds.
+    /// Whether more than half of some share is held; of a URL's, whether its peer holds its part.
     fn is_crowded(&self) -> bool {
-        let mut shares = self.shares.iter().flatten();
-        shares.any(|share| {
-            share.held.load(Ordering::Relaxed) > share.limit() / 2 || share.keeps_answers_out()
-        })
+        let is_half = |share: &Arc<Share>| share.held.load(Ordering::Relaxed) > share.limit() / 2;
+        match &self.by_peer {
+            Some(by_peer) => {
+                let has_its_part = by_peer.is_beyond || self.may_have_more().is_err();
+                has_its_part || self.shares[0].iter().any(is_half)
+            }
+            None => self.counted().any(is_half),
+        }
     }
 
     /// Books an answer on shares that nothing is booked on yet, until the last of its bytes is
-    /// dropped.
-    pub fn keep(mut self, answer: Bytes) -> (Bytes, Untaken) {
+    /// dropped; `standing` where it has room that others may wait for.
+    pub fn keep(mut self, answer: Bytes, standing: Option<Standing>) -> (Bytes, Untaken) {
         // It is there, whether or not it fits.
-        let [whole, tenant, urls, _] = &mut self.shares;
-        let fits = |share: &Arc<Share>| {
-            share.held.load(Ordering::Relaxed) + answer.len() as u64 <= share.limit()
-        };
-        if !tenant.as_ref().is_none_or(fits) {
-            (*whole, *urls) = (None, None);
+        let bytes = answer.len() as u64;
+        let is_within = self.of_part(|held, left, _| held + bytes <= left.saturating_sub(bytes));
+        if let Some(by_peer) = &mut self.by_peer {
+            by_peer.is_beyond = is_within.is_err();
+        } else if let [whole, Some(tenant), ..] = &mut self.shares
+            && tenant.held.load(Ordering::Relaxed) + bytes > tenant.limit()
+        {
+            *whole = None;
         }
-        let _ = self.grow_to(answer.len() as u64);
+        let _ = self.grow_to(bytes);
         let held = Arc::new(self);
-        let untaken = Untaken(Arc::downgrade(&held));
+        let untaken = Untaken {
+            held: Arc::downgrade(&held),
+            standing,
+        };
         let booked = Booked {
             bytes: answer,
             _held: held,
@@ -357,8 +459,11 @@ impl HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        for share in self.shares.iter().flatten() {
+        for share in self.counted() {
             share.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+        for held in self.by_peer.iter().flat_map(ByPeer::held) {
+            held.fetch_sub(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -367,7 +472,30 @@ impl Drop for HeldBytes {
 mod tests {
     use super::*;
 
+    use std::{collections::HashSet, net::Ipv4Addr};
+
     const MIB: u64 = 1 << 20;
+
+    /// So many peers that hold nothing and count apart at the URLs of a tenant.
+    fn peers(pot: &BytesInFlight, tenant: &TenantId, count: usize) -> Vec<Peer> {
+        let (mut found, mut places) = (Vec::new(), HashSet::new());
+        let mut addresses = (0..).map(|n: u32| Peer::at(Ipv4Addr::from_bits(n).into()));
+        while found.len() < count {
+            let peer = addresses.next().unwrap();
+            let of_it = pot.places(tenant, &peer);
+            let is_free =
+                |at: &usize| pot.peers[*at].load(Ordering::Relaxed) == 0 && !places.contains(at);
+            if of_it.iter().all(is_free) {
+                places.extend(of_it);
+                found.push(peer);
+            }
+        }
+        found
+    }
+
+    fn somebody() -> Peer {
+        Peer::at([192, 0, 2, 7].into())
+    }
 
     /// Books bodies of 6 MiB until one is refused, and says how many were taken.
     fn fill(
@@ -375,9 +503,23 @@ mod tests {
         who: Bringer<'_>,
         instance: Option<&Arc<Share>>,
     ) -> Vec<HeldBytes> {
+        fill_as(pot, |_| who, instance)
+    }
+
+    /// The same at the URLs of a tenant, one of each peer.
+    fn fill_urls(pot: &BytesInFlight, tenant: &TenantId) -> Vec<HeldBytes> {
+        let peers = peers(pot, tenant, 100);
+        fill_as(pot, |at| Bringer::Url(tenant, &peers[at]), None)
+    }
+
+    fn fill_as<'a>(
+        pot: &BytesInFlight,
+        who: impl Fn(usize) -> Bringer<'a>,
+        instance: Option<&Arc<Share>>,
+    ) -> Vec<HeldBytes> {
         let mut taken = Vec::new();
         loop {
-            let mut held = pot.book(who, instance);
+            let mut held = pot.book(who(taken.len()), instance);
             if held.grow_to(6 * MIB).is_err() {
                 return taken;
             }
@@ -392,21 +534,36 @@ mod tests {
             ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
         let answer = Bytes::from(vec![0; 6 * MIB as usize]);
         // All of these began while there was room.
+        let peer = somebody();
         let begun: Vec<_> = (0..200)
-            .map(|_| pot.book(Bringer::Url(&one), None))
+            .map(|_| pot.book(Bringer::Url(&one, &peer), None))
             .collect();
         let kept: Vec<_> = begun
             .into_iter()
-            .map(|held| held.keep(answer.clone()))
+            .map(|held| held.keep(answer.clone(), None))
             .collect();
-        assert!(pot.book(Bringer::Url(&one), None).has_room().is_err());
+        assert!(
+            pot.book(Bringer::Url(&one, &peer), None)
+                .has_room()
+                .is_err()
+        );
         assert!(kept.iter().all(|(_, untaken)| untaken.crowds_others()));
-        for other in [Bringer::Url(&two), Bringer::Key(&two), Bringer::Key(&one)] {
+        let other = peers(&pot, &two, 1).remove(0);
+        assert!(
+            pot.book(Bringer::Url(&two, &peer), None)
+                .has_room()
+                .is_err()
+        );
+        for other in [
+            Bringer::Url(&two, &other),
+            Bringer::Key(&two),
+            Bringer::Key(&one),
+        ] {
             assert!(pot.book(other, None).has_room().is_ok());
         }
         assert!(pot.held() <= Limits::default().bytes_in_flight / 4);
         drop(kept);
-        assert!(pot.book(Bringer::Url(&one), None).has_room().is_ok() && pot.held() == 0);
+        assert!(pot.book(Bringer::Url(&one, &peer), None).has_room().is_ok() && pot.held() == 0);
     }
 
     #[test]
@@ -415,11 +572,11 @@ mod tests {
         let [one, two, three]: [TenantId; 3] =
             ["111111111111", "222222222222", "333333333333"].map(|id| id.parse().unwrap());
         // Strangers on the URLs of one tenant leave room on those of another, and for keys.
-        let urls = fill(&pot, Bringer::Url(&one), None);
+        let urls = fill_urls(&pot, &one);
         assert_eq!(urls.len() as u64, 128 / 6);
-        let more = fill(&pot, Bringer::Url(&two), None);
+        let more = fill_urls(&pot, &two);
         assert!(!more.is_empty());
-        assert!(fill(&pot, Bringer::Url(&three), None).len() <= 1);
+        assert!(fill_urls(&pot, &three).len() <= 1);
         let keys = fill(&pot, Bringer::Key(&one), None);
         assert_eq!(keys.len() as u64, 256 / 6);
         drop(more);
@@ -430,10 +587,71 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_leaves_half_to_others_and_a_newcomer_finds_room() {
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let tenant = "111111111111".parse().unwrap();
+        let peers = peers(&pot, &tenant, 4);
+        let url = |at: usize| Bringer::Url(&tenant, &peers[at]);
+        // Of 128 MiB: the half, and the half of what is left.
+        let all: Vec<_> = (0..3).map(|at| fill(&pot, url(at), None)).collect();
+        let counts: Vec<_> = all.iter().map(Vec::len).collect();
+        assert_eq!(counts, [10, 5, 3]);
+        let beyond = pot.book(url(0), None).has_room().unwrap_err();
+        assert!(beyond.is_by_peer && beyond.limit_bytes == 128 * MIB);
+        assert!(pot.book(url(3), None).has_room().is_ok());
+        // One payload in any case.
+        assert_eq!(fill(&pot, url(3), None).len(), 1);
+        // What it holds at one tenant's URLs is no matter at another's, but for what is left of all.
+        let other = "222222222222".parse().unwrap();
+        assert_eq!(fill(&pot, Bringer::Url(&other, &peers[0]), None).len(), 7);
+        // Answers that came at once leave room to whoever comes.
+        drop(all);
+        let answer = Bytes::from(vec![0; 6 * MIB as usize]);
+        let kept: Vec<_> = (0..15)
+            .map(|_| pot.book(url(0), None).keep(answer.clone(), None))
+            .collect();
+        assert!(pot.book(url(0), None).has_room().unwrap_err().is_by_peer);
+        assert!(pot.book(url(1), None).has_room().is_ok());
+        drop(kept);
+        assert!(pot.book(url(0), None).has_room().is_ok() && pot.held() == 0);
+        assert!(
+            pot.peers
+                .iter()
+                .all(|held| held.load(Ordering::Relaxed) == 0)
+        );
+    }
+
+    #[test]
+    fn one_answer_larger_than_its_share_shuts_nobody_else_out() {
+        let own = Arc::<TenantTable>::default();
+        let pot = BytesInFlight::new(Limits::default().into(), own.clone());
+        let tenant = "111111111111".parse().unwrap();
+        let mut limits = freehold_domain::TenantLimits::default();
+        limits.set(TenantLimit::BytesInFlight, Some(8 * MIB));
+        own.note(&tenant, limits);
+        let peers = peers(&pot, &tenant, 2);
+        let url = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at]), None);
+        let (large, slow) = url(0).keep(Bytes::from(vec![0; 5 << 20]), None);
+        assert!(slow.crowds_others() && url(0).has_room().is_err());
+        assert!(url(1).has_room().is_ok());
+        let (_small, other) = url(1).keep(Bytes::from(vec![0; 1 << 20]), None);
+        assert!(!other.crowds_others() && url(1).has_room().is_ok());
+        // Many that began at once.
+        let small = Bytes::from(vec![0; 60_000]);
+        let many: Vec<_> = (0..20).map(|_| url(0).keep(small.clone(), None)).collect();
+        assert!(url(1).has_room().is_ok() && !other.crowds_others());
+        assert!(many.iter().all(|(_, slow)| slow.crowds_others()));
+        drop((large, many));
+        assert!(url(0).has_room().is_ok() && !slow.crowds_others());
+    }
+
+    #[test]
     fn large_heads_count_beside_their_bodies_and_small_ones_do_not() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
-        let new = || pot.book(Bringer::Url(&tenant), None);
+        let peers = peers(&pot, &tenant, 22);
+        let nth = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at % 22]), None);
+        let new = || nth(0);
         let mut small = new();
         small.hold_head(HEAD_FREE_BYTES).unwrap();
         assert_eq!(pot.held(), 0);
@@ -447,7 +665,7 @@ mod tests {
         // A quarter of 512 MiB is what a tenant's URLs may hold: of 64 KiB each, 2,048 requests.
         let mut held = Vec::new();
         let refused = loop {
-            let mut one = new();
+            let mut one = nth(held.len());
             match one.hold_head(64 << 10) {
                 Ok(()) => held.push(one),
                 Err(error) => break error,
@@ -466,7 +684,11 @@ mod tests {
         let (one, other) = (pot.instance(), pot.instance());
         let taken = fill(&pot, Bringer::Key(&tenant), Some(&one));
         assert_eq!(taken.len(), 4);
-        assert_eq!(fill(&pot, Bringer::Url(&tenant), Some(&other)).len(), 4);
+        let instances = Peer::Instances(tenant.clone());
+        assert_eq!(
+            fill(&pot, Bringer::Url(&tenant, &instances), Some(&other)).len(),
+            4
+        );
         assert_eq!(pot.held(), 24 * MIB, "what was refused is given back");
     }
 
@@ -474,17 +696,19 @@ mod tests {
     fn answers_count_until_they_are_taken_and_are_never_refused() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
-        let new = || pot.book(Bringer::Url(&tenant), None);
+        let peers = peers(&pot, &tenant, 31);
+        let nth = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at]), None);
+        let new = || nth(30);
         let answer = Bytes::from(vec![7; 10 << 20]);
         let mut untaken = Vec::new();
-        for count in 1..=20 {
-            let (bytes, slow) = new().keep(answer.clone());
+        for count in 1..=30 {
+            let (bytes, slow) = nth(untaken.len()).keep(answer.clone(), None);
             assert_eq!(bytes, answer);
             // A quarter of the whole, 128 MiB, is what a tenant's URLs may hold; the whole has no
-            // more of them.
-            assert_eq!(pot.held(), count.min(12) * 10 * MIB);
-            assert_eq!(slow.crowds_others(), count > 6, "{count}");
-            assert_eq!(new().has_room().is_ok(), count < 13, "{count}");
+            // more of them. Twice that is all.
+            assert_eq!(pot.held(), count.min(11) * 10 * MIB);
+            assert_eq!(slow.crowds_others(), count > 11, "{count}");
+            assert_eq!(new().has_room().is_ok(), count < 26, "{count}");
             untaken.push((bytes, slow));
         }
         assert!(pot.book(Bringer::Key(&tenant), None).has_room().is_ok());
@@ -512,7 +736,7 @@ mod tests {
                 .is_ok()
         );
         assert!(
-            pot.book(Bringer::Url(&tenant), None)
+            pot.book(Bringer::Url(&tenant, &somebody()), None)
                 .grow_to(6 * MIB)
                 .is_ok()
         );
@@ -520,7 +744,8 @@ mod tests {
             pot.book(Bringer::Key(&tenant), None).grow_to(8 * MIB + 1),
             Err(UsedUp {
                 limit_bytes: 8 * MIB,
-                is_own: false
+                is_own: false,
+                is_by_peer: false
             })
         );
     }
@@ -531,14 +756,16 @@ mod tests {
         let pot = BytesInFlight::new(limits.clone(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
         let instance = pot.instance();
-        let taken = fill(&pot, Bringer::Url(&tenant), None);
+        let peer = somebody();
+        let one = Bringer::Url(&tenant, &peer);
+        let taken = fill_urls(&pot, &tenant);
         assert_eq!(taken.len() as u64, 128 / 6);
         limits.change(|limits| limits.bytes_in_flight *= 2);
-        assert!(!fill(&pot, Bringer::Url(&tenant), None).is_empty());
+        assert!(!fill(&pot, one, None).is_empty());
         limits.change(|limits| limits.bytes_in_flight /= 8);
-        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_err());
+        assert!(pot.book(one, None).has_room().is_err());
         drop(taken);
-        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_ok());
+        assert!(pot.book(one, None).has_room().is_ok());
         limits.change(|limits| limits.sync_payload_bytes = 12 * MIB);
         assert_eq!(fill(&pot, Bringer::Key(&tenant), Some(&instance)).len(), 8);
         assert_eq!(pot.held(), 0, "what was refused or dropped is given back");
@@ -563,11 +790,15 @@ mod tests {
             pot.book(Bringer::Key(&one), None).has_room(),
             Err(UsedUp {
                 limit_bytes: 24 * MIB,
-                is_own: true
+                is_own: true,
+                is_by_peer: false
             })
         );
         drop(before);
-        assert_eq!((most(Bringer::Key(&one)), most(Bringer::Url(&one))), (4, 2));
+        assert_eq!(
+            (most(Bringer::Key(&one)), fill_urls(&pot, &one).len()),
+            (4, 2)
+        );
         assert_eq!(most(Bringer::Key(&two)) as u64, 256 / 6);
         // Above the node's share too, up to all that there is.
         set(Some(400 * MIB));

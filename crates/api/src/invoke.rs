@@ -6,12 +6,13 @@ use bytes::Bytes;
 use freehold_domain::{
     Body, FunctionRef, Invocation, InvocationId, InvokeError, Mode, Onward, OutcomeHead, Principal,
     Qualifier, Source, TenantId, TenantLimit, ThrottleReason, TraceHeader,
-    answers::Room,
+    answers::{Peer, Room},
     limits::{Limits, START_WAIT_S},
     ports::{Caller, Invoke},
     tenants::TenantTable,
 };
 use futures_util::FutureExt;
+use http::Response;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Longest wait for an instance to take an event, beyond which the caller is throttled.
@@ -32,6 +33,8 @@ pub struct Call {
     pub mode: Mode,
     /// Where it came from.
     pub source: Source,
+    /// Who called the function's URL, where it came by one.
+    pub by_url: Option<Peer>,
     /// The trace header as it came.
     pub trace: Option<String>,
     /// The run that it came out of, where it came out of one.
@@ -57,12 +60,14 @@ pub struct Collected {
     pub room: Option<Room>,
 }
 
-/// What a large outcome is answered with keeps its room until the client has taken it.
-pub fn held(room: Option<Room>, answer: Bytes) -> Bytes {
-    match room {
-        Some(room) => room.held_by(answer),
-        None => answer,
-    }
+/// What a large outcome is answered with keeps its room until the client has taken it, and says whose
+/// that is.
+pub fn held(room: Option<Room>, mut response: Response<Bytes>) -> Response<Bytes> {
+    let Some(room) = room else {
+        return response;
+    };
+    response.extensions_mut().insert(room.standing());
+    response.map(|answer| room.held_by(answer))
 }
 
 /// The trace that a call goes on with: what its header says, else what its caller runs under, else
@@ -99,6 +104,7 @@ pub fn invocation(api: &Api, call: Call) -> (Invocation, Option<HeldBytes>) {
         function: call.function,
         qualifier: call.qualifier,
         attempt: 1,
+        by_url: call.by_url,
         deadline,
         run_until,
         mode: call.mode,
@@ -195,6 +201,10 @@ pub(crate) fn rate_text(
             "Of the account's synchronous invocations no more than",
             "may begin in a second",
         ),
+        // Its account reserves more by itself.
+        ThrottleReason::ReservedInvocationRate => {
+            return Some("Rate Exceeded. Of the function's synchronous invocations no more than ten times its reserved concurrency may begin in a second; PutFunctionConcurrency reserves more.".to_owned());
+        }
         _ => return None,
     };
     let own = tenants.of(tenant);
@@ -212,6 +222,7 @@ pub(crate) fn rate_text(
 pub fn throttle_reason(reason: ThrottleReason) -> &'static str {
     match reason {
         ThrottleReason::ReservedConcurrency => "ReservedFunctionConcurrentInvocationLimitExceeded",
+        ThrottleReason::ReservedInvocationRate => "ReservedFunctionInvocationRateLimitExceeded",
         ThrottleReason::CallRate => "CallerRateLimitExceeded",
         ThrottleReason::StartRate | ThrottleReason::InvocationRate => {
             "FunctionInvocationRateLimitExceeded"

@@ -50,7 +50,6 @@ pub use proxies::{Network, Proxies};
 use freehold_control::Control;
 use freehold_domain::{
     TenantId,
-    answers::Answers,
     budgets::Reached,
     limits::Limits,
     live::Live,
@@ -85,8 +84,6 @@ pub struct ApiParts {
     pub limits: Live<Limits>,
     /// What tenants have of their own in place of those; the engine keeps it true.
     pub tenants: Arc<TenantTable>,
-    /// Where answers wait for room.
-    pub answers: Arc<Answers>,
     /// The domain of function URLs.
     pub url_domain: String,
     /// What the engine is doing, for `freehold ps` and the account's settings.
@@ -130,6 +127,7 @@ pub struct Api {
     pub(crate) running: TaskTracker,
     closing: tokio_util::sync::CancellationToken,
     pub(crate) code_links: lambda::CodeLinks,
+    pub(crate) call_rates: lambda::CallRates,
     pub(crate) trail: audit::Trail,
     pub(crate) operator: TenantId,
     pub(crate) configuration: Arc<dyn own::ConfigurationView>,
@@ -155,8 +153,7 @@ impl Api {
             backups: parts.backups,
             disk: parts.disk,
             tokens: own::Tokens::new(),
-            in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone())
-                .beside(parts.answers),
+            in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone()),
             control: parts.control,
             events: parts.events,
             storage: parts.storage,
@@ -173,6 +170,7 @@ impl Api {
             running: TaskTracker::new(),
             closing: Default::default(),
             code_links: lambda::CodeLinks::new(),
+            call_rates: lambda::CallRates::default(),
             url_cache,
             _url_watch: watch,
         })

@@ -171,7 +171,8 @@ mod tests {
     use super::*;
     use crate::in_flight::{Bringer, BytesInFlight};
     use freehold_domain::{
-        answers::{Answers, Whose},
+        TenantId,
+        answers::{Answers, Peer, Whose},
         limits::Limits,
     };
     use std::sync::Arc;
@@ -220,10 +221,11 @@ mod tests {
     async fn who_reads_slowly_in_others_way_is_not() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
+        let peer = Peer::at([192, 0, 2, 7].into());
         // Of 128 MiB that the URLs of one tenant may hold.
         for (answer_mib, is_cut) in [(60, false), (70, true)] {
-            let held = pot.book(Bringer::Url(&tenant), None);
-            let (answer, untaken) = held.keep(bytes::Bytes::from(vec![0; answer_mib << 20]));
+            let held = pot.book(Bringer::Url(&tenant, &peer), None);
+            let (answer, untaken) = held.keep(bytes::Bytes::from(vec![0; answer_mib << 20]), None);
             let (mut ours, theirs) = pair();
             *ours.answering.lock() = Some(untaken);
             let taking = tokio::spawn(take_slowly(theirs, Duration::from_secs(1)));
@@ -238,7 +240,11 @@ mod tests {
             drop(ours);
             assert_eq!(taking.await.unwrap() == 1000, !is_cut);
         }
-        assert!(pot.book(Bringer::Url(&tenant), None).has_room().is_ok());
+        assert!(
+            pot.book(Bringer::Url(&tenant, &peer), None)
+                .has_room()
+                .is_ok()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,15 +255,24 @@ mod tests {
         };
         let answers = Answers::new(limits.into(), Arc::default());
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
-        let pot = pot.beside(answers.clone());
-        let tenant = "111111111111".parse().unwrap();
-        let book = || pot.book(Bringer::Key(&tenant), None);
-        let (_answer, untaken) = book().keep(bytes::Bytes::from(vec![0; 1 << 20]));
-        let _room = answers.ask(Whose::signed(&tenant), 30 << 20).await;
+        let [caller, function]: [TenantId; 2] =
+            ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
+        let keep = |standing| {
+            let held = pot.book(Bringer::Key(&caller), None);
+            held.keep(bytes::Bytes::from(vec![0; 1 << 20]), standing)
+        };
+        // The room is the function's, whoever calls it.
+        let room = answers.ask(Whose::signed(&function), 30 << 20).await;
+        let (_answer, untaken) = keep(Some(room.standing()));
+        let of_caller = answers.ask(Whose::signed(&caller), 1 << 20).await;
+        let (_other, beside) = keep(Some(of_caller.standing()));
+        // And what is no function's has none.
+        let (_package, without) = keep(None);
         assert!(!untaken.crowds_others());
-        let mut waits = Box::pin(answers.ask(Whose::signed(&tenant), 30 << 20));
+        let mut waits = Box::pin(answers.ask(Whose::signed(&function), 30 << 20));
         assert!(futures_util::poll!(&mut waits).is_pending());
         assert!(untaken.crowds_others());
+        assert!(!beside.crowds_others() && !without.crowds_others());
         drop(waits);
         assert!(!untaken.crowds_others());
     }

@@ -23,7 +23,8 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionRef, InvocationId, InvokeError, Mode, Principal, Source, ThrottleReason, ports::Invoke,
+    FunctionRef, InvocationId, InvokeError, Mode, Principal, Source, ThrottleReason, answers::Peer,
+    ports::Invoke,
 };
 use freehold_identity::{
     Presented,
@@ -138,9 +139,10 @@ pub(crate) async fn serve(
     invoker: Arc<dyn Invoke>,
     request: Request,
     admitted: &Admitted,
+    peer: Peer,
 ) -> Response<Bytes> {
     let origin = origin(&request.parts);
-    let response = answer(api, invoker, request, admitted).await;
+    let response = answer(api, invoker, request, admitted, peer).await;
     let path_form = admitted.target.path_form;
     dress(response, path_form, &admitted.resolved, origin)
 }
@@ -188,6 +190,7 @@ async fn answer(
     invoker: Arc<dyn Invoke>,
     request: Request,
     admitted: &Admitted,
+    peer: Peer,
 ) -> Response<Bytes> {
     let Admitted {
         target,
@@ -227,6 +230,7 @@ async fn answer(
         qualifier: resolved.qualifier.clone(),
         mode: Mode::RequestResponse,
         source: Source::Url,
+        by_url: Some(peer),
         trace: request.header("x-amzn-trace-id").map(str::to_owned),
         caller: request.caller,
         client_context: None,
@@ -459,5 +463,15 @@ mod tests {
             assert_eq!(body, expected);
             assert!(!format!("{:?}", response.headers()).contains("4711"));
         }
+        let reason = ThrottleReason::ReservedInvocationRate;
+        let told = rate_text(&tenants, &node, &function.tenant, reason).unwrap();
+        assert!(told.contains("PutFunctionConcurrency"), "{told}");
+        let response = unanswered(&function, None, &throttled(reason));
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(
+            body["Reason"],
+            "ReservedFunctionInvocationRateLimitExceeded"
+        );
+        assert_eq!(body["message"], "Rate Exceeded.");
     }
 }

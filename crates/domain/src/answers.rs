@@ -13,14 +13,17 @@
 //! Of the node there is as much as `bytes_in_flight`, of one account half of that, or its own limit.
 //! Of both, calls by function URLs, which anybody may make, have half: once they hold that, none of them is
 //! given more, as no further one is let in then. They stand in a line of their own: whoever signs does not
-//! wait for strangers. What requests hold counts elsewhere: those that run must
-//! not keep their own answers out.
+//! wait for strangers. Of both halves a [`Peer`] has its part: who holds as much there as is left is given
+//! no more. One alone comes to half, the next to half of what is left, and so on, so that a newcomer finds
+//! room until several have used it up together (the dynamic threshold of buffers that ports of a switch
+//! share). Who waits for its own part hurries nobody else. What requests hold counts elsewhere: those that
+//! run must not keep their own answers out.
 //!
 //! An account whose line holds nothing has room for one answer, however large, and however much others
 //! hold: who never finishes what was begun keeps nobody else out. So all that is held is the node's room
 //! and one answer for each line at the most.
 //!
-//! Within a line it is first come, first served. Of those that their account has room for, lines of
+//! Within a line it is first come, first served, past peers that hold their part. Of those that their account has room for, lines of
 //! signed calls go before those of strangers, and of either kind the one that would hold least goes first:
 //! an answer for which the node has no room keeps out those that would hold more, and all strangers; one
 //! for which the strangers' half has none, the strangers that would hold more.
@@ -35,6 +38,7 @@ use bytes::Bytes;
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -52,13 +56,40 @@ pub const COMING_BYTES_PER_S: u64 = 64 << 10;
 /// How often whoever reads one looks at how it comes.
 pub const COMING_LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Where calls of function URLs come from, as far as that is told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An address; of IPv6 the network of 64 bits, of which one customer has all addresses.
+    Address(IpAddr),
+    /// The instances of an account.
+    Instances(TenantId),
+}
+
+impl Peer {
+    /// Who has such an address.
+    pub fn at(address: IpAddr) -> Self {
+        /// In which a translator puts IPv4 (RFC 6052), 96 bits.
+        const TRANSLATED: u128 = 0x0064_ff9b << 96;
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                match bits >> 32 == TRANSLATED >> 32 {
+                    true => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+                    false => IpAddr::V6(Ipv6Addr::from_bits(bits & !u128::from(u64::MAX))),
+                }
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
 /// Whose an answer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whose {
     /// The function's account.
     pub tenant: TenantId,
-    /// Whether it was called by a function URL.
-    pub by_url: bool,
+    /// Who called it, where that was by a function URL.
+    pub by_url: Option<Peer>,
 }
 
 impl Whose {
@@ -66,8 +97,12 @@ impl Whose {
     pub fn signed(tenant: &TenantId) -> Self {
         Self {
             tenant: tenant.clone(),
-            by_url: false,
+            by_url: None,
         }
+    }
+
+    fn line(&self) -> usize {
+        usize::from(self.by_url.is_some())
     }
 }
 
@@ -84,6 +119,8 @@ struct Book {
     held_bytes: u64,
     /// Of it, by calls by URL.
     urls_bytes: u64,
+    /// Of that, by peers.
+    peers: Peers,
     /// Those that hold something, or wait.
     accounts: HashMap<TenantId, Account>,
     /// How often somebody asked: the next one's place in line.
@@ -97,9 +134,14 @@ struct Account {
     lines: [Line; 2],
 }
 
+/// Bytes of those that hold something.
+#[derive(Debug, Default)]
+struct Peers(HashMap<Peer, u64>);
+
 #[derive(Debug, Default)]
 struct Line {
     held_bytes: u64,
+    peers: Peers,
     /// By their places. Who has asked and is not here has been given room.
     waiting: BTreeMap<u64, Waiting>,
 }
@@ -107,6 +149,7 @@ struct Line {
 #[derive(Debug)]
 struct Waiting {
     bytes: u64,
+    peer: Option<Peer>,
     waker: Option<Waker>,
 }
 
@@ -125,6 +168,8 @@ struct First {
 enum Lacks {
     /// Room of its own line, whatever others hold: of the account's signed calls, or of those by URL.
     Own { by_url: bool },
+    /// Its peer's part of what the account's calls by URL have, or of what all have.
+    Part,
     /// Room of its account.
     Account,
     /// Room of all calls by URL.
@@ -140,10 +185,19 @@ impl Account {
 }
 
 impl Line {
-    /// Place and bytes of who is next.
-    fn first(&self) -> Option<(u64, u64)> {
-        let (place, waiting) = self.waiting.first_key_value()?;
-        Some((*place, waiting.bytes))
+    /// Who is next, and whether its peer has its part: the first whose peer has not, or the first at all.
+    fn first(&self, has_its_part: impl Fn(&Peer) -> bool) -> Option<(u64, &Waiting, bool)> {
+        // Of a peer that waits a thousand times it is asked once.
+        let mut asked: Vec<&Peer> = Vec::new();
+        for (place, one) in &self.waiting {
+            match &one.peer {
+                Some(peer) if asked.contains(&peer) => {}
+                Some(peer) if has_its_part(peer) => asked.push(peer),
+                _ => return Some((*place, one, false)),
+            }
+        }
+        let (place, one) = self.waiting.first_key_value()?;
+        Some((*place, one, true))
     }
 
     fn is_idle(&self) -> bool {
@@ -151,10 +205,63 @@ impl Line {
     }
 }
 
+impl Peers {
+    fn held(&self, peer: &Peer) -> u64 {
+        self.0.get(peer).copied().unwrap_or_default()
+    }
+
+    fn hold(&mut self, peer: &Peer, bytes: u64) {
+        if bytes > 0 {
+            *self.0.entry(peer.clone()).or_default() += bytes;
+        }
+    }
+
+    fn release(&mut self, peer: &Peer, bytes: u64) {
+        if let Some(held) = self.0.get_mut(peer) {
+            *held -= bytes;
+            if *held == 0 {
+                self.0.remove(peer);
+            }
+        }
+    }
+}
+
 impl Book {
     fn line(&mut self, whose: &Whose) -> Option<&mut Line> {
         let account = self.accounts.get_mut(&whose.tenant)?;
-        Some(&mut account.lines[usize::from(whose.by_url)])
+        Some(&mut account.lines[whose.line()])
+    }
+
+    /// Books so many bytes more.
+    fn hold(&mut self, whose: &Whose, bytes: u64) {
+        self.held_bytes += bytes;
+        if let Some(peer) = &whose.by_url {
+            self.urls_bytes += bytes;
+            self.peers.hold(peer, bytes);
+        }
+        if let Some(line) = self.line(whose) {
+            line.held_bytes += bytes;
+            whose
+                .by_url
+                .iter()
+                .for_each(|peer| line.peers.hold(peer, bytes));
+        }
+    }
+
+    /// Takes so many back.
+    fn release(&mut self, whose: &Whose, bytes: u64) {
+        self.held_bytes -= bytes;
+        if let Some(peer) = &whose.by_url {
+            self.urls_bytes -= bytes;
+            self.peers.release(peer, bytes);
+        }
+        if let Some(line) = self.line(whose) {
+            line.held_bytes -= bytes;
+            whose
+                .by_url
+                .iter()
+                .for_each(|peer| line.peers.release(peer, bytes));
+        }
     }
 }
 
@@ -173,10 +280,13 @@ impl Answers {
         let mut book = self.book();
         let place = book.asked;
         book.asked += 1;
-        let waker = None;
         let account = book.accounts.entry(whose.tenant.clone()).or_default();
-        let line = &mut account.lines[usize::from(whose.by_url)];
-        line.waiting.insert(place, Waiting { bytes, waker });
+        let waiting = Waiting {
+            bytes,
+            peer: whose.by_url.clone(),
+            waker: None,
+        };
+        account.lines[whose.line()].waiting.insert(place, waiting);
         let served = self.serve(&mut book);
         let waits = |line: &mut Line| line.waiting.contains_key(&place);
         book.waited += u64::from(book.line(&whose).is_some_and(waits));
@@ -204,12 +314,14 @@ impl Answers {
         firsts.any(|first| {
             let is_of_account = first.whose.tenant == whose.tenant;
             match first.lacks {
+                // Who holds its part waits for itself alone.
+                Some(Lacks::Part) => first.whose.by_url == whose.by_url,
                 // A line that holds nothing is served in any case.
-                _ if first.whose == *whose => true,
+                _ if is_of_account && first.whose.line() == whose.line() => true,
                 None => false,
-                Some(Lacks::Own { by_url }) => is_of_account && whose.by_url == by_url,
+                Some(Lacks::Own { by_url }) => is_of_account && whose.by_url.is_some() == by_url,
                 Some(Lacks::Account) => is_of_account,
-                Some(Lacks::Urls) => whose.by_url,
+                Some(Lacks::Urls) => whose.by_url.is_some(),
                 Some(Lacks::Node) => true,
             }
         })
@@ -241,12 +353,10 @@ impl Answers {
     fn serve(&self, book: &mut Book) -> Vec<Waker> {
         let (whole, mut served) = (self.limits.now().bytes_in_flight, Vec::new());
         while let Some(first) = self.next(book, whole) {
-            book.held_bytes += first.bytes;
-            book.urls_bytes += u64::from(first.whose.by_url) * first.bytes;
+            book.hold(&first.whose, first.bytes);
             let Some(line) = book.line(&first.whose) else {
                 break;
             };
-            line.held_bytes += first.bytes;
             let waited = line.waiting.remove(&first.place);
             served.extend(waited.and_then(|waiting| waiting.waker));
         }
@@ -256,8 +366,10 @@ impl Answers {
     /// Who is given room next: whoever holds nothing in any case, then the least of its kind.
     fn next(&self, book: &Book, whole: u64) -> Option<First> {
         let fits_account = |first: &First| {
-            let of_account = matches!(first.lacks, Some(Lacks::Own { .. } | Lacks::Account));
-            !of_account
+            !matches!(
+                first.lacks,
+                Some(Lacks::Own { .. } | Lacks::Part | Lacks::Account)
+            )
         };
         let firsts = self.firsts(book, whole);
         let first = firsts
@@ -267,7 +379,7 @@ impl Answers {
                 let holds = first.held_bytes > 0;
                 (
                     holds,
-                    holds && first.whose.by_url,
+                    holds && first.whose.by_url.is_some(),
                     would_hold_bytes,
                     first.place,
                 )
@@ -286,7 +398,8 @@ impl Answers {
             let most = self.most(tenant, whole);
             let [signed, _] = &account.lines;
             // Strangers are not let past who signs.
-            let signed_lacks = signed.first().and_then(|(_, bytes)| {
+            let signed_lacks = signed.first(|_| false).and_then(|(_, waiting, _)| {
+                let bytes = waiting.bytes;
                 if signed.held_bytes == 0 || account.held_bytes() + bytes <= most {
                     None
                 } else if signed.held_bytes + bytes > most {
@@ -297,11 +410,20 @@ impl Answers {
             });
             let lines = account.lines.iter().zip([false, true]);
             lines.filter_map(move |(line, by_url)| {
-                let (place, bytes) = line.first()?;
-                let lacks = if by_url && line.held_bytes >= most / 2 {
+                let left = (most / 2).saturating_sub(line.held_bytes);
+                let left_of_node = (whole / 2).saturating_sub(book.urls_bytes);
+                let (place, waiting, has_its_part) = line.first(|peer| {
+                    let of_account = line.peers.held(peer);
+                    let of_node = book.peers.held(peer);
+                    of_account > 0 && of_account >= left || of_node > 0 && of_node >= left_of_node
+                })?;
+                let bytes = waiting.bytes;
+                let lacks = if by_url && left == 0 {
                     Some(Lacks::Own { by_url: true })
                 } else if signed_lacks.is_some() {
                     signed_lacks
+                } else if has_its_part && left_of_node > 0 {
+                    Some(Lacks::Part)
                 } else if account.held_bytes() + bytes > most {
                     Some(Lacks::Account)
                 } else if by_url && book.urls_bytes >= whole / 2 {
@@ -314,7 +436,7 @@ impl Answers {
                 Some(First {
                     whose: Whose {
                         tenant: tenant.clone(),
-                        by_url,
+                        by_url: waiting.peer.clone(),
                     },
                     place,
                     bytes,
@@ -340,9 +462,7 @@ impl Answers {
         };
         let waited = place.and_then(|place| line.waiting.remove(&place));
         let held = if waited.is_some() { 0 } else { bytes };
-        line.held_bytes -= held;
-        book.held_bytes -= held;
-        book.urls_bytes -= u64::from(whose.by_url) * held;
+        book.release(whose, held);
         let account = book.accounts.get(&whose.tenant);
         if account.is_some_and(|account| account.lines.iter().all(Line::is_idle)) {
             book.accounts.remove(&whose.tenant);
@@ -421,6 +541,14 @@ impl Room {
         self.answers.comes_too_slowly(&self.whose, held, came_bytes)
     }
 
+    /// What tells whether it stands in others' way, for whoever sends the answer on.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            answers: self.answers.clone(),
+            whose: self.whose.clone(),
+        }
+    }
+
     /// The answer, which holds its room until the last of its bytes is dropped.
     pub fn held_by(self, answer: Bytes) -> Bytes {
         Bytes::from_owner(Held {
@@ -433,6 +561,20 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.answers.give_back(&self.whose, self.bytes, self.place);
+    }
+}
+
+/// Whose room an answer has, and in which house.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    answers: Arc<Answers>,
+    whose: Whose,
+}
+
+impl Standing {
+    /// As [`Answers::is_in_the_way`].
+    pub fn is_in_the_way(&self) -> bool {
+        self.answers.is_in_the_way(&self.whose)
     }
 }
 

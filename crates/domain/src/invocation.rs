@@ -1,6 +1,7 @@
 //! One event handed to one revision: the owned value that moves through the pipeline.
 
 use crate::{
+    answers::Peer,
     body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     principal::Principal,
@@ -49,6 +50,8 @@ pub struct Invocation {
     pub qualifier: Qualifier,
     /// 1 for the first attempt at this event.
     pub attempt: u32,
+    /// Who called the function's URL, where it came by one.
+    pub by_url: Option<Peer>,
     /// When the caller stops waiting for a *start*; the run itself has the function's timeout.
     /// Only ever moved earlier on the way.
     pub deadline: Mono,

@@ -45,6 +45,11 @@ pub struct Limits {
     /// Instances of one function that are started in ten seconds; none is as many as there is room
     /// for.
     pub function_starts_per_10_s: Option<u64>,
+    /// Calls of a tenant that manage, in a second, in each region: those of GetPolicy apart and as many
+    /// again, those of GetFunction and Invoke not among them; none is as many as are answered.
+    pub management_per_s: Option<u64>,
+    /// Calls of GetFunction of a tenant, likewise.
+    pub get_function_per_s: Option<u64>,
     /// Init of a function, seconds.
     pub init_timeout_s: u32,
     /// Processes and threads of an instance.
@@ -130,6 +135,8 @@ impl Default for Limits {
             unreserved_concurrency_min: 100,
             sync_invocations: InvocationRate::TenTimesConcurrency,
             function_starts_per_10_s: Some(1000),
+            management_per_s: Some(15),
+            get_function_per_s: Some(100),
             init_timeout_s: 10,
             instance_pids: 1024,
             instance_descriptors: 1024,

@@ -24,7 +24,6 @@ use freehold_domain::{
     answers::Room,
     body::{Body, BodyError},
     ids::{InstanceId, InvocationId, Qualifier},
-    invocation::Source,
     ledger::Ending,
     outcome::{FunctionErrorKind, InvokeError, OutcomeKind},
     ports::{
@@ -434,7 +433,7 @@ fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
         deadline: clock.wall() + deadline.since(clock.now()),
         trace,
         client_context: invocation.client_context.clone(),
-        by_url: invocation.source == Source::Url,
+        by_url: invocation.by_url.clone(),
         body: Body::full(admitted.event.clone()),
     }
 }

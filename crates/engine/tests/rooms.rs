@@ -3,7 +3,7 @@
 use crate::{outcomes::UNHANDLED, support::*};
 use freehold_domain::{
     BoxFuture,
-    answers::{Answers, Room, Whose},
+    answers::{Answers, Peer, Room, Whose},
     invocation::Source,
     outcome::OutcomeKind,
     ports::*,
@@ -118,14 +118,15 @@ async fn an_answer_that_is_in_others_way_is_an_error_of_the_functions() {
 #[tokio::test(start_paused = true)]
 async fn who_signs_waits_for_no_answer_of_strangers() {
     let (sim, room) = world().await;
-    let by_url = true;
+    let by_url = Some(Peer::at([192, 0, 2, 7].into()));
     let strangers = Whose {
-        by_url,
+        by_url: by_url.clone(),
         ..Whose::signed(&tenant())
     };
     let all = room.ask(strangers, 128 << 20).await;
     let mut one = sim.event("f", "x");
     one.source = Source::Url;
+    one.by_url = by_url;
     let stranger = sim.spawn(0, one);
     sim.sleep(100).await;
     assert!(!stranger.is_finished());

@@ -325,8 +325,11 @@ impl Front {
                         break "an answer was not taken";
                     }
                     match (streams.quiet_for(now), ending) {
-                        (Some(_), Some(until)) if now >= until => break "nothing more was asked",
-                        (None, Some(until)) if now >= until => {
+                        // Handed over is not yet sent: the last answer has its own time on the way out.
+                        (Some(quiet), Some(until)) if now >= until && quiet >= FIRST_REQUEST_MAX => {
+                            break "nothing more was asked";
+                        }
+                        (_, Some(until)) if now >= until => {
                             streams.is_over.store(true, Ordering::Relaxed);
                         }
                         (Some(quiet), None) if quiet >= patience => {

@@ -40,7 +40,7 @@ pub(super) fn from_outcome(outcome: crate::invoke::Collected) -> Response<Bytes>
         );
         return response;
     }
-    from_payload(outcome.payload).map(|body| held(outcome.room, body))
+    held(outcome.room, from_payload(outcome.payload))
 }
 
 fn from_payload(payload: Bytes) -> Response<Bytes> {

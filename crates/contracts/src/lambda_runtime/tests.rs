@@ -119,7 +119,7 @@ fn call(id: u128, body: &str) -> GuestCall {
         deadline: Wall::from_millis(1_700_000_000_123),
         trace: TraceHeader::new_root(Uuid::from_u128(id)),
         client_context: Some(Bytes::from_static(b"{\"custom\":\n{}}")),
-        by_url: false,
+        by_url: None,
         body: Body::full(Bytes::copy_from_slice(body.as_bytes())),
     }
 }

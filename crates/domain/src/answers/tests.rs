@@ -3,7 +3,8 @@
 use super::*;
 use crate::tenant_limits::TenantLimits;
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     task::Wake,
     thread::{self, Thread},
 };
@@ -30,9 +31,16 @@ fn signed(digit: char) -> Whose {
     Whose::signed(&tenant(digit))
 }
 
+/// Of somebody who never called before.
 fn by_url(digit: char) -> Whose {
+    static CALLED: AtomicU32 = AtomicU32::new(0);
+    let address = Ipv4Addr::from_bits(CALLED.fetch_add(1, Ordering::Relaxed));
+    by_peer(digit, Peer::at(address.into()))
+}
+
+fn by_peer(digit: char, peer: Peer) -> Whose {
     Whose {
-        by_url: true,
+        by_url: Some(peer),
         ..signed(digit)
     }
 }
@@ -291,6 +299,85 @@ fn strangers_go_behind_who_signs_wherever_there_is_no_room() {
     assert_eq!((waiting(&mut own), waiting(&mut urls)), (vec![], vec![1]));
     drop(own);
     assert_eq!(waiting(&mut urls), [] as [usize; 0]);
+}
+
+#[test]
+fn a_peer_leaves_half_to_others_and_a_newcomer_finds_room() {
+    let (answers, _, _) = room_of(128);
+    let peer = |at: u8| Peer::at([192, 0, 2, at].into());
+    let of = |at, mib| One::whose(&answers, by_peer('1', peer(at)), mib);
+    // Of the 32 that an account's URLs have: half for one alone, then half of what is left.
+    let mut one: Vec<_> = (0..6).map(|_| of(1, 4)).collect();
+    assert_eq!(waiting(&mut one), [4, 5]);
+    let mut two: Vec<_> = (0..6).map(|_| of(2, 4)).collect();
+    assert_eq!(waiting(&mut two), [2, 3, 4, 5]);
+    // Who holds its part waits for itself alone, wherever it holds that.
+    let in_the_way = |digit, at| answers.is_in_the_way(&by_peer(digit, peer(at)));
+    assert!(in_the_way('1', 1) && in_the_way('2', 1));
+    assert!(!in_the_way('1', 2) && !in_the_way('1', 3) && !answers.is_in_the_way(&signed('1')));
+    // Past those that hold their part, in the order in which they came.
+    let mut three = vec![of(3, 4), of(3, 4)];
+    assert_eq!(waiting(&mut three), [1]);
+    let mut four = vec![of(4, 5), of(4, 1)];
+    assert_eq!(waiting(&mut four), [1]);
+    // Nothing is left, even for a newcomer; who holds least is next.
+    let mut last = vec![of(5, 4)];
+    assert_eq!(waiting(&mut last), [0]);
+    assert!(in_the_way('1', 2) && in_the_way('1', 3) && !in_the_way('2', 3));
+    drop(one.drain(..1));
+    assert_eq!(waiting(&mut last), [] as [usize; 0]);
+    assert_eq!(waiting(&mut one), [3, 4]);
+    drop((one, two, three, four, last));
+    assert_eq!(answers.held_bytes(), 0);
+    assert!(answers.book().accounts.is_empty());
+}
+
+#[test]
+fn what_a_peer_holds_at_one_account_is_no_matter_at_anothers() {
+    let (answers, _, _) = room_of(128);
+    let peer = || Peer::at([192, 0, 2, 1].into());
+    let of = |digit, mib| One::whose(&answers, by_peer(digit, peer()), mib);
+    // Of the 32 that each account's URLs have, and the 64 of all.
+    let mut all: Vec<_> = ['1', '1', '1', '2', '2', '2']
+        .map(|digit| of(digit, 10))
+        .into();
+    assert_eq!(waiting(&mut all), [2, 5]);
+    // What is left of the node's is for others.
+    let mut other = vec![of('3', 10), of('3', 1)];
+    assert_eq!(waiting(&mut other), [1]);
+    assert!(!answers.is_in_the_way(&by_url('1')));
+    let mut others = vec![
+        One::whose(&answers, by_url('3'), 5),
+        One::whose(&answers, by_url('4'), 5),
+    ];
+    assert_eq!(waiting(&mut others), [] as [usize; 0]);
+    drop((all, other, others));
+    assert_eq!(answers.held_bytes(), 0);
+}
+
+/// A peer that waits a thousand times costs each of the others one look at it.
+#[test]
+fn one_peer_that_waits_a_thousand_times_keeps_nobody_behind_it() {
+    let (answers, _, _) = room_of(128);
+    let greedy = Peer::at([192, 0, 2, 1].into());
+    let mut waits: Vec<_> = (0..1000)
+        .map(|_| One::whose(&answers, by_peer('1', greedy.clone()), 1))
+        .collect();
+    assert_eq!(waiting(&mut waits).len(), 984);
+    let mut other = vec![One::whose(&answers, by_url('1'), 4)];
+    assert_eq!(waiting(&mut other), [] as [usize; 0]);
+    drop(waits);
+    assert_eq!(answers.held_bytes(), 4 * MIB);
+}
+
+#[test]
+fn a_peer_is_an_address_or_a_network_of_one_customer() {
+    let at = |address: &str| Peer::at(address.parse().unwrap());
+    assert_eq!(at("192.0.2.7"), at("::ffff:192.0.2.7"));
+    assert_ne!(at("192.0.2.7"), at("192.0.2.8"));
+    assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::"));
+    assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
+    assert_eq!(at("64:ff9b::192.0.2.7"), at("192.0.2.7"));
 }
 
 /// Once the strangers' half is held, who would hold least is next.

@@ -2,7 +2,7 @@
 
 use crate::{
     BoxFuture,
-    answers::{Room, Whose},
+    answers::{Peer, Room, Whose},
     body::Body,
     ids::{FunctionRef, InvocationId, Qualifier},
     time::Wall,
@@ -252,8 +252,8 @@ pub struct GuestCall {
     pub trace: TraceHeader,
     /// Client context, as it came.
     pub client_context: Option<Bytes>,
-    /// Whether it came by a function URL.
-    pub by_url: bool,
+    /// Who called the function's URL, where it came by one.
+    pub by_url: Option<Peer>,
     /// The event.
     pub body: Body,
 }
@@ -263,7 +263,7 @@ impl GuestCall {
     pub fn whose(&self) -> Whose {
         Whose {
             tenant: self.function.tenant.clone(),
-            by_url: self.by_url,
+            by_url: self.by_url.clone(),
         }
     }
 }

@@ -109,7 +109,7 @@ fn event(node: &Node, revision: &Revision) -> GuestCall {
         deadline: node.parts.clock.wall() + revision.timeout_now(node),
         trace: TraceHeader::new_root(id.0),
         client_context: None,
-        by_url: false,
+        by_url: None,
         body: Body::full(Bytes::from_static(EVENT)),
     }
 }

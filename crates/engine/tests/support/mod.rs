@@ -283,6 +283,7 @@ impl Sim {
             function: function(name),
             qualifier: Qualifier::Latest,
             attempt: 1,
+            by_url: None,
             deadline: self.clock.now() + Duration::from_secs(30),
             run_until: None,
             mode: Mode::RequestResponse,

@@ -61,6 +61,7 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes, run_until:
         function: event.function.clone(),
         qualifier: event.qualifier.clone(),
         attempt: event.attempts,
+        by_url: None,
         deadline: clock.now() + wait,
         run_until: Some(run_until),
         mode: Mode::Event,

@@ -195,7 +195,7 @@ pub fn call(event: &str) -> GuestCall {
         deadline: Wall::from_millis(1_700_000_000_000),
         trace: TraceHeader::new_root(id),
         client_context: None,
-        by_url: false,
+        by_url: None,
         body: Body::full(event.to_owned()),
     }
 }

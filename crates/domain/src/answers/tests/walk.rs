@@ -4,12 +4,14 @@ use super::*;
 
 /// Answers as the module's text says, counted anew from a list.
 mod model {
+    use std::collections::BTreeSet;
 
     #[derive(Clone, Debug)]
     pub(super) struct Item {
         pub(super) id: u64,
         pub(super) account: usize,
-        pub(super) by_url: bool,
+        /// Who called, where it was by a URL.
+        pub(super) peer: Option<u8>,
         pub(super) bytes: u64,
         pub(super) is_held: bool,
     }
@@ -22,6 +24,12 @@ mod model {
         pub(super) items: Vec<Item>,
     }
 
+    impl Item {
+        pub(super) fn by_url(&self) -> bool {
+            self.peer.is_some()
+        }
+    }
+
     impl Model {
         pub(super) fn held(&self, is_it: impl Fn(&Item) -> bool) -> u64 {
             let items = self.items.iter();
@@ -30,7 +38,7 @@ mod model {
         }
 
         fn of_line(&self, account: usize, by_url: bool) -> u64 {
-            self.held(|item| item.account == account && item.by_url == by_url)
+            self.held(|item| item.account == account && item.by_url() == by_url)
         }
 
         fn of_account(&self, account: usize) -> u64 {
@@ -44,18 +52,44 @@ mod model {
         /// Where in the list the first of a line is.
         fn first(&self, account: usize, by_url: bool) -> Option<usize> {
             let is_it =
-                |item: &Item| !item.is_held && item.account == account && item.by_url == by_url;
-            self.items.iter().position(is_it)
+                |item: &Item| !item.is_held && item.account == account && item.by_url() == by_url;
+            let first = |at: &usize| is_it(&self.items[*at]);
+            let of_line = || (0..self.items.len()).filter(first);
+            let may = of_line().find(|at| self.may_have_more(*at));
+            may.or_else(|| of_line().next())
+        }
+
+        /// Whether its peer holds nothing, or less than is left of what the account's URLs may, and all.
+        fn may_have_more(&self, at: usize) -> bool {
+            let Item { account, peer, .. } = self.items[at];
+            let left = (self.most(account) / 2).saturating_sub(self.of_line(account, true));
+            let left_of_node = (self.whole / 2).saturating_sub(self.held(Item::by_url));
+            let held = self.held(|item| item.account == account && item.peer == peer);
+            let of_node = self.held(|item| item.peer == peer);
+            let less = |held, left| held == 0 || held < left;
+            peer.is_none() || less(held, left) && less(of_node, left_of_node)
+        }
+
+        /// Whether signed calls of an account wait for its room.
+        fn own_goes_first(&self, account: usize) -> bool {
+            self.first(account, false).is_some_and(|own| {
+                self.of_line(account, false) > 0
+                    && self.of_account(account) + self.items[own].bytes > self.most(account)
+            })
+        }
+
+        /// Whether its peer's part is what it lacks.
+        fn waits_for_part(&self, at: usize) -> bool {
+            let account = self.items[at].account;
+            let left = self.of_line(account, true) < self.most(account) / 2;
+            let left_of_node = self.held(Item::by_url) < self.whole / 2;
+            left && left_of_node && !self.own_goes_first(account) && !self.may_have_more(at)
         }
 
         /// Whether its account has room for it.
         fn has_account_room(&self, at: usize) -> bool {
-            let Item {
-                account,
-                by_url,
-                bytes,
-                ..
-            } = self.items[at];
+            let Item { account, bytes, .. } = self.items[at];
+            let by_url = self.items[at].by_url();
             let most = self.most(account);
             if self.of_account(account) + bytes > most {
                 return false;
@@ -63,17 +97,16 @@ mod model {
             if !by_url {
                 return true;
             }
-            let own_goes_first = self.first(account, false).is_some_and(|own| {
-                self.of_line(account, false) > 0
-                    && self.of_account(account) + self.items[own].bytes > most
-            });
-            !own_goes_first && self.of_line(account, true) < most / 2
+            !self.own_goes_first(account)
+                && self.of_line(account, true) < most / 2
+                && self.may_have_more(at)
         }
 
         fn has_node_room(&self, at: usize) -> bool {
-            let Item { by_url, bytes, .. } = self.items[at];
-            let urls = self.held(|item| item.by_url);
-            (!by_url || urls < self.whole / 2) && self.held(|_| true) + bytes <= self.whole
+            let Item { bytes, .. } = self.items[at];
+            let urls = self.held(Item::by_url);
+            (!self.items[at].by_url() || urls < self.whole / 2)
+                && self.held(|_| true) + bytes <= self.whole
         }
 
         fn firsts(&self) -> Vec<usize> {
@@ -86,7 +119,7 @@ mod model {
             let firsts = self.firsts();
             let line_bytes = |at: &usize| {
                 let item = &self.items[*at];
-                self.of_line(item.account, item.by_url)
+                self.of_line(item.account, item.by_url())
             };
             if let Some(idle) = firsts.iter().find(|at| line_bytes(at) == 0) {
                 return Some(*idle);
@@ -94,7 +127,7 @@ mod model {
             let rank = |at: &usize| (line_bytes(at) + self.items[*at].bytes, self.items[*at].id);
             for by_url in [false, true] {
                 let fit = firsts.iter().copied();
-                let fit = fit.filter(|at| self.items[*at].by_url == by_url);
+                let fit = fit.filter(|at| self.items[*at].by_url() == by_url);
                 let least = fit.filter(|at| self.has_account_room(*at)).min_by_key(rank);
                 if let Some(at) = least {
                     return self.has_node_room(at).then_some(at);
@@ -124,8 +157,9 @@ mod model {
             waits.map(|item| item.id).collect()
         }
 
-        /// Of each line that holds something: whether somebody would be served if some of that went.
-        pub(super) fn in_the_way(&self) -> Vec<(usize, bool, bool)> {
+        /// Of each caller of an account who holds something: whether somebody would be served if some of
+        /// that went. Who holds its part and waits is served by what its own let go, and nobody else's.
+        pub(super) fn in_the_way(&self) -> Vec<(usize, Option<u8>, bool)> {
             let rooms: Vec<_> = self.items.iter().filter(|item| item.is_held).collect();
             let firsts: Vec<_> = self.firsts().iter().map(|at| self.items[*at].id).collect();
             let served: Vec<Vec<u64>> = (0..1_u32 << rooms.len())
@@ -139,21 +173,22 @@ mod model {
                 })
                 .collect();
             let mut lines = Vec::new();
-            for (account, by_url) in
-                (0..self.own.len()).flat_map(|account| [(account, false), (account, true)])
-            {
+            let callers: BTreeSet<_> = rooms.iter().map(|room| (room.account, room.peer)).collect();
+            for (account, peer) in callers {
                 let mine: u32 = rooms
                     .iter()
                     .enumerate()
-                    .filter(|(_, room)| room.account == account && room.by_url == by_url)
+                    .filter(|(_, room)| (room.account, room.peer) == (account, peer))
                     .map(|(bit, _)| 1 << bit)
                     .sum();
-                if mine == 0 {
-                    continue;
-                }
                 let sets = || 1..1_u32 << rooms.len();
-                let alone = sets().any(|set| set & !mine == 0 && !served[set as usize].is_empty());
-                lines.push((account, by_url, alone));
+                let of_it = |id: &u64| {
+                    let at = self.items.iter().position(|item| item.id == *id);
+                    at.is_some_and(|at| !self.waits_for_part(at) || self.items[at].peer == peer)
+                };
+                let alone =
+                    sets().any(|set| set & !mine == 0 && served[set as usize].iter().any(of_it));
+                lines.push((account, peer, alone));
             }
             lines
         }
@@ -199,13 +234,18 @@ impl Walker {
     }
 }
 
+const PEERS: u8 = 3;
 const DIGITS: [char; 5] = ['1', '2', '3', '4', '5'];
 
-fn whose_of(account: usize, by_url: bool) -> Whose {
+fn whose_of(account: usize, peer: Option<u8>) -> Whose {
     Whose {
-        by_url,
+        by_url: peer.map(peer_of),
         ..signed(DIGITS[account])
     }
+}
+
+fn peer_of(peer: u8) -> Peer {
+    Peer::at([192, 0, 2, peer].into())
 }
 
 /// What is held and who waits is as the model says.
@@ -213,15 +253,29 @@ fn is_as(answers: &Answers, model: &model::Model, all: &[Walker], said: &str) {
     assert_eq!(answers.held_bytes(), model.held(|_| true), "{said}");
     {
         let book = answers.book();
-        assert_eq!(book.urls_bytes, model.held(|item| item.by_url), "{said}");
+        let of_peers = (0..PEERS).map(|peer| {
+            let held = model.held(|item| item.peer == Some(peer));
+            (peer_of(peer), held)
+        });
+        let of_peers = of_peers.filter(|(_, held)| *held > 0).collect();
+        assert_eq!(book.peers.0, of_peers, "{said}");
+        assert_eq!(book.urls_bytes, model.held(model::Item::by_url), "{said}");
         for (account, digit) in DIGITS.iter().enumerate().take(model.own.len()) {
             let is_known = model.items.iter().any(|item| item.account == account);
             let there = book.accounts.get(&tenant(*digit));
             assert_eq!(there.is_some(), is_known, "{said}");
             for by_url in [false, true] {
-                let held = model.held(|item| item.account == account && item.by_url == by_url);
+                let held = model.held(|item| item.account == account && item.by_url() == by_url);
                 let line = there.map(|there| &there.lines[usize::from(by_url)]);
                 assert_eq!(line.map_or(0, |line| line.held_bytes), held, "{said}");
+                let peers = line.map_or(0, |line| line.peers.0.values().sum());
+                assert_eq!(peers, if by_url { held } else { 0 }, "{said}");
+                for (peer, held) in line.iter().flat_map(|line| &line.peers.0) {
+                    let is_it = |item: &model::Item| {
+                        item.account == account && item.peer.map(peer_of).as_ref() == Some(peer)
+                    };
+                    assert_eq!(model.held(is_it), *held, "{said}");
+                }
             }
         }
     }
@@ -259,9 +313,10 @@ fn answers_that_walk_at_random_are_as_the_text_says() {
                 kind if kind < asks => {
                     let account = dice.below(accounts as u64) as usize;
                     let by_url = dice.below(2) == 1;
+                    let peer = by_url.then(|| dice.below(PEERS.into()) as u8);
                     let bytes = dice.below(largest + 1) * MIB;
                     let bytes = bytes.max(MIB / 4);
-                    let asked = answers.ask(whose_of(account, by_url), bytes);
+                    let asked = answers.ask(whose_of(account, peer), bytes);
                     let mut one = Walker {
                         id: next_id,
                         asked,
@@ -274,13 +329,13 @@ fn answers_that_walk_at_random_are_as_the_text_says() {
                     model.items.push(model::Item {
                         id: next_id,
                         account,
-                        by_url,
+                        peer,
                         bytes,
                         is_held: false,
                     });
                     all.push(one);
                     next_id += 1;
-                    format!("{seed}/{step} ask {account} {by_url} {bytes}")
+                    format!("{seed}/{step} ask {account} {peer:?} {bytes}")
                 }
                 kind if kind < 10 && !all.is_empty() => {
                     let at = dice.below(all.len() as u64) as usize;
@@ -338,10 +393,10 @@ fn answers_that_walk_at_random_are_as_the_text_says() {
             if seed >= 100 || rooms > 8 || model.waiting().is_empty() || step % 4 > 0 {
                 continue;
             }
-            for (account, by_url, alone) in model.in_the_way() {
-                let is = answers.is_in_the_way(&whose_of(account, by_url));
+            for (account, peer, alone) in model.in_the_way() {
+                let is = answers.is_in_the_way(&whose_of(account, peer));
                 *(if is { &mut trues } else { &mut falses }) += 1;
-                assert!(is || !alone, "{said}: {account} {by_url} {model:?}");
+                assert!(is || !alone, "{said}: {account} {peer:?} {model:?}");
             }
         }
         // Each that waits is served once those that hold have gone, whoever goes first.
