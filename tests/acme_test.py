@@ -334,6 +334,40 @@ def test_an_authority_that_means_harm_is_not_believed(authority):
         impostor.close()
 
 
+def test_an_order_whose_nonces_are_refused_is_begun_anew(authority):
+    """As an authority of many machines does now and then, and Pebble here by chance."""
+    impostor = Impostor(authority)
+    server = Server(orders(authority, impostor.base + "/dir", NAME))
+    refusal = {"type": "urn:ietf:params:acme:error:badNonce", "detail": "not this one", "status": 400}
+    text, refused = json.dumps(refusal).encode(), []
+
+    def refuse(handler):
+        refused.append(handler.path)
+        if len(refused) == 5:
+            impostor.answers = {}
+        handler.send_response(400)
+        for name, value in (("Replay-Nonce", "bm9uY2U"), ("Content-Length", str(len(text)))):
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(text)
+    impostor.answers = {"proof": refuse}
+    ordered = lambda: len([what for what, _ in impostor.asked if what == "order"])
+    try:
+        server.start()
+        wait(server, lambda: count(server, "made") == 1)
+        assert (count(server, "failed"), len(refused), ordered()) == (0, 5, 2)
+        # One that never takes any is left alone, as for any other failure.
+        (path,) = kept(server)
+        path.unlink()
+        impostor.answers, impostor.certificate = {"proof": (400, refusal, {})}, None
+        server.restart()
+        wait(server, lambda: count(server, "failed") == 1)
+        assert "badNonce" in doctor(server)["detail"] and ordered() == 5
+    finally:
+        server.close()
+        impostor.close()
+
+
 def sign_for(authority, request, names):
     """A certificate for the key of a request and other names."""
     folder = authority.folder

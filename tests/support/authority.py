@@ -56,12 +56,17 @@ class Names:
 
     def __init__(self):
         self.elsewhere = {}
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        port = self.socket.getsockname()[1]
+        # Pebble asks by either, at one port; what is free for packets may be taken for streams.
+        self.stream = None
+        while self.stream is None:
+            port = free_port()
+            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                self.socket.bind(("127.0.0.1", port))
+                self.stream = socket.create_server(("127.0.0.1", port))
+            except OSError:
+                self.socket.close()
         self.address = f"127.0.0.1:{port}"
-        # Pebble asks by either.
-        self.stream = socket.create_server(("127.0.0.1", port))
         for work in (self._by_packets, self._by_stream):
             threading.Thread(target=work, daemon=True).start()
 

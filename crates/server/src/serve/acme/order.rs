@@ -23,6 +23,10 @@ const ACCOUNT_BYTES_MAX: u64 = 64 << 10;
 const LOOKED_AT_MAX: Duration = Duration::from_secs(180);
 /// What an authority says of an account that it has forgotten.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// What it says of a request whose nonce it does not take (RFC 8555, 6.5); each was tried three times by then.
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+/// How often an order is begun in all where that is what ends it.
+const NONCE_ATTEMPTS: usize = 3;
 
 /// What is ordered, and from whom.
 #[derive(Debug)]
@@ -70,7 +74,8 @@ impl OrderError {
         move |source| Self::Authority { doing, source }
     }
 
-    fn is_no_account(&self) -> bool {
+    /// Whether it is what the authority calls so.
+    fn is_problem(&self, kind: &str) -> bool {
         let Self::Authority {
             source: Error::Api(problem),
             ..
@@ -78,12 +83,32 @@ impl OrderError {
         else {
             return false;
         };
-        problem.r#type.as_deref() == Some(NO_ACCOUNT)
+        problem.r#type.as_deref() == Some(kind)
     }
 }
 
-/// Writes key and chain to `given`; proofs are shown by `challenges` for as long as it takes.
+/// Writes key and chain to `given`; proofs are shown by `challenges` for as long as it takes. An order that
+/// ends for a nonce is begun anew at once: nothing is wrong with it.
 pub(super) async fn order(
+    wanted: &Wanted,
+    folder: &Path,
+    given: &Path,
+    challenges: &Arc<Challenges>,
+    not_before: &Arc<AtomicI64>,
+) -> Result<(), OrderError> {
+    let mut left = NONCE_ATTEMPTS;
+    loop {
+        left -= 1;
+        match order_once(wanted, folder, given, challenges, not_before).await {
+            Err(error) if left > 0 && error.is_problem(BAD_NONCE) => {
+                tracing::debug!(%error, "the order is begun anew");
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn order_once(
     wanted: &Wanted,
     folder: &Path,
     given: &Path,
@@ -100,7 +125,7 @@ pub(super) async fn order(
     let account = account(wanted, &account_file, not_before).await?;
     let order = match begin(wanted, &account).await {
         // Whoever runs the authority began anew: so does the account.
-        Err(error) if error.is_no_account() => {
+        Err(error) if error.is_problem(NO_ACCOUNT) => {
             let _ = fs::remove_file(&account_file);
             let account = self::account(wanted, &account_file, not_before).await?;
             begin(wanted, &account).await?
