@@ -108,6 +108,26 @@ def test_a_taken_port_is_named(open_folder):
     assert address in done.stderr
 
 
+def test_what_assembles_ends_with_the_server_that_asked(open_folder):
+    starting = subprocess.Popen(
+        [str(servers.binary()), "serve", "--data", str(open_folder / "d"), "--listen", "127.0.0.1:0",
+         "--admin-listen", "127.0.0.1:0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    below = {}
+    try:
+        while not (below and (open_folder / "d" / "runtimes" / "trees").is_dir()):
+            assert starting.poll() is None, "it assembles before it serves"
+            below = leaks.descendants(starting.pid)
+            del below[starting.pid]
+            time.sleep(0.005)
+    finally:
+        starting.kill()
+        starting.wait(10)
+    end = time.monotonic() + 20
+    while any(leaks.is_running(pid, start) for pid, start in below.items()):
+        assert time.monotonic() < end, "it goes on alone"
+        time.sleep(0.02)
+
+
 def test_a_restart_keeps_everything(start_server):
     server = start_server()
     functions = Functions(server)

@@ -108,13 +108,14 @@ pub struct Resolved<'a> {
 /// the last time is recognised by `stat` alone. A runtime that cannot be made is a [`Problem`].
 ///
 /// Trees that no runtime needs any more are removed, unless a server uses this folder: it starts
-/// instances from the trees of its own start.
+/// instances from the trees of its own start. Two that assemble in one folder take turns.
 pub fn assemble(found: &Discovery, data: &Path, in_use: bool) -> Result<Catalog, CatalogError> {
     let failed = |what, path: &Path| {
         let path = path.to_owned();
         move |source| CatalogError::Store { what, path, source }
     };
     let store = Store::open(data).map_err(failed("open", data))?;
+    let _held = store.hold().map_err(failed("lock", data))?;
     let old = read_table(&store)?;
     let mut table = Table {
         next_id: old.next_id.max(1),

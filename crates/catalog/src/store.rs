@@ -14,7 +14,7 @@ use crate::{
     plan::{Entry, Plan},
 };
 use freehold_domain::ids::Digest;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, FlockOperation, Stat, flock};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -86,6 +86,13 @@ impl Store {
             fs::create_dir_all(root.join(folder))?;
         }
         Ok(Self { root })
+    }
+
+    /// The right to change it, until the value is dropped; waits for whoever has it.
+    pub fn hold(&self) -> io::Result<fs::File> {
+        let folder = fs::File::open(&self.root)?;
+        rustix::io::retry_on_intr(|| flock(&folder, FlockOperation::LockExclusive))?;
+        Ok(folder)
     }
 
     /// The store in `data` as it is; creates nothing.
@@ -395,6 +402,21 @@ mod tests {
         plan.own("/var/runtime/b.txt", text, false);
         plan.put("/tmp", Entry::Folder);
         plan
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_right_to_change_it() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(data.path()).expect("opens");
+        let held = store.hold().expect("held");
+        let other = Store::open(data.path()).expect("opens");
+        let other = std::thread::spawn(move || other.hold().map(drop));
+        let folder = fs::File::open(data.path().join("runtimes")).expect("opens");
+        let taken = || flock(&folder, FlockOperation::NonBlockingLockShared).is_err();
+        assert!(taken() && !other.is_finished());
+        drop(held);
+        other.join().expect("ends").expect("held after");
+        assert!(!taken());
     }
 
     #[test]

@@ -6,7 +6,10 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use freehold_catalog::{Catalog, assemble, discover, install_sdks};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Signal, set_parent_process_death_signal},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Arguments of `freehold runtimes`.
@@ -68,6 +71,8 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
     let found = discover(&discover_options(&resolved.config.runtimes.paths));
     let mut missing = Vec::new();
     if matches!(args.action, Some(RuntimesAction::Assemble)) {
+        // Whoever asked is a server that starts: with it goes what it asked for.
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| fail(&error))?;
         assemble(&found, data, in_use(data)).map_err(|error| fail(&error))?;
         return Ok(ExitCode::SUCCESS);
     }
