@@ -88,6 +88,8 @@ def test_at_80_percent_it_is_told_and_at_100_nothing_begins(server, one):
     _, name = url_host_and_id(url)
     by_url = send(server.url, "GET", f"/_freehold/url/{name}/")
     assert by_url.status == 429 and json.loads(by_url.text)["Reason"] == "BudgetExceeded"
+    done = one.cli("invoke", "work", check=False)
+    assert "shows when its period is over; the node's operator raises it" in " ".join(done.stderr.split()), done.stderr
     # An event is kept until it may run.
     lam.invoke(FunctionName="work", InvocationType="Event", Payload="{}")
     assert call(two) is None

@@ -257,6 +257,15 @@ def test_deploy_is_not_public_unless_told(server, tmp_path, functions):
     assert url["AuthType"] == "AWS_IAM"
     assert run(server, "deploy", folder, "--public").returncode == FINE
     assert functions.client.get_function_url_config(FunctionName="closed")["AuthType"] == "NONE"
+    assert len(json.loads(functions.client.get_policy(FunctionName="closed")["Policy"])["Statement"]) == 2
+    assert run(server, "deploy", folder).returncode == FINE
+    assert functions.client.get_function_url_config(FunctionName="closed")["AuthType"] == "AWS_IAM"
+    with pytest.raises(functions.client.exceptions.ResourceNotFoundException):
+        functions.client.get_policy(FunctionName="closed")
+    # What was never granted is not taken away: the trail tells of two.
+    rows = [json.loads(row) for row in run(server, "audit", "--json").stdout.splitlines()]
+    of_it = [row for row in rows if row["Resource"].endswith(":closed") and row["Action"] == "lambda:RemovePermission"]
+    assert len(of_it) == 2 and {row["Result"] for row in of_it} == {"ok"}, of_it
 
 
 def test_deploy_hands_no_keys_to_what_it_runs(server, tmp_path):

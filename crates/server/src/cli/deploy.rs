@@ -304,8 +304,12 @@ async fn open_url(client: &Client, name: &str, public: bool) -> Result<String, F
     };
     if !public {
         // Only after the URL asks for signatures: the other way round would close it twice.
-        client.remove_permission(name, PUBLIC_URL).await?;
-        client.remove_permission(name, PUBLIC_INVOKE).await?;
+        let ours = [PUBLIC_URL, PUBLIC_INVOKE];
+        for id in client.statements(name).await? {
+            if ours.contains(&id.as_str()) {
+                client.remove_permission(name, &id).await?;
+            }
+        }
     }
     Ok(url["FunctionUrl"].as_str().unwrap_or_default().to_owned())
 }

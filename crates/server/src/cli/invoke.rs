@@ -33,7 +33,7 @@ pub struct InvokeArgs {
     /// Show the end of the log, on stderr
     #[arg(long)]
     log: bool,
-    /// Version or alias
+    /// Version, or $LATEST
     #[arg(long, value_name = "NAME")]
     qualifier: Option<String>,
     /// How long to wait for the answer, seconds

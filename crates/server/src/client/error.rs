@@ -124,7 +124,7 @@ impl ClientError {
             .or_else(|| text("Message"))
             .map(str::to_owned)
             .unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(200).collect());
-        let help = help(&code);
+        let help = help(&code, text("Reason").unwrap_or_default());
         Self::Service {
             operation,
             status,
@@ -135,14 +135,27 @@ impl ClientError {
     }
 }
 
-fn help(code: &str) -> Option<&'static str> {
+fn help(code: &str, reason: &str) -> Option<&'static str> {
+    match reason {
+        "BudgetExceeded" => {
+            return Some(
+                "`freehold budgets list` shows when its period is over; the node's operator raises it",
+            );
+        }
+        "BudgetStopped" => {
+            return Some(
+                "`freehold budgets list` shows it; the node's operator raises or removes it",
+            );
+        }
+        _ => {}
+    }
     Some(match code {
         "ResourceNotFoundException" => "`freehold ls` lists the functions of this server",
         "InvalidSignatureException" | "SignatureDoesNotMatch" => {
             "the secret key or this machine's clock is wrong: run `eval \"$(freehold env)\"` again"
         }
         "UnrecognizedClientException" | "InvalidClientTokenId" => {
-            "the server does not know this key: run `eval \"$(freehold env)\"` on its machine"
+            "the server does not know this key, or it is disabled: run `eval \"$(freehold env)\"` on its machine, or ask the node's operator for another"
         }
         "AccessDeniedException" => "this key may not do that; use the root key of the tenant",
         "TooManyRequestsException" => {

@@ -180,6 +180,21 @@ impl Client {
         }
     }
 
+    /// The ids of the statements of a function's policy; none where it has no policy.
+    pub async fn statements(&self, name: &str) -> Result<Vec<String>, ClientError> {
+        let path = format!("{}/policy", function(name));
+        let answer: Value = match self.json(call("GetPolicy", Method::GET, path)).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let policy = answer["Policy"].as_str().unwrap_or_default();
+        let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        let ids = statements.filter_map(|one| one["Sid"].as_str());
+        Ok(ids.map(str::to_owned).collect())
+    }
+
     /// Runs a function.
     pub async fn invoke(
         &self,
