@@ -9,6 +9,7 @@ use crate::{
     gate::{Admitted, SignedApi, SignedHead, admit},
     in_flight::{HeldBytes, Share},
     lambda::CallRate,
+    refusals::Refusal,
     request::Request,
     route::{Api as Target, route_api},
 };
@@ -152,6 +153,7 @@ impl Front {
         let head = head_bytes(&parts);
         if parts.headers.len() > FIELDS_MAX || head > u64::from(self.api.limits.now().header_bytes)
         {
+            self.api.refusals.count(Refusal::HeaderBytes);
             return self.let_go(body, &parts, refuse_head(&target, &id.to_string()));
         }
         if let Some(error) = wrong_host(&parts, via).or_else(|| is_connect.then(no_tunnel)) {
@@ -168,6 +170,7 @@ impl Front {
         if let Some(most) = self.own_header_limit(&admitted)
             && head_bytes(&parts) > most
         {
+            self.api.refusals.count(Refusal::HeaderBytes);
             let response = own_head(most).encode(admitted.service(), &id.to_string());
             return self.let_go(body, &parts, closing(response));
         }
@@ -175,6 +178,11 @@ impl Front {
         let (body, held) = match self.read(&mut body, head, &admitted, &peer).await {
             Ok(read) => read,
             Err(error) => {
+                match error {
+                    ReadBodyError::TooLarge { .. } => self.api.refusals.count(Refusal::BodyBytes),
+                    ReadBodyError::Busy(_) => self.api.refusals.count(Refusal::BytesInFlight),
+                    ReadBodyError::Stalled | ReadBodyError::Broken => {}
+                }
                 let response = refuse_body(&error, &admitted, &parts, &id.to_string());
                 return match error {
                     ReadBodyError::TooLarge { .. } | ReadBodyError::Busy(_) => {
@@ -260,10 +268,12 @@ impl Front {
         if matches!(self.audience, Audience::Everybody)
             && let Err(most) = seat.take(tenants, tenant)
         {
+            self.api.refusals.count(Refusal::Connections);
             let error = too_many_connections(most);
             return Some(closing(error.encode(service, &id.to_string())));
         }
         let over = tenants.request(tenant, self.api.clock.now()).err()?;
+        self.api.refusals.count(Refusal::Requests);
         let error = too_many_requests(over, "requests", TenantLimit::Requests);
         Some(error.encode(service, &id.to_string()))
     }
@@ -289,7 +299,9 @@ impl Front {
         let taken = api
             .call_rates
             .take(rate, place, now, &api.limits_of(tenant));
-        let error = too_many_requests(taken.err()?, rate.about(), rate.limit());
+        let over = taken.err()?;
+        api.refusals.count(rate.refusal());
+        let error = too_many_requests(over, rate.about(), rate.limit());
         Some(error.encode(head.api.service(), &request.id.to_string()))
     }
 

@@ -30,6 +30,7 @@ pub mod metrics;
 mod own;
 pub mod platform;
 mod proxies;
+mod refusals;
 mod request;
 pub mod route;
 mod sts;
@@ -46,6 +47,7 @@ pub use own::{
 };
 pub use platform::InstanceEndpoint;
 pub use proxies::{Network, Proxies};
+pub use refusals::Refusal;
 
 use freehold_control::Control;
 use freehold_domain::{
@@ -128,6 +130,7 @@ pub struct Api {
     closing: tokio_util::sync::CancellationToken,
     pub(crate) code_links: lambda::CodeLinks,
     pub(crate) call_rates: lambda::CallRates,
+    pub(crate) refusals: refusals::Refusals,
     pub(crate) trail: audit::Trail,
     pub(crate) operator: TenantId,
     pub(crate) configuration: Arc<dyn own::ConfigurationView>,
@@ -171,6 +174,7 @@ impl Api {
             closing: Default::default(),
             code_links: lambda::CodeLinks::new(),
             call_rates: lambda::CallRates::default(),
+            refusals: refusals::Refusals::default(),
             url_cache,
             _url_watch: watch,
         })
@@ -179,6 +183,11 @@ impl Api {
     /// The ceilings that hold for a tenant now.
     pub(crate) fn limits_of(&self, tenant: &TenantId) -> Limits {
         self.tenants.limits(tenant, self.limits.now())
+    }
+
+    /// How many requests were refused for each limit, since the server's start.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        self.refusals.read().into_iter()
     }
 
     /// Tells the port and whether it is TLS's, for function URLs.

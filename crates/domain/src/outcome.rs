@@ -96,8 +96,6 @@ pub enum ThrottleReason {
     ReservedConcurrency,
     /// The tenant's unreserved concurrency is in use.
     AccountConcurrency,
-    /// Too many calls per second.
-    CallRate,
     /// The tenant's synchronous invocations of this second have begun.
     InvocationRate,
     /// The synchronous invocations of this second have begun that the function's reservation lets begin.

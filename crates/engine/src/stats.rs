@@ -183,10 +183,9 @@ const ENDINGS: [Ending; 8] = [
     Ending::Cancelled,
     Ending::NoRoom,
 ];
-const REASONS: [ThrottleReason; 12] = [
+const REASONS: [ThrottleReason; 11] = [
     ThrottleReason::ReservedConcurrency,
     ThrottleReason::AccountConcurrency,
-    ThrottleReason::CallRate,
     ThrottleReason::InvocationRate,
     ThrottleReason::ReservedInvocationRate,
     ThrottleReason::FunctionStartRate,

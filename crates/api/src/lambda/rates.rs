@@ -5,6 +5,7 @@
 //! runs functions has rates of its own, in the engine.
 //! Source: AWS Lambda developer guide, "Lambda quotas", "API requests".
 
+use crate::refusals::Refusal;
 use freehold_domain::{
     Mono, Region, TenantId, TenantLimit,
     bucket::{Bucket, Rate},
@@ -52,6 +53,15 @@ impl CallRate {
         match self {
             Self::GetFunction => TenantLimit::GetFunction,
             Self::GetPolicy | Self::Others => TenantLimit::Management,
+        }
+    }
+
+    /// What a call is counted as that goes beyond it.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Self::GetFunction => Refusal::GetFunction,
+            Self::GetPolicy => Refusal::GetPolicy,
+            Self::Others => Refusal::Management,
         }
     }
 

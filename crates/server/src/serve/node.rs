@@ -187,6 +187,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     let admin = TcpListener::from_std(listeners.admin).map_err(|e| failure(chain(&e), ""))?;
     let numbers = Arc::new(Numbers {
         engine: node.engine.clone(),
+        api: node.api.clone(),
         store: node.storage.clone(),
         draining: stop.clone(),
         disk: node.disk.clone(),

@@ -2,7 +2,7 @@
 
 use super::{disk::DiskFloor, front_door::FrontDoor, node::CORE};
 use freehold_api::{
-    EngineView, InstanceRow,
+    Api, EngineView, InstanceRow,
     metrics::{Family, MetricsSource, Sample},
 };
 use freehold_control::{Control, Place};
@@ -256,6 +256,7 @@ impl LogStore for KnownGroups {
 /// The node's numbers.
 pub(crate) struct Numbers {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) api: Arc<Api>,
     pub(crate) store: Arc<SqliteStorage>,
     pub(crate) draining: tokio_util::sync::CancellationToken,
     pub(crate) disk: Arc<DiskFloor>,
@@ -300,6 +301,14 @@ impl MetricsSource for Numbers {
                         .throttles
                         .iter()
                         .map(|(reason, n)| sample("reason", reason, *n))
+                        .collect(),
+                },
+                Family {
+                    name: "freehold_refusals",
+                    help: "Requests that were refused before anything was done for them, by the limit that they met",
+                    is_counter: true,
+                    samples: (self.api.refusals())
+                        .map(|(limit, n)| sample("limit", &limit, n))
                         .collect(),
                 },
                 counter(
