@@ -196,7 +196,7 @@ def begin_together(server, sources, room_count):
     def have_waited():
         bytes_held, waited = room(server)
         assert bytes_held <= most
-        return waited - before == TOGETHER_COUNT - room_count and bytes_held == room_count * (5 * MIB - 998)
+        return waited - before == TOGETHER_COUNT - room_count and bytes_held == room_count * (5 * MIB - 1000)
     until(60, have_waited)
     return held
 
@@ -257,7 +257,7 @@ def test_answers_that_wait_for_room_find_it_at_a_reload(target):
         path.write_text(CONFIG.replace(f"{IN_FLIGHT_MIB}MiB", "512MiB"))
         target.cli("reload")
         # Nobody has read anything.
-        until(30, lambda: room(target)[0] == TOGETHER_COUNT * (5 * MIB - 998))
+        until(30, lambda: room(target)[0] == TOGETHER_COUNT * (5 * MIB - 1000))
     finally:
         path.write_text(CONFIG)
         target.cli("reload")

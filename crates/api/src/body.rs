@@ -49,7 +49,7 @@ impl From<UsedUp> for ReadBodyError {
 fn busy(used_up: &UsedUp) -> String {
     let bytes = used_up.limit_bytes;
     if used_up.is_by_peer {
-        return "calls of function URLs from here hold as many bytes as are left to others; take their answers first".to_owned();
+        return "calls of function URLs from this address hold its part of the body bytes that such calls may; take their answers first, or try again".to_owned();
     }
     match used_up.is_own {
         true => format!(

@@ -44,7 +44,7 @@ pub struct Door {
 pub(crate) async fn encrypt(
     config: &Live<Arc<ServerConfig>>,
     mut stream: TcpStream,
-    answering: Answering,
+    answering: Arc<Answering>,
     is_crowded: bool,
 ) -> Option<TlsStream<Unread<TcpStream>>> {
     let shake = async {

@@ -14,8 +14,11 @@
 //! Of what calls to a tenant's URLs, and to all, may hold, a [`Peer`] has its part: who holds as much there
 //! as is left, or half, begins nothing more, nor brings more than one payload. What its answers come to
 //! beyond that counts on it alone, up to twice the tenant's share in all: so one that never finishes leaves
-//! half to others, and is cut off for its slowness itself. Peers are counted in [`PEER_COUNTS`] places that a
-//! secret hash gives them, so that nobody makes the table grow; two of one place count as one.
+//! half to others, and is cut off for its slowness itself. Once it holds as much as all of the tenant's share,
+//! it counts nowhere else. A peer has an entry for as long as something is booked on it.
+//!
+//! A newcomer's call without a body begins even where others' bodies hold all that calls to URLs may; one with
+//! a body is refused there.
 //!
 //! | share | of the whole |
 //! |---|---|
@@ -33,7 +36,7 @@ use freehold_domain::{
     live::Live,
     tenants::TenantTable,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
@@ -46,8 +49,8 @@ use std::{
 /// Heads up to this are not counted: those of ordinary clients are far below.
 pub const HEAD_FREE_BYTES: u64 = 8 << 10;
 
-/// Places for the counts of peers, on the node and of each tenant: 64 KiB in all.
-const PEER_COUNTS: usize = 4096;
+/// Parts of the table of peers, each below a lock of its own.
+const PEER_SHARDS: usize = 16;
 
 /// A count with a ceiling, which follows the node's.
 #[derive(Debug)]
@@ -157,8 +160,7 @@ pub struct BytesInFlight {
     urls: Arc<Share>,
     /// One entry per tenant that has keys or URLs: a stranger cannot make more.
     tenants: RwLock<HashMap<TenantId, TenantShares>>,
-    peers: Arc<[AtomicU64]>,
-    hasher: RandomState,
+    peers: Arc<PeerCounts>,
     limits: Live<Limits>,
     own: Arc<TenantTable>,
 }
@@ -171,8 +173,7 @@ impl BytesInFlight {
             whole: Share::new(Kind::Whole, &limits),
             urls: Share::new(Kind::Urls, &limits),
             tenants: RwLock::default(),
-            peers: (0..2 * PEER_COUNTS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
+            peers: Arc::default(),
             limits,
             own,
         }
@@ -189,13 +190,6 @@ impl BytesInFlight {
         Share::new(Kind::Instance, &self.limits)
     }
 
-    /// Which counts are a peer's: of a tenant's URLs, and of all.
-    fn places(&self, tenant: &TenantId, peer: &Peer) -> [usize; 2] {
-        let of_tenant = self.hasher.hash_one((tenant, peer)) as usize % PEER_COUNTS;
-        let of_node = self.hasher.hash_one(peer) as usize % PEER_COUNTS;
-        [of_tenant, PEER_COUNTS + of_node]
-    }
-
     /// A booking of no bytes yet, for a body that `bringer` sends out of `instance`, if any.
     pub fn book(&self, bringer: Bringer<'_>, instance: Option<&Arc<Share>>) -> HeldBytes {
         let (Bringer::Key(tenant) | Bringer::Url(tenant, _)) = bringer;
@@ -204,9 +198,9 @@ impl BytesInFlight {
             Bringer::Url(_, peer) => {
                 let by_peer = ByPeer {
                     counts: self.peers.clone(),
-                    at: self.places(tenant, peer),
+                    of: [Some(tenant.clone()), None].map(|urls| (urls, peer.clone())),
                     beyond: shares.urls_beyond.clone(),
-                    is_beyond: false,
+                    reach: Reach::All,
                 };
                 (shares.urls.clone(), Some(by_peer))
             }
@@ -239,20 +233,68 @@ impl BytesInFlight {
     }
 }
 
+/// Who calls, and whose URLs; all, where they are nobody's.
+type Caller = (Option<TenantId>, Peer);
+
+/// Bytes of callers of URLs that hold some.
+#[derive(Debug, Default)]
+struct PeerCounts {
+    shards: [Mutex<HashMap<Caller, u64>>; PEER_SHARDS],
+    hasher: RandomState,
+}
+
+impl PeerCounts {
+    fn shard(&self, caller: &Caller) -> MutexGuard<'_, HashMap<Caller, u64>> {
+        self.shards[self.hasher.hash_one(caller) as usize % PEER_SHARDS].lock()
+    }
+
+    fn held(&self, caller: &Caller) -> u64 {
+        self.shard(caller).get(caller).copied().unwrap_or_default()
+    }
+
+    fn hold(&self, caller: &Caller, bytes: u64) {
+        let mut shard = self.shard(caller);
+        match shard.get_mut(caller) {
+            Some(held) => *held += bytes,
+            None => drop(shard.insert(caller.clone(), bytes)),
+        }
+    }
+
+    fn release(&self, caller: &Caller, bytes: u64) {
+        let mut shard = self.shard(caller);
+        if let Some(held) = shard.get_mut(caller) {
+            *held -= bytes;
+            if *held == 0 {
+                shard.remove(caller);
+            }
+        }
+    }
+}
+
 /// Where the bytes of a peer are counted that calls URLs.
 #[derive(Debug)]
 struct ByPeer {
-    counts: Arc<[AtomicU64]>,
-    /// Of the tenant's URLs, and of all.
-    at: [usize; 2],
+    counts: Arc<PeerCounts>,
+    /// At the tenant's URLs, and at all.
+    of: [Caller; 2],
     beyond: Arc<Share>,
-    /// It counts on the peer and in `beyond` alone.
-    is_beyond: bool,
+    reach: Reach,
+}
+
+/// On what the bytes of a peer count, beside itself and its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// All shares.
+    All,
+    /// [`Kind::TenantUrlsBeyond`].
+    Beyond,
+    /// Nothing.
+    Peer,
 }
 
 impl ByPeer {
-    fn held(&self) -> [&AtomicU64; 2] {
-        self.at.map(|at| &self.counts[at])
+    fn held(&self) -> [u64; 2] {
+        [0, 1].map(|at| self.counts.held(&self.of[at]))
     }
 }
 
@@ -353,8 +395,8 @@ impl HeldBytes {
             }
         }
         if let Some(by_peer) = &self.by_peer {
-            for held in by_peer.held() {
-                held.fetch_add(more, Ordering::Relaxed);
+            for caller in &by_peer.of {
+                by_peer.counts.hold(caller, more);
             }
             let payload = by_peer.beyond.limits.now().sync_payload_bytes;
             fits = fits.and(self.of_part(|held, left, _| held <= left.max(payload)));
@@ -364,13 +406,13 @@ impl HeldBytes {
 
     /// Where it counts.
     fn counted(&self) -> impl Iterator<Item = &Arc<Share>> {
-        let is_beyond = self
-            .by_peer
-            .as_ref()
-            .is_some_and(|by_peer| by_peer.is_beyond);
+        let reach = self.by_peer.as_ref().map(|by_peer| by_peer.reach);
         let (within, instance) = self.shares.split_at(3);
-        let within = within.iter().flatten().filter(move |_| !is_beyond);
-        let beyond = self.by_peer.iter().map(|by_peer| &by_peer.beyond);
+        let counts_within = matches!(reach, None | Some(Reach::All));
+        let within = within.iter().flatten().filter(move |_| counts_within);
+        let counts_beyond = reach != Some(Reach::Peer);
+        let beyond = self.by_peer.iter().filter(move |_| counts_beyond);
+        let beyond = beyond.map(|by_peer| &by_peer.beyond);
         within.chain(instance.iter().flatten()).chain(beyond)
     }
 
@@ -384,7 +426,7 @@ impl HeldBytes {
             let Some(share) = share else { continue };
             let limit = share.limit();
             let left = limit.saturating_sub(share.held.load(Ordering::Relaxed));
-            if !is_in_order(held.load(Ordering::Relaxed), left, limit) {
+            if !is_in_order(held, left, limit) {
                 return Err(UsedUp {
                     is_by_peer: true,
                     ..share.used_up()
@@ -401,16 +443,16 @@ impl HeldBytes {
     }
 
     /// Whether something new may begin on all of its shares. One that calls a URL may wherever its peer does
-    /// not hold its part of the tenant's: what others hold there is their matter.
+    /// not hold its part of the tenant's, and of all: what others hold there is their matter.
     ///
     /// Errors: [`UsedUp`].
     pub fn has_room(&self) -> Result<(), UsedUp> {
-        let [whole, tenant, urls, instance] = &self.shares;
+        let [whole, tenant, _, instance] = &self.shares;
         let tenant = match &self.by_peer {
             Some(by_peer) => Some(&by_peer.beyond),
             None => tenant.as_ref(),
         };
-        let all = [whole.as_ref(), tenant, urls.as_ref(), instance.as_ref()];
+        let all = [whole.as_ref(), tenant, instance.as_ref()];
         let is_full = |share: &&Arc<Share>| share.held.load(Ordering::Relaxed) >= share.limit();
         match all.into_iter().flatten().find(is_full) {
             Some(share) => Err(share.used_up()),
@@ -423,7 +465,7 @@ impl HeldBytes {
         let is_half = |share: &Arc<Share>| share.held.load(Ordering::Relaxed) > share.limit() / 2;
         match &self.by_peer {
             Some(by_peer) => {
-                let has_its_part = by_peer.is_beyond || self.may_have_more().is_err();
+                let has_its_part = by_peer.reach != Reach::All || self.may_have_more().is_err();
                 has_its_part || self.shares[0].iter().any(is_half)
             }
             None => self.counted().any(is_half),
@@ -436,8 +478,13 @@ impl HeldBytes {
         // It is there, whether or not it fits.
         let bytes = answer.len() as u64;
         let is_within = self.of_part(|held, left, _| held + bytes <= left.saturating_sub(bytes));
+        let tenants = self.shares[1].as_ref().map_or(0, |share| share.limit());
         if let Some(by_peer) = &mut self.by_peer {
-            by_peer.is_beyond = is_within.is_err();
+            by_peer.reach = match is_within {
+                Ok(()) => Reach::All,
+                Err(_) if by_peer.held()[0] < tenants => Reach::Beyond,
+                Err(_) => Reach::Peer,
+            };
         } else if let [whole, Some(tenant), ..] = &mut self.shares
             && tenant.held.load(Ordering::Relaxed) + bytes > tenant.limit()
         {
@@ -462,8 +509,10 @@ impl Drop for HeldBytes {
         for share in self.counted() {
             share.held.fetch_sub(self.bytes, Ordering::Relaxed);
         }
-        for held in self.by_peer.iter().flat_map(ByPeer::held) {
-            held.fetch_sub(self.bytes, Ordering::Relaxed);
+        for by_peer in self.by_peer.iter().filter(|_| self.bytes > 0) {
+            for caller in &by_peer.of {
+                by_peer.counts.release(caller, self.bytes);
+            }
         }
     }
 }
@@ -472,25 +521,15 @@ impl Drop for HeldBytes {
 mod tests {
     use super::*;
 
-    use std::{collections::HashSet, net::Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     const MIB: u64 = 1 << 20;
 
-    /// So many peers that hold nothing and count apart at the URLs of a tenant.
-    fn peers(pot: &BytesInFlight, tenant: &TenantId, count: usize) -> Vec<Peer> {
-        let (mut found, mut places) = (Vec::new(), HashSet::new());
-        let mut addresses = (0..).map(|n: u32| Peer::at(Ipv4Addr::from_bits(n).into()));
-        while found.len() < count {
-            let peer = addresses.next().unwrap();
-            let of_it = pot.places(tenant, &peer);
-            let is_free =
-                |at: &usize| pot.peers[*at].load(Ordering::Relaxed) == 0 && !places.contains(at);
-            if of_it.iter().all(is_free) {
-                places.extend(of_it);
-                found.push(peer);
-            }
-        }
-        found
+    /// So many peers that hold nothing.
+    fn peers(pot: &BytesInFlight, count: usize) -> Vec<Peer> {
+        let addresses = (0..).map(|n: u32| Peer::at(Ipv4Addr::from_bits(n).into()));
+        let is_new = |peer: &Peer| pot.peers.held(&(None, peer.clone())) == 0;
+        addresses.filter(is_new).take(count).collect()
     }
 
     fn somebody() -> Peer {
@@ -508,7 +547,7 @@ mod tests {
 
     /// The same at the URLs of a tenant, one of each peer.
     fn fill_urls(pot: &BytesInFlight, tenant: &TenantId) -> Vec<HeldBytes> {
-        let peers = peers(pot, tenant, 100);
+        let peers = peers(pot, 100);
         fill_as(pot, |at| Bringer::Url(tenant, &peers[at]), None)
     }
 
@@ -548,7 +587,7 @@ mod tests {
                 .is_err()
         );
         assert!(kept.iter().all(|(_, untaken)| untaken.crowds_others()));
-        let other = peers(&pot, &two, 1).remove(0);
+        let other = peers(&pot, 1).remove(0);
         assert!(
             pot.book(Bringer::Url(&two, &peer), None)
                 .has_room()
@@ -590,7 +629,7 @@ mod tests {
     fn a_peer_leaves_half_to_others_and_a_newcomer_finds_room() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
-        let peers = peers(&pot, &tenant, 4);
+        let peers = peers(&pot, 4);
         let url = |at: usize| Bringer::Url(&tenant, &peers[at]);
         // Of 128 MiB: the half, and the half of what is left.
         let all: Vec<_> = (0..3).map(|at| fill(&pot, url(at), None)).collect();
@@ -614,11 +653,64 @@ mod tests {
         assert!(pot.book(url(1), None).has_room().is_ok());
         drop(kept);
         assert!(pot.book(url(0), None).has_room().is_ok() && pot.held() == 0);
+        assert!(pot.peers.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn bodies_that_fill_what_urls_may_hold_keep_no_call_without_one_out() {
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let [one, two, three]: [TenantId; 3] =
+            ["111111111111", "222222222222", "333333333333"].map(|id| id.parse().unwrap());
+        // Announced, and never brought: 256 KiB each, of a thousand addresses at two tenants' URLs.
+        let peers = peers(&pot, 1026);
+        let announced: Vec<_> = (0..1024)
+            .map(|at| {
+                let tenant = if at % 2 == 0 { &one } else { &two };
+                let mut held = pot.book(Bringer::Url(tenant, &peers[at]), None);
+                held.grow_to(256 << 10).unwrap();
+                held
+            })
+            .collect();
+        for tenant in [&one, &two, &three] {
+            let new = || pot.book(Bringer::Url(tenant, &peers[1024]), None);
+            assert!(new().has_room().is_ok());
+            assert!(!new().grow_to(1).unwrap_err().is_by_peer);
+            // Its answer is in nobody's way either.
+            let (_answer, untaken) = new().keep(Bytes::from(vec![0; 1 << 20]), None);
+            let other = pot.book(Bringer::Url(tenant, &peers[1025]), None);
+            assert!(other.has_room().is_ok());
+            drop(untaken);
+        }
         assert!(
-            pot.peers
-                .iter()
-                .all(|held| held.load(Ordering::Relaxed) == 0)
+            pot.book(Bringer::Url(&one, &peers[0]), None)
+                .has_room()
+                .unwrap_err()
+                .is_by_peer
         );
+        drop(announced);
+        assert_eq!(pot.held(), 0);
+    }
+
+    #[test]
+    fn nobody_is_counted_for_another() {
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let [one, two]: [TenantId; 2] =
+            ["111111111111", "222222222222"].map(|id| id.parse().unwrap());
+        let peers = peers(&pot, 20_000);
+        let held: Vec<_> = peers[1..]
+            .iter()
+            .map(|peer| {
+                let mut held = pot.book(Bringer::Url(&one, peer), None);
+                held.grow_to(2).unwrap();
+                held
+            })
+            .collect();
+        for tenant in [&one, &two] {
+            let new = pot.book(Bringer::Url(tenant, &peers[0]), None);
+            assert_eq!(new.by_peer.as_ref().unwrap().held(), [0, 0]);
+        }
+        drop(held);
+        assert!(pot.peers.shards.iter().all(|shard| shard.lock().is_empty()));
     }
 
     #[test]
@@ -629,7 +721,7 @@ mod tests {
         let mut limits = freehold_domain::TenantLimits::default();
         limits.set(TenantLimit::BytesInFlight, Some(8 * MIB));
         own.note(&tenant, limits);
-        let peers = peers(&pot, &tenant, 2);
+        let peers = peers(&pot, 2);
         let url = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at]), None);
         let (large, slow) = url(0).keep(Bytes::from(vec![0; 5 << 20]), None);
         assert!(slow.crowds_others() && url(0).has_room().is_err());
@@ -641,15 +733,21 @@ mod tests {
         let many: Vec<_> = (0..20).map(|_| url(0).keep(small.clone(), None)).collect();
         assert!(url(1).has_room().is_ok() && !other.crowds_others());
         assert!(many.iter().all(|(_, slow)| slow.crowds_others()));
-        drop((large, many));
+        // And more than twice the share of all, as one that reads nothing may have on two connections.
+        let more: Vec<_> = (0..200).map(|_| url(0).keep(small.clone(), None)).collect();
+        assert!(url(1).has_room().is_ok() && !other.crowds_others());
+        assert!(more.iter().all(|(_, slow)| slow.crowds_others()));
+        drop((large, many, more));
         assert!(url(0).has_room().is_ok() && !slow.crowds_others());
+        drop((_small, other));
+        assert!(pot.held() == 0 && pot.peers.shards.iter().all(|shard| shard.lock().is_empty()));
     }
 
     #[test]
     fn large_heads_count_beside_their_bodies_and_small_ones_do_not() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
-        let peers = peers(&pot, &tenant, 22);
+        let peers = peers(&pot, 22);
         let nth = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at % 22]), None);
         let new = || nth(0);
         let mut small = new();
@@ -696,7 +794,7 @@ mod tests {
     fn answers_count_until_they_are_taken_and_are_never_refused() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
-        let peers = peers(&pot, &tenant, 31);
+        let peers = peers(&pot, 31);
         let nth = |at: usize| pot.book(Bringer::Url(&tenant, &peers[at]), None);
         let new = || nth(30);
         let answer = Bytes::from(vec![7; 10 << 20]);

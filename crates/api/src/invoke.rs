@@ -63,7 +63,8 @@ pub struct Collected {
 /// What a large outcome is answered with keeps its room until the client has taken it, and says whose
 /// that is.
 pub fn held(room: Option<Room>, mut response: Response<Bytes>) -> Response<Bytes> {
-    let Some(room) = room else {
+    // Of what a URL's answer is made of, less may be sent on.
+    let Some(room) = room.and_then(|room| room.kept_by(response.body().len())) else {
         return response;
     };
     response.extensions_mut().insert(room.standing());
@@ -223,7 +224,6 @@ pub fn throttle_reason(reason: ThrottleReason) -> &'static str {
     match reason {
         ThrottleReason::ReservedConcurrency => "ReservedFunctionConcurrentInvocationLimitExceeded",
         ThrottleReason::ReservedInvocationRate => "ReservedFunctionInvocationRateLimitExceeded",
-        ThrottleReason::CallRate => "CallerRateLimitExceeded",
         ThrottleReason::StartRate | ThrottleReason::InvocationRate => {
             "FunctionInvocationRateLimitExceeded"
         }

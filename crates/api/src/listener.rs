@@ -301,7 +301,7 @@ impl Front {
         tokio::spawn(running.track_future(async move {
             match tls {
                 None => {
-                    let answering = Answering::default();
+                    let answering = Arc::<Answering>::default();
                     let stream = Unread::new(stream, answering.clone());
                     front.http1(stream, answering, line, stop).await;
                 }
@@ -320,7 +320,7 @@ impl Front {
         line: Line,
         stop: CancellationToken,
     ) {
-        let answering = Answering::default();
+        let answering = Arc::<Answering>::default();
         let is_crowded = self.api.places.is_crowded();
         let stopped = async {
             stop.cancelled().await;
@@ -332,7 +332,7 @@ impl Front {
         };
         let Some(stream) = stream else { return };
         match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => self.http2(stream, line, stop).await,
+            Some(b"h2") => self.http2(stream, answering, line, stop).await,
             // An authority that proves a name: the handshake was the answer (RFC 8737).
             Some(b"acme-tls/1") => {}
             _ => self.http1(stream, answering, line, stop).await,
@@ -351,7 +351,7 @@ impl Front {
             proxies: None,
             patience: HEAD_WAIT_MAX,
         };
-        let answering = Answering::default();
+        let answering = Arc::<Answering>::default();
         let stream = Unread::new(stream, answering.clone());
         self.http1(stream, answering, line, stop).await;
     }
@@ -361,7 +361,7 @@ impl Front {
     async fn http1(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        answering: Answering,
+        answering: Arc<Answering>,
         line: Line,
         stop: CancellationToken,
     ) {
@@ -377,7 +377,7 @@ impl Front {
             async move {
                 let mut response = front.answer(request, via, &seat).await;
                 if let Some(untaken) = response.extensions_mut().remove::<Untaken>() {
-                    *answering.lock() = Some(untaken);
+                    answering.answers_with(untaken);
                 }
                 seen.now.store(false, Ordering::Relaxed);
                 Ok::<_, Infallible>(response.map(Full::new))

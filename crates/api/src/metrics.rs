@@ -156,7 +156,7 @@ pub async fn serve(
             match &door.tls {
                 None => connection(stream, hosts, source).await,
                 Some(tls) => {
-                    let answering = Answering::default();
+                    let answering = Arc::<Answering>::default();
                     if let Some(stream) = door::encrypt(tls, stream, answering, is_crowded).await {
                         connection(stream, hosts, source).await;
                     }

@@ -33,13 +33,24 @@ impl FromStr for Network {
         };
         let address: IpAddr = address.parse().map_err(|_| NotANetwork)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
+        let bits: u8 = match bits {
             None => most,
             Some(bits) => bits.parse().map_err(|_| NotANetwork)?,
         };
-        match bits <= most {
-            true => Ok(Self { address, bits }),
-            false => Err(NotANetwork),
+        if bits > most {
+            return Err(NotANetwork);
+        }
+        // IPv4 that is written as IPv6 is what it is where it is asked for.
+        let canonical = address.to_canonical();
+        match (
+            canonical.is_ipv4() && address.is_ipv6(),
+            bits.checked_sub(96),
+        ) {
+            (true, Some(bits)) => Ok(Self {
+                address: canonical,
+                bits,
+            }),
+            _ => Ok(Self { address, bits }),
         }
     }
 }
@@ -135,6 +146,9 @@ mod tests {
             ("10.0.0.5", "::ffff:10.0.0.5", true),
             ("0.0.0.0/0", "203.0.113.1", true),
             ("0.0.0.0/0", "2001:db8::1", false),
+            ("::ffff:10.0.0.5", "10.0.0.5", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.0", false),
             ("fd00::/8", "fdff::1", true),
             ("fd00::/8", "fe80::1", false),
             ("2001:db8::1", "2001:db8::1", true),

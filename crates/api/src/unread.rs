@@ -12,7 +12,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,13 +35,30 @@ const CROWDED_BYTES_PER_S: u64 = 64 << 10;
 /// How often it is looked whether there is a crowd.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What a connection is answering with, where that is large enough to count.
-pub(crate) type Answering = Arc<Mutex<Option<Untaken>>>;
+/// What whoever answers on a connection and the stream below tell each other.
+#[derive(Default)]
+pub(crate) struct Answering {
+    /// The answer on its way, where that is large enough to count.
+    untaken: Mutex<Option<Untaken>>,
+    is_waiting: AtomicBool,
+}
+
+impl Answering {
+    /// This one is on its way now.
+    pub(crate) fn answers_with(&self, untaken: Untaken) {
+        *self.untaken.lock() = Some(untaken);
+    }
+
+    /// Whether something is written that the kernel has no room for yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed)
+    }
+}
 
 /// The stream.
 pub(crate) struct Unread<S> {
     stream: S,
-    answering: Answering,
+    answering: Arc<Answering>,
     /// There from the first write that waits until all is written; none is made for an answer that
     /// fits the kernel's buffer.
     slow: Option<Slow>,
@@ -88,7 +108,7 @@ impl Taking {
 
 impl<S> Unread<S> {
     /// Watches the writes of `stream`.
-    pub(crate) fn new(stream: S, answering: Answering) -> Self {
+    pub(crate) fn new(stream: S, answering: Arc<Answering>) -> Self {
         Self {
             stream,
             answering,
@@ -107,13 +127,19 @@ impl<S> Unread<S> {
             }
             return Poll::Ready(written);
         }
-        let slow = self.slow.get_or_insert_with(|| Slow {
-            taking: Taking::begin(),
-            look: Box::pin(sleep(LOOK_EVERY)),
+        let slow = self.slow.get_or_insert_with(|| {
+            self.answering.is_waiting.store(true, Ordering::Relaxed);
+            Slow {
+                taking: Taking::begin(),
+                look: Box::pin(sleep(LOOK_EVERY)),
+            }
         });
         while slow.look.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if slow.taking.is_over(now, self.answering.lock().as_ref()) {
+            if slow
+                .taking
+                .is_over(now, self.answering.untaken.lock().as_ref())
+            {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             slow.look.as_mut().reset(now + LOOK_EVERY);
@@ -157,7 +183,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
 
     /// Called once all that there was is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.slow = None;
+        if self.slow.take().is_some() {
+            self.answering.is_waiting.store(false, Ordering::Relaxed);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -180,7 +208,7 @@ mod tests {
 
     fn pair() -> (Unread<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        (Unread::new(ours, Answering::default()), theirs)
+        (Unread::new(ours, Arc::default()), theirs)
     }
 
     /// Takes ten bytes every now and then, until the other side is done or has given up.
@@ -227,7 +255,7 @@ mod tests {
             let held = pot.book(Bringer::Url(&tenant, &peer), None);
             let (answer, untaken) = held.keep(bytes::Bytes::from(vec![0; answer_mib << 20]), None);
             let (mut ours, theirs) = pair();
-            *ours.answering.lock() = Some(untaken);
+            ours.answering.answers_with(untaken);
             let taking = tokio::spawn(take_slowly(theirs, Duration::from_secs(1)));
             let begun = Instant::now();
             let written = ours.write_all(&answer[..1000]).await;
@@ -282,9 +310,9 @@ mod tests {
         let (mut ours, theirs) = pair();
         let taking = tokio::spawn(take_slowly(theirs, Duration::from_secs(1)));
         ours.write_all(&[0; 200]).await.unwrap();
-        assert!(ours.slow.is_some());
+        assert!(ours.slow.is_some() && ours.answering.is_waiting());
         ours.flush().await.unwrap();
-        assert!(ours.slow.is_none());
+        assert!(ours.slow.is_none() && !ours.answering.is_waiting());
         drop(ours);
         assert_eq!(taking.await.unwrap(), 200);
     }

@@ -36,7 +36,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
@@ -59,7 +59,7 @@ pub const COMING_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Where calls of function URLs come from, as far as that is told apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// An address; of IPv6 the network of 64 bits, of which one customer has all addresses.
+    /// An address; of IPv6 its network of 64 bits. A customer has one of those or, as often, some hundreds.
     Address(IpAddr),
     /// The instances of an account.
     Instances(TenantId),
@@ -168,8 +168,8 @@ struct First {
 enum Lacks {
     /// Room of its own line, whatever others hold: of the account's signed calls, or of those by URL.
     Own { by_url: bool },
-    /// Its peer's part of what the account's calls by URL have, or of what all have.
-    Part,
+    /// Its peer's part of what the account's calls by URL have, or (that it has) of what all have.
+    Part { of_node: bool },
     /// Room of its account.
     Account,
     /// Room of all calls by URL.
@@ -188,11 +188,11 @@ impl Line {
     /// Who is next, and whether its peer has its part: the first whose peer has not, or the first at all.
     fn first(&self, has_its_part: impl Fn(&Peer) -> bool) -> Option<(u64, &Waiting, bool)> {
         // Of a peer that waits a thousand times it is asked once.
-        let mut asked: Vec<&Peer> = Vec::new();
+        let mut asked: HashSet<&Peer> = HashSet::new();
         for (place, one) in &self.waiting {
             match &one.peer {
-                Some(peer) if asked.contains(&peer) => {}
-                Some(peer) if has_its_part(peer) => asked.push(peer),
+                Some(peer) if asked.contains(peer) => {}
+                Some(peer) if has_its_part(peer) => drop(asked.insert(peer)),
                 _ => return Some((*place, one, false)),
             }
         }
@@ -314,8 +314,10 @@ impl Answers {
         firsts.any(|first| {
             let is_of_account = first.whose.tenant == whose.tenant;
             match first.lacks {
-                // Who holds its part waits for itself alone.
-                Some(Lacks::Part) => first.whose.by_url == whose.by_url,
+                // Who holds its part waits for itself alone, there.
+                Some(Lacks::Part { of_node }) => {
+                    first.whose.by_url == whose.by_url && (of_node || is_of_account)
+                }
                 // A line that holds nothing is served in any case.
                 _ if is_of_account && first.whose.line() == whose.line() => true,
                 None => false,
@@ -368,7 +370,7 @@ impl Answers {
         let fits_account = |first: &First| {
             !matches!(
                 first.lacks,
-                Some(Lacks::Own { .. } | Lacks::Part | Lacks::Account)
+                Some(Lacks::Own { .. } | Lacks::Part { .. } | Lacks::Account)
             )
         };
         let firsts = self.firsts(book, whole);
@@ -412,18 +414,23 @@ impl Answers {
             lines.filter_map(move |(line, by_url)| {
                 let left = (most / 2).saturating_sub(line.held_bytes);
                 let left_of_node = (whole / 2).saturating_sub(book.urls_bytes);
-                let (place, waiting, has_its_part) = line.first(|peer| {
-                    let of_account = line.peers.held(peer);
-                    let of_node = book.peers.held(peer);
-                    of_account > 0 && of_account >= left || of_node > 0 && of_node >= left_of_node
-                })?;
+                let is_full = by_url && left == 0 && line.held_bytes > 0;
+                let has = |held: u64, left: u64| held > 0 && held >= left;
+                let of_account = |peer: &Peer| has(line.peers.held(peer), left);
+                let of_node = |peer: &Peer| has(book.peers.held(peer), left_of_node);
+                // Where nothing is left, nobody is looked for that might have it.
+                let (place, waiting, has_its_part) =
+                    line.first(|peer| !is_full && (of_account(peer) || of_node(peer)))?;
                 let bytes = waiting.bytes;
                 let lacks = if by_url && left == 0 {
                     Some(Lacks::Own { by_url: true })
                 } else if signed_lacks.is_some() {
                     signed_lacks
                 } else if has_its_part && left_of_node > 0 {
-                    Some(Lacks::Part)
+                    let of_node = !waiting.peer.as_ref().is_some_and(of_account);
+                    Some(Lacks::Part { of_node })
+                } else if by_url && line.held_bytes + bytes > most {
+                    Some(Lacks::Own { by_url: true })
                 } else if account.held_bytes() + bytes > most {
                     Some(Lacks::Account)
                 } else if by_url && book.urls_bytes >= whole / 2 {

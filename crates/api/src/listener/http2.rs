@@ -6,13 +6,14 @@
 //! reaches the engine: a call that has begun is settled whatever becomes of its stream.
 //!
 //! An answer goes out in pieces, so that it shows how much of it is taken; all but the smallest are
-//! counted, since one connection may have a hundred of them waiting.
+//! counted, since one connection may have a hundred of them waiting. A connection that is to end does so
+//! once nothing of an answer is left in it.
 
 use super::{FIRST_REQUEST_MAX, Line};
 use crate::{
     front::{Front, Seat},
     in_flight::Untaken,
-    unread::{LOOK_EVERY, Taking},
+    unread::{Answering, LOOK_EVERY, Taking},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -67,7 +68,7 @@ struct Streams {
 
 struct State {
     open: usize,
-    /// Since when nothing is open.
+    /// Since when nothing is open, but for what was asked after the end.
     quiet: Instant,
     answered: u64,
     cancelled: u64,
@@ -82,7 +83,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Whether its client has taken it: all that counts, or all that has a stream.
+    /// Whether it has left the connection: of one that counts its bytes, of another its [`Tracked`] ones.
     fn is_taken(self: &Arc<Self>) -> bool {
         match &self.untaken {
             Some(untaken) => untaken.is_taken(),
@@ -112,6 +113,7 @@ impl Streams {
         Open {
             streams: self.clone(),
             is_answered: false,
+            is_refused: false,
             _place: None,
         }
     }
@@ -120,6 +122,13 @@ impl Streams {
     fn quiet_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
         (state.open == 0).then(|| now.duration_since(state.quiet))
+    }
+
+    /// Whether something of an answer waits in the connection.
+    fn is_sending(&self) -> bool {
+        let mut state = self.state.lock();
+        state.answers.retain(|answer| !answer.is_taken());
+        !state.answers.is_empty()
     }
 
     /// Whether the time of who takes an answer is up.
@@ -135,6 +144,8 @@ impl Streams {
 struct Open {
     streams: Arc<Streams>,
     is_answered: bool,
+    /// It came after the end: the connection does not stay for it.
+    is_refused: bool,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -143,6 +154,7 @@ impl Open {
     /// connections have for that.
     fn may_go_on(&mut self, beside: &Arc<Semaphore>) -> bool {
         if self.streams.is_over.load(Ordering::Relaxed) {
+            self.is_refused = true;
             return false;
         }
         if self.streams.state.lock().open > 1 {
@@ -160,6 +172,9 @@ impl Open {
         });
         let mut state = self.streams.state.lock();
         state.answered += 1;
+        if self.is_refused {
+            return answer;
+        }
         if state.answers.len() > 2 * STREAMS_MAX as usize {
             state.answers.retain(|answer| !answer.is_taken());
         }
@@ -172,7 +187,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut state = self.streams.state.lock();
         state.open -= 1;
-        if state.open == 0 {
+        if state.open == 0 && !self.is_refused {
             state.quiet = Instant::now();
         }
         if !self.is_answered {
@@ -184,6 +199,18 @@ impl Drop for Open {
     }
 }
 
+/// The bytes of an answer, which is there as long as they are.
+struct Tracked {
+    bytes: Bytes,
+    _answer: Arc<Answer>,
+}
+
+impl AsRef<[u8]> for Tracked {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// An answer's body.
 struct Pieces {
     rest: Bytes,
@@ -191,6 +218,26 @@ struct Pieces {
     given: u64,
     answer: Arc<Answer>,
     _open: Open,
+}
+
+impl Pieces {
+    fn new(rest: Bytes, mut open: Open, untaken: Option<Untaken>) -> Self {
+        let answer = open.answer(untaken);
+        // What counts tells of itself when it is gone.
+        let rest = match answer.untaken {
+            None if !rest.is_empty() => Bytes::from_owner(Tracked {
+                bytes: rest,
+                _answer: answer.clone(),
+            }),
+            _ => rest,
+        };
+        Self {
+            rest,
+            given: 0,
+            answer,
+            _open: open,
+        }
+    }
 }
 
 impl Body for Pieces {
@@ -222,9 +269,9 @@ impl Body for Pieces {
 
 /// Has what it runs waited for at shutdown.
 #[derive(Clone)]
-struct Tracked(TaskTracker);
+struct WaitedFor(TaskTracker);
 
-impl<F> Executor<F> for Tracked
+impl<F> Executor<F> for WaitedFor
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -258,15 +305,17 @@ fn without_body(response: &mut Response<Bytes>, is_head: bool) {
 
 impl Front {
     /// Serves one connection to its end; after `stop` it ends with the answers that are under way.
+    /// `answering` is what the stream below tells.
     pub(super) async fn http2(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        answering: Arc<Answering>,
         line: Line,
         stop: CancellationToken,
     ) {
         let header_bytes = self.api.limits.now().header_bytes;
         let (streams, patience) = (Streams::new(), line.patience);
-        let running = Tracked(self.api.running.clone());
+        let running = WaitedFor(self.api.running.clone());
         let (asked, seat) = (streams.clone(), Arc::new(Seat::default()));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let via = line.via(&request);
@@ -282,13 +331,7 @@ impl Front {
                 // It is about a connection that carries one request at a time.
                 response.headers_mut().remove(header::CONNECTION);
                 let untaken = response.extensions_mut().remove::<Untaken>();
-                let answer = open.answer(untaken);
-                Ok::<_, Infallible>(response.map(|rest| Pieces {
-                    rest,
-                    given: 0,
-                    answer,
-                    _open: open,
-                }))
+                Ok::<_, Infallible>(response.map(|rest| Pieces::new(rest, open, untaken)))
             }
         });
         let connection = http2::Builder::new(running)
@@ -324,9 +367,12 @@ impl Front {
                     if streams.is_untaken(now) {
                         break "an answer was not taken";
                     }
+                    // Handed over is not yet sent: the last answer has its own time on the way out.
+                    let is_sending = streams.is_sending() || answering.is_waiting();
                     match (streams.quiet_for(now), ending) {
-                        // Handed over is not yet sent: the last answer has its own time on the way out.
-                        (Some(quiet), Some(until)) if now >= until && quiet >= FIRST_REQUEST_MAX => {
+                        (Some(quiet), Some(until))
+                            if now >= until && quiet >= FIRST_REQUEST_MAX && !is_sending =>
+                        {
                             break "nothing more was asked";
                         }
                         (_, Some(until)) if now >= until => {
@@ -375,13 +421,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_is_seen_and_one_that_is_taken_slowly_is_served() {
         let streams = Streams::new();
-        let mut open = streams.open();
-        let mut pieces = Pieces {
-            rest: Bytes::from(vec![b'x'; 3 * PIECE_BYTES]),
-            given: 0,
-            answer: open.answer(None),
-            _open: open,
-        };
+        let open = streams.open();
+        let rest = Bytes::from(vec![b'x'; 3 * PIECE_BYTES]);
+        let mut pieces = Pieces::new(rest, open, None);
         let most = Duration::from_secs(119);
         for left in [2, 1, 0] {
             tokio::time::sleep(most).await;
@@ -395,6 +437,36 @@ mod tests {
         drop(pieces);
         assert!(!streams.is_untaken(Instant::now()));
         assert_eq!(streams.quiet_for(Instant::now()), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_on_its_way_until_its_last_byte_has_left() {
+        let streams = Streams::new();
+        let mut pieces = Pieces::new(Bytes::from_static(b"done"), streams.open(), None);
+        let mut last = pieces.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(pieces);
+        let later = |wait| streams.quiet_for(Instant::now()) == Some(Duration::from_secs(wait));
+        assert!(later(0) && streams.is_sending());
+        let first = last.split_to(2);
+        drop(first);
+        tokio::time::sleep(Duration::from_secs(119)).await;
+        assert!(later(119) && streams.is_sending() && !streams.is_untaken(Instant::now()));
+        // Who is told to come again does not keep the connection.
+        streams.is_over.store(true, Ordering::Relaxed);
+        let mut open = streams.open();
+        assert!(!open.may_go_on(&Arc::new(Semaphore::new(1))));
+        let told = Pieces::new(Bytes::from_static(b"later"), open, None)
+            .frame()
+            .await;
+        assert!(later(119));
+        drop(last);
+        assert!(!streams.is_sending() && told.is_some());
+        // Nor does one that takes nothing at all.
+        let mut pieces = Pieces::new(Bytes::from_static(b"done"), streams.open(), None);
+        let _untaken = pieces.frame().await;
+        drop(pieces);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert!(streams.is_untaken(Instant::now()));
     }
 
     #[tokio::test]

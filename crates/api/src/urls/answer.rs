@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn a_large_answer_keeps_its_room_until_its_last_byte_has_gone() {
         let room = Answers::new(Limits::default().into(), Arc::default());
-        let outcome = |kind, bytes: usize| {
-            let payload = Bytes::from(format!("\"{}\"", "x".repeat(bytes)));
+        let of = |kind, payload: String| {
+            let payload = Bytes::from(payload);
             let asked = room.ask(
                 Whose::signed(&"111111111111".parse().unwrap()),
                 payload.len() as u64,
@@ -207,18 +207,26 @@ mod tests {
                 room,
             }
         };
+        let outcome = |kind, bytes| of(kind, format!("\"{}\"", "x".repeat(bytes)));
         let response = from_outcome(outcome(OutcomeKind::Success, 1 << 20));
         let body = response.into_body();
-        assert_eq!((body.len(), room.held_bytes()), (1 << 20, (1 << 20) + 2));
+        assert_eq!((body.len(), room.held_bytes()), (1 << 20, 1 << 20));
         let last = body.slice(body.len() - 1..);
         drop(body);
-        assert_eq!(room.held_bytes(), (1 << 20) + 2);
+        assert_eq!(room.held_bytes(), 1 << 20);
         drop(last);
         assert_eq!(room.held_bytes(), 0);
         // Of an error nothing is shown.
         let failed = OutcomeKind::FunctionError(FunctionErrorKind::Handled);
         let _response = from_outcome(outcome(failed, 100_000));
         assert_eq!(room.held_bytes(), 0);
+        // Nor is room held for what is not sent on.
+        let ignored = format!(
+            r#"{{"statusCode": 200, "body": "small", "more": "{}"}}"#,
+            "x".repeat(1 << 20)
+        );
+        let small = from_outcome(of(OutcomeKind::Success, ignored));
+        assert_eq!((small.body().len(), room.held_bytes()), (5, 0));
     }
 
     fn check(payload: &str, status: u16, kind: &str, body: &str) {

@@ -302,6 +302,38 @@ fn strangers_go_behind_who_signs_wherever_there_is_no_room() {
 }
 
 #[test]
+fn who_holds_its_part_of_all_waits_for_itself_wherever_it_holds_that() {
+    let (answers, _, _) = room_of(64);
+    let peer = |at: u8| Peer::at([192, 0, 2, at].into());
+    let of = |digit, at, mib| One::whose(&answers, by_peer(digit, peer(at)), mib);
+    let in_the_way = |digit, at| answers.is_in_the_way(&by_peer(digit, peer(at)));
+    // Of the 32 that all URLs have one has half, at three accounts, each of which has 16 and half of that left.
+    let _held = [of('1', 1, 6), of('2', 1, 6), of('3', 1, 6), of('3', 2, 1)];
+    let mut more = vec![of('1', 1, 1)];
+    assert_eq!(waiting(&mut more), [0]);
+    assert!(in_the_way('1', 1) && in_the_way('2', 1) && in_the_way('4', 1));
+    assert!(!in_the_way('1', 2) && !in_the_way('3', 2) && !answers.is_in_the_way(&signed('1')));
+}
+
+#[test]
+fn an_answer_too_large_beside_its_own_line_hurries_no_other() {
+    let (answers, _, own) = room_of(64);
+    let mut limits = TenantLimits::default();
+    limits.set(TenantLimit::BytesInFlight, Some(8 * MIB));
+    own.note(&tenant('1'), limits);
+    let peer = |at: u8| by_peer('1', Peer::at([192, 0, 2, at].into()));
+    let (_signed, _url) = (One::of(&answers, '1', 4), One::whose(&answers, peer(1), 3));
+    let mut large = vec![One::whose(&answers, peer(2), 6)];
+    assert_eq!(waiting(&mut large), [0]);
+    assert!(answers.is_in_the_way(&peer(1)) && !answers.is_in_the_way(&signed('1')));
+    drop(large);
+    // One that would fit but for them does.
+    let mut small = vec![One::whose(&answers, peer(2), 2)];
+    assert_eq!(waiting(&mut small), [0]);
+    assert!(answers.is_in_the_way(&peer(1)) && answers.is_in_the_way(&signed('1')));
+}
+
+#[test]
 fn a_peer_leaves_half_to_others_and_a_newcomer_finds_room() {
     let (answers, _, _) = room_of(128);
     let peer = |at: u8| Peer::at([192, 0, 2, at].into());
@@ -311,9 +343,9 @@ fn a_peer_leaves_half_to_others_and_a_newcomer_finds_room() {
     assert_eq!(waiting(&mut one), [4, 5]);
     let mut two: Vec<_> = (0..6).map(|_| of(2, 4)).collect();
     assert_eq!(waiting(&mut two), [2, 3, 4, 5]);
-    // Who holds its part waits for itself alone, wherever it holds that.
+    // Who holds its part waits for itself alone, and where it holds that.
     let in_the_way = |digit, at| answers.is_in_the_way(&by_peer(digit, peer(at)));
-    assert!(in_the_way('1', 1) && in_the_way('2', 1));
+    assert!(in_the_way('1', 1) && !in_the_way('2', 1));
     assert!(!in_the_way('1', 2) && !in_the_way('1', 3) && !answers.is_in_the_way(&signed('1')));
     // Past those that hold their part, in the order in which they came.
     let mut three = vec![of(3, 4), of(3, 4)];
