@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support import doctor
-from support.functions import PYTHON, java_runtime, python, unique
+from support.functions import PYTHON, java_runtime, python, unique, zip_of
 
 ON = {"ApplyOn": "PublishedVersions"}
 # What init makes is seen by the handler; so is which way the instance came up.
@@ -114,7 +114,6 @@ def test_what_the_model_does_not_know_is_refused(functions, client, refuses):
 
 def test_java_takes_it_and_says_how_it_starts(functions, client, tmp_path):
     import subprocess
-    from support.functions import zip_of
     runtime = java_runtime()
     if runtime is None:
         pytest.skip("no JDK here")
@@ -247,6 +246,47 @@ def test_hooks_run_once_on_every_way_up(functions, client):
     assert answer.payload == ["before", "after"]
     # One that is not carried has none to run.
     assert functions.call(name) == []
+
+
+WRAPPER = '#!/bin/bash\nexport WRAPPED=yes\nexec "$@"\n'
+
+
+def wrapped(functions, code, **fields):
+    """A function that is executed by a script in its package."""
+    package = zip_of({"index.py": code, "wrapper": WRAPPER}, executable=["wrapper"])
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}}
+    return functions.create(package, SnapStart=ON, Environment=variables, **fields)
+
+
+def test_a_version_behind_a_wrapper_is_served_with_its_hooks(functions, client):
+    name = wrapped(functions, HOOKS.replace(
+        "    return order\n", "    import os\n    return [order, os.environ['WRAPPED'], os.getpid()]\n"))
+    version = publish(client, name)
+    assert (version["State"], version["SnapStart"]["OptimizationStatus"]) == ("Active", "Off")
+    answers = [functions.invoke(name, Qualifier="1", LogType="Tail") for _ in range(2)]
+    for answer in answers:
+        assert answer.error is None, answer.payload
+        assert answer.payload[:2] == [["before", "after"], "yes"]
+    assert "Init Duration" in answers[0].log and "Init Duration" not in answers[1].log
+    assert answers[0].payload == answers[1].payload, "one instance has served both"
+    assert functions.call(name)[:2] == [[], "yes"]
+    probe = functions.create(python("def handler(e, c): return e\n"), SnapStart=ON)
+    carried(publish(client, probe))
+    assert "AWS_LAMBDA_EXEC_WRAPPER" in version["StateReason"]
+
+
+def test_a_hook_behind_a_wrapper_fails_as_any_other(functions, client):
+    name = wrapped(functions, HOOKS.replace("order.append('after')", "1 / 0"))
+    assert publish(client, name)["State"] == "Active"
+    answer = functions.invoke(name, Qualifier="1", LogType="Tail")
+    assert (answer.error, answer.payload["errorMessage"]) == ("Unhandled", "division by zero")
+    assert "Runtime.AfterRestoreError" in answer.log
+    name = wrapped(functions, HOOKS.replace("order.append('before')", "1 / 0"))
+    version = publish(client, name)
+    if version["State"] == "Active":
+        doctor.needs_images()
+    assert (version["State"], version.get("StateReason")) == (
+        "Failed", "Runtime.BeforeSnapshotError: division by zero")
 
 
 def test_a_hook_that_fails_before_the_snapshot_fails_the_version(functions, client):
@@ -436,7 +476,6 @@ def handler(e, c):
 def test_numeric_libraries_start_no_thread_before_the_snapshot(functions, client):
     numpy = pytest.importorskip("numpy")
     import pathlib
-    from support.functions import zip_of
     site = pathlib.Path(numpy.__file__).parents[1]
     files = {str(path.relative_to(site)): path.read_bytes()
              for folder in ("numpy", "numpy.libs") for path in (site / folder).rglob("*")
@@ -463,7 +502,6 @@ def handler(e, c):
 
 def test_openmp_has_one_thread_before_the_snapshot_and_its_share_after(functions, client):
     import pathlib
-    from support.functions import zip_of
     found = [path for folder in ("/usr/lib", "/usr/lib64") for path in pathlib.Path(folder).rglob("libgomp.so.1")]
     if not found:
         pytest.skip("no OpenMP of GCC on this machine")

@@ -31,6 +31,8 @@ class Api(object):
         self.events = queue.Queue()
         self.answers = queue.Queue()
         self.init_errors = queue.Queue()
+        # What is put here tells a runtime of a restore.
+        self.restores = queue.Queue()
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,6 +49,12 @@ class Api(object):
                     pass  # the process was killed while it waited for an event
 
             def do_GET(self):
+                if self.path.endswith("/restore/next"):
+                    api.restores.get()
+                    self.send_response(200)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 item = api.events.get()
                 if item is None:
                     self.close_connection = True
@@ -72,7 +80,7 @@ class Api(object):
                 body, trailers = self.read_body()
                 answer = {"path": self.path, "headers": dict(self.headers), "body": body, "trailers": trailers}
                 status = 202
-                if self.path.endswith("/init/error"):
+                if self.path.endswith(("/init/error", "/restore/error")):
                     api.init_errors.put(answer)
                 elif len(body) > api.response_limit:
                     status = 413

@@ -268,6 +268,38 @@ def test_wrapper_scripts_run_the_runtime(python):
         assert f.exit_code() == 126
 
 
+HOOKS = """
+from snapshot_restore_py import register_before_snapshot, register_after_restore
+order = []
+register_before_snapshot(order.append, 'before')
+register_before_snapshot(lambda: print('waits now', flush=True))
+register_after_restore(order.append, 'after')
+def handler(e, c): return order
+"""
+WRAPPED = {"AWS_LAMBDA_EXEC_WRAPPER": "/usr/bin/env"}
+
+
+def test_behind_a_wrapper_hooks_run_with_the_platforms_word_between_them(python):
+    with run(python, HOOKS, env=WRAPPED) as f:
+        assert f.call() == []
+    with run(python, HOOKS, env={**WRAPPED, "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}) as f:
+        f.log("waits now")
+        f.api.restores.put("now")
+        assert f.call() == ["before", "after"]
+
+
+def test_behind_a_wrapper_a_hook_that_fails_says_so_and_ends_the_process(python):
+    for register, error_type, exit_code in (
+        ("register_before_snapshot(lambda: 1 / 0)", "Runtime.BeforeSnapshotError", 64),
+        ("register_after_restore(lambda: 1 / 0)", "Runtime.AfterRestoreError", 65),
+    ):
+        with run(python, HOOKS + register, env={**WRAPPED, "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}) as f:
+            f.api.restores.put("now")
+            error = f.init_error()
+            assert (error["_header"], error["errorMessage"]) == (error_type, "division by zero")
+            assert f.exit_code() == exit_code
+
+
 def test_a_runtime_api_that_is_gone_ends_the_process(python):
     with run(python, "def handler(e, c): return 1") as f:
         assert f.call() == 1

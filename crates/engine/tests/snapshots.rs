@@ -302,6 +302,27 @@ async fn what_cannot_be_carried_is_served_plainly_with_its_hooks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_that_knows_no_images_comes_up_on_every_way() {
+    let sim = sim(|_| {}).await;
+    sim.world.speak_publicly();
+    sim.deploy("f", |_| {}).await;
+    let record = publish(&sim, "f", 1).await;
+    assert_eq!(record.state, FunctionStateV1::Active);
+    match record.image {
+        ImageStateV1::Refused { reason } => assert_eq!(reason, "its contract has no start images"),
+        other => panic!("{other:?}"),
+    }
+    let tails = herd(&sim, "f", 1, 3).await;
+    for tail in &tails {
+        assert!(tail.contains("Init Duration"), "{tail}");
+    }
+    // The same instances go on.
+    assert_eq!(call(&sim, "f", 1, "x").await.0, OutcomeKind::Success);
+    assert!(sim.world.hooks().is_empty());
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_without_images_says_so_and_serves() {
     let sim = Sim::new().await;
     sim.deploy("f", |_| {}).await;

@@ -67,7 +67,11 @@ impl Contract for FakeContract {
                     .broken("a thawed instance was opened as one that boots");
             }
             let (init, code) = (self.0.next_init(), self.0.compiled(opening.code));
-            come_up(self.0.clone(), instance, listener, init, code).await
+            let link = come_up(self.0.clone(), instance, listener, init, code).await?;
+            Ok(match self.0.speaks_publicly() {
+                true => Arc::new(Public(link)) as Arc<dyn Link>,
+                false => link,
+            })
         })
     }
 
@@ -254,6 +258,23 @@ struct FakeLink {
     /// An answer has begun to come, and waits for room.
     answer_waits: AtomicBool,
     _listener: OwnedFd,
+}
+
+/// A line that takes events, and nothing else.
+struct Public(Arc<dyn Link>);
+
+impl Link for Public {
+    fn slots(&self) -> u16 {
+        self.0.slots()
+    }
+
+    fn until_ready(&self) -> Option<BoxFuture<'_, ()>> {
+        self.0.until_ready()
+    }
+
+    fn handle(&self, call: GuestCall) -> BoxFuture<'_, Result<GuestAnswer, LinkError>> {
+        self.0.handle(call)
+    }
 }
 
 /// The running of one event, over when dropped.

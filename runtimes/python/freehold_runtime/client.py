@@ -7,6 +7,7 @@ environment is being taken down.
 import _socket
 
 _NEXT = "/2018-06-01/runtime/invocation/next"
+_RESTORE = "/2018-06-01/runtime/restore/next"
 _HEAD_LIMIT_BYTES = 1 << 20
 
 
@@ -53,6 +54,16 @@ class RuntimeClient(object):
     def post_init_error(self, error_type, body):
         headers = (("Lambda-Runtime-Function-Error-Type", header_safe(error_type)),)
         return self._post("/2018-06-01/runtime/init/error", body, headers)
+
+    def restore_next(self):
+        """Says that init and the hooks before a snapshot are done, and waits until it goes on."""
+        status, _, _ = self._exchange("GET", _RESTORE, (), None)
+        if status != 200:
+            raise RuntimeApiError("GET %s answered %d" % (_RESTORE, status))
+
+    def post_restore_error(self, error_type, body):
+        headers = (("Lambda-Runtime-Function-Error-Type", header_safe(error_type)),)
+        return self._post("/2018-06-01/runtime/restore/error", body, headers)
 
     def _post(self, path, body, headers):
         status, _, answer = self._exchange("POST", path, headers, body)

@@ -4,6 +4,7 @@
     greet ─▶ hello   (booted ahead only)
     begin ─▶ load handler ─▶ ready             load handler ─▶ GET next
                   └fault──▶ init error, exit 1       └fault──▶ POST init/error, exit 1
+    prepare, resume (SnapStart only)           hooks before ─▶ GET restore/next ─▶ hooks after
     try ─▶ answer     (made ahead only)
     event ─▶ handler ─▶ answer | error         handler ─▶ POST response | error ─▶ GET next
 
@@ -59,12 +60,22 @@ def serve_runtime_api():
     line = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
         function = init(line)
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            restore(line)
         while True:
             serve(line, function, *line.next_event())
     except (RuntimeApiError, OSError) as error:
         # What the function raises does not come here. This environment is being taken down.
         sys.stderr.write("The Runtime API is gone: %s\n" % error)
         sys.exit(1)
+
+
+def restore(line):
+    """Both halves of the hooks, with the platform's word between them. Over this API it is we who say that
+    the first is done; what follows is this process in any case, so nothing of it has to be renewed."""
+    run_before(line.post_init_error)
+    line.restore_next()
+    run_after(line.post_restore_error)
 
 
 def serve_frames(descriptor):
@@ -120,7 +131,7 @@ def between_events(frames, line, kind, data, is_nobodys):
     elif kind == frames.PREPARE:
         from . import image
 
-        run_hooks(line, image.before, "Runtime.BeforeSnapshotError", _EXIT_BEFORE_SNAPSHOT)
+        run_before(line.post_init_error)
         reason = image.unfit()
         if reason is not None:
             line.unfit(reason)
@@ -137,14 +148,14 @@ def between_events(frames, line, kind, data, is_nobodys):
             begin.hide()
         line.prepared()
     elif kind == frames.RESUME:
-        from . import fresh, image
+        from . import fresh
 
         begin.environment(data, False)
         context.refresh()
         reseed()
         fresh.renew_credentials()
         fresh.widen()
-        run_hooks(line, image.after, "Runtime.AfterRestoreError", _EXIT_AFTER_RESTORE)
+        run_after(line.post_init_error)
         line.ready()
     else:
         raise frames.LineGone("the host sent a frame of kind %d" % kind)
@@ -162,7 +173,19 @@ def answer_back(event, _context):
     return event
 
 
-def run_hooks(line, run, error_type, exit_code):
+def run_before(report):
+    from . import image
+
+    run_hooks(image.before, report, "Runtime.BeforeSnapshotError", _EXIT_BEFORE_SNAPSHOT)
+
+
+def run_after(report):
+    from . import image
+
+    run_hooks(image.after, report, "Runtime.AfterRestoreError", _EXIT_AFTER_RESTORE)
+
+
+def run_hooks(run, report, error_type, exit_code):
     try:
         run()
     except Exception:
@@ -170,7 +193,7 @@ def run_hooks(line, run, error_type, exit_code):
 
         _, error, _ = faults.current("")
         faults.log(error)
-        line.post_init_error(error_type, codec.encode(error).encode("utf-8", "replace"))
+        report(error_type, codec.encode(error).encode("utf-8", "replace"))
         sys.exit(exit_code)
 
 

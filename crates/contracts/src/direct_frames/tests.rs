@@ -599,8 +599,15 @@ async fn a_wrapped_runtime_is_spoken_to_over_the_public_api() {
         client.write_all(next).await.unwrap();
         client
     });
-    let link = contract.open(wires, env).await.unwrap();
+    let link = contract.open(wires, env.clone()).await.unwrap();
     assert!(link.until_ready().is_none());
+    // It is not carried, says why, and has come up without that.
+    let refused = link.prepare_image().await;
+    assert!(
+        matches!(&refused, Err(OpenError::Broken { reason }) if reason.contains("AWS_LAMBDA_EXEC_WRAPPER")),
+        "{refused:?}"
+    );
+    assert_eq!(link.resume(env).await, Ok(()));
     drop((dialing.await.unwrap(), guest));
 }
 

@@ -105,11 +105,24 @@ async fn reply(line: &Line, limits: RuntimeLimits, request: Request<Incoming>) -
         }
         return next(line).await;
     }
-    if path == "init/error" {
+    if path == "restore/next" {
+        if request.method() != Method::GET {
+            return method_not_allowed();
+        }
+        return restore_next(line).await;
+    }
+    if path == "init/error" || path == "restore/error" {
         if !is_post {
             return method_not_allowed();
         }
-        return init_error(line, limits, request).await;
+        let taken = match path {
+            "init/error" => line.opens(),
+            _ => line.restores(),
+        };
+        return match taken {
+            Ok(()) => init_error(line, limits, request).await,
+            Err(refused) => refuse(refused),
+        };
     }
     match (id("/response"), id("/error")) {
         (Some(_), _) | (_, Some(_)) if !is_post => method_not_allowed(),
@@ -131,6 +144,21 @@ async fn next(line: &Line) -> Reply {
         });
     };
     event_reply(call).await
+}
+
+/// Says nothing but that there was a restore.
+async fn restore_next(line: &Line) -> Reply {
+    let poll = match line.restore_next() {
+        Ok(poll) => poll,
+        Err(refused) => return refuse(refused),
+    };
+    match poll.await {
+        Ok(()) => Response::new(Full::new(Bytes::new())),
+        Err(_) => refuse(Refused::State {
+            is: "RestoreReady",
+            wanted: "RestoreReady",
+        }),
+    }
 }
 
 /// An event as the runtime reads it.
@@ -245,10 +273,8 @@ async fn error(line: &Line, limits: RuntimeLimits, id: &str, request: Request<In
     }
 }
 
+/// Of an init or of a restore.
 async fn init_error(line: &Line, limits: RuntimeLimits, request: Request<Incoming>) -> Reply {
-    if let Err(refused) = line.opens() {
-        return refuse(refused);
-    }
     let header = text(request.headers(), ERROR_TYPE);
     let body = match read(request.into_body(), limits.error_bytes, None).await {
         Ok(whole) => whole.body,

@@ -31,6 +31,9 @@ const NOT_IN_INIT: Refused = Refused::State {
     wanted: "InitError",
 };
 
+/// How an opening goes: of the line, or of what follows a restore.
+pub(super) type Opened = oneshot::Receiver<Result<(), OpenError>>;
+
 /// A guest's poll: resolves with the next event, or with nothing when a newer poll took its place.
 pub(super) type Poll = oneshot::Receiver<GuestCall>;
 
@@ -45,7 +48,9 @@ pub(super) struct Line {
 
 #[derive(Debug)]
 struct State {
+    /// Who waits for the runtime to ask for more.
     opened: Option<oneshot::Sender<Result<(), OpenError>>>,
+    halves: Halves,
     closed: bool,
     /// The guest's poll, while it has one open.
     poll: Option<oneshot::Sender<GuestCall>>,
@@ -59,12 +64,30 @@ struct State {
     reads_large: bool,
 }
 
+/// How far a runtime has come that is to be told of a restore.
+#[derive(Debug)]
+enum Halves {
+    /// It is not, or has come up.
+    None,
+    /// It may ask for a restore where it would ask for its first event.
+    First,
+    /// It has asked, and waits.
+    Between(oneshot::Sender<()>),
+    /// It was told.
+    Second,
+}
+
 impl Line {
-    /// A line that has not opened; the receiver hears how that goes.
-    pub(super) fn new(answers: Arc<Answers>) -> (Self, oneshot::Receiver<Result<(), OpenError>>) {
+    /// A line that has not opened; the receiver hears how that goes. `has_halves`: its runtime may ask
+    /// to be told of a restore.
+    pub(super) fn new(answers: Arc<Answers>, has_halves: bool) -> (Self, Opened) {
         let (opened, hears) = oneshot::channel();
         let state = State {
             opened: Some(opened),
+            halves: match has_halves {
+                true => Halves::First,
+                false => Halves::None,
+            },
             closed: false,
             poll: None,
             offered: None,
@@ -139,6 +162,12 @@ impl Line {
                 wanted: "Ready",
             });
         }
+        if matches!(state.halves, Halves::Between(_)) {
+            return Err(Refused::State {
+                is: "RestoreReady",
+                wanted: "Ready",
+            });
+        }
         let (poll, event) = oneshot::channel();
         if let Some(call) = state.offered.take() {
             if poll.send(call).is_err() {
@@ -154,10 +183,78 @@ impl Line {
             state.poll = Some(poll);
             self.asked.notify_waiters();
         }
+        state.halves = Halves::None;
         if let Some(opened) = state.opened.take() {
             let _ = opened.send(Ok(()));
         }
         Ok(event)
+    }
+
+    /// The runtime has ended its first half, and asks to be told of a restore. The first poll opens the
+    /// line; it resolves when that is the case, or with nothing when a newer poll took its place.
+    pub(super) fn restore_next(&self) -> Result<oneshot::Receiver<()>, Refused> {
+        let mut state = self.state.lock();
+        let (poll, restored) = oneshot::channel();
+        match state.halves {
+            Halves::First => {
+                if let Some(opened) = state.opened.take() {
+                    let _ = opened.send(Ok(()));
+                }
+                state.halves = Halves::Between(poll);
+            }
+            // As with events, a client that reconnects polls again; also one that was told meanwhile.
+            Halves::Between(_) => state.halves = Halves::Between(poll),
+            Halves::Second => {
+                let _ = poll.send(());
+            }
+            Halves::None => {
+                return Err(Refused::State {
+                    is: match state.opened {
+                        Some(_) => "Started",
+                        None => "Ready",
+                    },
+                    wanted: "RestoreReady",
+                });
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Tells a runtime that waits for it of a restore; the receiver hears how its second half goes.
+    /// Nothing where it asks for events already: it has no second half.
+    ///
+    /// Errors: [`OpenError::Broken`] after the end.
+    pub(super) fn restored(&self) -> Result<Option<Opened>, OpenError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(OpenError::Broken {
+                reason: "the runtime's line has closed".into(),
+            });
+        }
+        match std::mem::replace(&mut state.halves, Halves::Second) {
+            Halves::Between(poll) => {
+                let (opened, hears) = oneshot::channel();
+                state.opened = Some(opened);
+                // One whose connection has gone polls again.
+                let _ = poll.send(());
+                Ok(Some(hears))
+            }
+            as_it_was => {
+                state.halves = as_it_was;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a report of a failed restore would be taken: asked before its body is read.
+    pub(super) fn restores(&self) -> Result<(), Refused> {
+        match self.state.lock().halves {
+            Halves::Second => Ok(()),
+            _ => Err(Refused::State {
+                is: "Ready",
+                wanted: "RestoreError",
+            }),
+        }
     }
 
     /// Whether an answer to `id` would be taken: asked before its body is read.
@@ -243,7 +340,7 @@ impl Line {
         }
     }
 
-    /// The runtime reports that init failed.
+    /// The runtime reports that init failed, or what follows a restore.
     pub(super) fn init_failed(&self, error_type: String, body: Bytes) -> Result<(), Refused> {
         let mut state = self.state.lock();
         let opened = state.opened.take().ok_or(NOT_IN_INIT)?;
@@ -255,7 +352,7 @@ impl Line {
     /// Ends the line: polls hear a refusal, whoever waits for an answer hears that it closed.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.closed = true;
+        (state.closed, state.halves) = (true, Halves::None);
         (state.poll, state.offered, state.out, state.opened) = (None, None, None, None);
         self.asked.notify_waiters();
     }

@@ -20,6 +20,9 @@ use uuid::Uuid;
 
 const MIB: usize = 1 << 20;
 
+const NEXT: &[u8] = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n";
+const RESTORE: &[u8] = b"GET /2018-06-01/runtime/restore/next HTTP/1.1\r\nHost: x\r\n\r\n";
+
 /// An answer of the API, as a client sees it.
 #[derive(Debug)]
 struct Seen {
@@ -65,8 +68,7 @@ impl Client {
         }
     }
     async fn next(&mut self) -> Seen {
-        self.send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await;
+        self.send(NEXT).await;
         self.read().await
     }
     async fn post(&mut self, path: &str, headers: &str, body: &str) -> Seen {
@@ -136,9 +138,7 @@ async fn opened() -> (Arc<dyn Link>, Client, SocketAddr) {
 async fn opened_by(contract: LambdaRuntime) -> (Arc<dyn Link>, Client, SocketAddr) {
     let (at, fd) = listener();
     let mut client = Client::dial(at).await;
-    client
-        .send(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await;
+    client.send(NEXT).await;
     let link = contract.open(wires(fd), Opening::default()).await.unwrap();
     (link, client, at)
 }
@@ -372,6 +372,90 @@ async fn init_errors_fail_the_opening() {
             body: Bytes::from_static(b"{\"errorMessage\":\"m\"}"),
         })
     );
+}
+
+/// A line of a version with SnapStart whose runtime has sent this first, and its client.
+async fn opened_with_halves(first: &[u8]) -> (Arc<dyn Link>, Client, SocketAddr) {
+    let (at, fd) = listener();
+    let mut client = Client::dial(at).await;
+    client.send(first).await;
+    let (name, value) = HALVES;
+    let opening = Opening {
+        env: vec![(name.to_owned(), value.to_owned())],
+        ..Opening::default()
+    };
+    let link = contract().open(wires(fd), opening).await.unwrap();
+    (link, client, at)
+}
+
+fn resume(link: &Arc<dyn Link>) -> JoinHandle<Result<(), OpenError>> {
+    let link = link.clone();
+    tokio::spawn(async move { link.resume(Opening::default()).await })
+}
+
+#[tokio::test]
+async fn a_runtime_is_told_between_its_halves() {
+    let (link, mut client, at) = opened_with_halves(RESTORE).await;
+    let refused = link.prepare_image().await;
+    assert!(
+        matches!(&refused, Err(OpenError::Broken { reason }) if reason.contains("AWS_LAMBDA_EXEC_WRAPPER")),
+        "{refused:?}"
+    );
+    let mut other = Client::dial(at).await;
+    assert_eq!(other.next().await.status, 403, "it waits for a restore");
+    assert_eq!(other.post("restore/error", "", "{}").await.status, 403);
+    // A client that reconnects takes the older poll's place.
+    other.send(RESTORE).await;
+    assert_eq!(client.read().await.status, 403);
+    let resumed = resume(&link);
+    let seen = other.read().await;
+    assert_eq!((seen.status, seen.body.as_str()), (200, ""));
+    assert!(!resumed.is_finished(), "its second half goes on");
+    client.send(NEXT).await;
+    assert_eq!(resumed.await.unwrap(), Ok(()));
+    assert!(link.until_ready().is_none());
+    other.send(RESTORE).await;
+    assert_eq!(other.read().await.status, 403, "it has come up");
+    let answer = handle(&link, call(1, "1"));
+    assert_eq!(client.read().await.body, "1");
+    let path = format!("invocation/{}/response", id(1));
+    assert_eq!(client.post(&path, "", "a").await.status, 202);
+    answer.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_after_a_restore_fails_the_opening() {
+    let (link, mut client, _) = opened_with_halves(RESTORE).await;
+    let resumed = resume(&link);
+    assert_eq!(client.read().await.status, 200);
+    let header = "Lambda-Runtime-Function-Error-Type: Runtime.AfterRestoreError\r\n";
+    let body = "{\"errorMessage\":\"no\"}";
+    assert_eq!(client.post("restore/error", header, body).await.status, 202);
+    let failed = OpenError::Init {
+        error_type: "Runtime.AfterRestoreError".to_owned(),
+        body: Bytes::from_static(body.as_bytes()),
+    };
+    assert_eq!(resumed.await.unwrap(), Err(failed));
+    // The line has closed, and says so to who tries again.
+    let again = link.resume(Opening::default()).await;
+    assert!(matches!(again, Err(OpenError::Broken { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_knows_no_restore_has_come_up() {
+    let (link, mut client, _) = opened_with_halves(NEXT).await;
+    assert!(link.prepare_image().await.is_err());
+    assert_eq!(link.resume(Opening::default()).await, Ok(()));
+    let answer = handle(&link, call(1, "1"));
+    assert_eq!(client.read().await.body, "1");
+    let path = format!("invocation/{}/response", id(1));
+    client.post(&path, "", "a").await;
+    answer.await.unwrap().unwrap();
+    // Who has one half alone is not told of another.
+    let (_link, _client, at) = opened().await;
+    let mut other = Client::dial(at).await;
+    other.send(RESTORE).await;
+    assert_eq!(other.read().await.status, 403);
 }
 
 #[tokio::test]

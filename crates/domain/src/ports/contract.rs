@@ -81,7 +81,7 @@ pub trait Contract: Send + Sync {
     }
 
     /// Whether its runtimes know [`Link::prepare_image`] and [`Link::resume`]. Whether an image
-    /// can be taken in the end is for the process and the driver to say.
+    /// can be taken in the end is for the line, the process and the driver to say.
     fn has_images(&self) -> bool {
         false
     }
@@ -201,7 +201,8 @@ pub trait Link: Send + Sync {
     }
 
     /// Makes an initialised instance fit for a start image: the function's hooks before a
-    /// snapshot, then as [`Booted::prepare_image`].
+    /// snapshot, unless its runtime ran them as the end of its init, then as
+    /// [`Booted::prepare_image`].
     ///
     /// Errors: [`OpenError::Init`] with what a hook reported; [`OpenError::Broken`] with what the
     /// runtime holds that an image cannot carry, or of a contract without images.
@@ -215,15 +216,12 @@ pub trait Link: Send + Sync {
 
     /// Goes on in the same process after [`Link::prepare_image`], whether that found it fit or not:
     /// as [`Booted::resume`] does in a thawed one. A function that counts on its hooks gets them on
-    /// every way up.
+    /// every way up. A line that knows of no hooks has come up already.
     ///
-    /// Errors: as [`Link::prepare_image`].
+    /// Errors: [`OpenError::Init`] with what a hook reported; [`OpenError::Broken`] of a line that
+    /// has broken.
     fn resume(&self, _opening: Opening) -> BoxFuture<'_, Result<(), OpenError>> {
-        Box::pin(async {
-            Err(OpenError::Broken {
-                reason: "its contract has no start images".to_owned(),
-            })
-        })
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Hands one event over and resolves with the answer's head; the body may still stream.

@@ -515,7 +515,8 @@ fn log_coming_up(
 ///
 /// A revision whose instances are thawed counts on the hooks before and after, and gets them here
 /// too when it is started plainly: on the same process, one after the other. What would have kept
-/// it from being carried keeps it from nothing then.
+/// it from being carried keeps it from nothing then. Which hooks there are the line knows, and no
+/// one before it: two instances of one contract may be spoken to in two ways.
 async fn open(
     revision: &Revision,
     phase: Phase,
@@ -535,7 +536,7 @@ async fn open(
         Wire::Booted(booted) => booted.begin(opening.clone()).await?,
         Wire::Executed(wires) => contract.open(wires, opening.clone()).await?,
     };
-    if phase == Phase::Snapshot || !revision.is_snap_start() || !contract.has_images() {
+    if phase == Phase::Snapshot || !revision.is_snap_start() {
         return Ok(link);
     }
     match link.prepare_image().await {

@@ -105,6 +105,7 @@ struct State {
     tasks: u32,
     has_links: bool,
     prepares: VecDeque<Unprepared>,
+    speaks_publicly: bool,
     hooks: Vec<(InstanceId, &'static str)>,
     /// Rehearsals, in order.
     rehearsals: Vec<(InstanceId, Rehearsal)>,
@@ -155,6 +156,7 @@ impl FakeWorld {
                 tasks: 2,
                 has_links: true,
                 prepares: VecDeque::new(),
+                speaks_publicly: false,
                 hooks: Vec::new(),
                 rehearsals: Vec::new(),
                 codes: Vec::new(),
@@ -216,6 +218,14 @@ impl FakeWorld {
     pub fn push_prepare_exit(&self, status: i32) {
         let exits = Unprepared::Exits(status);
         self.state.lock().prepares.push_back(exits);
+    }
+    /// Instances that are executed from now on are spoken to by a line that knows nothing of images nor
+    /// of hooks, though their contract does: as behind a wrapper.
+    pub fn speak_publicly(&self) {
+        self.state.lock().speaks_publicly = true;
+    }
+    pub(crate) fn speaks_publicly(&self) -> bool {
+        self.state.lock().speaks_publicly
     }
     /// How the next restores go.
     pub fn push_restores(&self, restores: impl IntoIterator<Item = Init>) {
