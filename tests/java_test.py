@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from support import projects
-from support.functions import java_runtime, zip_of
+from support import doctor, projects
+from support.functions import java_runtime, publish, zip_of
 
 SOURCES = pathlib.Path(__file__).parent / "functions" / "java"
 EVENTS = json.loads((SOURCES / "events.json").read_text())
@@ -156,3 +156,81 @@ def test_a_jar_beside_the_classes_in_lib(functions, jar):
     name = functions.create(package, Runtime=java_runtime(), Handler="test.Plain::text", MemorySize=512,
                             Timeout=20)
     assert functions.call(name, "lib") == "got lib"
+
+
+ON = {"ApplyOn": "PublishedVersions"}
+RAN = ["init", "three.beforeCheckpoint", "two.beforeCheckpoint", "one.beforeCheckpoint",
+       "one.afterRestore", "two.afterRestore", "three.afterRestore"]
+# The newest, and the one that AWS's own examples name.
+CRAC = ["org.crac:crac:1.5.0", "io.github.crac:org-crac:0.1.3"]
+
+
+@pytest.fixture(scope="module")
+def hooked(functions):
+    made = {}
+
+    def create(crac=CRAC[0], **fields):
+        if crac not in made:
+            parts = zip(("group", "artifact", "version"), crac.split(":"))
+            made[crac] = projects.jar(
+                SOURCES.parent / "java_hooks", f"test-java-hooks-{crac.split(':')[2]}",
+                *(f"-Dcrac.{part}={value}" for part, value in parts)).read_bytes()
+        fields = {"MemorySize": 512, "Timeout": 20, "SnapStart": ON, **fields}
+        package = fields.pop("package", lambda jar: jar)(made[crac])
+        return functions.create(package, Runtime=java_runtime(), Handler="test.Hooks::told", **fields)
+    return create
+
+
+@pytest.mark.parametrize("crac", CRAC)
+def test_hooks_run_after_init_and_before_the_first_event(functions, client, hooked, crac):
+    name = hooked(crac)
+    version = publish(client, name)
+    assert (version["State"], version["SnapStart"]["OptimizationStatus"]) == ("Active", "Off")
+    for _ in range(2):
+        assert functions.call(name, Qualifier=version["Version"]) == RAN
+    # Neither the head nor a version without SnapStart has any.
+    assert functions.call(name) == ["init"]
+    client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "None"})
+    functions.wait_updated(name)
+    plain = publish(client, name)["Version"]
+    assert functions.call(name, Qualifier=plain) == ["init"]
+
+
+def test_hooks_run_behind_a_wrapper(functions, client, hooked):
+    def wrapped(jar):
+        script = '#!/bin/bash\nexec "$@"\n'
+        return zip_of({"lib/functions.jar": jar, "wrapper": script}, executable=["wrapper"])
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}}
+    name = hooked(package=wrapped, Environment=variables)
+    assert publish(client, name)["State"] == "Active"
+    assert functions.call(name, Qualifier="1") == RAN
+    assert functions.call(name) == ["init"]
+
+
+def test_hooks_that_fail_before_the_snapshot_fail_the_version(client, hooked, refuses):
+    fails = {"Variables": {"FAILS": "three.beforeCheckpoint,one.beforeCheckpoint"}}
+    name = hooked(Environment=fails)
+    version = publish(client, name)
+    if version["State"] == "Active":
+        doctor.needs_images()
+    # One that fails keeps no other from being told.
+    assert (version["State"], version["StateReasonCode"], version["StateReason"]) == (
+        "Failed", "FunctionError.RuntimeInitError", "Runtime.BeforeCheckpointError: "
+        "java.lang.IllegalStateException: three.beforeCheckpoint as told; "
+        "java.lang.IllegalStateException: one.beforeCheckpoint as told")
+    with refuses("ResourceConflictException"):
+        client.invoke(FunctionName=name, Qualifier="1")
+
+
+def test_a_hook_that_fails_after_the_restore_ends_the_instance(functions, client, hooked):
+    name = hooked(Environment={"Variables": {"FAILS": "two.afterRestore"}})
+    version = publish(client, name)
+    assert version["State"] == "Active", version
+    answer = functions.invoke(name, Qualifier="1", LogType="Tail")
+    assert answer.error == "Unhandled"
+    assert answer.payload["errorMessage"] == "java.lang.IllegalStateException: two.afterRestore as told"
+    assert "Error Type: Runtime.AfterRestoreError" in answer.log
+    # The log has where it came from.
+    assert "Suppressed: java.lang.IllegalStateException: two.afterRestore as told" in answer.log
+    assert "test.Hooks$Noting.note(" in answer.log
+    assert functions.call(name) == ["init"]

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support import doctor
-from support.functions import PYTHON, java_runtime, python, unique, zip_of
+from support.functions import PYTHON, java_runtime, publish, python, unique, zip_of
 
 ON = {"ApplyOn": "PublishedVersions"}
 # What init makes is seen by the handler; so is which way the instance came up.
@@ -38,16 +38,6 @@ register_after_restore(lambda: order.append('after'))
 def handler(event, context):
     return order
 """
-
-
-def publish(client, name, **fields):
-    """Publishes and waits; what the version says of itself."""
-    version = client.publish_version(FunctionName=name, **fields)["Version"]
-    end = time.monotonic() + 60
-    while (found := client.get_function_configuration(FunctionName=name, Qualifier=version))["State"] == "Pending":
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return found
 
 
 def carried(version):

@@ -1,6 +1,10 @@
 //! Lists the Java sources of the bootstrap, so that a new file there needs no line here, and builds
 //! the few KiB of native code beside them with the compiler that builds everything else.
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
@@ -15,28 +19,33 @@ fn main() {
     fs::write(out, list).expect("the build folder is writable");
 }
 
-/// A table of a folder's Java files, with their texts.
+/// A table of the Java files in a folder and below, by their paths there, with their texts.
 fn sources(name: &str, folder: &Path) -> String {
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut list = format!("const {name}: &[(&str, &str)] = &[\n");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .expect("runtimes/java is in the repository")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "java"))
-        .collect();
+    let mut files = Vec::new();
+    java_files(folder, &mut files);
     files.sort();
     for path in files {
-        let name = path
-            .file_name()
-            .expect("a file")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.strip_prefix(folder).expect("it was found there");
         list.push_str(&format!(
-            "    ({name:?}, include_str!({:?})),\n",
+            "    ({:?}, include_str!({:?})),\n",
+            name.display().to_string(),
             path.display().to_string()
         ));
     }
     list + "];\n"
+}
+
+fn java_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("runtimes/java is in the repository") {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            java_files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "java") {
+            found.push(path);
+        }
+    }
 }
 
 fn build_native(source: &Path) {

@@ -511,7 +511,7 @@ def java_built(tmp_path_factory):
             sources = os.path.join(RUNTIMES, "java")
             javac = [os.path.join(java.home, "bin", "javac"), "--release", "17", "-nowarn", "-d"]
             for name, to in (("src", "classes"), ("rehearsal", "rehearsal")):
-                subprocess.run(javac + [str(folder / to)] + glob.glob(os.path.join(sources, name, "*.java")), check=True)
+                subprocess.run(javac + [str(folder / to)] + glob.glob(os.path.join(sources, name, "**", "*.java"), recursive=True), check=True)
             (folder / "rehearsal" / "lib").mkdir()
             jar = [os.path.join(java.home, "bin", "jar"), "--create", "--file", "lib/interfaces.jar", "com"]
             subprocess.run(jar, cwd=str(folder / "rehearsal"), check=True)

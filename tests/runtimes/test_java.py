@@ -7,9 +7,10 @@ import glob
 import os
 import subprocess
 
+import frames
 import pytest
 from conftest import RUNTIMES
-from runtime_api import Function
+from runtime_api import WAIT_S, Function
 
 P = "com/amazonaws/services/lambda/runtime/"
 HEAD = "package com.amazonaws.services.lambda.runtime;\n"
@@ -116,7 +117,41 @@ public class Fn {
 TYPED = "package app; import com.amazonaws.services.lambda.runtime.*; import java.util.*;\npublic class Typed extends Base<Fn.Item> { public String of(Fn.Item i) { return i.getName(); } }\nabstract class Base<T> implements RequestHandler<List<T>, String> { public abstract String of(T t); public String handleRequest(List<T> in, Context c) { return of(in.get(0)); } public String custom(Object in) { return \"CUSTOM\"; } }\n"
 STREAM = "package app; import com.amazonaws.services.lambda.runtime.*; import java.io.*;\npublic class Stream implements RequestStreamHandler { public void handleRequest(InputStream in, OutputStream out, Context c) throws IOException { out.write('['); in.transferTo(out); out.write(']'); } }\n"
 BROKEN = "package app; public class Broken { static { if (true) throw new IllegalStateException(\"at init\"); } public Object run(Object in) { return null; } }\n"
-SOURCES = dict(INTERFACES, **{"app/Fn.java": CODE, "app/Typed.java": TYPED, "app/Stream.java": STREAM, "app/Broken.java": BROKEN})
+# What `org.crac` does, which a function brings, in short: it finds the platform by these names.
+HOOKED = """
+package app;
+import java.lang.reflect.*;
+import java.util.*;
+
+public class Hooked {
+    static final List<String> TOLD = new ArrayList<>();
+    static final List<Object> KEPT = new ArrayList<>();
+    static {
+        try {
+            String at = System.getProperty("org.crac.Core.Compat");
+            Class<?> resource = Class.forName(at + ".Resource"), core = Class.forName(at + ".Core");
+            Class.forName(at + ".CheckpointException");
+            Class.forName(at + ".RestoreException");
+            core.getMethod("checkpointRestore");
+            Object global = core.getMethod("getGlobalContext").invoke(null);
+            Method register = Class.forName(at + ".Context").getMethod("register", resource);
+            for (String name : new String[] {"one", "two"}) {
+                KEPT.add(Proxy.newProxyInstance(Hooked.class.getClassLoader(), new Class<?>[] {resource}, (self, method, given) -> told(name + " " + method.getName())));
+                register.invoke(global, KEPT.get(KEPT.size() - 1));
+            }
+        } catch (ReflectiveOperationException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+    static Object told(String what) {
+        TOLD.add(what);
+        if (what.equals(System.getenv("FAILS"))) throw new IllegalStateException("as told");
+        return null;
+    }
+    public List<String> told(Object in) { return TOLD; }
+}
+"""
+SOURCES = dict(INTERFACES, **{"app/Fn.java": CODE, "app/Hooked.java": HOOKED, "app/Typed.java": TYPED, "app/Stream.java": STREAM, "app/Broken.java": BROKEN})
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +168,7 @@ def built(tmp_path_factory):
                 path.write_text(text)
             javac = os.path.join(java.home, "bin", "javac")
             compile_ = [javac, "--release", "17", "-nowarn", "-d"]
-            subprocess.run(compile_ + [str(folder / "boot")] + glob.glob(os.path.join(RUNTIMES, "java", "src", "*.java")), check=True)
+            subprocess.run(compile_ + [str(folder / "boot")] + glob.glob(os.path.join(RUNTIMES, "java", "src", "**", "*.java"), recursive=True), check=True)
             subprocess.run(compile_ + [str(folder / "fn")] + [str(folder / "src" / name) for name in SOURCES], check=True)
             files = {}
             for path in (folder / "fn").rglob("*.class"):
@@ -302,3 +337,30 @@ def test_large_bodies_chunked_events_and_refused_responses(java, built):
         f.send("x" * 2000)
         assert f.answer()["too_large"]
         assert f.call("y") == "y"
+
+
+@pytest.mark.parametrize("fails, error_type", [
+    ("", None), ("two beforeCheckpoint", "Runtime.BeforeCheckpointError"), ("one afterRestore", "Runtime.AfterRestoreError")])
+def test_hooks_run_around_a_snapshot_in_lambdas_order(java, built, fails, error_type):
+    env = {"FAILS": fails, "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    with run(java, built, "app.Hooked::told", env=env) as f:
+        if java.transport == "frames":
+            assert f.api.answered.wait(WAIT_S), "it is ready"
+            f.api.answered.clear()
+            f.api.say(frames.PREPARE)
+            if "before" not in fails:
+                assert f.api.others.get(timeout=WAIT_S)[0] == frames.UNFIT
+                f.api.say(frames.RESUME)
+        else:
+            f.api.restores.put("now")
+        if error_type is None:
+            assert f.call() == ["two beforeCheckpoint", "one beforeCheckpoint", "one afterRestore", "two afterRestore"]
+        else:
+            error = f.init_error()
+            assert (error["_header"], error["errorMessage"]) == (error_type, "java.lang.IllegalStateException: as told")
+            assert f.exit_code() == 64
+
+
+def test_hooks_of_who_is_not_told_of_a_snapshot_do_not_run(java, built):
+    with run(java, built, "app.Hooked::told") as f:
+        assert f.call() == []

@@ -59,6 +59,16 @@ def unique(word="fn"):
     return f"{word}-{next(_numbers)}"
 
 
+def publish(client, name, **fields):
+    """Publishes and waits; what the version says of itself."""
+    version = client.publish_version(FunctionName=name, **fields)["Version"]
+    end = time.monotonic() + 60
+    while (found := client.get_function_configuration(FunctionName=name, Qualifier=version))["State"] == "Pending":
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return found
+
+
 class Functions:
     """The Lambda client of a server with the calls that tests repeat."""
 

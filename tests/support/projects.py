@@ -39,9 +39,9 @@ def missing(language):
     return f"not on this machine: {', '.join(programs)}" if programs else ""
 
 
-def jar(sources, name):
+def jar(sources, name, *arguments):
     """The jar that Maven makes of a project of these tests; a folder of this name in the cache keeps what it
-    made."""
+    made, by these arguments."""
     folder = cache() / name
     # Maven writes beside its sources: a copy keeps the clone clean. Sources that an earlier commit left there are
     # not this commit's; what Maven made of them (`target`) it brings up to date itself.
@@ -50,7 +50,7 @@ def jar(sources, name):
             if old.name != "target":
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
     shutil.copytree(sources, folder, dirs_exist_ok=True)
-    done = subprocess.run(["mvn", "--batch-mode", "--quiet", "package"], cwd=folder, capture_output=True,
+    done = subprocess.run(["mvn", "--batch-mode", "--quiet", *arguments, "package"], cwd=folder, capture_output=True,
                           text=True, timeout=BUILD_SECONDS)
     assert done.returncode == 0, done.stdout[-3000:]
     return folder / "target" / "functions.jar"

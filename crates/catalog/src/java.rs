@@ -172,9 +172,9 @@ fn compile(
         .args(["--release", "17", "-proc:none", "-encoding", "UTF-8"])
         .args(["-nowarn", "-g:source,lines", "-d"])
         .arg(to);
-    fs::create_dir_all(from)?;
     for (name, text) in sources {
         let path = from.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(from))?;
         fs::write(&path, text)?;
         compile.arg(path);
     }

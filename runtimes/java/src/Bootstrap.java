@@ -21,10 +21,17 @@ public final class Bootstrap {
     private Bootstrap() {}
 
     public static void main(String[] arguments) throws Exception {
+        System.setProperty(Hooks.PROPERTY, Hooks.PACKAGE);
         String descriptor = System.getenv("_FREEHOLD_FRAMES");
         if (descriptor == null) {
-            Client client = new RuntimeClient(System.getenv("AWS_LAMBDA_RUNTIME_API"));
-            serve(client, load(client));
+            RuntimeClient client = new RuntimeClient(System.getenv("AWS_LAMBDA_RUNTIME_API"));
+            Handler handler = load(client);
+            if ("snap-start".equals(System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"))) {
+                Hooks.before(client);
+                client.restoreNext();
+                Hooks.after(client);
+            }
+            serve(client, handler);
             return;
         }
         FramesClient frames = FramesClient.over(Integer.parseInt(descriptor));

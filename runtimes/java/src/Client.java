@@ -11,4 +11,7 @@ interface Client {
     void postError(String id, String type, byte[] body, boolean isLast);
 
     void postInitError(String type, byte[] body);
+
+    /** Of what follows a restore. */
+    void postRestoreError(String type, byte[] body);
 }

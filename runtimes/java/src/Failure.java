@@ -82,6 +82,10 @@ final class Failure extends RuntimeException {
         for (String line : trace(error)) {
             text.append("\r\tat ").append(line);
         }
+        for (Throwable other : depth < 8 ? error.getSuppressed() : new Throwable[0]) {
+            text.append("\rSuppressed: ").append(other.toString().replace('\n', '\r'));
+            append(text, other, depth + 1);
+        }
         Throwable cause = error.getCause();
         if (cause != null && cause != error && depth < 8) {
             text.append("\rCaused by: ").append(cause.toString().replace('\n', '\r'));

@@ -136,11 +136,13 @@ final class FramesClient implements Client {
             byte[] nothing = new byte[0];
             send(REHEARSED, briefly, 0, nothing, nothing, nothing);
         } else if (kind == PREPARE) {
+            Hooks.before(this);
             String[] tasks = new File("/proc/self/task").list();
             byte[] reason = Bootstrap.utf8((tasks == null ? 0 : tasks.length) + " threads of the JVM's own");
             send(UNFIT, 0, 0, new byte[0], new byte[0], reason);
         } else if (kind == RESUME) {
             Environment.apply(text(HEAD, have));
+            Hooks.after(this);
             word(READY, VERSION);
         } else {
             gone("the host sent a frame of kind " + kind);
@@ -163,6 +165,11 @@ final class FramesClient implements Client {
     public void postInitError(String type, byte[] body) {
         byte[] text = cut(type);
         send(INIT_ERROR, 0, text.length, new byte[0], text, body);
+    }
+
+    @Override
+    public void postRestoreError(String type, byte[] body) {
+        postInitError(type, body);
     }
 
     private static byte[] latin(String id) {

@@ -52,6 +52,19 @@ final class RuntimeClient implements Client {
         post("/2018-06-01/runtime/init/error", errorType(type), body);
     }
 
+    /** Says that init and the hooks before a snapshot are done, and waits until it goes on. */
+    void restoreNext() {
+        Answer answer = exchange("GET", "/2018-06-01/runtime/restore/next", "", null);
+        if (answer.status != 200) {
+            throw new IllegalStateException("GET restore/next answered " + answer.status);
+        }
+    }
+
+    @Override
+    public void postRestoreError(String type, byte[] body) {
+        post("/2018-06-01/runtime/restore/error", errorType(type), body);
+    }
+
     private static String errorType(String type) {
         return "Lambda-Runtime-Function-Error-Type: " + type.replaceAll("[^\\x20-\\x7e]", "?") + "\r\n";
     }
