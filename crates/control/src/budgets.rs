@@ -7,7 +7,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Place, Resource,
     rules::cut,
-    store::{self, CHANGE_ATTEMPTS, LIST_CHUNK},
+    store::{self, LIST_CHUNK},
     tenants::{platform, tenant_id},
     usage::day_of,
 };
@@ -288,7 +288,8 @@ impl Control {
         change: impl Fn(&mut Vec<BudgetV1>) -> Result<(), ControlError>,
     ) -> Result<(), ControlError> {
         let key = Key::budgets(tenant);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.read::<BudgetsV1>(&platform(), &key).await?;
             let expect = present.as_ref().map_or(Expect::Absent, |p| p.expect());
             let mut all = present.map(|present| present.record).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::{
     Control, ControlError, Limit, Place,
-    store::{self, CHANGE_ATTEMPTS, function_key},
+    store::{self, function_key},
     tenants::put_back,
 };
 use freehold_domain::{FunctionRef, Principal, TenantLimit};
@@ -47,7 +47,8 @@ impl Control {
         amount: Option<u32>,
     ) -> Result<(), ControlError> {
         let place = Place::of(of);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             // Two functions that reserve at once would each see room for itself: both write the
             // tenant's record too, so that the second has to look again.
             let tenant = self.tenant(who, &of.tenant).await?;

@@ -12,7 +12,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Page, Place, Resource, Settings,
     rules::{self, cut},
-    store::{self, CHANGE_ATTEMPTS, Versioned, function_key, revision_key},
+    store::{self, Versioned, function_key, revision_key},
 };
 use bytes::Bytes;
 use freehold_domain::{
@@ -160,7 +160,8 @@ impl Control {
             tags: new.tags,
         };
         let published = new.publish.then(|| self.next_revision(&mut function, None));
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let mut ops = vec![store::put(key.clone(), Expect::Absent, &function)];
             ops.extend(self.revision_put(&of, published.as_ref()));
             ops.extend(self.function_room(who, place, published.is_some()).await?);
@@ -368,7 +369,8 @@ impl Control {
         publish: bool,
         edit: impl Fn(&mut RevisionSpecV1) -> Result<(), ControlError>,
     ) -> Result<Described, ControlError> {
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;
@@ -416,7 +418,8 @@ impl Control {
         who: &Principal,
         of: &FunctionRef,
     ) -> Result<(), ControlError> {
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.function(who, of).await?;
             let mut ops = vec![Op::Delete {
                 key: function_key(of),

@@ -13,7 +13,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Resource,
     bootstrap::{PlainKey, draw_key, keys_of},
-    store::{self, CHANGE_ATTEMPTS, Versioned},
+    store::{self, Versioned},
     tenants::{platform, put_back, tenant_id},
 };
 use freehold_domain::{
@@ -100,7 +100,8 @@ impl Control {
         enabled: bool,
     ) -> Result<AccessKeyV2, ControlError> {
         self.operator(who).await?;
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&self.key(id).await?.record.tenant);
+        while let Some(_turn) = attempts.next().await {
             let found = self.key(id).await?;
             let (expect, mut key) = (found.expect(), found.record);
             let owner = self.tenant(&platform(), &key.tenant).await?;
@@ -147,7 +148,8 @@ impl Control {
         tenant: &TenantId,
         rotated: Option<Rotated<'_>>,
     ) -> Result<PlainKey, ControlError> {
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(tenant);
+        while let Some(_turn) = attempts.next().await {
             let owner = self.tenant(&platform(), tenant).await?;
             let keys = keys_of(&*self.storage, &platform(), Some(tenant)).await?;
             let now = self.clock.wall();

@@ -30,6 +30,7 @@ mod rules;
 mod store;
 pub mod tags;
 pub mod tenants;
+mod turns;
 pub mod urls;
 pub mod usage;
 
@@ -137,6 +138,7 @@ pub struct Control {
     /// Held while entries of the ledger are rolled up, and while prices are set.
     pub(crate) metering: tokio::sync::Mutex<usage::Metered>,
     pub(crate) longest: Arc<longest::Longest>,
+    pub(crate) turns: turns::Turns,
     /// Ends the watch with the control plane.
     _holdings_watch: Box<dyn Send + Sync>,
 }
@@ -174,6 +176,7 @@ impl Control {
             groups_coming: Arc::default(),
             metering: tokio::sync::Mutex::default(),
             longest,
+            turns: turns::Turns::new(),
         })
     }
 

@@ -1,9 +1,6 @@
 //! Log groups: their records; the lines live in the store's segments.
 
-use crate::{
-    Control, ControlError, Field, Page, Place, Resource, rules,
-    store::{self, CHANGE_ATTEMPTS},
-};
+use crate::{Control, ControlError, Field, Page, Place, Resource, rules, store};
 use freehold_domain::{
     Principal, TenantId, TenantLimit, TenantLimits, Wall,
     logs::LogGroupName,
@@ -216,7 +213,8 @@ impl Control {
         }
         let key = key(place, name);
         self.groups_coming.settled(|coming| *coming == key).await;
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&place.tenant);
+        while let Some(_turn) = attempts.next().await {
             let Some(present) = self.read::<LogGroupV1>(who, &key).await? else {
                 let name = rules::cut(name);
                 return Err(ControlError::not_found(Resource::LogGroup, name));

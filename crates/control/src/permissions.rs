@@ -6,7 +6,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Resource,
     rules::cut,
-    store::{self, CHANGE_ATTEMPTS, function_key},
+    store::{self, function_key},
 };
 use freehold_domain::{
     FunctionRef, Principal, Qualifier,
@@ -41,7 +41,8 @@ impl Control {
         }
         check(&statement)?;
         let key = policy_key(of, qualifier);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let function = self.function(who, of).await?;
             match qualifier {
                 None | Some(Qualifier::Latest) => {}
@@ -98,7 +99,8 @@ impl Control {
         revision_id: Option<&str>,
     ) -> Result<(), ControlError> {
         let key = policy_key(of, qualifier);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             self.function(who, of).await?;
             if let Some(Qualifier::Alias(alias)) = qualifier {
                 let name = format!("{}:{alias}", of.name);

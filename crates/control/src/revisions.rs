@@ -3,7 +3,7 @@
 use crate::{
     Control, ControlError, Described, Field, Page, Place, Resource,
     rules::{self, cut},
-    store::{self, CHANGE_ATTEMPTS, function_key, revision_key},
+    store::{self, function_key, revision_key},
 };
 use freehold_domain::{
     FunctionRef, Principal,
@@ -41,7 +41,8 @@ impl Control {
         if let Some(description) = &how.description {
             rules::description(description)?;
         }
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;

@@ -2,7 +2,7 @@
 
 use crate::{
     Control, ControlError, Field, rules,
-    store::{self, CHANGE_ATTEMPTS, function_key},
+    store::{self, function_key},
 };
 use freehold_domain::{FunctionRef, Principal, network::TAG};
 use std::collections::BTreeMap;
@@ -56,7 +56,8 @@ impl Control {
         of: &FunctionRef,
         edit: impl Fn(&mut BTreeMap<String, String>) -> Result<(), ControlError>,
     ) -> Result<(), ControlError> {
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.function(who, of).await?;
             let expect = present.expect();
             let mut function = present.record;

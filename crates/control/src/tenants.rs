@@ -7,7 +7,7 @@
 use crate::{
     Control, ControlError, Field, Limit, Page, Place, Resource,
     bootstrap::{PlainKey, draw_key, draw_tenant_id},
-    store::{self, CHANGE_ATTEMPTS, LIST_CHUNK, Versioned},
+    store::{self, LIST_CHUNK, Versioned},
 };
 use freehold_domain::{
     Principal, TenantId, TenantLimit,
@@ -113,7 +113,8 @@ impl Control {
         let mut operator = self.operator(who).await?;
         let given = new.id.as_deref().map(tenant_id).transpose()?;
         let name = new.name.map(checked_name).transpose()?;
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&operator.record.id);
+        while let Some(_turn) = attempts.next().await {
             if self.tenants_count().await? >= TENANTS_MAX {
                 return Err(ControlError::LimitExceeded {
                     limit: Limit::Tenants,
@@ -264,7 +265,8 @@ impl Control {
     ) -> Result<TenantV2, ControlError> {
         self.operator(who).await?;
         let id = tenant_id(id)?;
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&id);
+        while let Some(_turn) = attempts.next().await {
             let present = self.tenant(&platform(), &id).await?;
             let expect = present.expect();
             let mut tenant = present.record;

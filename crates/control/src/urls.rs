@@ -5,7 +5,7 @@
 use crate::{
     Control, ControlError, Field, Page, Resource,
     rules::cut,
-    store::{self, CHANGE_ATTEMPTS, Versioned, function_key},
+    store::{self, Versioned, function_key},
 };
 use freehold_domain::{
     FunctionRef, Principal, Qualifier,
@@ -66,7 +66,8 @@ impl Control {
         apply(&mut url, &settings)?;
         let on = head_of(of, qualifier)?;
         let key = url_key(of, &on);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let function = self.function(who, of).await?;
             if self.read::<UrlV1>(who, &key).await?.is_some() {
                 return Err(ControlError::AlreadyExists {
@@ -115,7 +116,8 @@ impl Control {
         settings: UrlSettings,
     ) -> Result<DescribedUrl, ControlError> {
         let on = qualifier.cloned().unwrap_or(Qualifier::Latest);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.url(who, of, &on).await?;
             let expect = present.expect();
             let mut url = present.record;
@@ -137,7 +139,8 @@ impl Control {
         qualifier: Option<&Qualifier>,
     ) -> Result<(), ControlError> {
         let on = qualifier.cloned().unwrap_or(Qualifier::Latest);
-        for _ in 0..CHANGE_ATTEMPTS {
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
             let present = self.url(who, of, &on).await?;
             let ops = vec![
                 Op::Delete {

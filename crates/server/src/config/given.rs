@@ -185,7 +185,7 @@ impl Given {
 
     /// Reads the file and judges everything.
     ///
-    /// Errors: [`ConfigError`], all faults together.
+    /// Errors: [`ConfigError`], all faults of keys; what does not go together once there are none.
     pub fn resolve(&self) -> Result<Resolved, ConfigError> {
         let mut taken = Taken {
             faults: self.faults.clone(),
