@@ -2,7 +2,7 @@
 # what they build and fetch lies outside the clone (see scripts/lib.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: run stop test faults languages soak test-rootless test-v2 test-systemd bench deb static clean help
+.PHONY: run stop test faults languages soak test-rootless test-v2 test-systemd bench bench-v2 deb static clean help
 
 # Where `make run` listens; `make run LISTEN=127.0.0.1:7170 ADMIN_LISTEN=127.0.0.1:7171` moves it.
 LISTEN ?= 127.0.0.1:7070
@@ -41,6 +41,9 @@ test-systemd: ## the package and `freehold install` as a service of a Debian in 
 
 bench: ## measure the numbers of SPECIFICATION.md beside a bare echo, in one run
 	@scripts/bench.sh
+
+bench-v2: ## a bench in that machine, where it may open as many descriptors as it likes; V2_BENCHES=front
+	@scripts/bench_v2.sh
 
 deb: ## build the Debian package; its path is the last line
 	@scripts/deb.sh
