@@ -29,6 +29,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -79,6 +80,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// How long an init has.
+    pub(crate) fn init_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.parts.limits.now().init_timeout_s))
+    }
+
     pub(crate) fn new(parts: EngineParts) -> Self {
         Self {
             origin: origin(&*parts.clock),

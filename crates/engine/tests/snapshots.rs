@@ -10,7 +10,7 @@ use freehold_domain::{
     record::*,
 };
 use freehold_engine::EngineParts;
-use freehold_testkit::sandbox::Init;
+use freehold_testkit::sandbox::{Init, Timing};
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 const IMAGE_BYTES: u64 = 10 << 20;
@@ -319,6 +319,24 @@ async fn a_line_that_knows_no_images_comes_up_on_every_way() {
     // The same instances go on.
     assert_eq!(call(&sim, "f", 1, "x").await.0, OutcomeKind::Success);
     assert!(sim.world.hooks().is_empty());
+    sim.ends_clean().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_image_an_init_has_as_long_as_at_its_publishing() {
+    let sim = sim(|_| {}).await;
+    sim.world.speak_publicly();
+    sim.deploy("f", |_| {}).await;
+    let init = Duration::from_secs(25);
+    sim.world.set_timing(Timing {
+        init: (init, init),
+        ..Timing::default()
+    });
+    let record = publish(&sim, "f", 1).await;
+    assert_eq!(record.state, FunctionStateV1::Active);
+    let (kind, tail) = call(&sim, "f", 1, "x").await;
+    assert_eq!(kind, OutcomeKind::Success);
+    assert!(tail.contains("Init Duration: 25000.00 ms"), "{tail}");
     sim.ends_clean().await;
 }
 

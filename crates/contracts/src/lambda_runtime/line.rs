@@ -209,10 +209,7 @@ impl Line {
             }
             Halves::None => {
                 return Err(Refused::State {
-                    is: match state.opened {
-                        Some(_) => "Started",
-                        None => "Ready",
-                    },
+                    is: state.name(),
                     wanted: "RestoreReady",
                 });
             }
@@ -248,10 +245,11 @@ impl Line {
 
     /// Whether a report of a failed restore would be taken: asked before its body is read.
     pub(super) fn restores(&self) -> Result<(), Refused> {
-        match self.state.lock().halves {
-            Halves::Second => Ok(()),
+        let state = self.state.lock();
+        match (&state.halves, &state.opened) {
+            (Halves::Second, Some(_)) => Ok(()),
             _ => Err(Refused::State {
-                is: "Ready",
+                is: state.name(),
                 wanted: "RestoreError",
             }),
         }
@@ -388,6 +386,17 @@ impl Drop for Large<'_> {
 }
 
 impl State {
+    /// How far its runtime has come, as refusals call it.
+    fn name(&self) -> &'static str {
+        match self.halves {
+            _ if self.closed => "Closed",
+            Halves::Between(_) => "RestoreReady",
+            _ if self.opened.is_some() => "Started",
+            _ if self.out.is_some() => "Running",
+            _ => "Ready",
+        }
+    }
+
     fn expects(&self, id: &str) -> Result<InvocationId, Refused> {
         match &self.out {
             // Not handed out yet is not out, whatever id the guest guesses.

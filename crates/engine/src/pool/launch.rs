@@ -123,7 +123,8 @@ pub(crate) enum LaunchFailed {
     Platform(InvokeError),
 }
 
-/// See the module. `init_timeout` counts from the moment the runtime's process runs.
+/// See the module. `init_timeout` counts from the moment the runtime's process runs; a thawed one has the
+/// node's at the most.
 ///
 /// An instance of a revision with a start image is thawed from it, where one is at hand; what does
 /// not come to life so is started the plain way within the same attempt.
@@ -140,6 +141,11 @@ pub(crate) async fn launch(
     }
     let begun = node.parts.clock.now();
     let bring = |attempt, way| {
+        let init_timeout = match &way {
+            // Its init was another's: this is for the hooks after.
+            Way::Thaw(_) => init_timeout.min(node.init_timeout()),
+            _ => init_timeout,
+        };
         bring_up(
             node,
             revision,

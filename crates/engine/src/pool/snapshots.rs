@@ -18,7 +18,7 @@
 
 mod make;
 
-pub(crate) use make::{NotMade, make};
+pub(crate) use make::{NotMade, init_timeout, make};
 
 use make::remake;
 

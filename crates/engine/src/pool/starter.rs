@@ -10,7 +10,7 @@ use super::{
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
     rehearse::{Ended, rehearse},
-    stock,
+    snapshots, stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
 use freehold_domain::{
@@ -144,7 +144,11 @@ async fn bring(
         network_entries: Arc::default(),
         given_up: Arc::default(),
     };
-    let init_timeout = Duration::from_secs(u64::from(node.parts.limits.now().init_timeout_s));
+    // What was published after a long init has to come up after one too where it is not carried.
+    let init_timeout = match revision.is_snap_start() {
+        true => snapshots::init_timeout(revision),
+        false => node.init_timeout(),
+    };
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {
         Ok(cell) => {
             if is_ahead && let Err(ended) = rehearse(node, revision, &cell).await {
