@@ -334,9 +334,14 @@ def test_an_authority_that_means_harm_is_not_believed(authority):
         impostor.close()
 
 
-def test_an_order_whose_nonces_are_refused_is_begun_anew(authority):
-    """As an authority of many machines does now and then, and Pebble here by chance."""
+@pytest.mark.parametrize("what", ["proof", "looked"])
+def test_an_order_whose_nonces_are_refused_is_begun_anew(authority, what):
+    """As an authority of many machines does now and then, and Pebble here by chance: as it begins, or amid its
+    proofs."""
     impostor = Impostor(authority)
+    challenge = {"type": "tls-alpn-01", "url": f"{impostor.base}/challenge", "status": "pending", "token": "t"}
+    unproven = {"status": "pending", "identifier": {"type": "dns", "value": NAME}, "challenges": [challenge]}
+    amid = {"proof": (200, unproven, {}), "challenge": (200, challenge, {})} if what == "looked" else {}
     server = Server(orders(authority, impostor.base + "/dir", NAME))
     refusal = {"type": "urn:ietf:params:acme:error:badNonce", "detail": "not this one", "status": 400}
     text, refused = json.dumps(refusal).encode(), []
@@ -350,7 +355,7 @@ def test_an_order_whose_nonces_are_refused_is_begun_anew(authority):
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(text)
-    impostor.answers = {"proof": refuse}
+    impostor.answers = {**amid, what: refuse}
     ordered = lambda: len([what for what, _ in impostor.asked if what == "order"])
     try:
         server.start()
@@ -359,7 +364,7 @@ def test_an_order_whose_nonces_are_refused_is_begun_anew(authority):
         # One that never takes any is left alone, as for any other failure.
         (path,) = kept(server)
         path.unlink()
-        impostor.answers, impostor.certificate = {"proof": (400, refusal, {})}, None
+        impostor.answers, impostor.certificate = {**amid, what: (400, refusal, {})}, None
         server.restart()
         wait(server, lambda: count(server, "failed") == 1)
         assert "badNonce" in doctor(server)["detail"] and ordered() == 5

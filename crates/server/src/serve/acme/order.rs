@@ -222,9 +222,12 @@ async fn fulfil(
             return Err(why.unwrap_or(OrderError::Ended { status }));
         }
         Err(source) => {
-            let why = why_not(&mut order).await;
-            let doing = "a look at the proofs";
-            return Err(why.unwrap_or(OrderError::Authority { doing, source }));
+            let error = OrderError::authority("a look at the proofs")(source);
+            // Nothing is wrong with the proofs then.
+            if error.is_problem(BAD_NONCE) {
+                return Err(error);
+            }
+            return Err(why_not(&mut order).await.unwrap_or(error));
         }
     }
     let not_made = |error: rcgen::Error| OrderError::NotMade {
