@@ -104,6 +104,11 @@ pub struct Resolved<'a> {
     pub is_substitute: bool,
 }
 
+/// Whether another process changes the runtimes of `data` right now, so that [`assemble`] would wait for it.
+pub fn is_changing(data: &Path) -> bool {
+    Store::at(data).is_held()
+}
+
 /// Makes a tree for every interpreter of `found` and the table of them. What did not change since
 /// the last time is recognised by `stat` alone. A runtime that cannot be made is a [`Problem`].
 ///

@@ -95,6 +95,12 @@ impl Store {
         Ok(folder)
     }
 
+    /// Whether somebody has that right now.
+    pub fn is_held(&self) -> bool {
+        let folder = fs::File::open(&self.root);
+        folder.is_ok_and(|folder| flock(&folder, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
     /// The store in `data` as it is; creates nothing.
     pub fn at(data: &Path) -> Self {
         Self {
@@ -408,7 +414,9 @@ mod tests {
     fn one_at_a_time_has_the_right_to_change_it() {
         let data = tempfile::tempdir().expect("a temporary folder");
         let store = Store::open(data.path()).expect("opens");
+        assert!(!store.is_held());
         let held = store.hold().expect("held");
+        assert!(store.is_held());
         let other = Store::open(data.path()).expect("opens");
         let other = std::thread::spawn(move || other.hold().map(drop));
         let folder = fs::File::open(data.path().join("runtimes")).expect("opens");

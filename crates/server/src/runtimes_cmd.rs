@@ -65,14 +65,17 @@ pub(crate) fn in_use(data: &std::path::Path) -> bool {
 
 fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String> {
     let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
+    let assembles = matches!(args.action, Some(RuntimesAction::Assemble));
+    if assembles {
+        // Whoever asked is a server that starts: with it goes what it asked for.
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| fail(&error))?;
+    }
     let given = Given::new(args.config.as_deref(), data);
     let given = given.with_environment().with_sets(&args.set);
     let resolved = given.resolve().map_err(|error| fail(&error))?;
     let found = discover(&discover_options(&resolved.config.runtimes.paths));
     let mut missing = Vec::new();
-    if matches!(args.action, Some(RuntimesAction::Assemble)) {
-        // Whoever asked is a server that starts: with it goes what it asked for.
-        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| fail(&error))?;
+    if assembles {
         assemble(&found, data, in_use(data)).map_err(|error| fail(&error))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,7 +1,7 @@
 //! Interpreters: found, assembled and resolved.
 
 use super::{Settings, StartFailure, chain, failure, folder::Folder};
-use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment};
+use freehold_catalog::{Catalog, DiscoverOptions, ToolEnvironment, is_changing};
 use freehold_control::{ResolvedRuntime, RuntimeCheck};
 use freehold_domain::{
     BoxFuture, TenantId,
@@ -36,6 +36,12 @@ pub(crate) fn assemble(settings: &Settings, folder: &Folder) -> Result<Catalog, 
     if !folder.runtime_table().exists() {
         eprintln!(
             "freehold: assembling this machine's runtimes; the first start takes some seconds"
+        );
+    }
+    if is_changing(folder.path()) {
+        eprintln!(
+            "freehold: another process changes the runtimes of {}; the start waits for it",
+            folder.path().display()
         );
     }
     let says_more = "`freehold runtimes` says more";
