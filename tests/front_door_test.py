@@ -689,11 +689,58 @@ def test_idle_connections_at_the_cap_let_others_in(authority):
         server.close()
 
 
-def test_a_stop_ends_connections_in_order(authority):
+def named_server(authority):
+    """A server whose certificate has the names of its URLs; not started."""
     key = authority.make_key("stop")
     certificate = authority.sign("stop", key, names="DNS:localhost,DNS:*.lambda-url.us-east-1.localhost")
     server = Server(arguments=["--tls-cert", str(certificate), "--tls-key", str(key)])
     server.trusted = str(authority.certificate)
+    return server
+
+
+def test_a_stop_waits_for_what_the_kernel_still_sends(authority):
+    """A client says over HTTP/2 what it has read, which resets a socket that is closed already."""
+    server = named_server(authority)
+    try:
+        server.start()
+        functions = Functions(server)
+        size = 300_000
+        name = functions.create(python(f"def handler(e, c):\n    return 'x' * {size}\n"))
+        host = url_host_and_id(functions.public_url(name))[0]
+        one = http2.Connection(server.url, authority.context(["h2"]), http2.setting(4, 1 << 24),
+                               unread_bytes=32 << 10)
+        one.send(http2.frame(http2.WINDOW, 0, 0, (1 << 24).to_bytes(4, "big")))
+        stream = one.ask(http2.head(host))
+        one.until(lambda frame: frame[2] == stream and frame[0] == http2.HEADERS)
+        ended = []
+        stopping = threading.Thread(target=lambda: ended.append(server.stop()))
+        stopping.start()
+        came = 0
+        while True:
+            frame = one.read()
+            assert frame is not None, f"cut off after {came} bytes"
+            if frame[0] == http2.PING and not frame[1] & http2.ACK:
+                one.send(http2.frame(http2.PING, http2.ACK, 0, frame[3]))
+            if frame[0] != http2.DATA:
+                continue
+            came += len(frame[3])
+            if frame[1] & http2.END_STREAM:
+                break
+            taken = len(frame[3]).to_bytes(4, "big")
+            one.send(http2.frame(http2.WINDOW, 0, 0, taken), http2.frame(http2.WINDOW, 0, stream, taken))
+            # Long after the server has given its last byte to the kernel.
+            time.sleep(0.3)
+        assert came == size
+        assert not ended, "it has waited for its client"
+        one.close()
+        stopping.join()
+        assert ended == [0]
+    finally:
+        server.close()
+
+
+def test_a_stop_ends_connections_in_order(authority):
+    server = named_server(authority)
     try:
         server.start()
         assert server.url == f"https://localhost:{port_of(server)}", "whom the certificate names"

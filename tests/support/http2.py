@@ -44,9 +44,14 @@ def head(host, path="/", method="GET", more=()):
 class Connection:
     """One connection of a client that does nothing by itself."""
 
-    def __init__(self, url, context, settings=b"", timeout=20, source=None):
+    def __init__(self, url, context, settings=b"", timeout=20, unread_bytes=None):
+        """`unread_bytes` of what comes lie in its kernel, where that is said."""
         address = urllib.parse.urlsplit(url)
-        plain = socket.create_connection((address.hostname, address.port), timeout)
+        plain = socket.socket()
+        plain.settimeout(timeout)
+        if unread_bytes:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread_bytes // 2)
+        plain.connect((address.hostname, address.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.tls = context.wrap_socket(plain, server_hostname=address.hostname)
         assert self.tls.selected_alpn_protocol() == "h2"

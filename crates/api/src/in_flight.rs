@@ -13,9 +13,10 @@
 //!
 //! Of what calls to a tenant's URLs, and to all, may hold, a [`Peer`] has its part: who holds as much there
 //! as is left, or half, begins nothing more, nor brings more than one payload. What its answers come to
-//! beyond that counts on it alone, up to twice the tenant's share in all: so one that never finishes leaves
-//! half to others, and is cut off for its slowness itself. Once it holds as much as all of the tenant's share,
-//! it counts nowhere else. A peer has an entry for as long as something is booked on it.
+//! beyond that is not in others' way: so one that never finishes leaves half to others, and is cut off for
+//! its slowness itself. It counts on twice the tenant's share, past which nothing new begins at its URLs, up
+//! to what is left there (one answer in any case), and beyond that on the peer alone: so few that begin much
+//! at once do not use that up either. A peer has an entry for as long as something is booked on it.
 //!
 //! A newcomer's call without a body begins even where others' bodies hold all that calls to URLs may; one with
 //! a body is refused there.
@@ -102,6 +103,12 @@ impl Share {
     fn own(&self) -> Option<u64> {
         let (tenant, all) = self.tenant.as_ref()?;
         all.of(tenant)?.limits().own(TenantLimit::BytesInFlight)
+    }
+
+    /// Bytes up to its ceiling.
+    fn left(&self) -> u64 {
+        self.limit()
+            .saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// Why nothing more fits.
@@ -424,9 +431,7 @@ impl HeldBytes {
         };
         for (share, held) in [tenant, urls].into_iter().zip(by_peer.held()) {
             let Some(share) = share else { continue };
-            let limit = share.limit();
-            let left = limit.saturating_sub(share.held.load(Ordering::Relaxed));
-            if !is_in_order(held, left, limit) {
+            if !is_in_order(held, share.left(), share.limit()) {
                 return Err(UsedUp {
                     is_by_peer: true,
                     ..share.used_up()
@@ -460,13 +465,14 @@ impl HeldBytes {
         }
     }
 
-    /// Whether more than half of some share is held; of a URL's, whether its peer holds its part.
+    /// Whether more than half of some share is held; of a URL's, whether its peer holds its part, or it counts
+    /// beyond that and more than half of what is beyond is held.
     fn is_crowded(&self) -> bool {
         let is_half = |share: &Arc<Share>| share.held.load(Ordering::Relaxed) > share.limit() / 2;
         match &self.by_peer {
             Some(by_peer) => {
-                let has_its_part = by_peer.reach != Reach::All || self.may_have_more().is_err();
-                has_its_part || self.shares[0].iter().any(is_half)
+                let is_beyond = by_peer.reach == Reach::Beyond && is_half(&by_peer.beyond);
+                is_beyond || self.may_have_more().is_err() || self.shares[0].iter().any(is_half)
             }
             None => self.counted().any(is_half),
         }
@@ -478,12 +484,15 @@ impl HeldBytes {
         // It is there, whether or not it fits.
         let bytes = answer.len() as u64;
         let is_within = self.of_part(|held, left, _| held + bytes <= left.saturating_sub(bytes));
-        let tenants = self.shares[1].as_ref().map_or(0, |share| share.limit());
         if let Some(by_peer) = &mut self.by_peer {
             by_peer.reach = match is_within {
                 Ok(()) => Reach::All,
-                Err(_) if by_peer.held()[0] < tenants => Reach::Beyond,
-                Err(_) => Reach::Peer,
+                // Of what is beyond a peer has its part too, and one answer in any case.
+                Err(_) => match by_peer.held()[0] {
+                    0 => Reach::Beyond,
+                    held if held + bytes <= by_peer.beyond.left() => Reach::Beyond,
+                    _ => Reach::Peer,
+                },
             };
         } else if let [whole, Some(tenant), ..] = &mut self.shares
             && tenant.held.load(Ordering::Relaxed) + bytes > tenant.limit()
@@ -744,6 +753,54 @@ mod tests {
     }
 
     #[test]
+    fn few_addresses_that_begin_much_at_once_keep_no_newcomer_out() {
+        let small = Bytes::from(vec![0; 60_000]);
+        for (own_mib, slow, each) in [(Some(8), 2, 100), (Some(8), 6, 100), (None, 4, 1250)] {
+            let own = Arc::<TenantTable>::default();
+            let pot = BytesInFlight::new(Limits::default().into(), own.clone());
+            let tenant = "111111111111".parse().unwrap();
+            let mut limits = freehold_domain::TenantLimits::default();
+            limits.set(TenantLimit::BytesInFlight, own_mib.map(|own| own * MIB));
+            own.note(&tenant, limits);
+            let peers = peers(&pot, slow + 1);
+            let mut kept = Vec::new();
+            for peer in &peers[..slow] {
+                // All of its calls began while there was room.
+                let url = Bringer::Url(&tenant, peer);
+                let begun: Vec<_> = (0..each).map(|_| pot.book(url, None)).collect();
+                assert!(begun[0].has_room().is_ok(), "{own_mib:?} {slow}");
+                kept.extend(begun.into_iter().map(|held| held.keep(small.clone(), None)));
+                assert!(pot.book(url, None).has_room().unwrap_err().is_by_peer);
+            }
+            let newcomer = pot.book(Bringer::Url(&tenant, &peers[slow]), None);
+            assert!(newcomer.has_room().is_ok(), "{own_mib:?} {slow}");
+            assert!(kept.iter().all(|(_, untaken)| untaken.crowds_others()));
+            drop(kept);
+            assert_eq!(pot.held(), 0);
+        }
+    }
+
+    #[test]
+    fn who_reads_slowly_is_in_the_way_only_while_there_is_a_crowd() {
+        let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
+        let tenant = "111111111111".parse().unwrap();
+        let peers = peers(&pot, 509);
+        let crowd: Vec<_> = peers[1..]
+            .iter()
+            .map(|peer| {
+                let mut held = pot.book(Bringer::Url(&tenant, peer), None);
+                held.grow_to(256 << 10).unwrap();
+                held
+            })
+            .collect();
+        let held = pot.book(Bringer::Url(&tenant, &peers[0]), None);
+        let (_answer, untaken) = held.keep(Bytes::from(vec![0; 2 << 20]), None);
+        assert!(untaken.crowds_others());
+        drop(crowd);
+        assert!(!untaken.crowds_others());
+    }
+
+    #[test]
     fn large_heads_count_beside_their_bodies_and_small_ones_do_not() {
         let pot = BytesInFlight::new(Limits::default().into(), Arc::default());
         let tenant = "111111111111".parse().unwrap();
@@ -805,7 +862,8 @@ mod tests {
             // A quarter of the whole, 128 MiB, is what a tenant's URLs may hold; the whole has no
             // more of them. Twice that is all.
             assert_eq!(pot.held(), count.min(11) * 10 * MIB);
-            assert_eq!(slow.crowds_others(), count > 11, "{count}");
+            // From the twelfth on they count beyond, of which the thirteenth is more than half.
+            assert_eq!(slow.crowds_others(), count > 12, "{count}");
             assert_eq!(new().has_room().is_ok(), count < 26, "{count}");
             untaken.push((bytes, slow));
         }

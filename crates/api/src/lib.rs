@@ -48,6 +48,7 @@ pub use own::{
 pub use platform::InstanceEndpoint;
 pub use proxies::{Network, Proxies};
 pub use refusals::Refusal;
+pub use unread::Unsent;
 
 use freehold_control::Control;
 use freehold_domain::{
@@ -98,6 +99,8 @@ pub struct ApiParts {
     pub backups: Arc<dyn Backups>,
     /// Whether the disk takes new things.
     pub disk: Arc<dyn DiskView>,
+    /// What the kernel still has to send on a socket.
+    pub unsent: Unsent,
 }
 
 /// What the front ends ask of the disk.
@@ -136,6 +139,7 @@ pub struct Api {
     pub(crate) configuration: Arc<dyn own::ConfigurationView>,
     pub(crate) backups: Arc<dyn Backups>,
     pub(crate) disk: Arc<dyn DiskView>,
+    pub(crate) unsent: Unsent,
     pub(crate) tokens: own::Tokens,
     pub(crate) url_cache: Arc<urls::UrlCache>,
     _url_watch: Box<dyn Send + Sync>,
@@ -155,6 +159,7 @@ impl Api {
             configuration: parts.configuration,
             backups: parts.backups,
             disk: parts.disk,
+            unsent: parts.unsent,
             tokens: own::Tokens::new(),
             in_flight: in_flight::BytesInFlight::new(parts.limits.clone(), parts.tenants.clone()),
             control: parts.control,

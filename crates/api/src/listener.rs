@@ -20,7 +20,7 @@ use crate::{
     proxies::Proxies,
     unread::{Answering, Unread},
 };
-use freehold_domain::live::Live;
+use freehold_domain::{answers::Peer, live::Live};
 use http::{Version, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -28,6 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustix::process;
 use std::{
+    collections::HashMap,
     convert::Infallible,
     io,
     net::IpAddr,
@@ -72,7 +73,7 @@ pub(crate) struct Places {
     free: Arc<Semaphore>,
     all: usize,
     /// Requests beside the first of their connection.
-    beside: Arc<Semaphore>,
+    beside: Arc<Beside>,
     /// After the stop: when a connection between two requests last brought one.
     last_call: Arc<Mutex<Option<Instant>>>,
 }
@@ -80,6 +81,62 @@ pub(crate) struct Places {
 /// Requests of all connections that are others' beside on their connection. A head with what is made
 /// of it takes some tens of KiB, which is on no share.
 const BESIDE_MAX: usize = 4096;
+
+/// Places for those. A peer has one as long as it holds fewer than are left: alone it comes to half, the
+/// next to half of what is left, so that nobody keeps all others out.
+#[derive(Debug)]
+struct Beside {
+    held: Mutex<BesideHeld>,
+    all: usize,
+}
+
+#[derive(Debug, Default)]
+struct BesideHeld {
+    count: usize,
+    by_peer: HashMap<Peer, usize>,
+}
+
+/// One of them, given back when dropped.
+struct BesidePlace {
+    beside: Arc<Beside>,
+    peer: Peer,
+}
+
+impl Beside {
+    fn of(all: usize) -> Arc<Self> {
+        Arc::new(Self {
+            held: Mutex::default(),
+            all,
+        })
+    }
+
+    fn take(self: &Arc<Self>, peer: Peer) -> Option<BesidePlace> {
+        let mut held = self.held.lock();
+        let its = held.by_peer.get(&peer).copied().unwrap_or_default();
+        if its >= self.all - held.count {
+            return None;
+        }
+        held.by_peer.insert(peer.clone(), its + 1);
+        held.count += 1;
+        Some(BesidePlace {
+            beside: self.clone(),
+            peer,
+        })
+    }
+}
+
+impl Drop for BesidePlace {
+    fn drop(&mut self) {
+        let mut held = self.beside.held.lock();
+        held.count -= 1;
+        if let Some(its) = held.by_peer.get_mut(&self.peer) {
+            *its -= 1;
+            if *its == 0 {
+                held.by_peer.remove(&self.peer);
+            }
+        }
+    }
+}
 
 impl Places {
     /// Half of the descriptors that the process may open: the other half is for what serves them.
@@ -95,7 +152,7 @@ impl Places {
         Self {
             free: Arc::new(Semaphore::new(all)),
             all,
-            beside: Arc::new(Semaphore::new(BESIDE_MAX)),
+            beside: Beside::of(BESIDE_MAX),
             last_call: Arc::default(),
         }
     }
@@ -432,6 +489,20 @@ mod tests {
         net::{SocketAddr, TcpStream as Client},
     };
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn a_peer_leaves_places_to_others() {
+        let beside = Beside::of(8);
+        let peer = |last| Peer::at([192, 0, 2, last].into());
+        let all = |last| std::iter::from_fn(|| beside.take(peer(last))).collect::<Vec<_>>();
+        let (one, two, three) = (all(1), all(2), all(3));
+        assert_eq!([one.len(), two.len(), three.len()], [4, 2, 1]);
+        assert_eq!(all(4).len(), 1);
+        drop(two);
+        assert!(beside.take(peer(1)).is_none() && beside.take(peer(3)).is_some());
+        drop((one, three));
+        assert!(beside.held.lock().by_peer.is_empty() && beside.held.lock().count == 0);
+    }
 
     async fn listen() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

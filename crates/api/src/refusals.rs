@@ -22,9 +22,11 @@ pub enum Refusal {
     BodyBytes,
     /// Bytes of requests and answers held at a time.
     BytesInFlight,
+    /// Requests beside the first of their connection, of all at a time.
+    Streams,
 }
 
-const ALL: [Refusal; 8] = [
+const ALL: [Refusal; 9] = [
     Refusal::Connections,
     Refusal::Requests,
     Refusal::GetFunction,
@@ -33,6 +35,7 @@ const ALL: [Refusal; 8] = [
     Refusal::HeaderBytes,
     Refusal::BodyBytes,
     Refusal::BytesInFlight,
+    Refusal::Streams,
 ];
 
 /// See the module.

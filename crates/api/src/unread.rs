@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::{
     future::Future,
     io,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     sync::{
         Arc,
@@ -20,8 +21,9 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 /// How long nothing may be taken. The kernel tells of room once a third of its buffer, about
@@ -35,15 +37,49 @@ const CROWDED_BYTES_PER_S: u64 = 64 << 10;
 /// How often it is looked whether there is a crowd.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often a stream that lingers is looked at.
+const LOOK_WHILE_LINGERING: Duration = Duration::from_millis(200);
+/// How long a stream lingers of which everything has arrived and nothing is heard: its client may be
+/// reading what has.
+const QUIET_MAX: Duration = Duration::from_secs(5);
+/// The same while something is heard.
+const LINGER_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a socket that its other end has not acknowledged, the end of the stream counted as one.
+pub type Unsent = fn(BorrowedFd<'_>) -> io::Result<u64>;
+
 /// What whoever answers on a connection and the stream below tell each other.
-#[derive(Default)]
-pub(crate) struct Answering {
+pub(crate) struct Answering<S = TcpStream> {
     /// The answer on its way, where that is large enough to count.
     untaken: Mutex<Option<Untaken>>,
     is_waiting: AtomicBool,
+    /// Whether the stream is wanted once its connection has let go of it.
+    is_kept: AtomicBool,
+    left: Mutex<Option<S>>,
 }
 
-impl Answering {
+impl<S> Default for Answering<S> {
+    fn default() -> Self {
+        Self {
+            untaken: Mutex::default(),
+            is_waiting: AtomicBool::new(false),
+            is_kept: AtomicBool::new(false),
+            left: Mutex::new(None),
+        }
+    }
+}
+
+impl<S> Answering<S> {
+    /// Has the stream stay once its connection has let go of it.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream of a connection that has let go of it.
+    pub(crate) fn left(&self) -> Option<S> {
+        self.left.lock().take()
+    }
+
     /// This one is on its way now.
     pub(crate) fn answers_with(&self, untaken: Untaken) {
         *self.untaken.lock() = Some(untaken);
@@ -57,8 +93,9 @@ impl Answering {
 
 /// The stream.
 pub(crate) struct Unread<S> {
-    stream: S,
-    answering: Arc<Answering>,
+    /// There until this is dropped.
+    stream: Option<S>,
+    answering: Arc<Answering<S>>,
     /// There from the first write that waits until all is written; none is made for an answer that
     /// fits the kernel's buffer.
     slow: Option<Slow>,
@@ -108,12 +145,19 @@ impl Taking {
 
 impl<S> Unread<S> {
     /// Watches the writes of `stream`.
-    pub(crate) fn new(stream: S, answering: Arc<Answering>) -> Self {
+    pub(crate) fn new(stream: S, answering: Arc<Answering<S>>) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             answering,
             slow: None,
         }
+    }
+
+    fn stream(&mut self) -> Pin<&mut S>
+    where
+        S: Unpin,
+    {
+        Pin::new(self.stream.as_mut().expect("there until this is dropped"))
     }
 
     fn timed(
@@ -154,7 +198,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        self.stream().poll_read(cx, into)
     }
 }
 
@@ -164,7 +208,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.stream().poll_write(cx, bytes);
         self.timed(cx, written)
     }
 
@@ -173,12 +217,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let written = self.stream().poll_write_vectored(cx, pieces);
         self.timed(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(S::is_write_vectored)
     }
 
     /// Called once all that there was is written.
@@ -186,11 +230,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
         if self.slow.take().is_some() {
             self.answering.is_waiting.store(false, Ordering::Relaxed);
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream().poll_shutdown(cx)
+    }
+}
+
+impl<S> Drop for Unread<S> {
+    fn drop(&mut self) {
+        if self.answering.is_kept.load(Ordering::Relaxed) {
+            *self.answering.left.lock() = self.stream.take();
+        }
+    }
+}
+
+/// Closes a stream once its client has what was written to it. A socket that is closed while its client
+/// still sends, be it only that it has read something, is reset, and what the kernel had not yet sent is
+/// lost with it. `since` is when something was last asked or answered.
+///
+/// It ends with the client's end of the stream; where that does not come, once everything has arrived and
+/// the client is quiet, or takes nothing any more.
+pub(crate) async fn linger(mut stream: TcpStream, since: Instant, unsent: Unsent) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let (mut rest, mut least) = (vec![0; 4096], u64::MAX);
+    let (mut heard, mut taken) = (since, Instant::now());
+    loop {
+        let read = timeout(LOOK_WHILE_LINGERING, stream.read(&mut rest)).await;
+        let now = Instant::now();
+        match read {
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(_)) => heard = now,
+            Err(_) => {}
+        }
+        let Ok(left) = unsent(stream.as_fd()) else {
+            return;
+        };
+        if left < least {
+            (least, taken) = (left, now);
+        }
+        let is_over = match left {
+            0 => now - heard >= QUIET_MAX || now - taken >= LINGER_MAX,
+            _ => now - taken >= UNREAD_MAX,
+        };
+        if is_over {
+            return;
+        }
     }
 }
 
@@ -204,7 +292,7 @@ mod tests {
         limits::Limits,
     };
     use std::sync::Arc;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{DuplexStream, duplex};
 
     fn pair() -> (Unread<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(64);
@@ -303,6 +391,53 @@ mod tests {
         assert!(!beside.crowds_others() && !without.crowds_others());
         drop(waits);
         assert!(!untaken.crowds_others());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_lingers_until_its_client_has_all_or_takes_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let lasts = async |since: Instant, unsent: Unsent, sends: usize, ends: bool| {
+            let theirs = TcpStream::connect(listener.local_addr().unwrap()).await;
+            let (mut theirs, (ours, _)) = (theirs.unwrap(), listener.accept().await.unwrap());
+            let begun = Instant::now();
+            let talking = tokio::spawn(async move {
+                for _ in 0..sends {
+                    sleep(Duration::from_secs(1)).await;
+                    let _ = theirs.write_all(b"taken").await;
+                }
+                match ends {
+                    true => None,
+                    false => Some(theirs),
+                }
+            });
+            linger(ours, since, unsent).await;
+            let took = begun.elapsed();
+            drop(talking.await.unwrap());
+            took
+        };
+        let long_ago = Instant::now();
+        sleep(QUIET_MAX).await;
+        let about = |took: Duration, wanted: Duration| {
+            let latest = wanted + 2 * LOOK_WHILE_LINGERING;
+            assert!((wanted..=latest).contains(&took), "{took:?} {wanted:?}");
+        };
+        let second = Duration::from_secs(1);
+        // The client has ended, or everything has arrived and it is quiet: for long, or from now on.
+        about(lasts(long_ago, |_| Ok(7), 2, true).await, 2 * second);
+        about(lasts(long_ago, |_| Ok(0), 0, false).await, Duration::ZERO);
+        about(lasts(Instant::now(), |_| Ok(0), 0, false).await, QUIET_MAX);
+        // It says that it reads.
+        about(lasts(long_ago, |_| Ok(7), 3, true).await, 3 * second);
+        about(
+            lasts(Instant::now(), |_| Ok(0), 3, false).await,
+            3 * second + QUIET_MAX,
+        );
+        about(
+            lasts(Instant::now(), |_| Ok(0), 60, false).await,
+            LINGER_MAX,
+        );
+        // It takes nothing.
+        about(lasts(long_ago, |_| Ok(7), 0, false).await, UNREAD_MAX);
     }
 
     #[tokio::test(start_paused = true)]

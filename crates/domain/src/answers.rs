@@ -23,10 +23,11 @@
 //! hold: who never finishes what was begun keeps nobody else out. So all that is held is the node's room
 //! and one answer for each line at the most.
 //!
-//! Within a line it is first come, first served, past peers that hold their part. Of those that their account has room for, lines of
-//! signed calls go before those of strangers, and of either kind the one that would hold least goes first:
-//! an answer for which the node has no room keeps out those that would hold more, and all strangers; one
-//! for which the strangers' half has none, the strangers that would hold more.
+//! Within a line it is first come, first served, past peers that hold their part. Of those that their
+//! account has room for, lines of signed calls go before those of strangers, and of either kind the one
+//! that would hold least goes first: an answer for which the node has no room keeps out those that would
+//! hold more, and all strangers; one for which the strangers' half has none, the strangers that would hold
+//! more.
 //! Nothing here has a deadline: whoever waits has one. Who was given room [that others wait
 //! for](Answers::is_in_the_way) has to [bring its answer](Answers::comes_too_slowly) as fast as a client
 //! its body.

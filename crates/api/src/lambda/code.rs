@@ -1,7 +1,7 @@
 //! Links to a function's package, as GetFunction gives them: good for ten minutes, for whoever has
 //! one.
 
-use crate::{Api, audit::Refused, in_flight::Bringer};
+use crate::{Api, audit::Refused, in_flight::Bringer, refusals::Refusal};
 use bytes::Bytes;
 use freehold_domain::{Digest, Principal, TenantId, Wall};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -94,6 +94,7 @@ pub(crate) async fn serve(api: &Api, path: &str) -> Response<Bytes> {
     // How large it is is known once it is there.
     let mut largest = booking();
     if largest.grow_to(api.limits.now().package_zip_bytes).is_err() {
+        api.refusals.count(Refusal::BytesInFlight);
         return plain(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many bytes are on their way: ask again\n",

@@ -9,13 +9,15 @@
 //! counted, since one connection may have a hundred of them waiting. A connection that is to end does so
 //! once nothing of an answer is left in it.
 
-use super::{FIRST_REQUEST_MAX, Line};
+use super::{Beside, BesidePlace, FIRST_REQUEST_MAX, Line};
 use crate::{
     front::{Front, Seat},
     in_flight::Untaken,
-    unread::{Answering, LOOK_EVERY, Taking},
+    refusals::Refusal,
+    unread::{Answering, LOOK_EVERY, Taking, linger},
 };
 use bytes::Bytes;
+use freehold_domain::answers::Peer;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
@@ -27,6 +29,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -37,7 +40,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -107,6 +110,11 @@ impl Streams {
         })
     }
 
+    /// When something was last open.
+    fn quiet_since(&self) -> Instant {
+        self.state.lock().quiet
+    }
+
     /// A request has begun.
     fn open(self: &Arc<Self>) -> Open {
         self.state.lock().open += 1;
@@ -146,19 +154,20 @@ struct Open {
     is_answered: bool,
     /// It came after the end: the connection does not stay for it.
     is_refused: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<BesidePlace>,
 }
 
 impl Open {
     /// Whether it may go on: beside others of its connection it takes one of the places that all
     /// connections have for that.
-    fn may_go_on(&mut self, beside: &Arc<Semaphore>) -> bool {
+    fn may_go_on(&mut self, beside: &Arc<Beside>, peer: IpAddr) -> bool {
         if self.streams.is_over.load(Ordering::Relaxed) {
             self.is_refused = true;
+            self.streams.state.lock().open -= 1;
             return false;
         }
         if self.streams.state.lock().open > 1 {
-            self._place = beside.clone().try_acquire_owned().ok();
+            self._place = beside.take(Peer::at(peer));
             return self._place.is_some();
         }
         true
@@ -186,9 +195,11 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut state = self.streams.state.lock();
-        state.open -= 1;
-        if state.open == 0 && !self.is_refused {
-            state.quiet = Instant::now();
+        if !self.is_refused {
+            state.open -= 1;
+            if state.open == 0 {
+                state.quiet = Instant::now();
+            }
         }
         if !self.is_answered {
             state.cancelled += 1;
@@ -314,18 +325,25 @@ impl Front {
         stop: CancellationToken,
     ) {
         let header_bytes = self.api.limits.now().header_bytes;
+        let unsent = self.api.unsent;
         let (streams, patience) = (Streams::new(), line.patience);
+        answering.keep();
         let running = WaitedFor(self.api.running.clone());
         let (asked, seat) = (streams.clone(), Arc::new(Seat::default()));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let via = line.via(&request);
             let (front, mut open, seat) = (self.clone(), asked.open(), seat.clone());
             let is_head = request.method() == Method::HEAD;
-            let may_go_on = open.may_go_on(&front.api.places.beside);
+            let may_go_on = open.may_go_on(&front.api.places.beside, via.peer);
             async move {
                 let mut response = match may_go_on {
                     true => front.answer(request, via, &seat).await,
-                    false => later(),
+                    false => {
+                        if !open.is_refused {
+                            front.api.refusals.count(Refusal::Streams);
+                        }
+                        later()
+                    }
                 };
                 without_body(&mut response, is_head);
                 // It is about a connection that carries one request at a time.
@@ -341,10 +359,11 @@ impl Front {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
+        // It has to be gone for its stream to be left.
+        let mut connection = Box::pin(connection);
         // Until when a connection that was told to end may be quiet.
         let mut ending: Option<Instant> = None;
-        let why = loop {
+        let cut = loop {
             let look = match (ending, streams.quiet_for(Instant::now())) {
                 (Some(_), _) => LOOK_WHILE_ENDING,
                 (None, Some(_)) => patience / 3,
@@ -353,19 +372,19 @@ impl Front {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended early");
+                        return tracing::debug!(%error, "a connection ended early");
                     }
-                    return;
+                    break None;
                 }
                 () = stop.cancelled(), if ending.is_none() => {
                     connection.as_mut().graceful_shutdown();
                     ending = Some(Instant::now() + FIRST_REQUEST_MAX);
                 }
-                () = streams.too_many.notified() => break "requests were begun and cancelled",
+                () = streams.too_many.notified() => break Some("requests were begun and cancelled"),
                 () = sleep(look) => {
                     let now = Instant::now();
                     if streams.is_untaken(now) {
-                        break "an answer was not taken";
+                        break Some("an answer was not taken");
                     }
                     // Handed over is not yet sent: the last answer has its own time on the way out.
                     let is_sending = streams.is_sending() || answering.is_waiting();
@@ -373,7 +392,7 @@ impl Front {
                         (Some(quiet), Some(until))
                             if now >= until && quiet >= FIRST_REQUEST_MAX && !is_sending =>
                         {
-                            break "nothing more was asked";
+                            break None;
                         }
                         (_, Some(until)) if now >= until => {
                             streams.is_over.store(true, Ordering::Relaxed);
@@ -387,7 +406,12 @@ impl Front {
                 }
             }
         };
-        tracing::debug!(why, "a connection is cut off");
+        drop(connection);
+        match (cut, answering.left()) {
+            (Some(why), _) => tracing::debug!(why, "a connection is cut off"),
+            (None, Some(stream)) => linger(stream, streams.quiet_since(), unsent).await,
+            (None, None) => {}
+        }
     }
 }
 
@@ -395,6 +419,8 @@ impl Front {
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
+
+    const ANYBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
     fn cuts(streams: &Arc<Streams>) -> bool {
         let mut told = std::pin::pin!(streams.too_many.notified());
@@ -454,13 +480,14 @@ mod tests {
         // Who is told to come again does not keep the connection.
         streams.is_over.store(true, Ordering::Relaxed);
         let mut open = streams.open();
-        assert!(!open.may_go_on(&Arc::new(Semaphore::new(1))));
-        let told = Pieces::new(Bytes::from_static(b"later"), open, None)
-            .frame()
-            .await;
+        assert!(!open.may_go_on(&Beside::of(2), ANYBODY));
+        let mut pieces = Pieces::new(Bytes::from_static(b"later"), open, None);
+        let told = pieces.frame().await;
         assert!(later(119));
         drop(last);
         assert!(!streams.is_sending() && told.is_some());
+        drop(pieces);
+        assert!(later(119));
         // Nor does one that takes nothing at all.
         let mut pieces = Pieces::new(Bytes::from_static(b"done"), streams.open(), None);
         let _untaken = pieces.frame().await;
@@ -471,16 +498,16 @@ mod tests {
 
     #[tokio::test]
     async fn beside_the_first_a_request_needs_a_place_and_at_the_end_none_begins() {
-        let (streams, beside) = (Streams::new(), Arc::new(Semaphore::new(1)));
+        let (streams, beside) = (Streams::new(), Beside::of(1));
         let (mut first, mut second, mut third) = (streams.open(), streams.open(), streams.open());
         // Two others are open: even the first of them has to take the only place now.
-        assert!(second.may_go_on(&beside));
-        assert!(!third.may_go_on(&beside));
+        assert!(second.may_go_on(&beside, ANYBODY));
+        assert!(!third.may_go_on(&beside, ANYBODY));
         drop((second, third));
-        assert!(first.may_go_on(&beside));
-        assert_eq!(beside.available_permits(), 1);
+        assert!(first.may_go_on(&beside, ANYBODY));
+        assert!(first._place.is_none() && beside.take(Peer::at(ANYBODY)).is_some());
         streams.is_over.store(true, Ordering::Relaxed);
-        assert!(!first.may_go_on(&beside));
+        assert!(!first.may_go_on(&beside, ANYBODY));
     }
 
     #[test]

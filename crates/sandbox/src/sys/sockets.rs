@@ -48,6 +48,15 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((host, guest))
 }
 
+/// Bytes of a TCP socket that its other end has not acknowledged, the end of the stream counted as one.
+pub fn unsent(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, to a local that outlives the call.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    check(answer.into())?;
+    Ok(u64::from(bytes.unsigned_abs()))
+}
+
 /// Sends one message; never waits: a full socket is [`io::ErrorKind::WouldBlock`].
 pub fn send(
     socket: BorrowedFd<'_>,

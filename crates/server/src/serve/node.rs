@@ -392,6 +392,7 @@ async fn wire(
     let disk = DiskFloor::new(vec![folder.store(), folder.packages()]);
     let api = Api::new(ApiParts {
         disk: disk.clone(),
+        unsent: freehold_sandbox::sys::sockets::unsent,
         control: control.clone(),
         events: Arc::new(QueueSink {
             events: events.clone(),
