@@ -471,7 +471,12 @@ impl HeldBytes {
         let is_half = |share: &Arc<Share>| share.held.load(Ordering::Relaxed) > share.limit() / 2;
         match &self.by_peer {
             Some(by_peer) => {
-                let is_beyond = by_peer.reach == Reach::Beyond && is_half(&by_peer.beyond);
+                let is_beyond = match by_peer.reach {
+                    Reach::All => false,
+                    Reach::Beyond => is_half(&by_peer.beyond),
+                    // What counts nowhere has to go.
+                    Reach::Peer => true,
+                };
                 is_beyond || self.may_have_more().is_err() || self.shares[0].iter().any(is_half)
             }
             None => self.counted().any(is_half),

@@ -15,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -37,8 +37,11 @@ const CROWDED_BYTES_PER_S: u64 = 64 << 10;
 /// How often it is looked whether there is a crowd.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How often a stream that lingers is looked at.
+/// How often a stream that lingers is looked at: at first, and at the least.
 const LOOK_WHILE_LINGERING: Duration = Duration::from_millis(200);
+const LOOK_WHILE_LINGERING_MAX: Duration = Duration::from_secs(3);
+/// Bytes per second that keep a stream lingering.
+const LINGER_BYTES_PER_S: u64 = 1 << 10;
 /// How long a stream lingers of which everything has arrived and nothing is heard: its client may be
 /// reading what has.
 const QUIET_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +59,8 @@ pub(crate) struct Answering<S = TcpStream> {
     /// Whether the stream is wanted once its connection has let go of it.
     is_kept: AtomicBool,
     left: Mutex<Option<S>>,
+    /// Bytes that were given to the kernel.
+    written: AtomicU64,
 }
 
 impl<S> Default for Answering<S> {
@@ -65,6 +70,7 @@ impl<S> Default for Answering<S> {
             is_waiting: AtomicBool::new(false),
             is_kept: AtomicBool::new(false),
             left: Mutex::new(None),
+            written: AtomicU64::new(0),
         }
     }
 }
@@ -78,6 +84,11 @@ impl<S> Answering<S> {
     /// The stream of a connection that has let go of it.
     pub(crate) fn left(&self) -> Option<S> {
         self.left.lock().take()
+    }
+
+    /// Bytes that were given to the kernel so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// This one is on its way now.
@@ -166,8 +177,12 @@ impl<S> Unread<S> {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = written {
-            if let (Some(slow), Ok(count)) = (&mut self.slow, &written) {
-                slow.taking.took(*count as u64);
+            if let Ok(count) = written {
+                let count = count as u64;
+                self.answering.written.fetch_add(count, Ordering::Relaxed);
+                if let Some(slow) = &mut self.slow {
+                    slow.taking.took(count);
+                }
             }
             return Poll::Ready(written);
         }
@@ -248,38 +263,56 @@ impl<S> Drop for Unread<S> {
 
 /// Closes a stream once its client has what was written to it. A socket that is closed while its client
 /// still sends, be it only that it has read something, is reset, and what the kernel had not yet sent is
-/// lost with it. `since` is when something was last asked or answered.
+/// lost with it.
 ///
-/// It ends with the client's end of the stream; where that does not come, once everything has arrived and
-/// the client is quiet, or takes nothing any more.
-pub(crate) async fn linger(mut stream: TcpStream, since: Instant, unsent: Unsent) {
+/// It ends with the client's end of the stream; where that does not come, once every answer has arrived and
+/// the client is quiet, or when it takes nothing any more, or less than a kilobyte per second.
+pub(crate) async fn linger(mut stream: TcpStream, how: Linger) {
     if stream.shutdown().await.is_err() {
         return;
     }
-    let (mut rest, mut least) = (vec![0; 4096], u64::MAX);
-    let (mut heard, mut taken) = (since, Instant::now());
+    let begun = Instant::now();
+    let mut rest = vec![0; 4096];
+    let (mut look, mut least, mut until) = (LOOK_WHILE_LINGERING, u64::MAX, begun);
+    let (mut heard, mut taken) = (how.since, begun);
     loop {
-        let read = timeout(LOOK_WHILE_LINGERING, stream.read(&mut rest)).await;
+        let read = timeout(look, stream.read(&mut rest)).await;
         let now = Instant::now();
         match read {
             Ok(Ok(0) | Err(_)) => return,
             Ok(Ok(_)) => heard = now,
-            Err(_) => {}
+            Err(_) => look = (look * 2).min(LOOK_WHILE_LINGERING_MAX),
         }
-        let Ok(left) = unsent(stream.as_fd()) else {
+        let Ok(left) = (how.unsent)(stream.as_fd()) else {
             return;
         };
+        // The end of the stream counts as one.
+        let left = left.saturating_sub(how.beside + 1);
+        if least == u64::MAX {
+            until = begun + how.patience + Duration::from_secs(left / LINGER_BYTES_PER_S);
+        }
         if left < least {
             (least, taken) = (left, now);
         }
         let is_over = match left {
             0 => now - heard >= QUIET_MAX || now - taken >= LINGER_MAX,
-            _ => now - taken >= UNREAD_MAX,
+            _ => now - taken >= how.patience || now >= until,
         };
         if is_over {
             return;
         }
     }
+}
+
+/// How a stream lingers.
+pub(crate) struct Linger {
+    /// When something was last asked or answered.
+    pub(crate) since: Instant,
+    /// Bytes at its end that belong to no answer: nobody misses those.
+    pub(crate) beside: u64,
+    /// How long nothing may be taken of the others.
+    pub(crate) patience: Duration,
+    pub(crate) unsent: Unsent,
 }
 
 #[cfg(test)]
@@ -396,6 +429,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_lingers_until_its_client_has_all_or_takes_nothing() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let patience = Duration::from_secs(75);
         let lasts = async |since: Instant, unsent: Unsent, sends: usize, ends: bool| {
             let theirs = TcpStream::connect(listener.local_addr().unwrap()).await;
             let (mut theirs, (ours, _)) = (theirs.unwrap(), listener.accept().await.unwrap());
@@ -410,7 +444,13 @@ mod tests {
                     false => Some(theirs),
                 }
             });
-            linger(ours, since, unsent).await;
+            let how = Linger {
+                since,
+                beside: 100,
+                patience,
+                unsent,
+            };
+            linger(ours, how).await;
             let took = begun.elapsed();
             drop(talking.await.unwrap());
             took
@@ -418,16 +458,18 @@ mod tests {
         let long_ago = Instant::now();
         sleep(QUIET_MAX).await;
         let about = |took: Duration, wanted: Duration| {
-            let latest = wanted + 2 * LOOK_WHILE_LINGERING;
+            let latest = wanted + LOOK_WHILE_LINGERING_MAX + LOOK_WHILE_LINGERING;
             assert!((wanted..=latest).contains(&took), "{took:?} {wanted:?}");
         };
         let second = Duration::from_secs(1);
         // The client has ended, or everything has arrived and it is quiet: for long, or from now on.
-        about(lasts(long_ago, |_| Ok(7), 2, true).await, 2 * second);
+        about(lasts(long_ago, |_| Ok(107), 2, true).await, 2 * second);
         about(lasts(long_ago, |_| Ok(0), 0, false).await, Duration::ZERO);
+        // What is no answer's need not arrive: so a client that has vanished is not waited for.
+        about(lasts(long_ago, |_| Ok(101), 0, false).await, Duration::ZERO);
         about(lasts(Instant::now(), |_| Ok(0), 0, false).await, QUIET_MAX);
         // It says that it reads.
-        about(lasts(long_ago, |_| Ok(7), 3, true).await, 3 * second);
+        about(lasts(long_ago, |_| Ok(107), 3, true).await, 3 * second);
         about(
             lasts(Instant::now(), |_| Ok(0), 3, false).await,
             3 * second + QUIET_MAX,
@@ -436,8 +478,14 @@ mod tests {
             lasts(Instant::now(), |_| Ok(0), 60, false).await,
             LINGER_MAX,
         );
-        // It takes nothing.
-        about(lasts(long_ago, |_| Ok(7), 0, false).await, UNREAD_MAX);
+        // It takes nothing, or a byte now and then.
+        about(lasts(long_ago, |_| Ok(107), 0, false).await, patience);
+        static LEFT: AtomicU64 = AtomicU64::new(101 + (100 << 10));
+        let trickles: Unsent = |_| Ok(LEFT.fetch_sub(1, Ordering::Relaxed));
+        about(
+            lasts(long_ago, trickles, 0, false).await,
+            patience + 100 * second,
+        );
     }
 
     #[tokio::test(start_paused = true)]

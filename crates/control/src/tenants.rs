@@ -110,11 +110,12 @@ impl Control {
         who: &Principal,
         new: NewTenant,
     ) -> Result<(TenantV2, PlainKey), ControlError> {
-        let mut operator = self.operator(who).await?;
+        let operator = self.operator(who).await?;
         let given = new.id.as_deref().map(tenant_id).transpose()?;
         let name = new.name.map(checked_name).transpose()?;
         let mut attempts = self.turns.attempts(&operator.record.id);
         while let Some(_turn) = attempts.next().await {
+            let operator = self.operator(who).await?;
             if self.tenants_count().await? >= TENANTS_MAX {
                 return Err(ControlError::LimitExceeded {
                     limit: Limit::Tenants,
@@ -150,7 +151,6 @@ impl Control {
             if self.try_commit(&platform(), ops).await? {
                 return Ok((tenant, plain));
             }
-            operator = self.operator(who).await?;
         }
         Err(ControlError::Contended {
             name: "the node's tenants".into(),

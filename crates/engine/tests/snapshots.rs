@@ -323,7 +323,7 @@ async fn a_line_that_knows_no_images_comes_up_on_every_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_image_an_init_has_as_long_as_at_its_publishing() {
+async fn without_an_image_an_init_has_as_long_as_a_call_waits() {
     let sim = sim(|_| {}).await;
     sim.world.speak_publicly();
     sim.deploy("f", |_| {}).await;

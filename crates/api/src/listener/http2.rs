@@ -14,7 +14,7 @@ use crate::{
     front::{Front, Seat},
     in_flight::Untaken,
     refusals::Refusal,
-    unread::{Answering, LOOK_EVERY, Taking, linger},
+    unread::{Answering, LOOK_EVERY, Linger, Taking, linger},
 };
 use bytes::Bytes;
 use freehold_domain::answers::Peer;
@@ -110,9 +110,10 @@ impl Streams {
         })
     }
 
-    /// When something was last open.
-    fn quiet_since(&self) -> Instant {
-        self.state.lock().quiet
+    /// When something was last open, and how many were answered.
+    fn last(&self) -> (Instant, u64) {
+        let state = self.state.lock();
+        (state.quiet, state.answered)
     }
 
     /// A request has begun.
@@ -130,6 +131,11 @@ impl Streams {
     fn quiet_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
         (state.open == 0).then(|| now.duration_since(state.quiet))
+    }
+
+    /// Whether something is open, or of an answer waits in the connection.
+    fn is_busy(&self) -> bool {
+        self.quiet_for(Instant::now()).is_none() || self.is_sending()
     }
 
     /// Whether something of an answer waits in the connection.
@@ -363,6 +369,8 @@ impl Front {
         let mut connection = Box::pin(connection);
         // Until when a connection that was told to end may be quiet.
         let mut ending: Option<Instant> = None;
+        // How many were answered, and what was written with them, when nothing of them was left.
+        let mut all_sent = (0, 0);
         let cut = loop {
             let look = match (ending, streams.quiet_for(Instant::now())) {
                 (Some(_), _) => LOOK_WHILE_ENDING,
@@ -377,6 +385,9 @@ impl Front {
                     break None;
                 }
                 () = stop.cancelled(), if ending.is_none() => {
+                    if !streams.is_busy() && !answering.is_waiting() {
+                        all_sent = (streams.last().1, answering.written());
+                    }
                     connection.as_mut().graceful_shutdown();
                     ending = Some(Instant::now() + FIRST_REQUEST_MAX);
                 }
@@ -398,6 +409,9 @@ impl Front {
                             streams.is_over.store(true, Ordering::Relaxed);
                         }
                         (Some(quiet), None) if quiet >= patience => {
+                            if !is_sending {
+                                all_sent = (streams.last().1, answering.written());
+                            }
                             connection.as_mut().graceful_shutdown();
                             ending = Some(now + FIRST_REQUEST_MAX);
                         }
@@ -409,7 +423,21 @@ impl Front {
         drop(connection);
         match (cut, answering.left()) {
             (Some(why), _) => tracing::debug!(why, "a connection is cut off"),
-            (None, Some(stream)) => linger(stream, streams.quiet_since(), unsent).await,
+            (None, Some(stream)) => {
+                let (since, answered) = streams.last();
+                let beside = match answered {
+                    0 => answering.written(),
+                    _ if answered == all_sent.0 => answering.written() - all_sent.1,
+                    _ => 0,
+                };
+                let how = Linger {
+                    since,
+                    beside,
+                    patience,
+                    unsent,
+                };
+                linger(stream, how).await;
+            }
             (None, None) => {}
         }
     }

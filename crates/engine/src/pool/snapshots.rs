@@ -18,7 +18,7 @@
 
 mod make;
 
-pub(crate) use make::{NotMade, init_timeout, make};
+pub(crate) use make::{NotMade, make};
 
 use make::remake;
 

@@ -10,11 +10,12 @@ use super::{
     keeper::PAUSE,
     launch::{Attempt, LaunchFailed, Phase, launch},
     rehearse::{Ended, rehearse},
-    snapshots, stock,
+    stock,
 };
 use crate::{logs::InstanceLog, node::Node, parts::EngineConfig, route::Revision};
 use freehold_domain::{
     ids::CoreId,
+    limits::START_WAIT_S,
     outcome::{InvokeError, ThrottleReason},
     time::Mono,
 };
@@ -28,6 +29,9 @@ pub(crate) struct FailedInit {
     pub(crate) core: CoreId,
     pub(crate) attempt: Attempt,
 }
+
+/// How long an init of a version with SnapStart has where it starts without an image.
+const SNAP_START_INIT_TIMEOUT: Duration = Duration::from_secs(START_WAIT_S as u64);
 
 /// How long a start keeps others waiting at the most.
 const PLACE_HELD: Duration = Duration::from_millis(100);
@@ -144,9 +148,10 @@ async fn bring(
         network_entries: Arc::default(),
         given_up: Arc::default(),
     };
-    // What was published after a long init has to come up after one too where it is not carried.
+    // What was published after a long init has to come up after one too where it is not carried; longer than
+    // for that nobody waits.
     let init_timeout = match revision.is_snap_start() {
-        true => snapshots::init_timeout(revision),
+        true => node.init_timeout().max(SNAP_START_INIT_TIMEOUT),
         false => node.init_timeout(),
     };
     match launch(node, revision, core, attempt, Phase::Init, init_timeout).await {

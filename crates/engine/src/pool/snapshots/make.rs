@@ -29,11 +29,6 @@ use std::{
 /// AWS Lambda developer guide, "Lambda runtime environment", init phase.
 const INIT_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// How long an init of a version with SnapStart has, before a snapshot and wherever it starts without.
-pub(crate) fn init_timeout(revision: &Revision) -> Duration {
-    INIT_TIMEOUT.max(revision.timeout())
-}
-
 /// Hooks before a snapshot, and what the runtime does itself.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Taking the memory of a process that stands still.
@@ -173,7 +168,7 @@ async fn take(
         network_entries: Arc::default(),
         given_up: Arc::default(),
     };
-    let timeout = init_timeout(revision);
+    let timeout = INIT_TIMEOUT.max(revision.timeout());
     let launched = launch(node, revision, core, attempt, Phase::Snapshot, timeout).await;
     let cell = launched.map_err(|failed| match failed {
         LaunchFailed::Init(failure, _) => init_failed(&failure, timeout),
