@@ -8,14 +8,7 @@ source "$ROOT/scripts/worlds/machine.sh"
 V2_BENCHES=${V2_BENCHES:-front}
 V2_SECONDS=${V2_SECONDS:-7200}
 V2_MEMORY_MIB=${V2_MEMORY_MIB:-12288}
-case $V2_SECONDS$V2_MEMORY_MIB in *[!0-9]*) die "V2_SECONDS and V2_MEMORY_MIB are numbers" ;; esac
-[ "$(uname -m)" = x86_64 ] || die "this machine is a $(uname -m): it would take an emulation of all that runs in it"
-
-"$ROOT/scripts/setup.sh" v2
-use_target_folder
-work=$(mktemp -d /var/tmp/freehold-v2.XXXXXX)
-chmod 755 "$work"
-trap 'status=$?; rm -rf "$work"; exit "$status"' EXIT
+begin_machine
 
 step "a machine with descriptors for all"
 make_machine

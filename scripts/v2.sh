@@ -11,14 +11,7 @@ source "$ROOT/scripts/worlds/machine.sh"
 # For the machine, from its start to its end; without a number, what it takes by KVM or emulated.
 V2_SECONDS=${V2_SECONDS:-}
 V2_MEMORY_MIB=${V2_MEMORY_MIB:-6144}
-case $V2_SECONDS$V2_MEMORY_MIB in *[!0-9]*) die "V2_SECONDS and V2_MEMORY_MIB are numbers" ;; esac
-[ "$(uname -m)" = x86_64 ] || die "this machine is a $(uname -m): it would take an emulation of all that runs in it"
-
-"$ROOT/scripts/setup.sh" v2
-use_target_folder
-work=$(mktemp -d /var/tmp/freehold-v2.XXXXXX)
-chmod 755 "$work"
-trap 'status=$?; rm -rf "$work"; exit "$status"' EXIT
+begin_machine
 mkdir "$work/logs"
 
 step "a machine with cgroup v2"

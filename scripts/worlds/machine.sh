@@ -41,6 +41,18 @@ unpacked() {
   printf '%s' "$folder"
 }
 
+# begin_machine: judges V2_SECONDS and V2_MEMORY_MIB, installs what a machine takes, and makes $work, which goes
+# when the script ends.
+begin_machine() {
+  case $V2_SECONDS$V2_MEMORY_MIB in *[!0-9]*) die "V2_SECONDS and V2_MEMORY_MIB are numbers" ;; esac
+  [ "$(uname -m)" = x86_64 ] || die "this machine is a $(uname -m): it would take an emulation of all that runs in it"
+  "$ROOT/scripts/setup.sh" v2
+  use_target_folder
+  work=$(mktemp -d /var/tmp/freehold-v2.XXXXXX)
+  chmod 755 "$work"
+  trap 'status=$?; rm -rf "$work"; exit "$status"' EXIT
+}
+
 # make_machine: fetches and puts together what boots; sets MACHINE_KERNEL, MACHINE_INITRD, MACHINE_MODULES.
 make_machine() {
   local kernel busybox tree module
