@@ -57,8 +57,58 @@ pub(crate) struct List {
 #[derive(Debug)]
 pub(crate) struct Map {
     pub(crate) key: Option<&'static Text>,
-    pub(crate) value: Option<&'static Text>,
+    pub(crate) value: Option<ValueRule>,
     pub(crate) sensitive: bool,
+}
+
+/// What a value of a map must be.
+#[derive(Debug)]
+pub(crate) enum ValueRule {
+    Text(&'static Text),
+    Number(&'static Range),
+}
+
+/// A value of a map: a string or a number with a fraction.
+pub(crate) trait MapValue {
+    /// As the service repeats it.
+    fn write(&self, out: &mut String);
+    fn holds(&self, rule: &ValueRule) -> bool;
+}
+
+impl MapValue for String {
+    fn write(&self, out: &mut String) {
+        out.push_str(self);
+    }
+    fn holds(&self, rule: &ValueRule) -> bool {
+        matches!(rule, ValueRule::Text(text) if text.holds(self))
+    }
+}
+
+impl MapValue for f64 {
+    fn write(&self, out: &mut String) {
+        let _ = write!(out, "{self:?}");
+    }
+    fn holds(&self, rule: &ValueRule) -> bool {
+        matches!(rule, ValueRule::Number(range)
+            if range.max.is_none_or(|max| *self <= max) && range.min.is_none_or(|min| *self >= min))
+    }
+}
+
+impl ValueRule {
+    /// Every constraint, in the order in which the service lists them for values of maps.
+    fn all(&self) -> String {
+        match self {
+            Self::Text(text) => text.all(),
+            Self::Number(Range { min, max }) => {
+                // A number with a fraction is written with one.
+                let max =
+                    max.map(|max| format!("Member must have value less than or equal to {max:?}"));
+                let min = min
+                    .map(|min| format!("Member must have value greater than or equal to {min:?}"));
+                max.into_iter().chain(min).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
 }
 
 enum Broken {
@@ -255,7 +305,7 @@ impl Violations {
         }
     }
 
-    pub(crate) fn map(&mut self, name: &str, rule: &Map, map: &BTreeMap<String, String>) {
+    pub(crate) fn map<V: MapValue>(&mut self, name: &str, rule: &Map, map: &BTreeMap<String, V>) {
         let value = || match rule.sensitive {
             true => String::new(),
             false => quoted(&braced(map)),
@@ -269,8 +319,8 @@ impl Violations {
                 &format_args!("Map keys must satisfy constraint: [{}]", key.all()),
             );
         }
-        if let Some(rule) = rule.value
-            && !map.values().all(|text| rule.holds(text))
+        if let Some(rule) = &rule.value
+            && !map.values().all(|value| value.holds(rule))
         {
             self.add(
                 &value(),
@@ -313,14 +363,15 @@ fn bracketed(list: &[String]) -> String {
 }
 
 /// A map in the service's notation, as far as an answer will repeat it.
-fn braced(map: &BTreeMap<String, String>) -> String {
+fn braced<V: MapValue>(map: &BTreeMap<String, V>) -> String {
     let mut text = String::from("{");
     for (index, (key, value)) in map.iter().enumerate() {
         if text.len() > ECHO_MAX * 4 {
             break;
         }
         let comma = if index == 0 { "" } else { ", " };
-        let _ = write!(text, "{comma}{key}={value}");
+        let _ = write!(text, "{comma}{key}=");
+        value.write(&mut text);
     }
     text + "}"
 }

@@ -127,10 +127,10 @@ where
     Ok(list.map(|items| items.into_iter().map(|Object(item)| item).collect()))
 }
 
-struct MapVisitor;
+struct MapVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for MapVisitor {
-    type Value = Option<BTreeMap<String, String>>;
+impl<'de, T: Scalar> Visitor<'de> for MapVisitor<T> {
+    type Value = Option<BTreeMap<String, T>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str("a map")
@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for MapVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut read = BTreeMap::new();
-        while let Some((key, Strict(value))) = map.next_entry::<String, Strict<String>>()? {
+        while let Some((key, Strict(value))) = map.next_entry::<String, Strict<T>>()? {
             if read.contains_key(&key) {
                 return Err(de::Error::custom(format_args!("duplicate key `{key}`")));
             }
@@ -152,12 +152,12 @@ impl<'de> Visitor<'de> for MapVisitor {
     }
 }
 
-/// A map of strings; null is absence, a key given twice is refused.
-pub(crate) fn map<'de, D>(from: D) -> Result<Option<BTreeMap<String, String>>, D::Error>
+/// A map of scalars; null is absence, a key given twice is refused.
+pub(crate) fn map<'de, T: Scalar, D>(from: D) -> Result<Option<BTreeMap<String, T>>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    from.deserialize_any(MapVisitor)
+    from.deserialize_any(MapVisitor(PhantomData))
 }
 
 #[cfg(test)]

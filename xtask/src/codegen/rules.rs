@@ -103,7 +103,24 @@ fn rule(source: &Source, name: &str) -> Result<Option<String>, Fault> {
             any.then(|| format!("List {{ min: {min:?}, max: {max:?}, element: {element} }}"))
         }
         "map" => {
-            let (key, value) = (element(&shape.key)?, element(&shape.value)?);
+            let key = element(&shape.key)?;
+            let value = match &shape.value {
+                None => "None".into(),
+                Some(reference) => {
+                    let kind = match source.model.shape(&reference.shape)?.kind.as_str() {
+                        "string" => Some("Text"),
+                        "double" => Some("Number"),
+                        _ => None,
+                    };
+                    match (kind, rule(source, &reference.shape)?) {
+                        (Some(kind), Some(_)) => {
+                            let rule = screaming(&reference.shape);
+                            format!("Some(ValueRule::{kind}(&{rule}))")
+                        }
+                        _ => "None".into(),
+                    }
+                }
+            };
             let any = key != "None" || value != "None";
             any.then(|| {
                 format!(
@@ -170,8 +187,20 @@ pub(crate) fn write(source: &Source, plan: &Plan) -> Result<String, Fault> {
             head.push_str(import);
         }
     }
-    for word in ["List", "Map", "OneOf", "Pattern", "Range", "Text"] {
-        let used = [format!("{word} {{"), format!("{word}(")];
+    for word in [
+        "List",
+        "Map",
+        "OneOf",
+        "Pattern",
+        "Range",
+        "Text",
+        "ValueRule",
+    ] {
+        let used = [
+            format!("{word} {{"),
+            format!("{word}("),
+            format!("{word}::"),
+        ];
         if used.iter().any(|used| body.contains(used.as_str())) {
             constraints.push(word);
         }

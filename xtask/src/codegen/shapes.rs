@@ -97,8 +97,12 @@ pub(crate) fn rust_type(
         "blob" => "Bytes".into(),
         "list" => format!("Vec<{}>", part(&shape.member)?),
         "map" => match (part(&shape.key)?.as_str(), part(&shape.value)?.as_str()) {
-            ("String", "String") => "BTreeMap<String, String>".into(),
-            _ => return Err(format!("{name}: only maps of strings are known here").into()),
+            ("String", value @ ("String" | "f64")) => format!("BTreeMap<String, {value}>"),
+            _ => {
+                return Err(
+                    format!("{name}: only maps of strings and fractions are known here").into(),
+                );
+            }
         },
         "structure" => structure(name),
         other => return Err(format!("{name}: the type {other} is not known here").into()),
