@@ -91,10 +91,11 @@ def test_a_change_that_failed_says_how(client, server, refuses):
     with refuses("ResourceNotFoundException"):
         client.delete_function(FunctionName="never-was")
     with refuses("NotImplementedException"):
-        client.create_alias(FunctionName="never-was", Name="live", FunctionVersion="1")
+        client.put_function_event_invoke_config(FunctionName="never-was", MaximumRetryAttempts=1)
     rows = about(audit(server), "never-was")
     assert [(row["Action"], row["Result"]) for row in rows] == [
-        ("lambda:DeleteFunction", "failed"), ("lambda:CreateAlias", "failed")]
+        ("lambda:DeleteFunction", "failed"),
+        ("lambda:PutFunctionEventInvokeConfig", "failed")]
     assert rows[0]["Error"] == "ResourceNotFoundException"
 
 
@@ -303,8 +304,8 @@ def handler(event, context):
     config = Config(retries={"total_max_attempts": 1})
     client = {name: boto3.client(name, config=config) for name in ("lambda", "logs", "sts")}
     asked = {
-        "lambda": lambda: client["lambda"].create_alias(
-            FunctionName="other", Name="live", FunctionVersion="1"),
+        "lambda": lambda: client["lambda"].put_function_event_invoke_config(
+            FunctionName="other", MaximumRetryAttempts=1),
         "logs": lambda: client["logs"].create_log_group(logGroupName="other"),
         "sts": lambda: client["sts"].assume_role(
             RoleArn="arn:aws:iam::111111111111:role/other", RoleSessionName="other")}
@@ -322,7 +323,7 @@ def handler(event, context):
     server.restart()
     rows = of(audit(server), Result="denied", TenantId=server.account)
     actions = {row["Action"] for row in rows}
-    assert {"lambda:CreateAlias", "logs:CreateLogGroup", "sts:AssumeRole"} <= actions
+    assert {"lambda:PutFunctionEventInvokeConfig", "logs:CreateLogGroup", "sts:AssumeRole"} <= actions
     counts = of(rows, Kind="several")
     assert sum(row["Count"] for row in rows) == calls + 2
     assert 30 <= len(rows) - len(counts) <= 120 and counts

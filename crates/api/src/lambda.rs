@@ -5,6 +5,7 @@
 
 mod access;
 mod account;
+mod aliases;
 mod code;
 mod explain;
 mod functions;
@@ -156,6 +157,11 @@ async fn control(
         Operation::DeleteFunction => to!(DeleteFunction, functions::delete),
         Operation::PublishVersion => to!(PublishVersion, functions::publish),
         Operation::ListVersionsByFunction => to!(ListVersionsByFunction, functions::versions),
+        Operation::CreateAlias => to!(CreateAlias, aliases::create),
+        Operation::GetAlias => to!(GetAlias, aliases::get),
+        Operation::UpdateAlias => to!(UpdateAlias, aliases::update),
+        Operation::DeleteAlias => to!(DeleteAlias, aliases::delete),
+        Operation::ListAliases => to!(ListAliases, aliases::list),
         Operation::PutFunctionConcurrency => {
             to!(PutFunctionConcurrency, functions::put_concurrency)
         }

@@ -4,9 +4,9 @@
 
 use crate::archive::ArchiveError;
 use freehold_domain::{
-    FunctionName, TenantId, TenantLimit,
+    AliasName, FunctionName, TenantId, TenantLimit,
     ports::{CommitError, PackageError, ReadError},
-    record::RecordError,
+    record::{RecordError, TargetV1},
 };
 use std::fmt;
 
@@ -61,6 +61,8 @@ pub enum Field {
     StatementId,
     PermissionPrincipal,
     PermissionAction,
+    AliasTarget,
+    AliasSplit,
     UrlAuthType,
     UrlInvokeMode,
     Cors,
@@ -109,6 +111,8 @@ pub enum Limit {
     Functions,
     /// Published versions of a tenant.
     Versions,
+    /// Aliases of a function.
+    Aliases,
     /// Tenants of a node.
     Tenants,
     /// Access keys of a tenant that sign.
@@ -232,6 +236,20 @@ pub enum ControlError {
         limit: Limit,
         /// The ceiling; for [`Limit::UnreservedConcurrency`] what must stay unreserved.
         max: u64,
+    },
+    /// Aliases point at what was to be deleted.
+    #[error("aliases point at it: {aliases:?}")]
+    Referenced {
+        /// Which.
+        aliases: Vec<AliasName>,
+    },
+    /// A revision that an alias shall point at could not be made ready.
+    #[error("{target:?} cannot run: {reason}")]
+    NotStarted {
+        /// Which.
+        target: TargetV1,
+        /// What its own state says, or its init did.
+        reason: String,
     },
     /// The runtime is not on this machine.
     #[error("runtime {name:?} cannot be served: {remedy}")]

@@ -16,12 +16,12 @@ use crate::{
 };
 use bytes::Bytes;
 use freehold_domain::{
-    FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
+    AliasName, FunctionName, FunctionRef, Mebibytes, Principal, Qualifier,
     limits::Limits,
     ports::{Blobs, CodeError, Expect, Op, Records},
     record::{
         FunctionStateV1, FunctionV1, ImageStateV1, Key, KeyPrefix, Kind, LoggingV1, NumberingV1,
-        PackageV1, RevisionSpecV1, RevisionV1, UpdateStateV1, UrlV1,
+        PackageV1, RevisionSpecV1, RevisionV1, TargetV1, UpdateStateV1, UrlV1,
     },
 };
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub struct Described {
     pub function: FunctionRef,
     /// Head or revision.
     pub qualifier: Qualifier,
+    /// The alias by which it was asked for.
+    pub alias: Option<AliasName>,
     /// What it is, or, for a head, should be.
     pub spec: RevisionSpecV1,
     /// Its variables.
@@ -193,10 +195,20 @@ impl Control {
                 let revision = self.revision(who, of, *number).await?.record;
                 Ok(self.describe_revision(of, &function, revision))
             }
-            Some(Qualifier::Alias(alias)) => Err(ControlError::not_found(
-                Resource::Alias,
-                format!("{}:{alias}", of.name),
-            )),
+            Some(Qualifier::Alias(name)) => {
+                let alias = self.alias(who, of, name).await?.record;
+                let described = match alias.target {
+                    TargetV1::Head => self.describe_head(of, &function),
+                    TargetV1::Revision(number) => {
+                        let revision = self.revision(who, of, number).await?.record;
+                        self.describe_revision(of, &function, revision)
+                    }
+                };
+                Ok(Described {
+                    alias: Some(alias.name),
+                    ..described
+                })
+            }
         }
     }
 
@@ -410,7 +422,7 @@ impl Control {
         })
     }
 
-    /// Deletes a function with its revisions, URLs and policies, in one commit.
+    /// Deletes a function with its revisions, aliases, URLs and policies, in one commit.
     ///
     /// Errors: [`ControlError::NotFound`].
     pub async fn function_delete(
@@ -431,7 +443,7 @@ impl Control {
                 let left = NumberingV1 { next_revision };
                 ops.push(store::put(key, Expect::Any, &left));
             }
-            for kind in [Kind::Revision, Kind::Url, Kind::Policy] {
+            for kind in [Kind::Revision, Kind::Alias, Kind::Url, Kind::Policy] {
                 let prefix = KeyPrefix::under(&of.tenant, &of.region, kind, of.name.as_str());
                 for stored in self.all(who, &prefix).await? {
                     if kind == Kind::Url {
@@ -447,7 +459,7 @@ impl Control {
                     });
                 }
             }
-            // Publishing, URLs and permissions write the function's record too, so that nothing
+            // Publishing, aliases, URLs and permissions write the function's record too, so that nothing
             // can be added below a function that goes away at the same time.
             if self.try_commit_with_owner(who, of, ops).await? {
                 return Ok(());
@@ -697,6 +709,7 @@ impl Control {
         Described {
             function: of.clone(),
             qualifier: Qualifier::Latest,
+            alias: None,
             environment: self.environment(of, &function.head),
             spec: function.head.clone(),
             state: function.state.clone(),
@@ -716,6 +729,7 @@ impl Control {
         Described {
             function: of.clone(),
             qualifier: Qualifier::Revision(revision.number),
+            alias: None,
             environment: self.environment(of, &revision.spec),
             spec: revision.spec,
             state: revision.state,

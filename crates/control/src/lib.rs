@@ -11,6 +11,7 @@
 //! thing that a caller may do differently.
 
 pub mod account;
+pub mod aliases;
 pub mod archive;
 pub mod bills;
 pub mod bootstrap;
@@ -44,7 +45,7 @@ use freehold_domain::{
     limits::Limits,
     live::Live,
     network::Networks,
-    ports::{Clock, CodeError, Ids, Sealer, Storage},
+    ports::{Clock, CodeError, Ids, Sealer, Starts, Storage},
     record::RevisionSpecV1,
 };
 use packages::PackageStore;
@@ -113,6 +114,8 @@ pub struct ControlParts {
     pub budgets: Arc<Budgets>,
     /// Runtimes.
     pub runtimes: Arc<dyn RuntimeCheck>,
+    /// Shows that what an alias moves to comes to run.
+    pub starts: Arc<dyn Starts>,
     /// Archives and trees.
     pub packages: Arc<PackageStore>,
     /// What this machine executes, in the words of records: `x86_64` or `arm64`.
@@ -130,6 +133,7 @@ pub struct Control {
     pub(crate) limits: Live<Limits>,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) runtimes: Arc<dyn RuntimeCheck>,
+    pub(crate) starts: Arc<dyn Starts>,
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
     pub(crate) networks: Arc<Networks>,
@@ -154,6 +158,7 @@ impl Control {
             limits,
             budgets,
             runtimes,
+            starts,
             packages,
             architecture,
             networks,
@@ -170,6 +175,7 @@ impl Control {
             limits,
             budgets,
             runtimes,
+            starts,
             packages,
             architecture,
             networks,

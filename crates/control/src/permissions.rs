@@ -19,7 +19,7 @@ use freehold_domain::{
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
 
 impl Control {
-    /// Adds a statement to the policy of a function (no qualifier) or one of its revisions.
+    /// Adds a statement to the policy of a function (no qualifier), one of its revisions or aliases.
     ///
     /// Errors: [`ControlError::NotFound`]; [`ControlError::AlreadyExists`] for the statement's
     /// id; [`ControlError::Invalid`]; [`ControlError::PreconditionFailed`] when `revision_id` is
@@ -49,9 +49,8 @@ impl Control {
                 Some(Qualifier::Revision(number)) => {
                     self.revision(who, of, *number).await?;
                 }
-                Some(Qualifier::Alias(alias)) => {
-                    let name = format!("{}:{alias}", of.name);
-                    return Err(ControlError::not_found(Resource::Alias, name));
+                Some(Qualifier::Alias(name)) => {
+                    self.alias(who, of, name).await?;
                 }
             }
             let present = self.read::<PolicyV1>(who, &key).await?;
@@ -73,7 +72,7 @@ impl Control {
                 });
             }
             let ops = vec![
-                // Unchanged, but it fails if the function is deleted at the same time.
+                // Unchanged, but it fails if the function, or its alias, is deleted at the same time.
                 store::put(function_key(of), function.expect(), &function.record),
                 store::put(key.clone(), expect, &policy),
             ];
@@ -102,9 +101,8 @@ impl Control {
         let mut attempts = self.turns.attempts(&of.tenant);
         while let Some(_turn) = attempts.next().await {
             self.function(who, of).await?;
-            if let Some(Qualifier::Alias(alias)) = qualifier {
-                let name = format!("{}:{alias}", of.name);
-                return Err(ControlError::not_found(Resource::Alias, name));
+            if let Some(Qualifier::Alias(name)) = qualifier {
+                self.alias(who, of, name).await?;
             }
             let Some(present) = self.read::<PolicyV1>(who, &key).await? else {
                 return Err(ControlError::not_found(Resource::Policy, &of.name));
@@ -134,7 +132,7 @@ impl Control {
         })
     }
 
-    /// The policy of a function or revision.
+    /// The policy of a function, revision or alias.
     ///
     /// Errors: [`ControlError::NotFound`] for [`Resource::Policy`], whatever is missing.
     pub async fn policy_get(

@@ -6,9 +6,9 @@ use crate::{
     store::{self, function_key, revision_key},
 };
 use freehold_domain::{
-    FunctionRef, Principal,
-    ports::Op,
-    record::{FunctionStateV1, FunctionV1, RevisionV1},
+    FunctionRef, Principal, Qualifier,
+    ports::{Expect, Op},
+    record::{FunctionStateV1, FunctionV1, Key, RevisionV1},
 };
 
 /// Revisions on one page at the most. Source: Lambda API reference, ListVersionsByFunction.
@@ -123,27 +123,41 @@ impl Control {
 
     /// Deletes one revision with its policy.
     ///
-    /// Errors: [`ControlError::NotFound`]. Deleting a revision that is not there is fine, as on
-    /// AWS, as long as the function is.
+    /// Errors: [`ControlError::NotFound`]; [`ControlError::Referenced`] by aliases. Deleting a revision
+    /// that is not there is fine, as on AWS, as long as the function is.
     pub async fn revision_delete(
         &self,
         who: &Principal,
         of: &FunctionRef,
         number: u64,
     ) -> Result<(), ControlError> {
-        self.function(who, of).await?;
-        let policy = freehold_domain::record::Key::policy(
-            &of.tenant,
-            &of.region,
-            &of.name,
-            &freehold_domain::Qualifier::Revision(number),
-        );
-        let gone = [revision_key(of, number), policy].map(|key| Op::Delete {
-            key,
-            expect: freehold_domain::ports::Expect::Any,
-        });
-        self.try_commit(who, gone.into()).await?;
-        Ok(())
+        let on = Qualifier::Revision(number);
+        let policy = Key::policy(&of.tenant, &of.region, &of.name, &on);
+        let mut attempts = self.turns.attempts(&of.tenant);
+        while let Some(_turn) = attempts.next().await {
+            let function = self.function(who, of).await?;
+            let aliases = self.aliases_of_revision(who, of, number).await?;
+            if !aliases.is_empty() {
+                return Err(ControlError::Referenced { aliases });
+            }
+            let gone = [revision_key(of, number), policy.clone()].map(|key| Op::Delete {
+                key,
+                expect: Expect::Any,
+            });
+            let mut ops = Vec::from(gone);
+            // Unchanged, but it fails if an alias comes to point at it at the same time.
+            ops.push(store::put(
+                function_key(of),
+                function.expect(),
+                &function.record,
+            ));
+            if self.try_commit(who, ops).await? {
+                return Ok(());
+            }
+        }
+        Err(ControlError::Contended {
+            name: of.name.to_string(),
+        })
     }
 
     /// The revision as which the head was published, if it did not change since. Generations only

@@ -1,4 +1,4 @@
-//! Function URLs: one per head (and, with the aliases' issue, per alias).
+//! Function URLs: one per head and per alias.
 //!
 //! The URL and the record that says whose its id is are written in one commit.
 
@@ -64,11 +64,14 @@ impl Control {
             return Err(ControlError::invalid(Field::UrlAuthType, "NONE or AWS_IAM"));
         }
         apply(&mut url, &settings)?;
-        let on = head_of(of, qualifier)?;
+        let on = head_of(qualifier)?;
         let key = url_key(of, &on);
         let mut attempts = self.turns.attempts(&of.tenant);
         while let Some(_turn) = attempts.next().await {
             let function = self.function(who, of).await?;
+            if let Qualifier::Alias(name) = &on {
+                self.alias(who, of, name).await?;
+            }
             if self.read::<UrlV1>(who, &key).await?.is_some() {
                 return Err(ControlError::AlreadyExists {
                     what: Resource::Url,
@@ -80,7 +83,7 @@ impl Control {
                 qualifier: on.clone(),
             };
             let ops = vec![
-                // Unchanged, but it fails if the function is deleted at the same time.
+                // Unchanged, but it fails if the function or its alias is deleted at the same time.
                 store::put(function_key(of), function.expect(), &function.record),
                 store::put(key.clone(), Expect::Absent, &url),
                 store::put(Key::url_owner(&url.id), Expect::Absent, &owner),
@@ -240,13 +243,10 @@ fn contended(of: &FunctionRef) -> ControlError {
 }
 
 /// A new URL hangs on the head or on an alias; revisions have none.
-fn head_of(of: &FunctionRef, qualifier: Option<&Qualifier>) -> Result<Qualifier, ControlError> {
+fn head_of(qualifier: Option<&Qualifier>) -> Result<Qualifier, ControlError> {
     match qualifier {
         None => Ok(Qualifier::Latest),
-        Some(Qualifier::Alias(alias)) => Err(ControlError::not_found(
-            Resource::Alias,
-            format!("{}:{alias}", of.name),
-        )),
+        Some(alias @ Qualifier::Alias(_)) => Ok(alias.clone()),
         Some(other) => Err(ControlError::invalid(
             Field::Qualifier,
             format!("{other} has no URL; the function itself or an alias may"),

@@ -16,6 +16,7 @@ mod platform_endpoint;
 mod sandbox;
 mod seal;
 mod sink;
+mod starts;
 mod storage;
 
 pub use audit::*;
@@ -31,4 +32,5 @@ pub use platform_endpoint::*;
 pub use sandbox::*;
 pub use seal::*;
 pub use sink::*;
+pub use starts::*;
 pub use storage::*;

@@ -14,8 +14,8 @@ use freehold_domain::{
     ids::{CoreId, FunctionRef, InvocationId, Qualifier, Region, TenantId},
     invocation::Invocation,
     outcome::{InvokeError, Outcome, OutcomeKind},
-    ports::Invoke,
-    record::Key,
+    ports::{Invoke, NotUp},
+    record::{Key, TargetV1},
     time::Mono,
 };
 use futures_util::future::join_all;
@@ -178,6 +178,13 @@ impl Engine {
         let revision = route::resolve(&self.node, function, qualifier).await?;
         revision.set_minimum(&self.node, count);
         Ok(())
+    }
+
+    /// Resolves once an instance of `target` is there or came up, which stays for the calls that follow.
+    ///
+    /// Errors: [`NotUp`].
+    pub async fn comes_up(&self, function: &FunctionRef, target: TargetV1) -> Result<(), NotUp> {
+        pool::comes_up(&self.node, CoreId(0), function, target).await
     }
 
     /// The settings were changed: what is looked at now and then is looked at now. Instances that

@@ -120,7 +120,9 @@ async fn retry_init(
     begun: Mono,
     mut caller_gone: Pin<&mut impl Future<Output = ()>>,
 ) -> Finished {
-    let FailedInit { core, mut attempt } = failed;
+    let FailedInit {
+        core, mut attempt, ..
+    } = failed;
     attempt.hops = admitted.invocation.hops.saturating_add(1);
     let (id, revision) = (admitted.invocation.id, admitted.revision.clone());
     let (instance, log) = (attempt.instance, attempt.log.clone());

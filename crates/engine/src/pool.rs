@@ -17,6 +17,7 @@
 mod caretaker;
 mod cell;
 mod chain;
+mod comes_up;
 mod compiled;
 mod crowd;
 mod gate;
@@ -37,6 +38,7 @@ mod weights;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
+pub(crate) use comes_up::comes_up;
 pub(crate) use compiled::{Compiled, CompiledBook};
 pub(crate) use crowd::weight_of;
 pub(crate) use gate::Gate;
@@ -277,6 +279,11 @@ impl Pool {
         if !self.is_closed() {
             told.await;
         }
+    }
+
+    /// Whether any has come up and is still there.
+    pub(crate) fn has_instances(&self) -> bool {
+        !self.state.lock().seats.is_empty()
     }
 
     pub(crate) fn minimum(&self) -> u32 {

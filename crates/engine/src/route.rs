@@ -4,15 +4,18 @@
 //! write returns; a warm path never touches the store. A revision is immutable: what an update
 //! changes is which revision the cache points at, and the one before it is retired.
 
+mod aliases;
 mod revision;
 
 pub(crate) use revision::{Revision, Runs};
+
+use aliases::Aliases;
 
 use crate::{admission::Admitted, node::Node, pool::SnapshotOf, tags::TagSet, tenancy};
 use bytes::Bytes;
 use freehold_domain::{
     body::BodyError,
-    ids::{FunctionRef, Qualifier, TenantId},
+    ids::{AliasName, FunctionRef, Qualifier, TenantId},
     invocation::{HOPS_MAX, Invocation, Mode},
     outcome::InvokeError,
     ports::{Stored, Watcher},
@@ -113,18 +116,19 @@ pub(crate) async fn resolve(
     function: &FunctionRef,
     qualifier: &Qualifier,
 ) -> Result<Arc<Revision>, InvokeError> {
-    let target = match qualifier {
-        Qualifier::Latest => Target::Head,
-        Qualifier::Revision(number) => Target::Published(*number),
-        // Aliases have no records yet; their place is here, between a name and a target.
-        Qualifier::Alias(_) => return Err(not_found(function, qualifier)),
-    };
     let may_run = || match node.admission.is_disabled(&function.tenant) {
         true => Err(InvokeError::TenantDisabled),
         false => Ok(()),
     };
     may_run()?;
-    let found = node.routes.find(node, function, target).await?;
+    let found = match qualifier {
+        Qualifier::Latest => node.routes.find(node, function, Target::Head).await?,
+        Qualifier::Revision(number) => {
+            let target = Target::Published(*number);
+            node.routes.find(node, function, target).await?
+        }
+        Qualifier::Alias(name) => node.routes.find_pointed_at(node, function, name).await?,
+    };
     // Its tenant may have been disabled meanwhile: what is found after that was not ended with it.
     may_run()?;
     match found {
@@ -164,6 +168,7 @@ pub(crate) struct Routes {
     functions: RwLock<HashMap<FunctionRef, HashMap<Target, Served>>>,
     /// Grows with every change the watch tells: a fill that was overtaken reads again.
     changes: AtomicU64,
+    aliases: Aliases,
 }
 
 /// Fills that were overtaken are tried this often; the last one is served without being kept.
@@ -174,7 +179,27 @@ impl Routes {
         Self {
             functions: RwLock::default(),
             changes: AtomicU64::new(0),
+            aliases: Aliases::default(),
         }
+    }
+
+    /// What serves a call by an alias's name. An alias may move, and what it pointed at may go,
+    /// between the two reads: then where it leads by now is found.
+    async fn find_pointed_at(
+        &self,
+        node: &Arc<Node>,
+        function: &FunctionRef,
+        name: &AliasName,
+    ) -> Result<Option<Served>, InvokeError> {
+        for _ in 0..FILL_TRIES {
+            let Some(target) = self.aliases.find(node, function, name).await? else {
+                return Ok(None);
+            };
+            if let Some(served) = self.find(node, function, target).await? {
+                return Ok(Some(served));
+            }
+        }
+        Ok(None)
     }
 
     async fn find(
@@ -288,6 +313,7 @@ impl Routes {
     /// Routes nothing of a tenant any more, and retires what it routed. Whoever asks afterwards
     /// makes it anew from the records.
     pub(crate) fn forget(&self, node: &Arc<Node>, tenant: &TenantId) {
+        self.aliases.forget(tenant);
         let forgotten: Vec<Served> = {
             let mut functions = self.functions.write();
             self.changes.fetch_add(1, Ordering::AcqRel);
@@ -443,6 +469,12 @@ impl Watcher for RouteWatcher {
             if key.kind() == Kind::Tenant {
                 tenancy::note(&node, key.tenant(), stored.as_ref());
             }
+            if key.kind() == Kind::Alias
+                && let Some((function, alias)) = aliases::subject(key)
+            {
+                let aliases = &node.routes.aliases;
+                aliases.changed(&function, &alias, stored.as_ref());
+            }
             let Some((function, target)) = subject(key) else {
                 continue;
             };
@@ -458,7 +490,7 @@ impl Watcher for RouteWatcher {
                 (None, Target::Published(number)) => {
                     node.snapshots.forget(&SnapshotOf { function, number });
                 }
-                (None, Target::Head) => {}
+                (None, Target::Head) => node.routes.aliases.gone(&function),
             }
         }
     }

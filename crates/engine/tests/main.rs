@@ -1,6 +1,7 @@
 //! The engine over fakes, on a clock that jumps: one program, since each would be the whole engine
 //! compiled anew. A file of it alone: `cargo test -p freehold-engine --test engine snapshots::`.
 
+mod aliases;
 mod budgets;
 mod compiled;
 mod cores;

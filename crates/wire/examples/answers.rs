@@ -186,10 +186,10 @@ fn errors() {
     );
     error(
         Service::Lambda,
-        "CreateAlias",
-        &common::not_implemented(Service::Lambda, "CreateAlias"),
+        "PublishLayerVersion",
+        &common::not_implemented(Service::Lambda, "PublishLayerVersion"),
         json!({"Error": {"Code": "NotImplementedException", "Message":
-            "lambda:CreateAlias is an operation of AWS that this version of Freehold does not serve."}}),
+            "lambda:PublishLayerVersion is an operation of AWS that this version of Freehold does not serve."}}),
     );
     error(
         Service::Logs,

@@ -166,8 +166,8 @@ impl Asked {
     /// What a request asks whose signature is proven.
     pub(super) fn of(head: &SignedHead, parts: &Parts, body: &[u8]) -> Self {
         let (action, changes) = action(&head.api, parts, body);
-        let resource = label(&head.api, parts).or_else(|| in_body(&head.api, body));
-        let qualifier = qualifier(&parts.uri);
+        let resource = label(&head.api, parts).or_else(|| in_body(members(&head.api), body));
+        let qualifier = qualifier(&parts.uri).or_else(|| alias(&head.api, parts, body));
         let full = |text| full(head, text, qualifier.as_deref());
         let resource = resource.map(full).unwrap_or_default();
         Self {
@@ -254,8 +254,7 @@ fn members(api: &SignedApi) -> &'static [&'static str] {
 
 /// What a body names. It is read as far as it reads: whatever is odd about it empties no line, and
 /// a member that is no text, or that belongs to another API, is passed over.
-fn in_body(api: &SignedApi, body: &[u8]) -> Option<String> {
-    let members = members(api);
+fn in_body(members: &'static [&'static str], body: &[u8]) -> Option<String> {
     let mut found = vec![None; members.len()];
     let names = Names {
         members,
@@ -352,6 +351,18 @@ fn qualifier(uri: &Uri) -> Option<String> {
     let given = pairs.find_map(|pair| pair.strip_prefix("Qualifier="))?;
     let text = percent_decode_str(given).decode_utf8().ok()?;
     (!text.is_empty()).then(|| text.into_owned())
+}
+
+/// The alias that a path names, or the body of the one operation that makes them.
+fn alias(api: &SignedApi, parts: &Parts, body: &[u8]) -> Option<String> {
+    if *api != SignedApi::Lambda {
+        return None;
+    }
+    let found = lambda::Operation::route(&parts.method, &parts.uri)?;
+    match found.operation {
+        lambda::Operation::CreateAlias => in_body(&["Name"], body),
+        _ => found.labels.get("Name").ok().flatten(),
+    }
 }
 
 /// A function's or a log group's name in full, so that two tenants' lines never look alike; what
@@ -478,7 +489,7 @@ mod tests {
 
     #[test]
     fn only_names_are_taken_out_of_a_body() {
-        let lambda = |body: &str| in_body(&SignedApi::Lambda, body.as_bytes());
+        let lambda = |body: &str| in_body(members(&SignedApi::Lambda), body.as_bytes());
         let body = r#"{"Environment":{"Variables":{"FunctionName":"secret"}},"Code":{"ZipFile":"eA=="},"FunctionName":"f\u0041"}"#;
         assert_eq!(lambda(body).as_deref(), Some("fA"));
         for odd in [
@@ -492,7 +503,7 @@ mod tests {
         }
         let own = SignedApi::Own("CreateKey".to_owned());
         let found = in_body(
-            &own,
+            members(&own),
             br#"{"Secret":"no","AccessKeyId":"AKIA1","TenantId":"1"}"#,
         );
         assert_eq!(found.as_deref(), Some("AKIA1"));
@@ -523,16 +534,19 @@ mod tests {
             r#"{"FunctionName":"f","Description":tru"#,
             r#"{"FunctionName":"f"} and more"#,
         ] {
-            let found = in_body(&SignedApi::Lambda, odd.as_bytes());
+            let found = in_body(members(&SignedApi::Lambda), odd.as_bytes());
             assert_eq!(found.as_deref(), Some("f"), "{odd}");
         }
         let logs = r#"{"logGroupName":null,"logGroupIdentifier":"g","FunctionName":[]}"#;
-        let found = in_body(&SignedApi::Logs, logs.as_bytes());
+        let found = in_body(members(&SignedApi::Logs), logs.as_bytes());
         assert_eq!(found.as_deref(), Some("g"));
         let both = br#"{"logGroupIdentifier":"i","logGroupName":"g"}"#;
-        assert_eq!(in_body(&SignedApi::Logs, both).as_deref(), Some("g"));
+        assert_eq!(
+            in_body(members(&SignedApi::Logs), both).as_deref(),
+            Some("g")
+        );
         let long = format!(r#"{{"FunctionName":"{}"}}"#, "\u{e4}".repeat(1 << 16));
-        let found = in_body(&SignedApi::Lambda, long.as_bytes()).unwrap();
+        let found = in_body(members(&SignedApi::Lambda), long.as_bytes()).unwrap();
         assert!(found.len() > AUDIT_TEXT_BYTES_MAX && found.len() < 1 << 11);
     }
 }

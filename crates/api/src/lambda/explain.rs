@@ -2,7 +2,7 @@
 
 use crate::arn::{Named, function_arn, qualified_arn};
 use freehold_control::{ControlError, Field, Limit, Resource, archive::ArchiveError};
-use freehold_domain::{TenantLimit, ports::SinkError};
+use freehold_domain::{Qualifier, TenantLimit, ports::SinkError};
 use freehold_wire::{
     ApiError, common,
     lambda::{self, error},
@@ -152,6 +152,17 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
             "Too much code is being compiled at this time; try again in some seconds".to_owned(),
         ),
         ControlError::LimitExceeded { limit, max } => limit_exceeded(limit, max),
+        ControlError::Referenced { aliases } => {
+            let names: Vec<&str> = aliases.iter().map(|alias| alias.as_str()).collect();
+            error::resource_conflict(format!(
+                "Unable to delete version because the following aliases reference it: [{}]",
+                names.join(", ")
+            ))
+        }
+        ControlError::NotStarted { target, reason } => error::invalid_parameter_value(format!(
+            "Version {} does not start, so no alias may point at it: {reason}",
+            Qualifier::from(target)
+        )),
         ControlError::UnknownRuntime { name, .. } if DEPRECATED.contains(&name.as_str()) => {
             error::invalid_parameter_value(format!(
                 "The runtime parameter of {name} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions."
@@ -241,6 +252,9 @@ fn limit_exceeded(limit: Limit, max: u64) -> ApiError {
         Limit::Versions => error::invalid_parameter_value(format!(
             "The account has all of the {max} published versions that it may have; {}.",
             TenantLimit::Versions.raise()
+        )),
+        Limit::Aliases => error::alias_limit_exceeded(format!(
+            "The function has all of the {max} aliases that it may have."
         )),
         // In the words of IAM.
         Limit::Tenants => quota(format!("Cannot exceed quota for Tenants: {max}")),

@@ -426,7 +426,7 @@ pub(super) async fn delete_concurrency(
 }
 
 /// A function as a whole: a qualifier has no place.
-fn unqualified(ctx: &Ctx<'_>, text: &str) -> Answer<Named> {
+pub(super) fn unqualified(ctx: &Ctx<'_>, text: &str) -> Answer<Named> {
     let named = own(ctx, text, None)?;
     match named.qualifier {
         None => Ok(named),

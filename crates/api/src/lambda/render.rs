@@ -21,6 +21,9 @@ pub(super) fn time(at: Wall) -> String {
 
 /// The ARN in answers: unqualified for a bare head, else with what was asked for.
 pub(super) fn arn(described: &Described, qualified: bool) -> String {
+    if let Some(alias) = &described.alias {
+        return qualified_arn(&described.function, &Qualifier::Alias(alias.clone()));
+    }
     match (&described.qualifier, qualified) {
         (Qualifier::Latest, false) => function_arn(&described.function),
         (qualifier, _) => qualified_arn(&described.function, qualifier),

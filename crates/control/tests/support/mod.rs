@@ -13,9 +13,13 @@ use freehold_domain::{
     budgets::Budgets,
     ids::TenantId,
     limits::Limits,
-    ports::{Clock, CodeError, Expect, Fence, Ids, Op, Records, SealError, Sealer, Storage},
+    ports::{
+        Clock, CodeError, Expect, Fence, Ids, NotUp, Op, Records, SealError, Sealer, Starts,
+        Storage,
+    },
     record::{
-        self, FunctionStateV1, FunctionV1, Key, RevisionSpecV1, Sealed, TenantV2, UpdateStateV1,
+        self, FunctionStateV1, FunctionV1, Key, RevisionSpecV1, Sealed, TargetV1, TenantV2,
+        UpdateStateV1,
     },
 };
 use freehold_testkit::storage::MemoryStorage;
@@ -112,7 +116,22 @@ impl RuntimeCheck for TestRuntimes {
 /// Code with this handler finds others' in its way.
 pub const BUSY_HANDLER: &str = "busy.handler";
 
+/// What is said here does not start.
+#[derive(Default)]
+pub struct TestStarts {
+    pub fails: parking_lot::Mutex<Option<NotUp>>,
+    pub asked: AtomicU64,
+}
+impl Starts for TestStarts {
+    fn comes_up<'a>(&'a self, _: &'a FunctionRef, _: TargetV1) -> BoxFuture<'a, Result<(), NotUp>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let fails = self.fails.lock().clone();
+        Box::pin(std::future::ready(fails.map_or(Ok(()), Err)))
+    }
+}
+
 pub struct World {
+    pub starts: Arc<TestStarts>,
     pub control: Arc<Control>,
     pub packages: Arc<PackageStore>,
     pub storage: Arc<dyn Storage>,
@@ -157,7 +176,9 @@ pub async fn world_with(limits: Limits) -> World {
         .await
         .unwrap();
     let budgets = Arc::new(Budgets::new(1));
+    let starts = Arc::<TestStarts>::default();
     let control = Control::new(ControlParts {
+        starts: starts.clone(),
         storage: storage.clone(),
         clock: clock.clone(),
         ids: Arc::new(TestIds),
@@ -174,6 +195,7 @@ pub async fn world_with(limits: Limits) -> World {
         key: "AKIATEST".into(),
     };
     World {
+        starts,
         control,
         packages,
         storage,
@@ -202,6 +224,7 @@ impl World {
     /// The same with these budgets.
     pub fn another_with(&self, budgets: Arc<Budgets>) -> Arc<Control> {
         Control::new(ControlParts {
+            starts: self.starts.clone(),
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             ids: Arc::new(TestIds),

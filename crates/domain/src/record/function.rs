@@ -2,7 +2,7 @@
 
 use super::{Kind, Record, Sealed};
 use crate::{
-    ids::{Digest, FunctionName, Mebibytes, RuntimeName},
+    ids::{AliasName, Digest, FunctionName, Mebibytes, Qualifier, RuntimeName},
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,52 @@ pub struct RevisionV1 {
 impl Record for RevisionV1 {
     const KIND: Kind = Kind::Revision;
     const VERSION: u16 = 1;
+}
+
+/// A named pointer to what a function runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AliasV1 {
+    /// Its name.
+    pub name: AliasName,
+    /// What it points at.
+    pub target: TargetV1,
+    /// A revision that takes a part of its traffic; only where it points at a revision itself.
+    pub split: Option<SplitV1>,
+    /// Free text.
+    pub description: String,
+    /// Changes with every change of the record.
+    pub revision_id: String,
+}
+impl Record for AliasV1 {
+    const KIND: Kind = Kind::Alias;
+    const VERSION: u16 = 1;
+}
+
+/// What can be run: never an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TargetV1 {
+    /// The mutable head.
+    Head,
+    /// A published revision.
+    Revision(u64),
+}
+
+impl From<TargetV1> for Qualifier {
+    fn from(target: TargetV1) -> Self {
+        match target {
+            TargetV1::Head => Self::Latest,
+            TargetV1::Revision(number) => Self::Revision(number),
+        }
+    }
+}
+
+/// A second revision of an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SplitV1 {
+    /// Its number.
+    pub revision: u64,
+    /// Its part of the traffic, 0.0 to 1.0, as it was given.
+    pub weight: f64,
 }
 
 /// Everything that decides what an instance of a revision is.

@@ -1,6 +1,6 @@
 //! The one type that builds keys: (tenant, region, kind, name …).
 
-use crate::ids::{Digest, FunctionName, Qualifier, Region, TenantId};
+use crate::ids::{AliasName, Digest, FunctionName, Qualifier, Region, TenantId};
 use std::fmt;
 
 /// What is stored under a key. The number is on disk: append, never renumber.
@@ -28,7 +28,7 @@ pub enum Kind {
     UsageRollup = 9,
     /// [`super::LedgerCursorV1`]; name: lane. Lives under the platform tenant.
     LedgerCursor = 10,
-    /// An alias (control-plane issue); name: function, alias.
+    /// [`super::AliasV1`]; name: function, alias.
     Alias = 11,
     /// [`super::NumberingV1`]; name: function.
     Numbering = 12,
@@ -116,6 +116,16 @@ impl Key {
             Kind::Revision,
             vec![name.to_string(), format!("{number:020}")],
         )
+    }
+    /// An alias.
+    pub fn alias(
+        tenant: &TenantId,
+        region: &Region,
+        name: &FunctionName,
+        alias: &AliasName,
+    ) -> Self {
+        let name = vec![name.to_string(), alias.to_string()];
+        Self::new(tenant, region, Kind::Alias, name)
     }
     /// What is left of a deleted function's numbering.
     pub fn numbering(tenant: &TenantId, region: &Region, name: &FunctionName) -> Self {

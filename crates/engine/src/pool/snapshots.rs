@@ -18,7 +18,7 @@
 
 mod make;
 
-pub(crate) use make::{NotMade, make};
+pub(crate) use make::{NotMade, make, told};
 
 use make::remake;
 

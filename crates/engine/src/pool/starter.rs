@@ -8,7 +8,7 @@ use super::{
     Booking, Cell, Grant, HOPS_AHEAD, Lease, Seat, State,
     caretaker::look_after,
     keeper::PAUSE,
-    launch::{Attempt, LaunchFailed, Phase, launch},
+    launch::{Attempt, InitFailure, LaunchFailed, Phase, launch},
     rehearse::{Ended, rehearse},
     stock,
 };
@@ -28,6 +28,7 @@ use std::{
 pub(crate) struct FailedInit {
     pub(crate) core: CoreId,
     pub(crate) attempt: Attempt,
+    pub(crate) failure: InitFailure,
 }
 
 /// How long an init of a version with SnapStart has where it starts without an image.
@@ -167,10 +168,15 @@ async fn bring(
             }
             revision.started(node, cell, is_ahead);
         }
-        Err(LaunchFailed::Init(_, attempt)) => {
+        Err(LaunchFailed::Init(failure, attempt)) => {
             // Its report is in the log; the caller hears of the second try.
             revision.pause_ahead(node);
-            revision.init_failed(node, FailedInit { core, attempt });
+            let failed = FailedInit {
+                core,
+                attempt,
+                failure,
+            };
+            revision.init_failed(node, failed);
         }
         // It was not told to thaw alone; said for the compiler and for the log.
         Err(LaunchFailed::NotThawed { reason, .. }) => {

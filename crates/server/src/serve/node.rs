@@ -335,6 +335,7 @@ async fn wire(
         tracing::warn!(reason, "functions have no network on this machine");
     }
     let budgets = Arc::new(Budgets::new(settings.cores));
+    let late = Arc::new(LateEngine::default());
     let control = Control::new(ControlParts {
         storage: store.clone(),
         clock: clock.clone(),
@@ -348,6 +349,7 @@ async fn wire(
             wasm,
             packages: packages.clone(),
         }),
+        starts: late.clone(),
         packages: packages.clone(),
         architecture: if cfg!(target_arch = "aarch64") {
             "arm64"
@@ -373,7 +375,6 @@ async fn wire(
         }
         _ => Names::new(networks.clone(), driver.clone()),
     };
-    let late = Arc::new(LateEngine::default());
     // The queue runs functions through the engine, the engine serves guests through the API, and
     // the API hands events to the queue: the last of the three arrows is tied by a cell.
     let invoke = Arc::new(LateInvoke::default());

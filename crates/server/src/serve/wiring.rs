@@ -10,10 +10,10 @@ use freehold_domain::{
     BoxFuture, FunctionRef, Invocation, InvokeError, Outcome, Principal, Region, TenantId, Wall,
     logs::{LogGroupName, LogLine, LogStreamName},
     ports::{
-        CommitError, EventQueue, Invoke, LogPage, LogQuery, LogStore, LogStreamInfo, ReadError,
-        Sink, SinkError, Stored, Watcher,
+        CommitError, EventQueue, Invoke, LogPage, LogQuery, LogStore, LogStreamInfo, NotUp,
+        ReadError, Sink, SinkError, Starts, Stored, Watcher,
     },
-    record::{Key, Kind},
+    record::{Key, Kind, TargetV1},
 };
 use freehold_engine::{Engine, InstanceState};
 use freehold_flow::queue::{EnqueueError, EventQueueWorker, NewEvent};
@@ -31,6 +31,22 @@ pub(crate) struct LateEngine(OnceLock<Arc<Engine>>);
 impl LateEngine {
     pub(crate) fn set(&self, engine: Arc<Engine>) {
         let _ = self.0.set(engine);
+    }
+}
+
+impl Starts for LateEngine {
+    fn comes_up<'a>(
+        &'a self,
+        function: &'a FunctionRef,
+        target: TargetV1,
+    ) -> BoxFuture<'a, Result<(), NotUp>> {
+        Box::pin(async move {
+            let Some(engine) = self.0.get() else {
+                let reason = "the node is starting".to_owned();
+                return Err(NotUp::NotYet { reason });
+            };
+            engine.comes_up(function, target).await
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 use freehold_domain::{
     ids::CoreId,
-    ports::{ExitCause, ImageError, OpenError, StartImage},
+    ports::{ExitCause, ImageError, NotUp, OpenError, StartImage},
     time::Mono,
 };
 use std::{
@@ -230,6 +230,14 @@ async fn from_cell(node: &Node, revision: &Revision, cell: &Cell) -> Result<Star
 fn not_yet(reason: &str) -> NotMade {
     NotMade::NotYet {
         reason: reason.to_owned(),
+    }
+}
+
+/// The same failure of a start that no image is made of.
+pub(crate) fn told(failure: &InitFailure, timeout: Duration) -> NotUp {
+    match init_failed(failure, timeout) {
+        NotMade::Failed { code, reason } => NotUp::Failed { code, reason },
+        NotMade::Refused { reason } | NotMade::NotYet { reason } => NotUp::NotYet { reason },
     }
 }
 

@@ -44,6 +44,38 @@ impl Call for AddPermission {
     }
 }
 
+/// The operation `CreateAlias`.
+#[derive(Clone, Copy, Debug)]
+pub struct CreateAlias;
+
+impl Call for CreateAlias {
+    const NAME: &'static str = "CreateAlias";
+    const SERVICE: Service = Service::Lambda;
+    type Request = CreateAliasRequest;
+    type Response = AliasConfiguration;
+
+    fn decode(
+        _parts: &Parts,
+        labels: Labels,
+        body: Bytes,
+    ) -> Result<CreateAliasRequest, WireFault> {
+        let mut request: UncheckedCreateAliasRequest = json::read(&body)?;
+        request.function_name = labels.get("FunctionName")?;
+        let mut violations = Violations::default();
+        request.check(&mut violations);
+        violations.finish()?;
+        let request = request
+            .accept()
+            .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        Ok(request)
+    }
+
+    fn encode(response: AliasConfiguration, request_id: &str) -> Response<Bytes> {
+        let body = json::write(&response);
+        answer(201, "application/json", body, request_id)
+    }
+}
+
 /// The operation `CreateFunction`.
 #[derive(Clone, Copy, Debug)]
 pub struct CreateFunction;
@@ -107,6 +139,40 @@ impl Call for CreateFunctionUrlConfig {
     fn encode(response: CreateFunctionUrlConfigResponse, request_id: &str) -> Response<Bytes> {
         let body = json::write(&response);
         answer(201, "application/json", body, request_id)
+    }
+}
+
+/// The operation `DeleteAlias`.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteAlias;
+
+impl Call for DeleteAlias {
+    const NAME: &'static str = "DeleteAlias";
+    const SERVICE: Service = Service::Lambda;
+    type Request = DeleteAliasRequest;
+    type Response = ();
+
+    fn decode(
+        _parts: &Parts,
+        labels: Labels,
+        _body: Bytes,
+    ) -> Result<DeleteAliasRequest, WireFault> {
+        let request = UncheckedDeleteAliasRequest {
+            function_name: labels.get("FunctionName")?,
+            name: labels.get("Name")?,
+        };
+        let mut violations = Violations::default();
+        request.check(&mut violations);
+        violations.finish()?;
+        let request = request
+            .accept()
+            .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        Ok(request)
+    }
+
+    fn encode((): (), request_id: &str) -> Response<Bytes> {
+        let body = Bytes::new();
+        answer(204, "application/json", body, request_id)
     }
 }
 
@@ -238,6 +304,36 @@ impl Call for GetAccountSettings {
     }
 
     fn encode(response: GetAccountSettingsResponse, request_id: &str) -> Response<Bytes> {
+        let body = json::write(&response);
+        answer(200, "application/json", body, request_id)
+    }
+}
+
+/// The operation `GetAlias`.
+#[derive(Clone, Copy, Debug)]
+pub struct GetAlias;
+
+impl Call for GetAlias {
+    const NAME: &'static str = "GetAlias";
+    const SERVICE: Service = Service::Lambda;
+    type Request = GetAliasRequest;
+    type Response = AliasConfiguration;
+
+    fn decode(_parts: &Parts, labels: Labels, _body: Bytes) -> Result<GetAliasRequest, WireFault> {
+        let request = UncheckedGetAliasRequest {
+            function_name: labels.get("FunctionName")?,
+            name: labels.get("Name")?,
+        };
+        let mut violations = Violations::default();
+        request.check(&mut violations);
+        violations.finish()?;
+        let request = request
+            .accept()
+            .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        Ok(request)
+    }
+
+    fn encode(response: AliasConfiguration, request_id: &str) -> Response<Bytes> {
         let body = json::write(&response);
         answer(200, "application/json", body, request_id)
     }
@@ -472,6 +568,43 @@ impl Call for Invoke {
                 .insert("x-amz-durable-execution-arn", header_value(text));
         }
         answer
+    }
+}
+
+/// The operation `ListAliases`.
+#[derive(Clone, Copy, Debug)]
+pub struct ListAliases;
+
+impl Call for ListAliases {
+    const NAME: &'static str = "ListAliases";
+    const SERVICE: Service = Service::Lambda;
+    type Request = ListAliasesRequest;
+    type Response = ListAliasesResponse;
+
+    fn decode(
+        parts: &Parts,
+        labels: Labels,
+        _body: Bytes,
+    ) -> Result<ListAliasesRequest, WireFault> {
+        let query = Query::read(parts.uri.query())?;
+        let request = UncheckedListAliasesRequest {
+            function_name: labels.get("FunctionName")?,
+            function_version: query.string("FunctionVersion"),
+            marker: query.string("Marker"),
+            max_items: query.integer("MaxItems")?,
+        };
+        let mut violations = Violations::default();
+        request.check(&mut violations);
+        violations.finish()?;
+        let request = request
+            .accept()
+            .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        Ok(request)
+    }
+
+    fn encode(response: ListAliasesResponse, request_id: &str) -> Response<Bytes> {
+        let body = json::write(&response);
+        answer(200, "application/json", body, request_id)
     }
 }
 
@@ -775,6 +908,39 @@ impl Call for UntagResource {
     fn encode((): (), request_id: &str) -> Response<Bytes> {
         let body = Bytes::new();
         answer(204, "application/json", body, request_id)
+    }
+}
+
+/// The operation `UpdateAlias`.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateAlias;
+
+impl Call for UpdateAlias {
+    const NAME: &'static str = "UpdateAlias";
+    const SERVICE: Service = Service::Lambda;
+    type Request = UpdateAliasRequest;
+    type Response = AliasConfiguration;
+
+    fn decode(
+        _parts: &Parts,
+        labels: Labels,
+        body: Bytes,
+    ) -> Result<UpdateAliasRequest, WireFault> {
+        let mut request: UncheckedUpdateAliasRequest = json::read(&body)?;
+        request.function_name = labels.get("FunctionName")?;
+        request.name = labels.get("Name")?;
+        let mut violations = Violations::default();
+        request.check(&mut violations);
+        violations.finish()?;
+        let request = request
+            .accept()
+            .ok_or_else(|| WireFault::Validation("a required member is missing".into()))?;
+        Ok(request)
+    }
+
+    fn encode(response: AliasConfiguration, request_id: &str) -> Response<Bytes> {
+        let body = json::write(&response);
+        answer(200, "application/json", body, request_id)
     }
 }
 

@@ -2,6 +2,17 @@
 
 use crate::ApiError;
 
+/// `AliasLimitExceededException`, status 400.
+pub fn alias_limit_exceeded(message: impl Into<String>) -> ApiError {
+    ApiError::modelled(
+        "AliasLimitExceededException",
+        400,
+        "message",
+        Some("User"),
+        message.into(),
+    )
+}
+
 /// `CodeArtifactUserDeletedException`, status 409.
 pub fn code_artifact_user_deleted(message: impl Into<String>) -> ApiError {
     ApiError::modelled(

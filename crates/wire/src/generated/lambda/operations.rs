@@ -495,18 +495,22 @@ impl Operation {
         matches!(
             self,
             Operation::AddPermission
+                | Operation::CreateAlias
                 | Operation::CreateFunction
                 | Operation::CreateFunctionUrlConfig
+                | Operation::DeleteAlias
                 | Operation::DeleteFunction
                 | Operation::DeleteFunctionConcurrency
                 | Operation::DeleteFunctionUrlConfig
                 | Operation::GetAccountSettings
+                | Operation::GetAlias
                 | Operation::GetFunction
                 | Operation::GetFunctionConcurrency
                 | Operation::GetFunctionConfiguration
                 | Operation::GetFunctionUrlConfig
                 | Operation::GetPolicy
                 | Operation::Invoke
+                | Operation::ListAliases
                 | Operation::ListFunctionUrlConfigs
                 | Operation::ListFunctions
                 | Operation::ListTags
@@ -516,6 +520,7 @@ impl Operation {
                 | Operation::RemovePermission
                 | Operation::TagResource
                 | Operation::UntagResource
+                | Operation::UpdateAlias
                 | Operation::UpdateFunctionCode
                 | Operation::UpdateFunctionConfiguration
                 | Operation::UpdateFunctionUrlConfig

@@ -34,6 +34,32 @@ pub(super) static ACTION: Matcher = Matcher::Automaton(Automaton {
     ],
 });
 
+/// `[0-9]+`
+pub(super) static ADDITIONAL_VERSION: Matcher = Matcher::Every {
+    ranges: &[('0', '9')],
+    min: 1,
+};
+
+/// `[0-9]*[a-zA-Z_-][0-9a-zA-Z_-]*`
+pub(super) static ALIAS: Matcher = Matcher::Automaton(Automaton {
+    runs: &[
+        (44, 0),
+        (45, 1),
+        (47, 0),
+        (57, 2),
+        (64, 0),
+        (90, 1),
+        (94, 0),
+        (95, 1),
+        (96, 0),
+        (122, 1),
+        (255, 0),
+    ],
+    next: &[0, 0, 0, 0, 2, 1, 0, 2, 2],
+    classes: 3,
+    accepts: &[false, false, true],
+});
+
 /// `arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1})?:(\d{12})?:(.*)`
 pub(super) static ARN: Matcher = Matcher::Automaton(Automaton {
     runs: &[
@@ -1647,26 +1673,6 @@ pub(super) static FUNCTION_URL_FUNCTION_NAME: Matcher = Matcher::Automaton(Autom
         true, true, false, false, false, true, true, false, true, true, true, true, true, true,
         true, true, true, true, true, true,
     ],
-});
-
-/// `[0-9]*[a-zA-Z_-][0-9a-zA-Z_-]*`
-pub(super) static FUNCTION_URL_QUALIFIER: Matcher = Matcher::Automaton(Automaton {
-    runs: &[
-        (44, 0),
-        (45, 1),
-        (47, 0),
-        (57, 2),
-        (64, 0),
-        (90, 1),
-        (94, 0),
-        (95, 1),
-        (96, 0),
-        (122, 1),
-        (255, 0),
-    ],
-    next: &[0, 0, 0, 0, 2, 1, 0, 2, 2],
-    classes: 3,
-    accepts: &[false, false, true],
 });
 
 /// `[^\s]+`
@@ -3498,10 +3504,59 @@ pub(super) static TENANT_ID: Matcher = Matcher::Every {
     min: 1,
 };
 
+/// `(\$LATEST(\.PUBLISHED)?|[0-9]+)`
+pub(super) static VERSION_WITH_LATEST_PUBLISHED: Matcher = Matcher::Automaton(Automaton {
+    runs: &[
+        (35, 0),
+        (36, 1),
+        (45, 0),
+        (46, 2),
+        (47, 0),
+        (57, 3),
+        (64, 0),
+        (65, 4),
+        (66, 5),
+        (67, 0),
+        (68, 6),
+        (69, 7),
+        (71, 0),
+        (72, 8),
+        (73, 9),
+        (75, 0),
+        (76, 10),
+        (79, 0),
+        (80, 11),
+        (82, 0),
+        (83, 12),
+        (84, 13),
+        (85, 14),
+        (255, 0),
+    ],
+    next: &[
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0,
+        0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12,
+        0, 0, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 14, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ],
+    classes: 15,
+    accepts: &[
+        false, false, false, true, false, false, false, false, false, true, false, false, false,
+        false, false, false, false, false, false, true,
+    ],
+});
+
 /// The matcher of every shape, for the comparison with another engine.
 #[cfg(test)]
 pub(crate) static ALL: &[(&str, &Matcher)] = &[
     ("Action", &ACTION),
+    ("AdditionalVersion", &ADDITIONAL_VERSION),
+    ("Alias", &ALIAS),
     ("Arn", &ARN),
     ("CapacityProviderArn", &CAPACITY_PROVIDER_ARN),
     ("CodeSigningConfigArn", &CODE_SIGNING_CONFIG_ARN),
@@ -3512,7 +3567,7 @@ pub(crate) static ALL: &[(&str, &Matcher)] = &[
     ("FunctionName", &FUNCTION_NAME),
     ("FunctionRuntimeArn", &FUNCTION_RUNTIME_ARN),
     ("FunctionUrlFunctionName", &FUNCTION_URL_FUNCTION_NAME),
-    ("FunctionUrlQualifier", &FUNCTION_URL_QUALIFIER),
+    ("FunctionUrlQualifier", &ALIAS),
     ("Handler", &HANDLER),
     ("Header", &HEADER),
     ("KMSKeyArn", &KMS_KEY_ARN),
@@ -3543,4 +3598,5 @@ pub(crate) static ALL: &[(&str, &Matcher)] = &[
     ("TagValue", &TAG_KEY),
     ("TaggableResource", &TAGGABLE_RESOURCE),
     ("TenantId", &TENANT_ID),
+    ("VersionWithLatestPublished", &VERSION_WITH_LATEST_PUBLISHED),
 ];

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::patterns;
 use super::shapes::*;
 use crate::{
-    constraints::{List, Map, OneOf, Pattern, Range, Text, Violations},
+    constraints::{List, Map, OneOf, Pattern, Range, Text, ValueRule, Violations},
     json,
 };
 
@@ -176,6 +176,46 @@ impl UncheckedAddPermissionRequest {
     }
 }
 
+static ADDITIONAL_VERSION: Text = Text {
+    min: Some(1),
+    max: Some(1024),
+    pattern: Some(Pattern {
+        text: "[0-9]+",
+        matcher: &patterns::ADDITIONAL_VERSION,
+    }),
+    one_of: None,
+    sensitive: false,
+};
+
+static ADDITIONAL_VERSION_WEIGHTS: Map = Map {
+    key: Some(&ADDITIONAL_VERSION),
+    value: Some(ValueRule::Number(&WEIGHT)),
+    sensitive: false,
+};
+
+static ALIAS: Text = Text {
+    min: Some(1),
+    max: Some(128),
+    pattern: Some(Pattern {
+        text: "(?!^[0-9]+$)([a-zA-Z0-9-_]+)",
+        matcher: &patterns::ALIAS,
+    }),
+    one_of: None,
+    sensitive: false,
+};
+
+impl AliasRoutingConfiguration {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        if let Some(value) = &self.additional_version_weights {
+            violations.map(
+                "additionalVersionWeights",
+                &ADDITIONAL_VERSION_WEIGHTS,
+                value,
+            );
+        }
+    }
+}
+
 static ALLOW_METHODS_LIST: List = List {
     min: None,
     max: Some(6),
@@ -300,6 +340,68 @@ impl Cors {
         }
         if let Some(value) = &self.max_age {
             violations.number("maxAge", &MAX_AGE, f64::from(*value));
+        }
+    }
+}
+
+/// [`CreateAliasRequest`] before its required members are known to be there.
+#[derive(Default, Deserialize)]
+pub(super) struct UncheckedCreateAliasRequest {
+    /// `FunctionName`, a label of the path.
+    #[serde(skip)]
+    pub(super) function_name: Option<String>,
+    /// `Name`.
+    #[serde(rename = "Name", default, deserialize_with = "json::scalar")]
+    pub(super) name: Option<String>,
+    /// `FunctionVersion`.
+    #[serde(rename = "FunctionVersion", default, deserialize_with = "json::scalar")]
+    pub(super) function_version: Option<String>,
+    /// `Description`.
+    #[serde(rename = "Description", default, deserialize_with = "json::scalar")]
+    pub(super) description: Option<String>,
+    /// `RoutingConfig`.
+    #[serde(rename = "RoutingConfig", default, deserialize_with = "json::object")]
+    pub(super) routing_config: Option<AliasRoutingConfiguration>,
+}
+
+impl UncheckedCreateAliasRequest {
+    /// `None` if a required member is missing.
+    pub(super) fn accept(self) -> Option<CreateAliasRequest> {
+        Some(CreateAliasRequest {
+            function_name: self.function_name?,
+            name: self.name?,
+            function_version: self.function_version?,
+            description: self.description,
+            routing_config: self.routing_config,
+        })
+    }
+}
+
+impl UncheckedCreateAliasRequest {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        match &self.function_name {
+            Some(value) => {
+                violations.text("functionName", &FUNCTION_NAME, value);
+            }
+            None => violations.missing("functionName"),
+        }
+        match &self.name {
+            Some(value) => {
+                violations.text("name", &ALIAS, value);
+            }
+            None => violations.missing("name"),
+        }
+        match &self.function_version {
+            Some(value) => {
+                violations.text("functionVersion", &VERSION_WITH_LATEST_PUBLISHED, value);
+            }
+            None => violations.missing("functionVersion"),
+        }
+        if let Some(value) = &self.description {
+            violations.text("description", &DESCRIPTION, value);
+        }
+        if let Some(value) = &self.routing_config {
+            violations.within("routingConfig", |violations| value.check(violations));
         }
     }
 }
@@ -649,6 +751,42 @@ impl DeadLetterConfig {
     pub(super) fn check(&self, violations: &mut Violations) {
         if let Some(value) = &self.target_arn {
             violations.text("targetArn", &RESOURCE_ARN, value);
+        }
+    }
+}
+
+/// [`DeleteAliasRequest`] before its required members are known to be there.
+#[derive(Default)]
+pub(super) struct UncheckedDeleteAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub(super) function_name: Option<String>,
+    /// `Name`, a label of the path.
+    pub(super) name: Option<String>,
+}
+
+impl UncheckedDeleteAliasRequest {
+    /// `None` if a required member is missing.
+    pub(super) fn accept(self) -> Option<DeleteAliasRequest> {
+        Some(DeleteAliasRequest {
+            function_name: self.function_name?,
+            name: self.name?,
+        })
+    }
+}
+
+impl UncheckedDeleteAliasRequest {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        match &self.function_name {
+            Some(value) => {
+                violations.text("functionName", &FUNCTION_NAME, value);
+            }
+            None => violations.missing("functionName"),
+        }
+        match &self.name {
+            Some(value) => {
+                violations.text("name", &ALIAS, value);
+            }
+            None => violations.missing("name"),
         }
     }
 }
@@ -1046,7 +1184,7 @@ static FUNCTION_URL_QUALIFIER: Text = Text {
     max: Some(128),
     pattern: Some(Pattern {
         text: "((?!^\\d+$)^[0-9a-zA-Z-_]+$)",
-        matcher: &patterns::FUNCTION_URL_QUALIFIER,
+        matcher: &patterns::ALIAS,
     }),
     one_of: None,
     sensitive: false,
@@ -1067,6 +1205,42 @@ static FUNCTION_VERSION_LATEST_PUBLISHED: Text = Text {
     one_of: Some(OneOf(&["LATEST_PUBLISHED"])),
     sensitive: false,
 };
+
+/// [`GetAliasRequest`] before its required members are known to be there.
+#[derive(Default)]
+pub(super) struct UncheckedGetAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub(super) function_name: Option<String>,
+    /// `Name`, a label of the path.
+    pub(super) name: Option<String>,
+}
+
+impl UncheckedGetAliasRequest {
+    /// `None` if a required member is missing.
+    pub(super) fn accept(self) -> Option<GetAliasRequest> {
+        Some(GetAliasRequest {
+            function_name: self.function_name?,
+            name: self.name?,
+        })
+    }
+}
+
+impl UncheckedGetAliasRequest {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        match &self.function_name {
+            Some(value) => {
+                violations.text("functionName", &FUNCTION_NAME, value);
+            }
+            None => violations.missing("functionName"),
+        }
+        match &self.name {
+            Some(value) => {
+                violations.text("name", &ALIAS, value);
+            }
+            None => violations.missing("name"),
+        }
+    }
+}
 
 /// [`GetFunctionConcurrencyRequest`] before its required members are known to be there.
 #[derive(Default)]
@@ -1455,6 +1629,48 @@ static LAYER_VERSION_ARN: Text = Text {
     one_of: None,
     sensitive: false,
 };
+
+/// [`ListAliasesRequest`] before its required members are known to be there.
+#[derive(Default)]
+pub(super) struct UncheckedListAliasesRequest {
+    /// `FunctionName`, a label of the path.
+    pub(super) function_name: Option<String>,
+    /// `FunctionVersion`, the query's `FunctionVersion`.
+    pub(super) function_version: Option<String>,
+    /// `Marker`, the query's `Marker`.
+    pub(super) marker: Option<String>,
+    /// `MaxItems`, the query's `MaxItems`.
+    pub(super) max_items: Option<i32>,
+}
+
+impl UncheckedListAliasesRequest {
+    /// `None` if a required member is missing.
+    pub(super) fn accept(self) -> Option<ListAliasesRequest> {
+        Some(ListAliasesRequest {
+            function_name: self.function_name?,
+            function_version: self.function_version,
+            marker: self.marker,
+            max_items: self.max_items,
+        })
+    }
+}
+
+impl UncheckedListAliasesRequest {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        match &self.function_name {
+            Some(value) => {
+                violations.text("functionName", &FUNCTION_NAME, value);
+            }
+            None => violations.missing("functionName"),
+        }
+        if let Some(value) = &self.function_version {
+            violations.text("functionVersion", &VERSION_WITH_LATEST_PUBLISHED, value);
+        }
+        if let Some(value) = &self.max_items {
+            violations.number("maxItems", &MAX_LIST_ITEMS, f64::from(*value));
+        }
+    }
+}
 
 /// [`ListFunctionUrlConfigsRequest`] before its required members are known to be there.
 #[derive(Default)]
@@ -2136,7 +2352,7 @@ static TAGGABLE_RESOURCE: Text = Text {
 
 static TAGS: Map = Map {
     key: Some(&TAG_KEY),
-    value: Some(&TAG_VALUE),
+    value: Some(ValueRule::Text(&TAG_VALUE)),
     sensitive: false,
 };
 
@@ -2244,6 +2460,69 @@ impl UncheckedUntagResourceRequest {
                 violations.list("tagKeys", &TAG_KEY_LIST, value);
             }
             None => violations.missing("tagKeys"),
+        }
+    }
+}
+
+/// [`UpdateAliasRequest`] before its required members are known to be there.
+#[derive(Default, Deserialize)]
+pub(super) struct UncheckedUpdateAliasRequest {
+    /// `FunctionName`, a label of the path.
+    #[serde(skip)]
+    pub(super) function_name: Option<String>,
+    /// `Name`, a label of the path.
+    #[serde(skip)]
+    pub(super) name: Option<String>,
+    /// `FunctionVersion`.
+    #[serde(rename = "FunctionVersion", default, deserialize_with = "json::scalar")]
+    pub(super) function_version: Option<String>,
+    /// `Description`.
+    #[serde(rename = "Description", default, deserialize_with = "json::scalar")]
+    pub(super) description: Option<String>,
+    /// `RoutingConfig`.
+    #[serde(rename = "RoutingConfig", default, deserialize_with = "json::object")]
+    pub(super) routing_config: Option<AliasRoutingConfiguration>,
+    /// `RevisionId`.
+    #[serde(rename = "RevisionId", default, deserialize_with = "json::scalar")]
+    pub(super) revision_id: Option<String>,
+}
+
+impl UncheckedUpdateAliasRequest {
+    /// `None` if a required member is missing.
+    pub(super) fn accept(self) -> Option<UpdateAliasRequest> {
+        Some(UpdateAliasRequest {
+            function_name: self.function_name?,
+            name: self.name?,
+            function_version: self.function_version,
+            description: self.description,
+            routing_config: self.routing_config,
+            revision_id: self.revision_id,
+        })
+    }
+}
+
+impl UncheckedUpdateAliasRequest {
+    pub(super) fn check(&self, violations: &mut Violations) {
+        match &self.function_name {
+            Some(value) => {
+                violations.text("functionName", &FUNCTION_NAME, value);
+            }
+            None => violations.missing("functionName"),
+        }
+        match &self.name {
+            Some(value) => {
+                violations.text("name", &ALIAS, value);
+            }
+            None => violations.missing("name"),
+        }
+        if let Some(value) = &self.function_version {
+            violations.text("functionVersion", &VERSION_WITH_LATEST_PUBLISHED, value);
+        }
+        if let Some(value) = &self.description {
+            violations.text("description", &DESCRIPTION, value);
+        }
+        if let Some(value) = &self.routing_config {
+            violations.within("routingConfig", |violations| value.check(violations));
         }
     }
 }
@@ -2625,6 +2904,17 @@ impl UncheckedUpdateFunctionUrlConfigRequest {
     }
 }
 
+static VERSION_WITH_LATEST_PUBLISHED: Text = Text {
+    min: Some(1),
+    max: Some(1024),
+    pattern: Some(Pattern {
+        text: "(\\$LATEST(\\.PUBLISHED)?|[0-9]+)",
+        matcher: &patterns::VERSION_WITH_LATEST_PUBLISHED,
+    }),
+    one_of: None,
+    sensitive: false,
+};
+
 impl VpcConfig {
     pub(super) fn check(&self, violations: &mut Violations) {
         if let Some(value) = &self.subnet_ids {
@@ -2635,6 +2925,11 @@ impl VpcConfig {
         }
     }
 }
+
+static WEIGHT: Range = Range {
+    min: Some(0.0),
+    max: Some(1.0),
+};
 
 static WORKING_DIRECTORY: Text = Text {
     min: None,

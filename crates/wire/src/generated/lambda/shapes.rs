@@ -89,6 +89,42 @@ pub struct AddPermissionResponse {
     pub statement: Option<String>,
 }
 
+/// `AliasConfiguration` of the service model, answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AliasConfiguration {
+    /// `AliasArn`.
+    #[serde(rename = "AliasArn", skip_serializing_if = "Option::is_none")]
+    pub alias_arn: Option<String>,
+    /// `Name`.
+    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `FunctionVersion`.
+    #[serde(rename = "FunctionVersion", skip_serializing_if = "Option::is_none")]
+    pub function_version: Option<String>,
+    /// `Description`.
+    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `RoutingConfig`.
+    #[serde(rename = "RoutingConfig", skip_serializing_if = "Option::is_none")]
+    pub routing_config: Option<AliasRoutingConfiguration>,
+    /// `RevisionId`.
+    #[serde(rename = "RevisionId", skip_serializing_if = "Option::is_none")]
+    pub revision_id: Option<String>,
+}
+
+/// `AliasRoutingConfiguration` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AliasRoutingConfiguration {
+    /// `AdditionalVersionWeights`.
+    #[serde(
+        rename = "AdditionalVersionWeights",
+        default,
+        deserialize_with = "json::map",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub additional_version_weights: Option<BTreeMap<String, f64>>,
+}
+
 /// `CapacityProviderConfig` of the service model, asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CapacityProviderConfig {
@@ -160,6 +196,21 @@ pub struct Cors {
         skip_serializing_if = "Option::is_none"
     )]
     pub max_age: Option<i32>,
+}
+
+/// `CreateAliasRequest` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub function_name: String,
+    /// `Name`.
+    pub name: String,
+    /// `FunctionVersion`.
+    pub function_version: String,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `RoutingConfig`.
+    pub routing_config: Option<AliasRoutingConfiguration>,
 }
 
 /// `CreateFunctionRequest` of the service model, asked.
@@ -276,6 +327,15 @@ pub struct DeadLetterConfig {
         skip_serializing_if = "Option::is_none"
     )]
     pub target_arn: Option<String>,
+}
+
+/// `DeleteAliasRequest` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub function_name: String,
+    /// `Name`, a label of the path.
+    pub name: String,
 }
 
 /// `DeleteFunctionConcurrencyRequest` of the service model, asked.
@@ -708,6 +768,15 @@ pub struct GetAccountSettingsResponse {
     pub account_usage: Option<AccountUsage>,
 }
 
+/// `GetAliasRequest` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub function_name: String,
+    /// `Name`, a label of the path.
+    pub name: String,
+}
+
 /// `GetFunctionConcurrencyRequest` of the service model, asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetFunctionConcurrencyRequest {
@@ -989,6 +1058,30 @@ pub struct Layer {
     /// `SigningJobArn`.
     #[serde(rename = "SigningJobArn", skip_serializing_if = "Option::is_none")]
     pub signing_job_arn: Option<String>,
+}
+
+/// `ListAliasesRequest` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAliasesRequest {
+    /// `FunctionName`, a label of the path.
+    pub function_name: String,
+    /// `FunctionVersion`, the query's `FunctionVersion`.
+    pub function_version: Option<String>,
+    /// `Marker`, the query's `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`, the query's `MaxItems`.
+    pub max_items: Option<i32>,
+}
+
+/// `ListAliasesResponse` of the service model, answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListAliasesResponse {
+    /// `NextMarker`.
+    #[serde(rename = "NextMarker", skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    /// `Aliases`.
+    #[serde(rename = "Aliases", skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<AliasConfiguration>>,
 }
 
 /// `ListFunctionUrlConfigsRequest` of the service model, asked.
@@ -1276,6 +1369,23 @@ pub struct UntagResourceRequest {
     pub resource: String,
     /// `TagKeys`, the query's `tagKeys`.
     pub tag_keys: Vec<String>,
+}
+
+/// `UpdateAliasRequest` of the service model, asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateAliasRequest {
+    /// `FunctionName`, a label of the path.
+    pub function_name: String,
+    /// `Name`, a label of the path.
+    pub name: String,
+    /// `FunctionVersion`.
+    pub function_version: Option<String>,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `RoutingConfig`.
+    pub routing_config: Option<AliasRoutingConfiguration>,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
 }
 
 /// `UpdateFunctionCodeRequest` of the service model, asked.
