@@ -599,6 +599,41 @@ def test_an_unknown_policy_is_refused(functions, config, text):
     assert "VpcConfig" in error["Message"]
 
 
+def test_a_policy_of_some_tenants_is_no_others(world):
+    config = """
+[server]
+account = "111111111111"
+[network.policies.mine]
+allow = ["{database}:5432"]
+tenants = ["{mine}", "333333333333"]
+[network.policies.theirs]
+allow = ["{database}:5432"]
+tenants = ["222222222222"]
+"""
+    one = servers.Server(config.format(database=DATABASE, mine="111111111111"))
+    ask = [["tcp", DATABASE, 5432]]
+    try:
+        one.start()
+        functions = Functions(one)
+        name = functions.create(PROBE, Timeout=60, **policy("mine"))
+        assert functions.call(name, ask) == ["hello 100.64.9.2\n"]
+        # What others have is not named, and answers like what is not there.
+        said = []
+        for other in ("theirs", "nobodys"):
+            for fields in (policy(other), {"Tags": {"freehold:network": other}}):
+                with pytest.raises(ClientError) as caught:
+                    functions.create_response(PROBE, **fields)
+                said.append(caught.value.response["Error"]["Message"].replace(other, "*"))
+        assert said[:2] == said[2:] and all(text.endswith("it has internet, none, mine") for text in said)
+        # One that had it before reaches nobody by it.
+        one.stop()
+        (one.folder / "freehold.toml").write_text(config.format(database=DATABASE, mine="444444444444"))
+        one.start()
+        assert Functions(one).call(name, ask)[0] in REFUSED
+    finally:
+        one.close()
+
+
 def test_deploy_names_a_policy(server, functions, open_folder):
     folder = open_folder / "reaching"
     folder.mkdir()

@@ -131,7 +131,7 @@ impl Control {
         let architecture = self.architecture_of(new.architectures.as_deref())?;
         let limits = self.limits_of(who, &place.tenant).await?;
         let mut spec = self.first_spec(&of, &new.settings, architecture, &limits)?;
-        if let Some(network) = rules::tagged(&new.tags, &self.networks)? {
+        if let Some(network) = rules::tagged(&new.tags, &self.networks, &of.tenant)? {
             spec.network = Some(network);
         }
         let key = function_key(&of);
@@ -354,9 +354,10 @@ impl Control {
     /// The head gets the policy that its function's tags name now.
     pub(crate) fn take_tagged_network(
         &self,
+        of: &FunctionRef,
         function: &mut FunctionV1,
     ) -> Result<(), ControlError> {
-        let network = rules::tagged(&function.tags, &self.networks)?;
+        let network = rules::tagged(&function.tags, &self.networks, &of.tenant)?;
         if network == function.head.network {
             return Ok(());
         }
@@ -612,7 +613,7 @@ impl Control {
             head.logging = rules::logging(&head.logging, change)?;
         }
         if let Some(vpc) = &settings.vpc {
-            head.network = rules::vpc(vpc, &self.networks)?;
+            head.network = rules::vpc(vpc, &self.networks, &of.tenant)?;
         }
         head.snap_start = settings.snap_start.unwrap_or(head.snap_start);
         if head.snap_start {

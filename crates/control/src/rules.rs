@@ -2,6 +2,7 @@
 
 use crate::{ControlError, Field};
 use freehold_domain::{
+    TenantId,
     limits::Limits,
     network::{self, Networks},
     record::{LoggingV1, NetworkV1},
@@ -206,15 +207,19 @@ pub(crate) fn snap_start(runtime: &str) -> Result<(), ControlError> {
 }
 
 /// The policy that all of the ids name; `None` for no ids.
-pub(crate) fn vpc(vpc: &Vpc, networks: &Networks) -> Result<Option<NetworkV1>, ControlError> {
+pub(crate) fn vpc(
+    vpc: &Vpc,
+    networks: &Networks,
+    tenant: &TenantId,
+) -> Result<Option<NetworkV1>, ControlError> {
     let refused = |reason: String| ControlError::invalid(Field::Vpc, reason);
     let mut policy: Option<&str> = None;
     let subnets = vpc.subnets.iter().map(|id| (id, "subnet-"));
     let groups = vpc.security_groups.iter().map(|id| (id, "sg-"));
     for (id, prefix) in subnets.chain(groups) {
         let name = id.strip_prefix(prefix).unwrap_or(id);
-        if networks.number(name).is_none() {
-            let known: Vec<&str> = networks.names().collect();
+        if networks.number_for(name, tenant).is_none() {
+            let known: Vec<&str> = networks.names_for(tenant).collect();
             return Err(refused(format!(
                 "{:?} names no network policy of this node; it has {}",
                 cut(id),
@@ -244,13 +249,14 @@ pub(crate) fn vpc(vpc: &Vpc, networks: &Networks) -> Result<Option<NetworkV1>, C
 pub(crate) fn tagged(
     tags: &BTreeMap<String, String>,
     networks: &Networks,
+    tenant: &TenantId,
 ) -> Result<Option<NetworkV1>, ControlError> {
     let Some(policy) = tags.get(network::TAG) else {
         return Ok(None);
     };
     let refused = |reason: String| ControlError::invalid(Field::Network, reason);
-    if networks.number(policy).is_none() {
-        let known: Vec<&str> = networks.names().collect();
+    if networks.number_for(policy, tenant).is_none() {
+        let known: Vec<&str> = networks.names_for(tenant).collect();
         return Err(refused(format!(
             "the tag {} is {:?}, which names no network policy of this node; it has {}",
             network::TAG,

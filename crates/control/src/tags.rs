@@ -64,7 +64,7 @@ impl Control {
             let before = function.tags.get(TAG).cloned();
             edit(&mut function.tags)?;
             if before.as_ref() != function.tags.get(TAG) {
-                self.take_tagged_network(&mut function)?;
+                self.take_tagged_network(of, &mut function)?;
             }
             let ops = vec![store::put(function_key(of), expect, &function)];
             if self.try_commit(who, ops).await? {

@@ -12,6 +12,7 @@ pub use near::{NEAR_IPV4, NEAR_IPV6, Near, near, neighbours};
 pub use reach::Surroundings;
 pub use rule::{Host, NamePattern, PORTS_OF_A_NAME_MAX, Ports, Rule, RuleError};
 
+use crate::ids::TenantId;
 use std::{fmt, net::Ipv4Addr};
 
 /// Policies of a node at the most.
@@ -148,9 +149,17 @@ impl fmt::Display for Ipv4Net {
 pub struct Policy {
     /// Whoever any of these allows.
     pub rules: Vec<Rule>,
+    /// Whose functions may have it; nothing where all tenants' may.
+    pub tenants: Option<Vec<TenantId>>,
 }
 
 impl Policy {
+    /// Whether functions of this tenant may have it.
+    pub fn is_for(&self, tenant: &TenantId) -> bool {
+        let tenants = self.tenants.as_ref();
+        tenants.is_none_or(|tenants| tenants.contains(tenant))
+    }
+
     /// Whether the public internet is among them.
     pub fn has_internet(&self) -> bool {
         self.rules.contains(&Rule::Internet)
@@ -236,14 +245,26 @@ impl Networks {
         }
     }
 
+    /// The number of a policy that functions of this tenant may have.
+    pub fn number_for(&self, name: &str, tenant: &TenantId) -> Option<NetworkId> {
+        self.number(name).filter(|id| self.is_for(*id, tenant))
+    }
+
+    fn is_for(&self, id: NetworkId, tenant: &TenantId) -> bool {
+        let named = self.policy(id);
+        named.is_none_or(|policy| policy.is_for(tenant))
+    }
+
     /// What an instance of a function gets that names this policy, or none. A policy that is not
-    /// there any more allows nothing.
-    pub fn of_function(&self, name: Option<&str>) -> NetworkId {
-        match (&self.missing, name) {
-            (Some(_), _) => NetworkId::NONE,
-            (None, None) => self.default,
-            (None, Some(name)) => self.number(name).unwrap_or(NetworkId::NONE),
-        }
+    /// there any more, or is others' by now, allows nothing.
+    pub fn of_function(&self, name: Option<&str>, tenant: &TenantId) -> NetworkId {
+        let id = match (&self.missing, name) {
+            (Some(_), _) => None,
+            (None, None) => Some(self.default),
+            (None, Some(name)) => self.number(name),
+        };
+        id.filter(|id| self.is_for(*id, tenant))
+            .unwrap_or(NetworkId::NONE)
     }
 
     /// A named policy.
@@ -252,9 +273,11 @@ impl Networks {
         Some(policy)
     }
 
-    /// Every name that a function may ask for.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let named = self.named.iter().map(|(name, _)| name.as_str());
+    /// Every name that a function of this tenant may ask for; what others have is not theirs to know.
+    pub fn names_for(&self, tenant: &TenantId) -> impl Iterator<Item = &str> {
+        let may = |(_, policy): &&(String, Policy)| policy.is_for(tenant);
+        let named = self.named.iter().filter(may);
+        let named = named.map(|(name, _)| name.as_str());
         [INTERNET, NONE].into_iter().chain(named)
     }
 
@@ -270,24 +293,57 @@ mod tests {
 
     #[test]
     fn a_function_gets_what_it_names_and_nothing_where_that_is_gone() {
+        let me: TenantId = "111111111111".parse().unwrap();
         let policy = Policy {
             rules: vec!["10.0.0.5:5432".parse().unwrap()],
+            tenants: None,
         };
         let named = vec![("orders".to_owned(), policy)];
         let networks = Networks::new(named.clone(), INTERNET).unwrap();
         let orders = NetworkId::of_named(0);
-        assert_eq!(networks.of_function(None), NetworkId::INTERNET);
-        assert_eq!(networks.of_function(Some("orders")), orders);
-        assert_eq!(networks.of_function(Some("none")), NetworkId::NONE);
-        assert_eq!(networks.of_function(Some("gone")), NetworkId::NONE);
+        assert_eq!(networks.of_function(None, &me), NetworkId::INTERNET);
+        assert_eq!(networks.of_function(Some("orders"), &me), orders);
+        assert_eq!(networks.of_function(Some("none"), &me), NetworkId::NONE);
+        assert_eq!(networks.of_function(Some("gone"), &me), NetworkId::NONE);
         assert!(networks.policy(orders).is_some());
         assert!(networks.policy(NetworkId::INTERNET).is_none());
         let other = Networks::new(named.clone(), "orders").unwrap();
-        assert_eq!(other.of_function(None), orders);
+        assert_eq!(other.of_function(None, &me), orders);
         assert_eq!(Networks::new(named, "gone"), None);
         let without = other.missing_because("no nftables".to_owned());
-        assert_eq!(without.of_function(Some("orders")), NetworkId::NONE);
-        assert_eq!(without.of_function(None), NetworkId::NONE);
+        assert_eq!(without.of_function(Some("orders"), &me), NetworkId::NONE);
+        assert_eq!(without.of_function(None, &me), NetworkId::NONE);
+    }
+
+    #[test]
+    fn a_policy_of_some_tenants_is_nobody_elses_and_not_named_to_them() {
+        let tenant = |id: &str| id.parse::<TenantId>().unwrap();
+        let (mine, other) = (tenant("111111111111"), tenant("222222222222"));
+        let of = |tenants| Policy {
+            rules: vec!["10.0.0.5:5432".parse().unwrap()],
+            tenants,
+        };
+        let named = vec![
+            ("all".to_owned(), of(None)),
+            ("mine".to_owned(), of(Some(vec![mine.clone()]))),
+            ("nobodys".to_owned(), of(Some(vec![]))),
+        ];
+        let networks = Networks::new(named, "mine").unwrap();
+        let id = NetworkId::of_named(1);
+        assert_eq!(networks.number_for("mine", &mine), Some(id));
+        assert_eq!(networks.number_for("mine", &other), None);
+        assert_eq!(networks.of_function(Some("mine"), &mine), id);
+        assert_eq!(networks.of_function(Some("mine"), &other), NetworkId::NONE);
+        assert_eq!(
+            networks.of_function(Some("nobodys"), &mine),
+            NetworkId::NONE
+        );
+        // Not by being the node's own either.
+        assert_eq!(networks.of_function(None, &mine), id);
+        assert_eq!(networks.of_function(None, &other), NetworkId::NONE);
+        let names = |tenant| networks.names_for(tenant).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&mine), "internet none all mine");
+        assert_eq!(names(&other), "internet none all");
     }
 
     #[test]

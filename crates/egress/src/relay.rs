@@ -396,7 +396,13 @@ mod tests {
 
     fn relay(rules: &[&str]) -> Relay {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        let named = vec![("orders".to_owned(), Policy { rules })];
+        let named = vec![(
+            "orders".to_owned(),
+            Policy {
+                rules,
+                tenants: None,
+            },
+        )];
         let networks = Arc::new(Networks::new(named, "internet").unwrap());
         let limits = InstanceLimits {
             connections: 2,

@@ -17,10 +17,16 @@ fn named(policy: &str) -> Option<NetworkV1> {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_has_the_policy_of_its_revision() {
-    let rules = Policy {
+    let of = |tenants| Policy {
         rules: vec!["10.0.0.5:5432".parse().unwrap()],
+        tenants,
     };
-    let networks = Networks::new(vec![("orders".to_owned(), rules)], INTERNET).unwrap();
+    let other = "222222222222".parse().unwrap();
+    let policies = vec![
+        ("orders".to_owned(), of(None)),
+        ("others".to_owned(), of(Some(vec![other]))),
+    ];
+    let networks = Networks::new(policies, INTERNET).unwrap();
     let sim = Sim::with(|parts| parts.networks = Arc::new(networks)).await;
     let mut expected = Vec::new();
     for (name, policy, id) in [
@@ -28,6 +34,8 @@ async fn an_instance_has_the_policy_of_its_revision() {
         ("g", named("orders"), NetworkId::of_named(0)),
         ("h", named("none"), NetworkId::NONE),
         ("i", named("gone"), NetworkId::NONE),
+        // It could be had when the function was made.
+        ("j", named("others"), NetworkId::NONE),
     ] {
         sim.deploy(name, |function| function.head.network = policy)
             .await;

@@ -69,7 +69,17 @@ mod tests {
 
     fn networks(rules: &[&str]) -> Networks {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        Networks::new(vec![("orders".to_owned(), Policy { rules })], "internet").unwrap()
+        Networks::new(
+            vec![(
+                "orders".to_owned(),
+                Policy {
+                    rules,
+                    tenants: None,
+                },
+            )],
+            "internet",
+        )
+        .unwrap()
     }
 
     fn may(networks: &Networks, id: NetworkId, to: &str) -> bool {

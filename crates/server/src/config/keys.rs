@@ -349,7 +349,7 @@ keys! {
         enabled: bool = Kind::Flag, Preset::Is(Value::Flag(true)), Start;
         /// The policy of functions that name none
         default: NetworkName = Kind::Network, Preset::Is(Value::Network(network::INTERNET.to_owned())), Start;
-        /// Named policies, `[network.policies.NAME]` with `allow`, a list of whom functions may reach
+        /// Named policies, `[network.policies.NAME]` with `allow`, a list of whom functions may reach, and `tenants`, whose functions may have it
         policies: Policies = Kind::Policies, Preset::Is(Value::Policies(Policies::new())), Start;
         /// Connections of one instance at once
         connections: u32 = Kind::Count(within(1, 65_535)), count(1024), Start;

@@ -3,13 +3,17 @@
 //! ```toml
 //! [network.policies.orders]
 //! allow = ["10.0.0.5:5432", "db.example.com:5432", "*.example.com:443"]
+//! tenants = ["123456789012"]     # whose functions may have it; without, all tenants' may
 //! ```
 //!
 //! As text of the environment and the command line: `orders=10.0.0.5:5432 *.example.com:443`, more of
-//! them behind a comma.
+//! them behind a comma; `@123456789012` among the rules is a tenant.
 
 use super::kind::Found;
-use freehold_domain::network::{POLICIES_MAX, Policy, RULES_MAX, Rule, is_policy_name};
+use freehold_domain::{
+    TenantId,
+    network::{POLICIES_MAX, Policy, RULES_MAX, Rule, is_policy_name},
+};
 use std::{collections::BTreeMap, fmt};
 
 /// Policies by name.
@@ -17,6 +21,10 @@ pub type Policies = BTreeMap<String, Policy>;
 
 /// What a policy may hold.
 const ALLOW: &str = "allow";
+/// Whose functions may have it.
+const TENANTS: &str = "tenants";
+/// Tenants of one policy at the most.
+const TENANTS_MAX: usize = 1_000;
 
 /// The policies that stand there.
 ///
@@ -48,9 +56,18 @@ pub fn read_text(text: &str) -> Result<Policies, Vec<WrongPart>> {
             wrong.push(WrongPart::new("", &found, allowed));
             continue;
         };
-        let rules = rules.split_whitespace();
-        let rules = rules.map(|rule| Found::Text(rule.to_owned())).collect();
-        let body = Found::Table(vec![(ALLOW.to_owned(), Found::List(rules))]);
+        let (mut allow, mut tenants) = (Vec::new(), Vec::new());
+        for word in rules.split_whitespace() {
+            match word.strip_prefix('@') {
+                Some(tenant) => tenants.push(Found::Text(tenant.to_owned())),
+                None => allow.push(Found::Text(word.to_owned())),
+            }
+        }
+        let mut body = vec![(ALLOW.to_owned(), Found::List(allow))];
+        if !tenants.is_empty() {
+            body.push((TENANTS.to_owned(), Found::List(tenants)));
+        }
+        let body = Found::Table(body);
         policies.push((name.trim().to_owned(), body));
     }
     match (read(&Found::Table(policies)), wrong.is_empty()) {
@@ -88,7 +105,7 @@ fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongP
     let Found::Table(entries) = body else {
         return Err(vec![WrongPart::new(name, body, is_table)]);
     };
-    let (mut rules, mut wrong) = (None, Vec::new());
+    let (mut rules, mut tenants, mut wrong) = (None, None, Vec::new());
     for (entry, value) in entries {
         let at = format!("{name}.{entry}");
         match (entry.as_str(), value) {
@@ -104,14 +121,29 @@ fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongP
                     format!("a list of up to {RULES_MAX} rules, such as \"10.0.0.5:5432\"");
                 wrong.push(WrongPart::new(&at, other, &allowed));
             }
+            (TENANTS, Found::List(list)) if (1..=TENANTS_MAX).contains(&list.len()) => {
+                let read = |(place, one)| tenant(&at, place, one).map_err(|one| vec![one]);
+                match all(list.iter().enumerate().map(read)) {
+                    Ok(read) => tenants = Some(read),
+                    Err(more) => wrong.extend(more),
+                }
+            }
+            (TENANTS, other) => {
+                let allowed = format!("a list of 1 to {TENANTS_MAX} accounts of 12 digits");
+                wrong.push(WrongPart::new(&at, other, &allowed));
+            }
             _ => {
                 let found = Found::Text(entry.clone());
-                wrong.push(WrongPart::new(name, &found, "allow, and nothing else"));
+                wrong.push(WrongPart::new(
+                    name,
+                    &found,
+                    "allow and tenants, and nothing else",
+                ));
             }
         }
     }
     match (rules, wrong.is_empty()) {
-        (Some(rules), true) => Ok((name.clone(), Policy { rules })),
+        (Some(rules), true) => Ok((name.clone(), Policy { rules, tenants })),
         (None, true) => Err(vec![WrongPart::new(name, body, is_table)]),
         (_, false) => Err(wrong),
     }
@@ -131,6 +163,18 @@ fn rule(at: &str, place: usize, one: &Found) -> Result<Rule, WrongPart> {
         found: one.to_string(),
         allowed: format!("{RULES}; {error}"),
     })
+}
+
+fn tenant(at: &str, place: usize, one: &Found) -> Result<TenantId, WrongPart> {
+    let wrong = || WrongPart::new(&format!("{at}[{place}]"), one, "an account of 12 digits");
+    let Found::Text(text) = one else {
+        return Err(wrong());
+    };
+    let tenant: TenantId = text.parse().map_err(|_| wrong())?;
+    match tenant == TenantId::platform() {
+        true => Err(wrong()),
+        false => Ok(tenant),
+    }
 }
 
 /// How a rule is written.
@@ -160,7 +204,9 @@ impl WrongPart {
 /// As the environment and the command line have them.
 pub fn written(policies: &Policies, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (at, (name, policy)) in policies.iter().enumerate() {
-        let rules: Vec<String> = policy.rules.iter().map(Rule::to_string).collect();
+        let rules = policy.rules.iter().map(Rule::to_string);
+        let tenants = policy.tenants.iter().flatten();
+        let rules: Vec<String> = tenants.map(|id| format!("@{id}")).chain(rules).collect();
         let comma = if at > 0 { "," } else { "" };
         write!(f, "{comma}{name}={}", rules.join(" "))?;
     }
@@ -171,7 +217,10 @@ pub fn written(policies: &Policies, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub fn json(policies: &Policies) -> serde_json::Value {
     let of = |policy: &Policy| {
         let rules: Vec<String> = policy.rules.iter().map(Rule::to_string).collect();
-        serde_json::json!({ ALLOW: rules })
+        match &policy.tenants {
+            None => serde_json::json!({ ALLOW: rules }),
+            Some(tenants) => serde_json::json!({ ALLOW: rules, TENANTS: tenants }),
+        }
     };
     policies
         .iter()
@@ -195,6 +244,8 @@ mod tests {
                 "b.allow[0]",
                 "from no instance",
             ),
+            ("a=@12 1.1.1.1:1", "a.tenants[0]", "12 digits"),
+            ("a=@000000000000 1.1.1.1:1", "a.tenants[0]", "12 digits"),
         ] {
             let wrong = read_text(text).unwrap_err();
             let [wrong] = &wrong[..] else {
@@ -210,6 +261,9 @@ mod tests {
         let many = vec!["1.1.1.1:1"; RULES_MAX + 1].join(" ");
         let wrong = read_text(&format!("a={many}")).unwrap_err();
         assert_eq!((wrong.len(), wrong[0].at.as_str()), (1, "a.allow"));
+        let of_one = read_text("a=@111111111111 1.1.1.1:1").unwrap();
+        assert_eq!(of_one["a"].tenants.as_deref().map(<[_]>::len), Some(1));
+        assert_eq!(json(&of_one)["a"][TENANTS][0], "111111111111");
         // A policy that lets nobody be reached is one.
         assert!(read_text("a=").unwrap()["a"].rules.is_empty());
     }

@@ -773,7 +773,7 @@ fn policies_are_read_and_what_is_wrong_with_them_has_its_line_and_the_nearest_wo
         ),
         (
             "\n[network.policies.orders]\nallows = []\n",
-            "freehold.toml:2: network.policies.orders is \"allows\"; allowed: allow, and nothing else",
+            "freehold.toml:2: network.policies.orders is \"allows\"; allowed: allow and tenants, and nothing else",
         ),
         (
             "\n[network.policies.orders]\nallow = [\"10.0.0.5:5432\", \"db\"]\n",

@@ -601,6 +601,17 @@ impl MetricsSource for Numbers {
                     samples: vec![sample("made", made), sample("failed", failed)],
                 });
             }
+            let (tracked, most) = tracked_connections();
+            families.push(gauge(
+                "freehold_connections_tracked",
+                "Connections in the machine's table, of which those of functions are a part",
+                tracked,
+            ));
+            families.push(gauge(
+                "freehold_connections_tracked_max",
+                "Connections that the machine's table has room for; 0 where it has none",
+                most,
+            ));
             if let Ok(counts) =
                 EventQueue::counts(&*self.store, &Principal::platform("metrics")).await
             {
@@ -630,6 +641,19 @@ impl MetricsSource for Numbers {
             families
         })
     }
+}
+
+/// What the kernel's table of connections holds and has room for. Once it is full nobody begins any,
+/// callers of the API and the operator's own shell included.
+fn tracked_connections() -> (f64, f64) {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    (
+        read("nf_conntrack_count").unwrap_or(0.0),
+        read("nf_conntrack_max").unwrap_or(0.0),
+    )
 }
 
 /// A series for one variant of an enum of ours, in snake case.

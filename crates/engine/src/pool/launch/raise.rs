@@ -197,7 +197,8 @@ impl Spare {
 pub(super) fn network_of(node: &Node, revision: &Revision) -> NetworkId {
     let named = revision.spec.network.as_ref();
     let networks = &node.parts.networks;
-    networks.of_function(named.map(|network| network.policy.as_str()))
+    let named = named.map(|network| network.policy.as_str());
+    networks.of_function(named, &revision.function.tenant)
 }
 
 /// `None` when the package has no program to run.
