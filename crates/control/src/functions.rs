@@ -553,6 +553,7 @@ impl Control {
             architecture,
             snap_start: false,
             network: None,
+            left_network: false,
             revision_id: self.ids.uuid().to_string(),
             modified: self.clock.wall(),
         };
@@ -613,7 +614,9 @@ impl Control {
             head.logging = rules::logging(&head.logging, change)?;
         }
         if let Some(vpc) = &settings.vpc {
+            let had_one = head.network.is_some() || head.left_network;
             head.network = rules::vpc(vpc, &self.networks, &of.tenant)?;
+            head.left_network = had_one && head.network.is_none();
         }
         head.snap_start = settings.snap_start.unwrap_or(head.snap_start);
         if head.snap_start {

@@ -263,7 +263,10 @@ async fn reported(
             if is_finished(&record) {
                 return Ok(Report::Nothing);
             }
-            match make_ready(node, key.tenant(), &record.head).await {
+            let outcome = make_ready(node, key.tenant(), &record.head).await;
+            // The wire shows how it went, and its revision id is that of what it shows.
+            record.head.revision_id = node.parts.ids.uuid().to_string();
+            match outcome {
                 Ok(()) => {
                     record.served = Some(record.head.clone());
                     record.state = FunctionStateV1::Active;
@@ -301,6 +304,7 @@ async fn reported(
                 }
                 (state, _) => (state, ImageStateV1::None),
             };
+            record.spec.revision_id = node.parts.ids.uuid().to_string();
             encode(&record)
         }
         _ => return Ok(Report::Nothing),

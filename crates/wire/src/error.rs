@@ -31,6 +31,8 @@ pub struct ApiError {
     pub reason: Option<&'static str>,
     /// Seconds after which to try again.
     pub retry_after_s: Option<u32>,
+    /// Whether the answer's text is null, as in a few answers of the service; logs have it.
+    is_silent: bool,
 }
 
 /// What an error answer says of itself, in the extensions of its response: for whoever has the
@@ -65,6 +67,7 @@ impl ApiError {
             fault: None,
             reason: None,
             retry_after_s: None,
+            is_silent: false,
         }
     }
 
@@ -103,6 +106,12 @@ impl ApiError {
     /// Leaves out `Type`, as a few answers of the service do for shapes that have it.
     pub fn without_type(mut self) -> Self {
         self.fault = None;
+        self
+    }
+
+    /// Has the answer say nothing but its code, as a few answers of the service do.
+    pub fn without_message(mut self) -> Self {
+        self.is_silent = true;
         self
     }
 
@@ -158,7 +167,8 @@ impl ApiError {
         if let Some(fault) = self.fault {
             body.insert("Type".into(), json!(fault));
         }
-        body.insert(self.message_member.into(), json!(self.message));
+        let message = (!self.is_silent).then_some(&self.message);
+        body.insert(self.message_member.into(), json!(message));
         serde_json::Value::Object(body).to_string().into_bytes()
     }
 }

@@ -7,7 +7,7 @@ use super::{
     render,
 };
 use crate::{
-    arn::{Absent, Named},
+    arn::{Absent, Named, function_arn},
     request::scheme,
 };
 use bytes::Bytes;
@@ -27,7 +27,11 @@ pub(super) async fn create(
     ctx: &Ctx<'_>,
     asked: lambda::CreateFunctionRequest,
 ) -> Answer<lambda::FunctionConfiguration> {
-    let named = own(ctx, &asked.function_name, None)?;
+    let named = own(ctx, &asked.function_name, None).map_err(|denied| match denied.status {
+        // Source: recorded case TestLambdaFunction::test_function_arns.
+        403 => denied.without_message(),
+        _ => denied,
+    })?;
     if named.qualifier.is_some() {
         return Err(error::invalid_parameter_value(
             "A function is created without a qualifier.",
@@ -101,9 +105,11 @@ pub(super) async fn create(
         .control
         .function_create(&ctx.who, &ctx.place, new)
         .await;
-    let made = made.map_err(|fault| about(fault, &named))?;
-    let published = made.qualifier != Qualifier::Latest;
-    Ok(render::configuration(made, published))
+    let mut made = render::configuration(made.map_err(|fault| about(fault, &named))?, false);
+    // Also where it is that of a version. Source: recorded case
+    // TestLambdaFeatures::test_invocation_with_qualifier.
+    made.function_arn = Some(function_arn(&named.function));
+    Ok(made)
 }
 
 pub(super) async fn get(

@@ -44,7 +44,6 @@ pub(super) fn configuration(
     }
     let (update, update_reason, update_code) = update(&described.last_update);
     let runtime = described.spec.runtime.to_string();
-    let is_head = described.qualifier == Qualifier::Latest;
     let shown = |text: &str| Some(text.to_owned());
     let spec = described.spec;
     let environment = match described.environment {
@@ -61,8 +60,8 @@ pub(super) fn configuration(
             }),
         }),
     };
-    // A head that is being made says so instead of how its last update went.
-    let first = described.state == FunctionStateV1::Pending && is_head;
+    // What is being made says so instead of how its last update went.
+    let first = described.state == FunctionStateV1::Pending;
     lambda::FunctionConfiguration {
         function_name: Some(described.function.name.to_string()),
         function_arn: Some(arn),
@@ -92,12 +91,11 @@ pub(super) fn configuration(
         ephemeral_storage: Some(lambda::EphemeralStorage {
             size: spec.tmp.0 as i32,
         }),
-        vpc_config: spec.network.map(|network| lambda::VpcConfigResponse {
-            subnet_ids: Some(network.subnets),
-            security_group_ids: Some(network.security_groups),
-            vpc_id: shown(""),
-            ipv6_allowed_for_dual_stack: Some(false),
-        }),
+        vpc_config: match (spec.network, spec.left_network) {
+            (Some(network), _) => Some(vpc(network.subnets, network.security_groups, VPC)),
+            (None, true) => Some(vpc(Vec::new(), Vec::new(), "")),
+            (None, false) => None,
+        },
         snap_start: Some(lambda::SnapStartResponse {
             apply_on: shown(if spec.snap_start {
                 "PublishedVersions"
@@ -120,6 +118,18 @@ pub(super) fn configuration(
         }),
         logging_config: Some(logging(&spec.logging, described.function.name.as_str())),
         ..lambda::FunctionConfiguration::default()
+    }
+}
+
+/// The private network of a node, in which policies differ by subnet and security group.
+const VPC: &str = "vpc-node";
+
+fn vpc(subnets: Vec<String>, groups: Vec<String>, id: &str) -> lambda::VpcConfigResponse {
+    lambda::VpcConfigResponse {
+        subnet_ids: Some(subnets),
+        security_group_ids: Some(groups),
+        vpc_id: Some(id.to_owned()),
+        ipv6_allowed_for_dual_stack: Some(false),
     }
 }
 

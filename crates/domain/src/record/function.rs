@@ -150,6 +150,9 @@ pub struct RevisionSpecV1 {
     /// Whom its instances may reach; `None` for what the node gives those that say nothing.
     #[serde(default)]
     pub network: Option<NetworkV1>,
+    /// Whether one was taken away from it: its description then shows an empty one, as on AWS.
+    #[serde(default)]
+    pub left_network: bool,
     /// Changes with every change of the record that the wire shows.
     pub revision_id: String,
     /// When code or configuration last changed.

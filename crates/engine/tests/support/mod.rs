@@ -184,6 +184,7 @@ impl Sim {
                 system_level: None,
             },
             snap_start: false,
+            left_network: false,
             network: None,
             architecture: "x86_64".to_owned(),
             revision_id: String::new(),
