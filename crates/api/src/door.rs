@@ -7,6 +7,7 @@
 use crate::{
     hosts::Hosts,
     proxies::Proxies,
+    request::Tls,
     unread::{Answering, Unread},
 };
 use freehold_domain::live::Live;
@@ -16,7 +17,11 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, ServerConnection},
+    server::TlsStream,
+};
 
 /// Longest handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +43,14 @@ pub struct Door {
     pub hosts: Live<Hosts>,
     /// Who may say for whom it asks.
     pub proxies: Live<Proxies>,
+}
+
+/// What a handshake that is over agreed on.
+pub(crate) fn agreed(connection: &ServerConnection) -> Option<Tls> {
+    Some(Tls {
+        version: connection.protocol_version()?.as_str()?,
+        cipher_suite: connection.negotiated_cipher_suite()?.suite().as_str()?,
+    })
 }
 
 /// Encrypts a connection; nothing where the other side cannot, or takes too long for it.

@@ -10,7 +10,7 @@ use crate::{
     in_flight::{HeldBytes, Share},
     lambda::CallRate,
     refusals::Refusal,
-    request::Request,
+    request::{Request, Tls},
     route::{Api as Target, route_api},
 };
 use bytes::Bytes;
@@ -99,6 +99,8 @@ pub(crate) struct Via {
     pub(crate) port: u16,
     /// Whether it is encrypted.
     pub(crate) is_secure: bool,
+    /// How, where it ends here.
+    pub(crate) tls: Option<Tls>,
     /// Whether the request is for a name of ours.
     pub(crate) names_us: bool,
 }
@@ -203,6 +205,7 @@ impl Front {
             peer: via.peer,
             port: via.port,
             is_secure: via.is_secure,
+            tls: via.tls,
             caller: self.audience.caller(),
             held: Some(held),
         };

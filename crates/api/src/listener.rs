@@ -18,6 +18,7 @@ use crate::{
     hosts::Hosts,
     in_flight::Untaken,
     proxies::Proxies,
+    request::Tls,
     unread::{Answering, Unread},
 };
 use freehold_domain::{answers::Peer, live::Live};
@@ -182,6 +183,8 @@ struct Line {
     port: u16,
     /// Whether it is encrypted.
     is_secure: bool,
+    /// How, once the handshake is over.
+    tls: Option<Tls>,
     /// The listener's names; nothing where whoever connects may name any.
     hosts: Option<Arc<Hosts>>,
     /// Whose word is taken for who asks; nothing where who connected is none of them.
@@ -193,15 +196,18 @@ struct Line {
 impl Line {
     /// What of it goes with a request.
     fn via(&self, request: &hyper::Request<Incoming>) -> Via {
-        let (mut peer, mut is_secure) = (self.peer, self.is_secure);
+        let (mut peer, mut is_secure, mut tls) = (self.peer, self.is_secure, self.tls);
         if let Some(proxies) = &self.proxies {
             peer = proxies.origin(request.headers(), peer);
+            // What the caller agreed on was with the proxy.
+            tls = None;
             is_secure = Proxies::is_secure(request.headers()).unwrap_or(is_secure);
         }
         Via {
             peer,
             port: self.port,
             is_secure,
+            tls,
             names_us: match &self.hosts {
                 Some(hosts) => names(hosts, request),
                 None => true,
@@ -350,6 +356,7 @@ impl Front {
             peer,
             port,
             is_secure: door.tls.is_some(),
+            tls: None,
             hosts: Some(door.hosts.whole()),
             proxies: Some(door.proxies.whole()).filter(|proxies| proxies.have(peer)),
             patience: self.api.places.head_wait(),
@@ -388,6 +395,10 @@ impl Front {
             () = stopped => None,
         };
         let Some(stream) = stream else { return };
+        let line = Line {
+            tls: door::agreed(stream.get_ref().1),
+            ..line
+        };
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => self.http2(stream, answering, line, stop).await,
             // An authority that proves a name: the handshake was the answer (RFC 8737).
@@ -404,6 +415,7 @@ impl Front {
             peer: crate::front::GUEST_PEER,
             port,
             is_secure: false,
+            tls: None,
             hosts: None,
             proxies: None,
             patience: HEAD_WAIT_MAX,

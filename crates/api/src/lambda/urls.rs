@@ -25,6 +25,7 @@ pub(super) async fn create(
     asked: lambda::CreateFunctionUrlConfigRequest,
 ) -> Answer<lambda::CreateFunctionUrlConfigResponse> {
     let named = own(ctx, &asked.function_name, asked.qualifier.as_deref())?;
+    let asked_mode = asked.invoke_mode.clone();
     let settings = settings(Some(asked.auth_type), asked.cors, asked.invoke_mode)?;
     let made = ctx
         .api
@@ -46,7 +47,8 @@ pub(super) async fn create(
         auth_type: shown.auth_type,
         cors: shown.cors,
         creation_time: shown.creation_time,
-        invoke_mode: shown.invoke_mode,
+        // Only where it was given. Source: recorded cases TestLambdaURL::test_lambda_url_echo_invoke.
+        invoke_mode: asked_mode.and(shown.invoke_mode),
     })
 }
 
@@ -77,6 +79,7 @@ pub(super) async fn update(
     asked: lambda::UpdateFunctionUrlConfigRequest,
 ) -> Answer<lambda::UpdateFunctionUrlConfigResponse> {
     let named = own(ctx, &asked.function_name, asked.qualifier.as_deref())?;
+    let asked_mode = asked.invoke_mode.clone();
     let settings = settings(asked.auth_type, asked.cors, asked.invoke_mode)?;
     let made = ctx
         .api
@@ -96,7 +99,7 @@ pub(super) async fn update(
         cors: shown.cors,
         creation_time: shown.creation_time,
         last_modified_time: shown.last_modified_time,
-        invoke_mode: shown.invoke_mode,
+        invoke_mode: asked_mode.and(shown.invoke_mode),
     })
 }
 

@@ -118,11 +118,13 @@ fn authorizer(who: &Principal) -> Option<serde_json::Value> {
 }
 
 /// What the platform says, whatever the caller said.
-const OURS: [&str; 4] = [
+const OURS: [&str; 6] = [
     "host",
     "x-forwarded-for",
     "x-forwarded-port",
     "x-forwarded-proto",
+    "x-amzn-tls-version",
+    "x-amzn-tls-cipher-suite",
 ];
 /// What the platform says where the caller said nothing.
 const TRACE: &str = "x-amzn-trace-id";
@@ -180,11 +182,15 @@ fn headers<'a>(
         }
         found.push((text, value));
     }
-    let [host, by, port, proto] = OURS;
+    let [host, by, port, proto, version, suite] = OURS;
     found.push((host, Cow::Borrowed(domain)));
     found.push((by, Cow::Owned(request.peer.to_string())));
     found.push((port, Cow::Owned(request.port.to_string())));
     found.push((proto, Cow::Borrowed(scheme(request.is_secure))));
+    if let Some(tls) = request.tls {
+        found.push((version, Cow::Owned(tls.version_text())));
+        found.push((suite, Cow::Owned(tls.cipher_suite_text())));
+    }
     if !all.contains_key(TRACE) || hop.iter().any(|own| own == TRACE) {
         let trace = freehold_domain::TraceHeader::new_root(request.id.0);
         found.push((TRACE, Cow::Owned(trace.to_string())));
