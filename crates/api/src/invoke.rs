@@ -29,6 +29,8 @@ pub struct Call {
     pub function: FunctionRef,
     /// Which revision of it.
     pub qualifier: Qualifier,
+    /// Whether the caller named it.
+    pub is_qualified: bool,
     /// How the caller waits.
     pub mode: Mode,
     /// Where it came from.
@@ -104,6 +106,7 @@ pub fn invocation(api: &Api, call: Call) -> (Invocation, Option<HeldBytes>) {
         principal: call.principal,
         function: call.function,
         qualifier: call.qualifier,
+        is_qualified: call.is_qualified,
         attempt: 1,
         by_url: call.by_url,
         deadline,

@@ -228,6 +228,7 @@ async fn answer(
         principal: who,
         function: resolved.function.clone(),
         qualifier: resolved.qualifier.clone(),
+        is_qualified: false,
         mode: Mode::RequestResponse,
         source: Source::Url,
         by_url: Some(peer),

@@ -48,6 +48,9 @@ pub struct Invocation {
     pub function: FunctionRef,
     /// Which revision of it.
     pub qualifier: Qualifier,
+    /// Whether the caller named it; `$LATEST` is run unnamed, too, and the ARN that the function is
+    /// told differs.
+    pub is_qualified: bool,
     /// 1 for the first attempt at this event.
     pub attempt: u32,
     /// Who called the function's URL, where it came by one.

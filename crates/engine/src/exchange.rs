@@ -427,7 +427,7 @@ fn call(node: &Node, admitted: &Admitted, deadline: Mono) -> GuestCall {
     trace.hops = invocation.hops.saturating_add(1);
     // What it calls has this run as its parent: the random half of its id, as good as any span's.
     trace.parent = Some(invocation.id.0.as_u64_pair().1);
-    let is_bare = invocation.qualifier == Qualifier::Latest;
+    let is_bare = invocation.qualifier == Qualifier::Latest && !invocation.is_qualified;
     GuestCall {
         id: invocation.id,
         function: invocation.function.clone(),

@@ -73,6 +73,8 @@ pub struct NewEvent {
     pub function: FunctionRef,
     /// What the caller asked for.
     pub qualifier: Qualifier,
+    /// Whether the caller named it.
+    pub is_qualified: bool,
     /// The trace.
     pub trace: TraceHeader,
     /// Functions before it in the call chain.
@@ -221,6 +223,7 @@ impl EventQueueWorker {
             id: new.id,
             function: new.function,
             qualifier: new.qualifier,
+            is_qualified: new.is_qualified,
             principal: who.clone(),
             accepted: self.deps.clock.wall(),
             expires: due + policy.event_age_max,

@@ -65,6 +65,7 @@ fn event(n: u64) -> Op {
         id: id(n),
         function: function(n),
         qualifier: Qualifier::Latest,
+        is_qualified: false,
         principal: who(),
         accepted: Wall(1),
         expires: QueueTime(i64::MAX),

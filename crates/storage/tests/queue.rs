@@ -40,6 +40,7 @@ async fn add(store: &SqliteStorage, n: u128, name: &str) {
         id: id(n),
         function: function(name),
         qualifier: Qualifier::Latest,
+        is_qualified: false,
         principal: who(),
         accepted: Wall(1),
         expires: QueueTime(i64::MAX),

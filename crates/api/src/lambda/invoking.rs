@@ -71,6 +71,7 @@ pub(super) async fn invoke(
         principal: ctx.who.clone(),
         function: named.function.clone(),
         qualifier: qualifier.clone(),
+        is_qualified: named.qualifier.is_some(),
         mode: if kind == "Event" {
             Mode::Event
         } else {

@@ -19,6 +19,9 @@ pub struct EventV1 {
     pub function: FunctionRef,
     /// What the caller asked for.
     pub qualifier: Qualifier,
+    /// Whether the caller named it.
+    #[serde(default)]
+    pub is_qualified: bool,
     /// Who asked.
     pub principal: Principal,
     /// When it was accepted, for people.

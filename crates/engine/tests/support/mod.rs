@@ -283,6 +283,7 @@ impl Sim {
             principal: who(),
             function: function(name),
             qualifier: Qualifier::Latest,
+            is_qualified: false,
             attempt: 1,
             by_url: None,
             deadline: self.clock.now() + Duration::from_secs(30),

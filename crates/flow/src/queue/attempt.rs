@@ -60,6 +60,7 @@ async fn run(worker: &EventQueueWorker, event: &EventV1, body: Bytes, run_until:
         principal: event.principal.clone(),
         function: event.function.clone(),
         qualifier: event.qualifier.clone(),
+        is_qualified: event.is_qualified,
         attempt: event.attempts,
         by_url: None,
         deadline: clock.now() + wait,

@@ -224,6 +224,7 @@ mod tests {
                 name: "f".parse().expect("a name"),
             },
             qualifier: Qualifier::Latest,
+            is_qualified: false,
             principal: Principal::Anonymous,
             accepted: Wall(NOW.0),
             expires: NOW + Duration::from_secs(6 * 3600),

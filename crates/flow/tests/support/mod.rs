@@ -158,6 +158,7 @@ impl World {
                 name: "f".parse().expect("a name"),
             },
             qualifier: Qualifier::Latest,
+            is_qualified: false,
             trace: TraceHeader::new_root(id.0),
             hops: 1,
             client_context: None,

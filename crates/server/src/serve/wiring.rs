@@ -124,6 +124,7 @@ impl Sink for QueueSink {
                 id: invocation.id,
                 function: invocation.function,
                 qualifier: invocation.qualifier,
+                is_qualified: invocation.is_qualified,
                 trace: invocation.trace,
                 hops: invocation.hops,
                 client_context: invocation.client_context,

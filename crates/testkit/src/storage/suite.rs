@@ -86,6 +86,7 @@ fn event(tenant: &TenantId, number: u64, accepted: QueueTime) -> EventV1 {
         id,
         function: function(tenant, "worker"),
         qualifier: Qualifier::Latest,
+        is_qualified: false,
         principal: root(tenant),
         accepted: Wall(accepted.0),
         expires: accepted + Duration::from_secs(6 * 3600),
