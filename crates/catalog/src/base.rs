@@ -66,6 +66,7 @@ const TOOLS: &[&str] = &[
     "uname",
     "uniq",
     "wc",
+    "whoami",
     "xargs",
     "zcat",
 ];

@@ -37,7 +37,7 @@ def describe(exception_info, request_id):
         # The function's author wants to see the function's frames, not how they were reached.
         for index, frame in enumerate(frames):
             if not _is_ours(frame[0]):
-                frames = frames[index:]
+                frames = _imported(frame) + frames[index:]
                 break
         error_type, message = kind.__name__, str(value)
         lines, label = traceback.format_list(frames), kind.__name__
@@ -69,7 +69,22 @@ def log(error):
 
 
 def _is_ours(filename):
-    return filename.startswith(_HERE) or filename == _ENTRY or filename.startswith("<frozen importlib")
+    return filename.startswith(_HERE) or filename == _ENTRY
+
+
+def _imported(first):
+    """The frame through which Lambda imports the function's module, where ours begins behind it."""
+    if first[2] != "_gcd_import":
+        return []
+    import importlib
+    import linecache
+
+    code = importlib.import_module.__code__
+    lines = linecache.getlines(code.co_filename)
+    for number in range(code.co_firstlineno, len(lines) + 1):
+        if "_gcd_import(" in lines[number - 1]:
+            return [(code.co_filename, number, code.co_name, lines[number - 1].strip())]
+    return []
 
 
 def _xray_cause(kind, message, frames):

@@ -23,13 +23,13 @@ def load(handler):
         )
     importable = module_name.replace("/", ".")
     try:
-        # `importlib.import_module` without `importlib`: the interpreter already has this inside.
+        # `importlib.import_module` without `importlib`: the interpreter already has this inside. Unlike
+        # `__import__` it leaves its frames in tracebacks, where Lambda has them.
         if importable.startswith("."):
             raise TypeError(
                 "the 'package' argument is required to perform a relative import for %r" % importable
             )
-        __import__(importable)
-        module = sys.modules[importable]
+        module = sys.modules["_frozen_importlib"]._gcd_import(importable)
     except ImportError as error:
         from .faults import Fault
 

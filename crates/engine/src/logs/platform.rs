@@ -391,12 +391,26 @@ fn phase_name(phase: Phase) -> &'static str {
 
 fn runtime_version(revision: &Revision) -> String {
     let row = &revision.runtime;
-    match &revision.spec.substitute {
-        Some(_) => format!(
-            "{} ({} in place of {})",
-            row.name, row.version, revision.spec.runtime
-        ),
-        None => format!("{} ({})", row.name, row.version),
+    version_text(row.name.as_str(), &row.version)
+}
+
+/// As Lambda writes it, `python:3.13.v68`: language, the version that the runtime's name has, and
+/// what the interpreter's own version has beside that. Where another runtime stands in, that one.
+fn version_text(name: &str, version: &str) -> String {
+    let language = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == 'x');
+    let (language, named) = match name.split_once(".al") {
+        Some((language, _)) => (language, &name[language.len() + 1..]),
+        None if language.is_empty() => (name, ""),
+        None => (language, name[language.len()..].trim_end_matches(".x")),
+    };
+    let rest = version.strip_prefix(named).unwrap_or(version);
+    let rest = match rest.trim_start_matches('.') {
+        "" => "0",
+        rest => rest,
+    };
+    match named {
+        "" => format!("{language}:v{rest}"),
+        named => format!("{language}:{named}.v{rest}"),
     }
 }
 
@@ -467,6 +481,19 @@ mod tests {
             came_up,
         }
         .line(format, Wall::from_millis(0))
+    }
+
+    #[test]
+    fn a_runtime_has_its_version_in_lambdas_form() {
+        for (name, version, text) in [
+            ("python3.13", "3.13.0", "python:3.13.v0"),
+            ("nodejs20.x", "20.20.2", "nodejs:20.v20.2"),
+            ("java17", "17.0.15", "java:17.v0.15"),
+            ("provided.al2023", "", "provided:al2023.v0"),
+            ("wasm", "", "wasm:v0"),
+        ] {
+            assert_eq!(version_text(name, version), text);
+        }
     }
 
     #[test]
