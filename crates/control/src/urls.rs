@@ -121,7 +121,14 @@ impl Control {
         let on = qualifier.cloned().unwrap_or(Qualifier::Latest);
         let mut attempts = self.turns.attempts(&of.tenant);
         while let Some(_turn) = attempts.next().await {
-            let present = self.url(who, of, &on).await?;
+            let present = match self.url(who, of, &on).await {
+                // That there is nothing for it to hang on is told before that there is none.
+                Err(none @ ControlError::NotFound { .. }) => {
+                    self.function_get(who, of, qualifier).await?;
+                    return Err(none);
+                }
+                found => found?,
+            };
             let expect = present.expect();
             let mut url = present.record;
             apply(&mut url, &settings)?;

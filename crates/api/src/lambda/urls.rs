@@ -91,7 +91,15 @@ pub(super) async fn update(
             settings,
         )
         .await;
-    let shown = show(ctx, made.map_err(|fault| absent(fault, &named))?);
+    // Source: recorded case TestLambdaUrl::test_url_config_exceptions.
+    let made = made.map_err(|fault| match fault {
+        ControlError::NotFound {
+            what: Resource::Function | Resource::Alias,
+            ..
+        } => error::resource_not_found("Function does not exist"),
+        other => absent(other, &named),
+    });
+    let shown = show(ctx, made?);
     Ok(lambda::UpdateFunctionUrlConfigResponse {
         function_url: shown.function_url,
         function_arn: shown.function_arn,
