@@ -47,9 +47,9 @@ def zip_of(files, executable=()):
     return buffer.getvalue()
 
 
-def python(body):
-    """A package whose index.py is `body`."""
-    return zip_of({"index.py": body})
+def python(body, name="index.py"):
+    """A package of one file, `body`."""
+    return zip_of({name: body})
 
 
 ECHO = python("def handler(event, context):\n    return event\n")

@@ -26,6 +26,8 @@ func handle(ctx context.Context, event request) (*reply, error) {
 	switch event.Name {
 	case "":
 		return nil, errors.New("some_error_msg")
+	case "error":
+		return nil, errors.New("Error: some_error_msg")
 	case "panic":
 		panic("it panicked")
 	case "exit":
