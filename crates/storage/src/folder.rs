@@ -31,6 +31,9 @@ const COPIED: &[&str] = &[
     "queue.db-wal",
 ];
 
+/// Names the copy of a migration that has begun, until it is finished.
+const BEGUN: &str = "migrating";
+
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -179,6 +182,7 @@ fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderEr
     let Some(mut format) = known_format(dir, newest)? else {
         return write_format(dir, newest);
     };
+    let begun = dir.join(BEGUN);
     if format < newest {
         copy(dir, format)?;
     }
@@ -193,15 +197,31 @@ fn bring_forward(dir: &Path, newest: u32, steps: &[Step]) -> Result<(), FolderEr
         format += 1;
         write_format(dir, format)?;
     }
-    Ok(())
+    match fs::remove_file(&begun) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", &begun)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Copies what a migration changes into `before-format-N`; a copy that is there already was made
-/// before a step that did not finish, and is the older truth.
+/// Copies what a migration changes into `before-format-N`. The copy of a migration that did not
+/// finish stays: it is the older truth. One of an earlier migration, after which somebody went back,
+/// stays as well and is not taken for this one's, which then is `before-format-N-2`, and so on.
 fn copy(dir: &Path, format: u32) -> Result<(), FolderError> {
-    let target = dir.join(format!("before-format-{}", format + 1));
-    if target.exists() {
+    let begun = dir.join(BEGUN);
+    let name = format!("before-format-{}", format + 1);
+    let of_this_one = fs::read_to_string(&begun).unwrap_or_default();
+    let of_this_one = of_this_one.trim();
+    if of_this_one.starts_with(&name) && dir.join(of_this_one).exists() {
         return Ok(());
+    }
+    let mut target = dir.join(&name);
+    for number in 2.. {
+        if !target.exists() {
+            break;
+        }
+        target = dir.join(format!("{name}-{number}"));
     }
     let unfinished = dir.join("before-format.unfinished");
     if unfinished.exists() {
@@ -219,6 +239,8 @@ fn copy(dir: &Path, format: u32) -> Result<(), FolderError> {
         }
     }
     fs::rename(&unfinished, &target).map_err(io_error("rename", &unfinished))?;
+    let made = target.file_name().unwrap_or_default();
+    fs::write(&begun, made.as_encoded_bytes()).map_err(io_error("write", &begun))?;
     sync_dir(dir).map_err(io_error("sync", dir))
 }
 
@@ -284,5 +306,38 @@ mod tests {
         assert_eq!(read("meta.db"), "abb");
         assert_eq!(read("before-format-2/meta.db"), "a");
         assert_eq!(read("format"), "3\n");
+        assert!(!dir.path().join(BEGUN).exists());
+    }
+
+    #[test]
+    fn a_copy_of_an_earlier_migration_is_kept_and_is_not_taken_for_a_later_ones() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).expect("there");
+        let is_there = |name: &str| dir.path().join(name).exists();
+        fn succeed(_: &Path) -> io::Result<()> {
+            Ok(())
+        }
+        fn fail(_: &Path) -> io::Result<()> {
+            Err(io::Error::other("killed"))
+        }
+        let [fine, broken] = [succeed, fail].map(|run| [Step { from: 1, run }]);
+        for (at, meta) in ["first", "second", "third"].into_iter().enumerate() {
+            // As it was, by somebody who went back by the copy and served for a while.
+            fs::write(dir.path().join("format"), "1\n").expect("written");
+            fs::write(dir.path().join("meta.db"), meta).expect("written");
+            let copy = match at {
+                0 => "before-format-2".to_owned(),
+                _ => format!("before-format-2-{}", at + 1),
+            };
+            // However often it is begun, there is one copy of it.
+            for _ in 0..3 {
+                Folder::open(dir.path(), 2, &broken).expect_err("it fails");
+                fs::write(dir.path().join("meta.db"), "half").expect("written");
+            }
+            Folder::open(dir.path(), 2, &fine).expect("it goes on");
+            assert_eq!(read(&format!("{copy}/meta.db")), meta);
+            assert!(!is_there(&format!("before-format-2-{}", at + 2)) && !is_there(BEGUN));
+        }
+        assert_eq!(read("before-format-2/meta.db"), "first");
     }
 }
