@@ -15,6 +15,7 @@ BINARY = "usr/local/bin/freehold"
 UNIT = "etc/systemd/system/freehold.service"
 CONFIG = "etc/freehold/freehold.toml"
 RECORD = "usr/local/share/freehold/installed.json"
+LEFT = "etc/freehold/uninstalled.json"
 NUMBER = 2146000000
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a service")
@@ -254,13 +255,35 @@ def test_uninstall_keeps_data_configuration_and_account_and_says_so(tree):
     assert (tree / "etc/passwd").read_text() == accounts
     left = set(files(tree)) - set(before)
     assert left - {"etc/passwd-", "etc/group-", "etc/shadow", "etc/gshadow"} == {
-        CONFIG, "var/lib/freehold/freehold.toml", "var/lib/freehold/root-key"}
+        CONFIG, LEFT, "var/lib/freehold/freehold.toml", "var/lib/freehold/root-key"}
     assert not (tree / "usr").exists()
     done = run("uninstall", "--root", tree)
-    assert done.returncode == NOT_FOUND
+    assert done.returncode == NOT_FOUND and "--purge" in done.stderr, done.stderr
     # And back, on the same data.
     install(tree)
     assert (tree / "var/lib/freehold/root-key").read_text() == "secret"
+    assert not (tree / LEFT).exists()
+
+
+def test_what_an_uninstall_left_goes_by_a_later_purge(tree):
+    for again in (False, True):
+        before = {name for name in files(tree) if not name.startswith("etc/")}
+        install(tree)
+        if again:
+            assert run("uninstall", "--root", tree).returncode == FINE
+            install(tree)
+        (tree / "var/lib/freehold/root-key").write_text("secret")
+        (tree / UNIT).write_text("# mine\n")
+        assert run("uninstall", "--root", tree).returncode == FINE
+        dry = run("uninstall", "--root", tree, "--purge", "--dry-run")
+        assert dry.returncode == FINE and "remove    /var/lib/freehold" in dry.stdout, dry.stderr
+        done = run("uninstall", "--root", tree, "--purge")
+        assert done.returncode == FINE, done.stderr
+        assert not (tree / "var/lib/freehold").exists() and not (tree / "etc/freehold").exists()
+        assert not (tree / UNIT).exists()
+        assert "freehold" not in (tree / "etc/passwd").read_text() + (tree / "etc/group").read_text()
+        assert {name for name in files(tree) if not name.startswith("etc/")} == before
+        assert run("uninstall", "--root", tree, "--purge").returncode == NOT_FOUND
 
 
 def test_purge_takes_all_that_is_freeholds_and_nothing_else(tree):

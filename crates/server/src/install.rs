@@ -25,7 +25,7 @@ use crate::{runtimes_cmd::in_use, serve::failure};
 use account::Account;
 use clap::Args;
 use judge::Look;
-use record::{RECORD, Record};
+use record::{LEFT, RECORD, Record};
 use root::Root;
 use serde_json::json;
 use std::{
@@ -215,7 +215,7 @@ fn chosen(given: Option<&Path>, earlier: Option<&Path>, usual: &str) -> Result<P
 
 fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
     let root = Root::open(args.root.as_deref())?;
-    let earlier = Record::read(&root)?;
+    let (earlier, left) = (Record::read(&root)?, Record::left(&root)?);
     let of = |field: fn(&Record) -> &Path| earlier.as_ref().map(field);
     let data = chosen(args.data.as_deref(), of(|r| &r.data), "/var/lib/freehold")?;
     let bin_dir = chosen(
@@ -230,7 +230,12 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
     let booted = root.is_system() && unit::systemd_runs();
     let mut look = Look::new(
         &root,
-        earlier.unwrap_or_else(|| Record::new(&data, &bin_dir)),
+        match (earlier, &left) {
+            (Some(earlier), _) => earlier,
+            // Its account and folders are found again.
+            (None, Some(left)) if left.data == data => left.again(&bin_dir),
+            (None, _) => Record::new(&data, &bin_dir),
+        },
     );
     if has_package(&root)? {
         look.refuse("the Debian package freehold is installed, with its own unit: `apt install` a newer one, or `apt remove freehold` first, the data stays");
@@ -248,6 +253,10 @@ fn installation(args: &InstallArgs) -> Result<Plan, Trouble> {
     }
     let served = in_use(&root.at(&data));
     let mut plan = look.finish()?;
+    if left.is_some_and(|left| left.data == data) {
+        let act = Act::Remove(root.contained(Path::new(LEFT))?);
+        plan.push(Step::new(Word::Removed, Path::new(LEFT), "", act));
+    }
     let command = |words: &[&str]| Step::command(words);
     let mut next = Vec::new();
     if booted {
@@ -308,13 +317,22 @@ fn is_installed(status: &str) -> bool {
 
 fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
     let root = Root::open(args.root.as_deref())?;
-    let Some(record) = Record::read(&root)? else {
-        let by_package = match has_package(&root)? {
-            true => ": the Debian package has it (`apt remove freehold`)",
-            false => "",
+    let left = Record::left(&root)?;
+    let found = match Record::read(&root)? {
+        None if args.purge => left.clone(),
+        found => found,
+    };
+    let Some(record) = found else {
+        let more = match (left, has_package(&root)?) {
+            (_, true) => ": the Debian package has it (`apt remove freehold`)".to_owned(),
+            (Some(left), _) => format!(
+                "; `freehold uninstall --purge` removes what stayed of an earlier install, {} among it",
+                left.data.display()
+            ),
+            (None, _) => String::new(),
         };
         return Err(Trouble::Nothing(format!(
-            "`freehold install` has installed nothing here{by_package}"
+            "`freehold install` has installed nothing here{more}"
         )));
     };
     let has_package = has_package(&root)?;
@@ -377,6 +395,20 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
     for (what, why) in &stays {
         steps.push(Step::note(Word::Left, &what.display().to_string(), why));
     }
+    if !stays.is_empty() {
+        let (path, note) = (
+            Path::new(LEFT),
+            "so that `uninstall --purge` finds what stays",
+        );
+        if let Some(folder) = path.parent().filter(|folder| !root.at(folder).exists()) {
+            let act = Act::Folder(root.contained(folder)?);
+            steps.push(Step::new(Word::Made, folder, "", act));
+        }
+        let mut kept = record.clone();
+        kept.files.retain(|path, _| stays.contains_key(path));
+        let act = Act::Write(root.contained(path)?, kept.text());
+        steps.push(Step::new(Word::Wrote, path, note, act));
+    }
     // Last, so that an end half-way is made good by the next run.
     let at = root.contained(Path::new(RECORD))?;
     steps.push(Step::new(
@@ -386,7 +418,11 @@ fn removal(args: &UninstallArgs) -> Result<Plan, Trouble> {
         Act::Remove(at),
     ));
     // Those of what stays are not even looked at.
-    let goes = |folder: &&PathBuf| !stays.keys().any(|path| path.starts_with(folder));
+    let stays_in = |folder: &Path| {
+        let is_left = !stays.is_empty() && Path::new(LEFT).starts_with(folder);
+        is_left || stays.keys().any(|path| path.starts_with(folder))
+    };
+    let goes = |folder: &&PathBuf| !stays_in(folder);
     for folder in record.folders.iter().rev().filter(goes) {
         let at = root.contained(folder)?;
         steps.push(Step::new(

@@ -1,6 +1,6 @@
 //! What `uninstall --purge` removes besides: data, configuration, account.
 
-use super::{Act, CONFIG, Root, Step, Trouble, Word, account, judge, record::Record};
+use super::{Act, CONFIG, LEFT, Root, Step, Trouble, Word, account, judge, record::Record};
 use crate::serve::{ACME, RESTORED, RESTORING, TLS};
 use std::{fs, io, path::Path};
 
@@ -84,6 +84,10 @@ pub(super) fn plan(root: &Root, record: &Record, steps: &mut Vec<Step>) -> Resul
     let at = root.contained(config)?;
     if judge::digest_of(&at).is_ok_and(|found| found.is_some()) {
         steps.push(Step::new(Word::Removed, config, "", Act::Remove(at)));
+    }
+    if root.holds(LEFT)? {
+        let act = Act::Remove(root.contained(Path::new(LEFT))?);
+        steps.push(Step::new(Word::Removed, Path::new(LEFT), "", act));
     }
     if let Some(folder) = config.parent() {
         let act = Act::RemoveEmpty(root.contained(folder)?);

@@ -12,6 +12,9 @@ use std::{
 
 /// Where it lies.
 pub(super) const RECORD: &str = "/usr/local/share/freehold/installed.json";
+/// What `uninstall` leaves of it where data, configuration or account stay, so that a later `--purge` finds
+/// them.
+pub(super) const LEFT: &str = "/etc/freehold/uninstalled.json";
 /// A number of its layout; a newer one is refused.
 const FORMAT: u32 = 1;
 /// Bytes of it that are read: a dozen paths are a few KiB.
@@ -48,7 +51,27 @@ impl Record {
 
     /// The record of that tree, if there is one.
     pub(super) fn read(root: &Root) -> Result<Option<Self>, Trouble> {
-        let at = root.contained(Path::new(RECORD))?;
+        Self::read_at(root, RECORD)
+    }
+
+    /// What an earlier `uninstall` left of it.
+    pub(super) fn left(root: &Root) -> Result<Option<Self>, Trouble> {
+        Self::read_at(root, LEFT)
+    }
+
+    /// The same for another install into that data folder.
+    pub(super) fn again(&self, bin_dir: &Path) -> Self {
+        let new = Self::new(&self.data, bin_dir);
+        Self {
+            account: self.account,
+            files: self.files.clone(),
+            folders: self.folders.clone(),
+            ..new
+        }
+    }
+
+    fn read_at(root: &Root, path: &str) -> Result<Option<Self>, Trouble> {
+        let at = root.contained(Path::new(path))?;
         let file = match File::open(&at) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
