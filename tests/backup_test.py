@@ -412,6 +412,13 @@ def test_what_is_newer_or_no_backup_is_refused_by_name(node, open_folder):
         nothing_restored(target)
 
 
+def test_a_backup_that_is_not_there_is_what_is_missing(open_folder):
+    done = run("restore", open_folder / "none", "--data", open_folder / "new")
+    said = flat(done.stderr.decode())
+    assert done.returncode == 2 and f"open {open_folder}/none" in said, said
+    assert ".key" not in said and not (open_folder / "new").exists()
+
+
 def test_only_the_right_keys_go_with_a_backup(node, open_folder):
     _, file = node
     target, copy = open_folder / "data", open_folder / "copy.backup"

@@ -113,8 +113,21 @@ fn work(args: &RestoreArgs) -> Result<(BackupSummary, PathBuf), Failure> {
         source,
     })?;
     has_no_data(&data)?;
+    let is_stdin = args.file.as_os_str() == "-";
+    // Before its keys, which lie beside it: looked at and not opened, as a pipe is opened once.
+    let is_file = match fs::metadata(&args.file) {
+        Ok(file) => file.is_file(),
+        Err(_) if is_stdin => false,
+        Err(source) => {
+            return Err(Failure::File {
+                what: "open",
+                path: args.file.clone(),
+                source,
+            });
+        }
+    };
     let (key_path, keys) = keys(args)?;
-    let mut from = match fs::metadata(&args.file).is_ok_and(|file| file.is_file()) {
+    let mut from = match is_file && !is_stdin {
         // Read twice rather than written and taken away again.
         true => {
             let found = BackupReader::read_all(&mut *open(&args.file)?, &mut Discard);
