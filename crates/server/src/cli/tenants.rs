@@ -124,6 +124,13 @@ fn given(row: &LimitRow, text: &str) -> Result<Given, String> {
     if text == "none" && may_lift(row) {
         return Ok(Given(Some(LIFTED)));
     }
+    // As the table of limits shows it, or without the time.
+    let per = match row.unit {
+        Unit::PerSecond | Unit::BytesPerSecond => "/s",
+        Unit::PerTenSeconds => "/10s",
+        _ => "",
+    };
+    let text = text.strip_suffix(per).unwrap_or(text);
     let value = match row.unit {
         Unit::Count | Unit::PerSecond | Unit::PerTenSeconds => text
             .parse()
@@ -325,15 +332,22 @@ mod tests {
             assert_eq!(read(row.limit, "default"), Ok(None));
             for value in [row.least, row.most] {
                 let text = told(row, value);
-                let text = text.trim_end_matches("/s").trim_end_matches("/10s");
-                assert_eq!(
-                    read(row.limit, text),
-                    Ok(Some(value)),
-                    "{} {text}",
-                    row.name
-                );
+                let short = text.trim_end_matches("/s").trim_end_matches("/10s");
+                for text in [text.as_str(), short] {
+                    let read = read(row.limit, text);
+                    assert_eq!(read, Ok(Some(value)), "{} {text}", row.name);
+                }
             }
-            for bad in ["", "-1", "1.5", "many", "18446744073709551616"] {
+            for bad in [
+                "",
+                "/s",
+                "1/m",
+                "1/s/s",
+                "-1",
+                "1.5",
+                "many",
+                "18446744073709551616",
+            ] {
                 assert!(read(row.limit, bad).is_err(), "{} {bad}", row.name);
             }
         }

@@ -124,7 +124,12 @@ impl ClientError {
             .or_else(|| text("Message"))
             .map(str::to_owned)
             .unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(200).collect());
-        let help = help(&code, text("Reason").unwrap_or_default());
+        let help = help(
+            operation,
+            &code,
+            text("Reason").unwrap_or_default(),
+            &message,
+        );
         Self::Service {
             operation,
             status,
@@ -135,7 +140,8 @@ impl ClientError {
     }
 }
 
-fn help(code: &str, reason: &str) -> Option<&'static str> {
+/// What to do about an error; `message` is the server's, in whose words some are told apart.
+fn help(operation: &str, code: &str, reason: &str, message: &str) -> Option<&'static str> {
     match reason {
         "BudgetExceeded" => {
             return Some(
@@ -150,6 +156,15 @@ fn help(code: &str, reason: &str) -> Option<&'static str> {
         _ => {}
     }
     Some(match code {
+        "ResourceNotFoundException" if message.starts_with("Tenant ") => {
+            "`freehold tenants list` lists the accounts of this node"
+        }
+        "ResourceNotFoundException" if message.starts_with("AccessKey ") => {
+            "`freehold keys list` lists the keys of an account"
+        }
+        "ResourceNotFoundException" if message.starts_with("Budget ") => {
+            "`freehold budgets list` lists the budgets of an account"
+        }
         "ResourceNotFoundException" => "`freehold ls` lists the functions of this server",
         "InvalidSignatureException" | "SignatureDoesNotMatch" => {
             "the secret key or this machine's clock is wrong: run `eval \"$(freehold env)\"` again"
@@ -157,14 +172,24 @@ fn help(code: &str, reason: &str) -> Option<&'static str> {
         "UnrecognizedClientException" | "InvalidClientTokenId" => {
             "the server does not know this key, or it is disabled: run `eval \"$(freehold env)\"` on its machine, or ask the node's operator for another"
         }
+        "AccessDeniedException" if message.contains("operator") => {
+            "sign with the root key of the node's operator, the account of its first start: `eval \"$(freehold env)\"` on the server's machine has it"
+        }
         "AccessDeniedException" => "this key may not do that; use the root key of the tenant",
         "TooManyRequestsException" => {
             "a limit of the account is reached: of calls in a second, or of what runs at a time; try again, or have the node's operator raise it"
         }
         "ResourceConflictException" => "another change is under way; try again when it is done",
-        "RequestEntityTooLargeException" | "RequestTooLargeException" => {
-            "leave out what the function does not need (.freeholdignore), or raise the limit in freehold.toml of the server"
-        }
+        "RequestEntityTooLargeException"
+        | "RequestTooLargeException"
+        | "CodeStorageExceededException" => match operation {
+            "Invoke" => {
+                "send less at once; a limit of the node is raised in freehold.toml of the server, one of the account's own by the node's operator with `freehold tenants limits`"
+            }
+            _ => {
+                "leave out what the function does not need (.freeholdignore); a limit of the node is raised in freehold.toml of the server, one of the account's own by the node's operator with `freehold tenants limits`"
+            }
+        },
         _ => return None,
     })
 }
@@ -194,5 +219,28 @@ mod tests {
             "m",
         );
         check(None, "<html>", "HTTP 400", "<html>");
+    }
+
+    #[test]
+    fn what_to_do_is_said_of_what_was_asked_for() {
+        let check = |operation: &str, code: &str, message: &str, says: &str| {
+            let said = help(operation, code, "", message).unwrap_or_default();
+            assert!(said.contains(says), "{code} {message}: {said}");
+        };
+        let none = "ResourceNotFoundException";
+        check("GetTenant", none, "Tenant not found: 1", "tenants list");
+        check("RotateKey", none, "AccessKey not found: A", "keys list");
+        check("SetBudget", none, "Budget not found: b", "budgets list");
+        check("Invoke", none, "Function not found: arn", "`freehold ls`");
+        let denied = "AccessDeniedException";
+        let only = "Only the root key of the node's operator may do that.";
+        check("CreateTenant", denied, only, "of the node's operator");
+        check("Invoke", denied, "", "root key of the tenant");
+        let large = "RequestTooLargeException";
+        check("Invoke", large, "", "send less");
+        for operation in ["Invoke", "CreateFunction"] {
+            check(operation, large, "", "freehold tenants limits");
+            check(operation, large, "", "freehold.toml");
+        }
     }
 }
