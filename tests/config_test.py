@@ -102,7 +102,7 @@ WRONG_UNITS = {
     "word": ['"fast"', '""'],
     "flag": ['"true"', "1"],
     "address": ['"127.0.0.1"', '"localhost:7070"', "7070"],
-    "account": ['"123"', "123456789012"],
+    "account": ['"123"', "123456789012", '"000000000000"'],
     "region": ['"US EAST"', '""'],
     "regions": ['"us-east-1"', '["US EAST"]', "[1]"],
     "domain": ['"a b"', '""', '"a..b"'],
@@ -111,23 +111,18 @@ WRONG_UNITS = {
     "url": ['"http://acme.example.org/"', '"acme.example.org"', '"https://a@b/"', '""'],
     "mail": ['"ops"', '"@example.org"', '"a b@example.org"', '""'],
     "policy": ['"a b"', '""', '"Orders"', "1"],
-    "policies": ['"orders"', "[1]", '{ "a b" = { allow = [] } }'],
+    "policies": ['"orders"', "[1]"],
     "file": ['"tls.pem"', '""', '"~/tls.pem"'],
-    "paths": ['"/usr/bin/python3"', '{ "python3.12" = 3 }', '{ "" = "/x" }'],
+    "paths": ['"/usr/bin/python3"', "3"],
 }
-
-
-# A table of policies has many parts, and what is told of one is what that part may be.
-def ends(fault, row):
-    """Whether a fault ends with what the key allows."""
-    return "; allowed: " in fault if row["type"] == "policies" else fault.endswith("; allowed: " + row["allowed"])
+# How policies are written as a text; they alone have another form there.
+POLICY_TEXT = "NAME=RULE RULE, as in orders=10.0.0.5:5432"
 
 
 def told(faults, begins, row):
     """Whether one of them is this, and what the key allows."""
-    begins += "; allowed: "
-    return any(one.startswith(begins) if row["type"] == "policies" else one == begins + row["allowed"]
-               for one in faults)
+    allowed = POLICY_TEXT if row["type"] == "policies" else row["allowed"]
+    return f"{begins}; allowed: {allowed}" in faults
 
 
 def test_every_key_refuses_other_types_units_and_ranges_by_line(keys, tmp_path):
@@ -144,7 +139,7 @@ def test_every_key_refuses_other_types_units_and_ranges_by_line(keys, tmp_path):
         for key, line in lines.items():
             [fault] = [one for one in faults if f":{line}: " in one]
             assert fault.startswith(f"{tmp_path}/freehold.toml:{line}: {key} is "), fault
-            assert ends(fault, keys[key]), fault
+            assert fault.endswith("; allowed: " + keys[key]["allowed"]), fault
             tried += 1
     assert tried > 300
 
@@ -201,6 +196,62 @@ def test_what_is_not_known_is_refused_with_line_and_nearest_name(keys, tmp_path)
         "FREEHOLD_LIMIT_HEADER: FREEHOLD_LIMIT_HEADER is no variable of a key; "
         "the nearest is FREEHOLD_LIMITS_HEADER",
         "--set limits.haeder: limits.haeder is no key; the nearest is limits.header"])
+
+
+def test_parts_of_a_table_are_refused_where_they_stand(keys, tmp_path):
+    text = ('[network.policies.orders]\nallow = ["10.0.0.5:5432"]\n\n[network.policies.other]\nallw = []\n'
+            'allow = [\n  "10.0.0.5:1",\n  "db",\n]\n[runtimes.paths]\n"python9" = "/x"\n"python3.12" = "x"\n'
+            '[audit]\nkeep = "1w"\n[network.policies."a b"]\nallow = []\n')
+    file = f"{tmp_path}/freehold.toml"
+    for fault, begins in zip(Shown(tmp_path, text).refused(), [
+            f"{file}:5: network.policies.other.allw is no key; the nearest is network.policies.other.allow",
+            f'{file}:8: network.policies.other.allow[1] is "db"; allowed: ADDRESS:PORT',
+            f"{file}:11: runtimes.paths.python9 is no runtime that has an interpreter; the nearest is python3.9",
+            f'{file}:12: runtimes.paths.python3.12 is "x"; allowed: a path from the root',
+            f'{file}:14: audit.keep is "1w"; allowed: ' + keys["audit.keep"]["allowed"],
+            f'{file}:15: network.policies is "a b"; allowed: a name of 1 to 63'], strict=True):
+        assert fault.startswith(begins), fault
+
+
+def test_of_a_header_that_does_not_read_one_fault_is_told(tmp_path):
+    [fault] = Shown(tmp_path, "[server\nlisten = \"127.0.0.1:1\"\n").refused()
+    assert fault.startswith(f"{tmp_path}/freehold.toml:1: "), fault
+
+
+def test_what_a_start_refuses_of_a_file_is_refused_before_it(tmp_path):
+    file = f"{tmp_path}/freehold.toml"
+    # With what is wrong by itself.
+    faults = Shown(tmp_path, '[server]\nadmin_listen = "127.0.0.1:7070"\ncores = 0\n').refused()
+    assert [fault.split(" is ")[0] for fault in faults] == [
+        f"{file}:3: server.cores", f"{file}:2: server.admin_listen"], faults
+    (tmp_path / "cut.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n")
+    for certificate, says in (("/nonexistent", "/nonexistent could not be read: No such file"),
+                              (tmp_path / "cut.pem", 'there is no line "-----END CERTIFICATE-----"')):
+        text = f'[tls]\nkey = "/nonexistent"\ncertificate = "{certificate}"\n'
+        done = Shown(tmp_path, text).done
+        assert done.returncode == 2 and done.stdout == "", done
+        assert f"{file}:3: tls.certificate cannot be taken" in done.stderr and says in done.stderr, done.stderr
+
+
+def test_an_interpreter_that_is_not_taken_is_named_with_its_reason(start_server):
+    found = run("runtimes", "--json", "--data", start_server().data)
+    name = next(row["name"] for row in json.loads(found.stdout)["runtimes"] if row["name"].startswith("python"))
+    server = start_server(f'[runtimes.paths]\n"{name}" = "/nonexistent/python"\n')
+    done = run("runtimes", "--data", server.data)
+    assert re.search(rf"^{name} +not usable: .*No such file", done.stdout, re.M), done.stdout
+    assert f"/nonexistent/python: {name} in runtimes.paths: No such file" in done.stdout, done.stdout
+    told = json.loads(run("runtimes", "--json", "--data", server.data).stdout)
+    assert name not in [row["name"] for row in told["runtimes"]]
+    assert {"path": "/nonexistent/python", "configured_for": name}.items() <= told["passed_over"][-1].items()
+    lines = [line for line in server.output().splitlines() if "WARN" in line and name in line]
+    assert len(lines) == 1 and "/nonexistent/python" in lines[0], server.output()
+    findings = json.loads(run("doctor", "--json", "--data", server.data).stdout)["findings"]
+    [finding] = [one for one in findings if one["what"] == f"runtime {name}"]
+    assert not finding["enforced"] and "runtimes.paths" in finding["detail"] and finding["remedy"], finding
+    # Whoever wants it is told why, and nothing of the machine's folders.
+    with pytest.raises(ClientError) as refused:
+        Functions(server).create(ECHO, Runtime=name)
+    assert "No such file" in str(refused.value) and "/nonexistent" not in str(refused.value)
 
 
 def test_a_server_is_not_started_with_any_of_it(open_folder):

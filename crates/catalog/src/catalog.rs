@@ -2,7 +2,7 @@
 
 use crate::{
     base,
-    discover::{Discovery, Interpreter},
+    discover::{Discovery, Interpreter, PassedOver},
     elf::Loader,
     java, node,
     plan::Plan,
@@ -86,6 +86,8 @@ struct Table {
     next_id: u32,
     rows: Vec<RuntimeRow>,
     problems: Vec<Problem>,
+    #[serde(default)]
+    passed_over: Vec<PassedOver>,
 }
 
 /// The runtimes of this machine.
@@ -124,6 +126,8 @@ pub fn assemble(found: &Discovery, data: &Path, in_use: bool) -> Result<Catalog,
     let old = read_table(&store)?;
     let mut table = Table {
         next_id: old.next_id.max(1),
+        problems: found.passed_over.iter().filter_map(configured).collect(),
+        passed_over: found.passed_over.clone(),
         ..Table::default()
     };
     let mut add =
@@ -188,6 +192,19 @@ pub fn assemble(found: &Discovery, data: &Path, in_use: bool) -> Result<Catalog,
         store.sweep(&kept).map_err(failed("sweep", &path))?;
     }
     Ok(Catalog { table, store })
+}
+
+/// What the operator named for a runtime and is not taken keeps that runtime from being used.
+fn configured(one: &PassedOver) -> Option<Problem> {
+    Some(Problem {
+        about: one.configured_for.clone()?,
+        // Tenants hear it too: where it lies on the machine is not theirs to know.
+        reason: format!(
+            "its interpreter in runtimes.paths is not taken: {}",
+            one.reason
+        ),
+        remedy: "mend runtimes.paths and start the server again".into(),
+    })
 }
 
 fn make_language(
@@ -356,6 +373,11 @@ impl Catalog {
         &self.table.problems
     }
 
+    /// What was looked at and not taken.
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.table.passed_over
+    }
+
     /// The runtime with the number `id`.
     pub fn by_id(&self, id: u32) -> Option<&RuntimeRow> {
         self.table.rows.iter().find(|row| row.id == id)
@@ -458,8 +480,32 @@ impl Catalog {
     }
 }
 
+/// Whether `name` is that of a runtime which an interpreter serves: `python3.12`, `nodejs20.x`, `java17`.
+pub fn has_interpreter(name: &str) -> bool {
+    parse_name(name).is_some_and(|(family, _)| family != RuntimeFamily::Provided)
+}
+
+/// Names that somebody may have meant who wrote one that there is not.
+pub const USUAL_NAMES: &[&str] = &[
+    "python3.8",
+    "python3.9",
+    "python3.10",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "python3.14",
+    "nodejs16.x",
+    "nodejs18.x",
+    "nodejs20.x",
+    "nodejs22.x",
+    "nodejs24.x",
+    "java17",
+    "java21",
+    "java25",
+];
+
 /// `python3.12` → (Python, 12), `nodejs20.x` → (Node, 20), `java17` → (Java, 17).
-fn parse_name(name: &str) -> Option<(RuntimeFamily, u32)> {
+pub(crate) fn parse_name(name: &str) -> Option<(RuntimeFamily, u32)> {
     let number = |text: &str| {
         (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
             .then(|| text.parse().ok())

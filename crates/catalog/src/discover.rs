@@ -3,6 +3,7 @@
 //!
 //! Refuses scripts: a shim of a version manager would choose another interpreter by its environment.
 
+use crate::catalog::parse_name;
 use crate::python::{self, PythonHome};
 use crate::tools::ToolEnvironment;
 use freehold_domain::runtime::RuntimeFamily;
@@ -78,10 +79,12 @@ pub struct Interpreter {
 }
 
 /// What was looked at and not taken, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
     /// The program.
     pub path: PathBuf,
+    /// The runtime that the configuration names it for; nothing else serves that one.
+    pub configured_for: Option<String>,
     /// Why not.
     pub reason: String,
 }
@@ -120,6 +123,7 @@ pub fn discover(options: &DiscoverOptions) -> Discovery {
             Ok(interpreter) => all.push((place, interpreter)),
             Err(reason) => found.passed_over.push(PassedOver {
                 path: candidate,
+                configured_for: None,
                 reason,
             }),
         }
@@ -134,6 +138,7 @@ pub fn discover(options: &DiscoverOptions) -> Discovery {
             }
             Some(winner) => found.passed_over.push(PassedOver {
                 path: interpreter.executable,
+                configured_for: None,
                 reason: format!(
                     "{} is {} {}",
                     winner.name,
@@ -151,7 +156,11 @@ pub fn discover(options: &DiscoverOptions) -> Discovery {
         };
         let asked = fs::canonicalize(&program)
             .map_err(|e| e.to_string())
-            .and_then(|real| probe(&real));
+            .and_then(|real| probe(&real))
+            .and_then(|interpreter| match parse_name(name) {
+                Some((family, _)) if family == interpreter.family => Ok(interpreter),
+                _ => Err(format!("it is {}", interpreter.name)),
+            });
         match asked {
             Ok(interpreter) => {
                 found.interpreters.insert(
@@ -167,7 +176,8 @@ pub fn discover(options: &DiscoverOptions) -> Discovery {
                 found.interpreters.remove(name);
                 found.passed_over.push(PassedOver {
                     path: path.clone(),
-                    reason: format!("configured for {name}: {reason}"),
+                    configured_for: Some(name.clone()),
+                    reason,
                 });
             }
         }
@@ -419,18 +429,28 @@ mod tests {
         });
         assert!(real.interpreters.values().all(|i| i.executable != shim));
         for name in real.interpreters.keys() {
-            let overrides = [(name.clone(), PathBuf::from("/nonexistent/program"))].into();
-            let found = discover(&DiscoverOptions {
-                overrides,
-                ..Default::default()
-            });
-            assert!(!found.interpreters.contains_key(name));
-            assert!(
-                found
-                    .passed_over
-                    .iter()
-                    .any(|p| p.reason.contains(name.as_str()))
-            );
+            // Nothing, no program, and the interpreter of another language.
+            for path in ["/nonexistent/program", "/etc/passwd", other(&real, name)] {
+                let overrides = [(name.clone(), PathBuf::from(path))].into();
+                let found = discover(&DiscoverOptions {
+                    overrides,
+                    ..Default::default()
+                });
+                assert!(!found.interpreters.contains_key(name), "{path}");
+                let is_it = |one: &&PassedOver| one.configured_for.as_ref() == Some(name);
+                let told = found.passed_over.iter().find(is_it);
+                assert_eq!(told.map(|one| one.path.as_path()), Some(Path::new(path)));
+            }
         }
+    }
+
+    /// An interpreter of another language than that of `name`; nothing that exists where there is none.
+    fn other<'d>(found: &'d Discovery, name: &str) -> &'d str {
+        let family = found.interpreters[name].family;
+        let mut others = found.interpreters.values();
+        let other = others.find(|one| one.family != family);
+        other
+            .and_then(|one| one.executable.to_str())
+            .unwrap_or("/nonexistent/other")
     }
 }

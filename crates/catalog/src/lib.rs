@@ -23,7 +23,9 @@ mod sdk;
 mod store;
 mod tools;
 
-pub use catalog::{Catalog, CatalogError, Problem, Resolved, assemble, is_changing};
+pub use catalog::{
+    Catalog, CatalogError, Problem, Resolved, USUAL_NAMES, assemble, has_interpreter, is_changing,
+};
 pub use discover::{DiscoverOptions, Discovery, Interpreter, PassedOver, Version, discover};
 pub use sdk::{SdkError, SdkReport, install_sdks};
 pub use tools::ToolEnvironment;

@@ -13,6 +13,7 @@ mod given;
 mod keys;
 mod kind;
 mod measure;
+mod paths;
 mod policies;
 mod reload;
 mod rules;

@@ -138,7 +138,9 @@ fn runtimes(data: &std::path::Path) -> Vec<Line> {
                 detail: format!("{} assembled, digests checked", catalog.rows().len()),
                 remedy: String::new(),
             }];
-            lines.extend(problems.into_iter().map(|problem| Line {
+            // What was not made at the last start, and what is no more as it was made.
+            let kept_away = catalog.problems().iter().cloned().chain(problems);
+            lines.extend(kept_away.map(|problem| Line {
                 what: format!("runtime {}", problem.about),
                 fine: false,
                 detail: problem.reason,

@@ -36,7 +36,7 @@ pub struct RuntimesArgs {
 /// What to do with runtimes.
 #[derive(Debug, Clone, Subcommand)]
 pub enum RuntimesAction {
-    /// List what was found, with digests
+    /// List what was found, with digests, and what was passed over, with the reason
     List,
     /// Assemble every runtime that was found; the server does so at each start
     #[command(hide = true)]
@@ -124,7 +124,9 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
         let problems: Vec<_> = catalog.problems().iter().chain(&missing).collect();
         println!(
             "{}",
-            serde_json::json!({ "runtimes": rows, "problems": problems })
+            serde_json::json!({
+                "runtimes": rows, "problems": problems, "passed_over": catalog.passed_over(),
+            })
         );
     } else {
         for row in catalog.rows() {
@@ -139,6 +141,18 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
             println!(
                 "{:<18} not usable: {}; {}",
                 problem.about, problem.reason, problem.remedy
+            );
+        }
+        for one in catalog.passed_over() {
+            let asked = match &one.configured_for {
+                Some(name) => format!("{name} in runtimes.paths: "),
+                None => String::new(),
+            };
+            println!(
+                "{:<18} {}: {asked}{}",
+                "passed over",
+                one.path.display(),
+                one.reason
             );
         }
     }

@@ -34,7 +34,7 @@ pub use endpoint::{EnvArgs, env};
 pub(crate) use folder::{ACME, RESTORED, RESTORING, TLS, give_to_server};
 pub(crate) use keys::{fingerprint, parse as parse_keys};
 pub use runtimes::discover_options;
-pub(crate) use tls::{Fingerprint, day, key_of};
+pub(crate) use tls::{Fingerprint, day, judge_certificate, key_of};
 
 use crate::config::{Config, Given, Resolved};
 use clap::Args;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     client::resolve_local,
     config::{Given, Key, Resolved, Setting, When},
-    serve::{chain, default_data_dir},
+    serve::{chain, default_data_dir, judge_certificate},
 };
 use clap::{Args, Subcommand};
 use freehold_api::{ConfigurationRow, SettingRow};
@@ -70,6 +70,10 @@ pub async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
+    if let Err(error) = certificate(&resolved) {
+        eprintln!("freehold: {error}");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     for name in &resolved.strangers {
         eprintln!("freehold: {name} in the environment is not known, and has no effect");
     }
@@ -85,6 +89,26 @@ pub async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
         false => print(&shown(&resolved, held.as_ref()))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the certificate that is named can be shown. What only root may read is judged at the start.
+///
+/// Errors: why it cannot.
+fn certificate(resolved: &Resolved) -> Result<(), String> {
+    match judge_certificate(&resolved.config) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_denied() => {
+            eprintln!("freehold: the certificate is not judged: {}", chain(&error));
+            Ok(())
+        }
+        Err(error) => {
+            let origin = resolved.origin("tls.certificate");
+            Err(format!(
+                "{origin}: tls.certificate cannot be taken: {}",
+                chain(&error)
+            ))
+        }
+    }
 }
 
 /// What the server that serves from `data` runs with; none where none answers.

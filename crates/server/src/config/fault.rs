@@ -1,6 +1,9 @@
 //! What is wrong with what was given: where, which key, what was found, what is allowed.
 
-use super::keys::{KEYS, Key};
+use super::{
+    keys::{KEYS, Key},
+    kind::Found,
+};
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 /// Where a value comes from.
@@ -14,6 +17,16 @@ pub enum Origin {
     Variable(String),
     /// A flag, as it is written: `--listen`, `--set limits.header`.
     Flag(String),
+}
+
+impl Origin {
+    /// The line of the file.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::File(_, line) => Some(*line),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -77,9 +90,14 @@ pub enum Wrong {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.at)?;
-        match &self.what {
-            Wrong::Unknown {
+        write!(f, "{}: {}", self.at, self.what)
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown {
                 name,
                 is_no,
                 nearest,
@@ -90,15 +108,108 @@ impl fmt::Display for Fault {
                     None => f.write_str("; `freehold config show` lists all"),
                 }
             }
-            Wrong::NotAllowed {
+            Self::NotAllowed {
                 key,
                 found,
                 allowed,
             } => write!(f, "{key} is {found}; allowed: {allowed}"),
-            Wrong::Together { key, why } => write!(f, "{key} {why}"),
-            Wrong::Twice { key, first } => write!(f, "{key} is given twice: {first} has it too"),
-            Wrong::Syntax(reason) => f.write_str(reason),
+            Self::Together { key, why } => write!(f, "{key} {why}"),
+            Self::Twice { key, first } => write!(f, "{key} is given twice: {first} has it too"),
+            Self::Syntax(reason) => f.write_str(reason),
         }
+    }
+}
+
+/// The part of a value that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongPart {
+    /// Its line of the file; none where the value has no lines, or the fault is that of the whole.
+    pub line: Option<usize>,
+    /// Where below the key; empty for the key itself.
+    at: String,
+    what: WrongValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum WrongValue {
+    Unknown {
+        is_no: &'static str,
+        nearest: Option<String>,
+    },
+    NotAllowed {
+        found: String,
+        allowed: String,
+    },
+}
+
+impl WrongPart {
+    /// What stands `at` is not `allowed`.
+    pub fn value(line: Option<usize>, at: &str, found: &Found, allowed: &str) -> Self {
+        Self {
+            line,
+            at: at.to_owned(),
+            what: WrongValue::NotAllowed {
+                found: found.to_string(),
+                allowed: allowed.to_owned(),
+            },
+        }
+    }
+
+    /// What is called `at` there is none of.
+    pub fn unknown(
+        line: Option<usize>,
+        at: &str,
+        is_no: &'static str,
+        nearest: Option<String>,
+    ) -> Self {
+        Self {
+            line,
+            at: at.to_owned(),
+            what: WrongValue::Unknown { is_no, nearest },
+        }
+    }
+
+    /// What is wrong with it as a part of `key`.
+    pub fn of(&self, key: &str) -> Wrong {
+        let at = match self.at.as_str() {
+            "" => key.to_owned(),
+            below => format!("{key}.{below}"),
+        };
+        match self.what.clone() {
+            WrongValue::NotAllowed { found, allowed } => Wrong::NotAllowed {
+                key: at,
+                found,
+                allowed,
+            },
+            WrongValue::Unknown { is_no, nearest } => Wrong::Unknown {
+                name: match at.char_indices().nth(NAME_TOLD) {
+                    Some((end, _)) => format!("{} …", &at[..end]),
+                    None => at,
+                },
+                is_no,
+                nearest,
+            },
+        }
+    }
+}
+
+/// Characters of a part's name that are told.
+const NAME_TOLD: usize = 200;
+
+/// All of them, or all that is wrong with any.
+pub fn all<T, C: FromIterator<T>>(
+    read: impl Iterator<Item = Result<T, Vec<WrongPart>>>,
+) -> Result<C, Vec<WrongPart>> {
+    let (mut fine, mut wrong) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(one) => fine.push(one),
+            Err(more) => wrong.extend(more),
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(fine.into_iter().collect()),
+        false => Err(wrong),
     }
 }
 

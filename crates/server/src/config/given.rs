@@ -5,11 +5,11 @@
 
 use super::{
     fault::{
-        ConfigError, FAULTS_TOLD, Fault, Origin, Wrong, nearest_key, nearest_section,
+        ConfigError, FAULTS_TOLD, Fault, Origin, Wrong, WrongPart, nearest_key, nearest_section,
         nearest_variable,
     },
     keys::{Config, KEYS, Key, Preset},
-    kind::{Found, Value},
+    kind::{Entry, Found, Item, Value},
     rules,
 };
 use rustix::fs::OFlags;
@@ -257,6 +257,8 @@ struct Taken {
     settings: Vec<Setting>,
     faults: Vec<Fault>,
     strangers: Vec<String>,
+    /// Keys, `section.key`, that something was given for and could not be taken.
+    lacking: BTreeSet<String>,
 }
 
 impl Taken {
@@ -273,6 +275,7 @@ impl Taken {
             settings: KEYS.iter().map(setting).collect(),
             faults: Vec::new(),
             strangers: Vec::new(),
+            lacking: BTreeSet::new(),
         }
     }
 
@@ -289,21 +292,29 @@ impl Taken {
             // Looking for it takes time, and nobody reads what is not told.
             let is_meant = told.len() == name.len() && self.faults.len() < FAULTS_TOLD;
             let nearest = || nearest_key(section, name).map(Key::dotted);
+            let nearest = is_meant.then(nearest).flatten();
+            self.lacking.extend(nearest.clone());
             let what = Wrong::Unknown {
                 name: match section {
                     "" => told,
                     _ => format!("{section}.{told}"),
                 },
                 is_no: "key",
-                nearest: is_meant.then(nearest).flatten(),
+                nearest,
             };
             self.fault(at.clone(), what);
         }
         place
     }
 
-    /// Puts a value over what was there, or says why not.
-    fn put(&mut self, place: usize, at: Origin, value: Option<Value>, found: &Found) {
+    /// Puts a value over what was there, or says why not: of its parts where they stand.
+    fn put(
+        &mut self,
+        place: usize,
+        at: Origin,
+        value: Option<Value>,
+        (found, parts): (&Found, Vec<WrongPart>),
+    ) {
         let key = self.settings[place].key;
         match value {
             Some(value) => {
@@ -311,7 +322,7 @@ impl Taken {
                 (setting.value, setting.origin) = (Some(value), at);
             }
             None => {
-                let parts = key.kind.wrong_parts(found);
+                self.lacking.insert(key.dotted());
                 if parts.is_empty() {
                     let what = Wrong::NotAllowed {
                         key: key.dotted(),
@@ -321,15 +332,11 @@ impl Taken {
                     return self.fault(at, what);
                 }
                 for part in parts {
-                    let what = Wrong::NotAllowed {
-                        key: match part.at.as_str() {
-                            "" => key.dotted(),
-                            below => format!("{}.{below}", key.dotted()),
-                        },
-                        found: part.found,
-                        allowed: part.allowed,
+                    let at = match (&at, part.line) {
+                        (Origin::File(path, _), Some(line)) => Origin::File(path.clone(), line),
+                        _ => at.clone(),
                     };
-                    self.fault(at.clone(), what);
+                    self.fault(at, part.of(&key.dotted()));
                 }
             }
         }
@@ -347,6 +354,7 @@ impl Taken {
                 return self.fault(at(line_of(error.valid_up_to())), what);
             }
         };
+        let before = self.faults.len();
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut broken = BTreeSet::new();
         for error in errors {
@@ -356,23 +364,20 @@ impl Taken {
                 self.fault(at(line), Wrong::Syntax(error.message().to_owned()));
             }
         }
-        // A line that does not read may have been anything.
-        let origin = |one: &Spanned<Cow<'_, str>>| {
-            let line = line_of(one.span().start);
-            (!broken.contains(&line)).then(|| at(line))
-        };
+        let line = |name: &Spanned<Cow<'_, str>>| line_of(name.span().start);
         for (section, entries) in as_written(table.get_ref()) {
             let name: &str = section.get_ref();
-            let Some(at) = origin(section) else { continue };
+            let at_it = at(line(section));
             let is_section = KEYS.iter().any(|key| key.section == name);
             match entries.get_ref() {
                 DeValue::Table(entries) if is_section => {
                     for (key, value) in as_written(entries) {
-                        let Some(at) = origin(key) else { continue };
+                        let at = at(line(key));
                         if let Some(place) = self.place(&at, name, key.get_ref()) {
-                            let found = found(value.get_ref());
-                            let value = self.settings[place].key.kind.read(&found);
-                            self.put(place, at, value, &found);
+                            let found = found(value.get_ref(), &line_of);
+                            let kind = self.settings[place].key.kind;
+                            let parts = kind.wrong_parts(&found);
+                            self.put(place, at, kind.read(&found), (&found, parts));
                         }
                     }
                 }
@@ -382,21 +387,26 @@ impl Taken {
                         is_no: "section",
                         nearest: nearest_section(name).map(|section| format!("[{section}]")),
                     };
-                    self.fault(at, what);
+                    self.fault(at_it, what);
                 }
                 other if is_section => {
                     let what = Wrong::NotAllowed {
                         key: name.to_owned(),
-                        found: found(other).to_string(),
+                        found: found(other, &line_of).to_string(),
                         allowed: format!("the table [{name}]"),
                     };
-                    self.fault(at, what);
+                    self.fault(at_it, what);
                 }
                 _ => {
-                    self.place(&at, "", name);
+                    self.place(&at_it, "", name);
                 }
             }
         }
+        let doubt = Doubt::of(text, &broken);
+        let mut told = self.faults.split_off(before);
+        told.retain(|fault| doubt.lets(fault));
+        told.sort_by_key(|fault| fault.at.line());
+        self.faults.extend(told);
     }
 
     fn environment(&mut self, variables: &[(String, String)]) {
@@ -409,10 +419,14 @@ impl Taken {
             if let Some(place) = self.settings.iter().position(is_it) {
                 self.text(place, at, text);
             } else if looks_like_a_key(name) && !is_a_service_link(name, text) {
+                let nearest = nearest_variable(name).map(|(nearest, _)| nearest);
+                let is_it = |key: &&Key| nearest.as_ref().is_some_and(|one| key.variable() == *one);
+                self.lacking
+                    .extend(KEYS.iter().find(is_it).map(Key::dotted));
                 let what = Wrong::Unknown {
                     name: name.clone(),
                     is_no: "variable of a key",
-                    nearest: nearest_variable(name).map(|(nearest, _)| nearest),
+                    nearest,
                 };
                 self.fault(at, what);
             } else {
@@ -439,16 +453,27 @@ impl Taken {
     }
 
     fn text(&mut self, place: usize, at: Origin, text: &str) {
-        let value = self.settings[place].key.kind.read_text(text);
-        self.put(place, at, value, &Found::Text(text.to_owned()));
+        let kind = self.settings[place].key.kind;
+        let (found, parts) = (Found::Text(text.to_owned()), kind.wrong_parts_of_text(text));
+        self.put(place, at, kind.read_text(text), (&found, parts));
     }
 
     fn resolved(mut self, has_file: bool) -> Result<Resolved, ConfigError> {
-        if !self.faults.is_empty() {
+        let is_syntax = |fault: &Fault| matches!(fault.what, Wrong::Syntax(_));
+        if self.faults.iter().any(is_syntax) {
+            // What does not read may have been any key.
             return Err(ConfigError::Invalid(self.faults));
         }
         self.strangers.sort();
-        Resolved::of(self.settings, has_file, self.strangers)
+        let lacks = |key: &str| self.lacking.contains(key);
+        match Resolved::judged(self.settings, has_file, self.strangers, lacks) {
+            Ok(resolved) if self.faults.is_empty() => Ok(resolved),
+            Ok(_) => Err(ConfigError::Invalid(self.faults)),
+            Err(together) => {
+                self.faults.extend(together);
+                Err(ConfigError::Invalid(self.faults))
+            }
+        }
     }
 }
 
@@ -459,6 +484,16 @@ impl Resolved {
         has_file: bool,
         strangers: Vec<String>,
     ) -> Result<Self, ConfigError> {
+        Self::judged(settings, has_file, strangers, |_| false).map_err(ConfigError::Invalid)
+    }
+
+    /// The same; nothing is told of how a key that `lacks` its value goes with others.
+    fn judged(
+        settings: Vec<Setting>,
+        has_file: bool,
+        strangers: Vec<String>,
+        lacks: impl Fn(&str) -> bool,
+    ) -> Result<Self, Vec<Fault>> {
         let config = Config::of(|section, name| {
             let is_it = |one: &&Setting| one.key.section == section && one.key.name == name;
             settings.iter().find(is_it)?.value.as_ref()
@@ -469,13 +504,14 @@ impl Resolved {
             has_file,
             strangers,
         };
-        match rules::judge(&resolved.config, |key| resolved.origin(key)) {
+        match rules::judge(&resolved.config, |key| resolved.origin(key), lacks) {
             faults if faults.is_empty() => Ok(resolved),
-            faults => Err(ConfigError::Invalid(faults)),
+            faults => Err(faults),
         }
     }
 
-    fn origin(&self, key: &str) -> Origin {
+    /// Who said what a key is.
+    pub fn origin(&self, key: &str) -> Origin {
         let found = self.settings.iter().find(|one| one.key.dotted() == key);
         found.map_or(Origin::Default, |one| one.origin.clone())
     }
@@ -490,7 +526,7 @@ fn as_written<'t, 'i>(
     entries
 }
 
-fn found(value: &DeValue<'_>) -> Found {
+fn found(value: &DeValue<'_>, line_of: &impl Fn(usize) -> usize) -> Found {
     match value {
         DeValue::String(text) => Found::Text(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -500,12 +536,65 @@ fn found(value: &DeValue<'_>) -> Found {
         DeValue::Boolean(flag) => Found::Flag(*flag),
         DeValue::Float(_) => Found::Other("a number with a fraction"),
         DeValue::Datetime(_) => Found::Other("a date or a time of day"),
-        DeValue::Array(list) => Found::List(list.iter().map(|one| found(one.get_ref())).collect()),
+        DeValue::Array(list) => {
+            let item = |one: &Spanned<DeValue<'_>>| Item {
+                line: Some(line_of(one.span().start)),
+                found: found(one.get_ref(), line_of),
+            };
+            Found::List(list.iter().map(item).collect())
+        }
         DeValue::Table(table) => {
-            let entries = table.iter();
-            let pairs =
-                entries.map(|(name, one)| (name.get_ref().to_string(), found(one.get_ref())));
-            Found::Table(pairs.collect())
+            let entry = |(name, one): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| Entry {
+                line: Some(line_of(name.span().start)),
+                name: name.get_ref().to_string(),
+                found: found(one.get_ref(), line_of),
+            };
+            Found::Table(as_written(table).into_iter().map(entry).collect())
+        }
+    }
+}
+
+/// Where a file's text cannot be trusted: a line that does not read may have been anything.
+struct Doubt {
+    /// Lines of which nothing is told but how they do not read: such a line, and where it is the
+    /// header of a table, all up to the next one.
+    lines: BTreeSet<usize>,
+    /// Headers of tables with such a line, which may lack what stands there.
+    headers: BTreeSet<usize>,
+}
+
+impl Doubt {
+    fn of(text: &str, broken: &BTreeSet<usize>) -> Self {
+        let mut doubt = Self {
+            lines: broken.clone(),
+            headers: BTreeSet::new(),
+        };
+        if broken.is_empty() {
+            return doubt;
+        }
+        let (mut header, mut is_lost) = (None, false);
+        for (line, text) in (1..).zip(text.split('\n')) {
+            let is_broken = broken.contains(&line);
+            if text.trim_start().starts_with('[') {
+                (header, is_lost) = (Some(line), is_broken);
+            }
+            if is_lost {
+                doubt.lines.insert(line);
+            }
+            if is_broken {
+                doubt.headers.extend(header);
+            }
+        }
+        doubt
+    }
+
+    fn lets(&self, fault: &Fault) -> bool {
+        let is_in =
+            |lines: &BTreeSet<usize>| fault.at.line().is_some_and(|one| lines.contains(&one));
+        match fault.what {
+            Wrong::Syntax(_) => true,
+            Wrong::NotAllowed { .. } => !is_in(&self.lines) && !is_in(&self.headers),
+            _ => !is_in(&self.lines),
         }
     }
 }

@@ -5,8 +5,10 @@
 //! what was found, and what is allowed.
 
 use super::{
+    fault::WrongPart,
     measure::{Size, Span},
-    policies::{self, Policies, WrongPart},
+    paths,
+    policies::{self, Policies},
 };
 use freehold_api::Network;
 use freehold_domain::{
@@ -152,11 +154,53 @@ pub enum Found {
     /// True or false.
     Flag(bool),
     /// A list.
-    List(Vec<Found>),
+    List(Vec<Item>),
     /// A table.
-    Table(Vec<(String, Found)>),
+    Table(Vec<Entry>),
     /// Something that no key is.
     Other(&'static str),
+}
+
+/// What stands in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Its line of the file, from 1.
+    pub line: Option<usize>,
+    /// What it is.
+    pub found: Found,
+}
+
+/// What stands in a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The line of its name in the file, from 1.
+    pub line: Option<usize>,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub found: Found,
+}
+
+impl Found {
+    /// Texts of the environment or the command line.
+    pub fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+        let item = |text: &str| Item {
+            line: None,
+            found: Self::Text(text.to_owned()),
+        };
+        Self::List(texts.map(item).collect())
+    }
+}
+
+impl Entry {
+    /// One of the environment or the command line.
+    pub fn of_text(name: &str, found: Found) -> Self {
+        Self {
+            line: None,
+            name: name.to_owned(),
+            found,
+        }
+    }
 }
 
 impl Kind {
@@ -183,7 +227,8 @@ impl Kind {
                 span(bounds, found).map(Value::Span)
             }
             (Self::Spans(bounds, most), Found::List(list)) => {
-                let spans: Option<Vec<Span>> = list.iter().map(|one| span(bounds, one)).collect();
+                let spans: Option<Vec<Span>> =
+                    list.iter().map(|one| span(bounds, &one.found)).collect();
                 spans
                     .filter(|spans| (1..=most).contains(&spans.len()))
                     .map(Value::Spans)
@@ -193,10 +238,15 @@ impl Kind {
                 word.map(|word| Value::Word(word))
             }
             (Self::Address, Found::Text(text)) => text.parse().ok().map(Value::Address),
-            (Self::Account, Found::Text(text)) => text.parse().ok().map(Value::Account),
+            (Self::Account, Found::Text(text)) => {
+                let id = text.parse::<TenantId>().ok();
+                // That one is the platform's own.
+                id.filter(|id| *id != TenantId::platform())
+                    .map(Value::Account)
+            }
             (Self::Region, Found::Text(text)) => text.parse().ok().map(Value::Region),
             (Self::Regions(most), Found::List(list)) if list.len() <= most => {
-                let region = |one: &Found| match one {
+                let region = |one: &Item| match &one.found {
                     Found::Text(text) => text.parse().ok(),
                     _ => None,
                 };
@@ -207,7 +257,7 @@ impl Kind {
                 is_domain(text).then(|| Value::Domain(text.clone()))
             }
             (Self::Hosts(most), Found::List(list)) if list.len() <= most => {
-                let host = |one: &Found| match one {
+                let host = |one: &Item| match &one.found {
                     Found::Text(text) if is_host(text) => Some(text.clone()),
                     _ => None,
                 };
@@ -217,7 +267,7 @@ impl Kind {
             (Self::Url, Found::Text(text)) => is_url(text).then(|| Value::Url(text.clone())),
             (Self::Mail, Found::Text(text)) => is_mail(text).then(|| Value::Mail(text.clone())),
             (Self::Networks(most), Found::List(list)) if list.len() <= most => {
-                let network = |one: &Found| match one {
+                let network = |one: &Item| match &one.found {
                     Found::Text(text) => text.parse().ok(),
                     _ => None,
                 };
@@ -227,16 +277,7 @@ impl Kind {
             (Self::File, Found::Text(text)) => {
                 text.starts_with('/').then(|| Value::File(text.into()))
             }
-            (Self::Paths, Found::Table(table)) => {
-                let path = |(name, one): &(String, Found)| match one {
-                    Found::Text(path) if !name.is_empty() && !path.is_empty() => {
-                        Some((name.clone(), PathBuf::from(path)))
-                    }
-                    _ => None,
-                };
-                let paths: Option<BTreeMap<_, _>> = table.iter().map(path).collect();
-                paths.map(Value::Paths)
-            }
+            (Self::Paths, found) => paths::read(found).ok().map(Value::Paths),
             (Self::Network, Found::Text(text)) => {
                 let is_one = is_policy_name(text) || is_given(text);
                 is_one.then(|| Value::Network(text.clone()))
@@ -248,18 +289,30 @@ impl Kind {
 
     /// Which parts of what stands there are wrong, where it has parts that can be named.
     pub fn wrong_parts(self, found: &Found) -> Vec<WrongPart> {
-        let read = match (self, found) {
-            (Self::Policies, Found::Text(text)) => policies::read_text(text),
-            (Self::Policies, found) => policies::read(found),
-            _ => return Vec::new(),
+        let wrong = match self {
+            Self::Policies => policies::read(found).err(),
+            Self::Paths => paths::read(found).err(),
+            _ => None,
         };
-        read.err().unwrap_or_default()
+        wrong.unwrap_or_default()
     }
 
     /// The same of a text of the environment or the command line.
+    pub fn wrong_parts_of_text(self, text: &str) -> Vec<WrongPart> {
+        let wrong = match self {
+            Self::Policies => policies::read_text(text).err(),
+            Self::Paths => paths::read_text(text).err(),
+            _ => None,
+        };
+        wrong.unwrap_or_default()
+    }
+
+    /// The value that a text of the environment or the command line stands for.
     pub fn read_text(self, text: &str) -> Option<Value> {
-        if let Self::Policies = self {
-            return policies::read_text(text).ok().map(Value::Policies);
+        match self {
+            Self::Policies => return policies::read_text(text).ok().map(Value::Policies),
+            Self::Paths => return paths::read_text(text).ok().map(Value::Paths),
+            _ => {}
         }
         let items = || {
             text.split(',')
@@ -275,14 +328,7 @@ impl Kind {
             Self::CountOr(word, _) if text == word => Found::Text(text.to_owned()),
             Self::Count(_) | Self::CountOr(..) => Found::Whole(text.parse().ok()?),
             Self::Spans(..) | Self::Regions(_) | Self::Hosts(_) | Self::Networks(_) => {
-                Found::List(items().map(|item| Found::Text(item.to_owned())).collect())
-            }
-            Self::Paths => {
-                let pair = |item: &str| {
-                    let (name, path) = item.split_once('=')?;
-                    Some((name.trim().to_owned(), Found::Text(path.trim().to_owned())))
-                };
-                Found::Table(items().map(pair).collect::<Option<_>>()?)
+                Found::texts(items())
             }
             _ => Found::Text(text.to_owned()),
         };
@@ -368,25 +414,31 @@ impl Kind {
                 quoted.join(" or ")
             }
             Self::Address => "an address with its port, such as \"127.0.0.1:7070\"".to_owned(),
-            Self::Account => "12 digits, as text".to_owned(),
+            Self::Account => "12 digits, as text, not all of them 0".to_owned(),
             Self::Region => "the name of a region, such as \"us-east-1\"".to_owned(),
             Self::Regions(most) => {
                 format!("a list of up to {most} names of regions, such as \"us-east-1\"")
             }
             Self::Domain => "the name of a domain, such as \"localhost\"".to_owned(),
             Self::Hosts(most) => {
-                format!("a list of up to {most} names or addresses, such as \"api.example.org\" or \"*.example.org\"")
+                format!(
+                    "a list of up to {most} names or addresses, such as \"api.example.org\" or \"*.example.org\""
+                )
             }
-            Self::Url => "a URL that begins with https://, such as \"https://acme.example.org/directory\"".to_owned(),
-            Self::Mail => "an address of mail, such as \"ops@example.org\"".to_owned(),
-            Self::Networks(most) => {
-                format!("a list of up to {most} addresses or networks, such as \"10.0.0.5\" or \"10.0.0.0/8\"")
-            }
-            Self::File => "the path of a file from the root, such as \"/etc/freehold/tls.pem\"".to_owned(),
-            Self::Paths => {
-                "a table of runtimes and their interpreters, such as \"python3.12\" = \"/opt/bin/python3.12\""
+            Self::Url => {
+                "a URL that begins with https://, such as \"https://acme.example.org/directory\""
                     .to_owned()
             }
+            Self::Mail => "an address of mail, such as \"ops@example.org\"".to_owned(),
+            Self::Networks(most) => {
+                format!(
+                    "a list of up to {most} addresses or networks, such as \"10.0.0.5\" or \"10.0.0.0/8\""
+                )
+            }
+            Self::File => {
+                "the path of a file from the root, such as \"/etc/freehold/tls.pem\"".to_owned()
+            }
+            Self::Paths => paths::ALLOWED.to_owned(),
             Self::Network => format!(
                 "\"{}\", \"{}\" or the name of a policy",
                 network::INTERNET,
@@ -544,7 +596,7 @@ impl fmt::Display for Found {
             Self::List(list) if list.len() <= 4 => {
                 f.write_str("[")?;
                 for (at, one) in list.iter().enumerate() {
-                    write!(f, "{}{one}", if at > 0 { ", " } else { "" })?;
+                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, one.found)?;
                 }
                 f.write_str("]")
             }

@@ -9,7 +9,10 @@
 //! As text of the environment and the command line: `orders=10.0.0.5:5432 *.example.com:443`, more of
 //! them behind a comma; `@123456789012` among the rules is a tenant.
 
-use super::kind::Found;
+use super::{
+    fault::{WrongPart, all},
+    kind::{Entry, Found, Item},
+};
 use freehold_domain::{
     TenantId,
     network::{POLICIES_MAX, Policy, RULES_MAX, Rule, is_policy_name},
@@ -31,11 +34,16 @@ const TENANTS_MAX: usize = 1_000;
 /// Errors: every part that is wrong, below the key, what stands there and what may.
 pub fn read(found: &Found) -> Result<Policies, Vec<WrongPart>> {
     let Found::Table(table) = found else {
-        return Err(vec![WrongPart::new("", found, "a table of policies")]);
+        return Err(vec![WrongPart::value(
+            None,
+            "",
+            found,
+            "a table of policies",
+        )]);
     };
     if table.len() > POLICIES_MAX {
         let most = format!("{POLICIES_MAX} policies at the most");
-        return Err(vec![WrongPart::new("", found, &most)]);
+        return Err(vec![WrongPart::value(None, "", found, &most)]);
     }
     all(table.iter().map(policy))
 }
@@ -53,22 +61,17 @@ pub fn read_text(text: &str) -> Result<Policies, Vec<WrongPart>> {
         let Some((name, rules)) = item.split_once('=') else {
             let found = Found::Text(item.to_owned());
             let allowed = "NAME=RULE RULE, as in orders=10.0.0.5:5432";
-            wrong.push(WrongPart::new("", &found, allowed));
+            wrong.push(WrongPart::value(None, "", &found, allowed));
             continue;
         };
-        let (mut allow, mut tenants) = (Vec::new(), Vec::new());
-        for word in rules.split_whitespace() {
-            match word.strip_prefix('@') {
-                Some(tenant) => tenants.push(Found::Text(tenant.to_owned())),
-                None => allow.push(Found::Text(word.to_owned())),
-            }
-        }
-        let mut body = vec![(ALLOW.to_owned(), Found::List(allow))];
+        let rules = rules.split_whitespace();
+        let (tenants, allow): (Vec<&str>, Vec<&str>) = rules.partition(|one| one.starts_with('@'));
+        let mut body = vec![Entry::of_text(ALLOW, Found::texts(allow.into_iter()))];
         if !tenants.is_empty() {
-            body.push((TENANTS.to_owned(), Found::List(tenants)));
+            let tenants = tenants.iter().filter_map(|one| one.strip_prefix('@'));
+            body.push(Entry::of_text(TENANTS, Found::texts(tenants)));
         }
-        let body = Found::Table(body);
-        policies.push((name.trim().to_owned(), body));
+        policies.push(Entry::of_text(name.trim(), Found::Table(body)));
     }
     match (read(&Found::Table(policies)), wrong.is_empty()) {
         (Ok(policies), true) => Ok(policies),
@@ -77,38 +80,30 @@ pub fn read_text(text: &str) -> Result<Policies, Vec<WrongPart>> {
     }
 }
 
-/// All of them, or all that is wrong with any.
-fn all<T, C: FromIterator<T>>(
-    read: impl Iterator<Item = Result<T, Vec<WrongPart>>>,
-) -> Result<C, Vec<WrongPart>> {
-    let (mut fine, mut wrong) = (Vec::new(), Vec::new());
-    for one in read {
-        match one {
-            Ok(one) => fine.push(one),
-            Err(more) => wrong.extend(more),
-        }
-    }
-    match wrong.is_empty() {
-        true => Ok(fine.into_iter().collect()),
-        false => Err(wrong),
-    }
-}
-
-fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongPart>> {
+fn policy(entry: &Entry) -> Result<(String, Policy), Vec<WrongPart>> {
+    let Entry { line, name, found } = entry;
     if !is_policy_name(name) {
         let found = Found::Text(name.clone());
         let allowed = "a name of 1 to 63 lower-case letters, digits and inner hyphens, \
                        neither \"internet\" nor \"none\"";
-        return Err(vec![WrongPart::new("", &found, allowed)]);
+        return Err(vec![WrongPart::value(*line, "", &found, allowed)]);
     }
-    let is_table = "a table with the list allow";
-    let Found::Table(entries) = body else {
-        return Err(vec![WrongPart::new(name, body, is_table)]);
+    let is_no_table = || {
+        let allowed = "a table with the list allow";
+        vec![WrongPart::value(*line, name, found, allowed)]
+    };
+    let Found::Table(entries) = found else {
+        return Err(is_no_table());
     };
     let (mut rules, mut tenants, mut wrong) = (None, None, Vec::new());
-    for (entry, value) in entries {
-        let at = format!("{name}.{entry}");
-        match (entry.as_str(), value) {
+    for Entry {
+        line,
+        name: key,
+        found,
+    } in entries
+    {
+        let at = format!("{name}.{key}");
+        match (key.as_str(), found) {
             (ALLOW, Found::List(list)) if list.len() <= RULES_MAX => {
                 let read = |(place, one)| rule(&at, place, one).map_err(|one| vec![one]);
                 match all(list.iter().enumerate().map(read)) {
@@ -119,7 +114,7 @@ fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongP
             (ALLOW, other) => {
                 let allowed =
                     format!("a list of up to {RULES_MAX} rules, such as \"10.0.0.5:5432\"");
-                wrong.push(WrongPart::new(&at, other, &allowed));
+                wrong.push(WrongPart::value(*line, &at, other, &allowed));
             }
             (TENANTS, Found::List(list)) if (1..=TENANTS_MAX).contains(&list.len()) => {
                 let read = |(place, one)| tenant(&at, place, one).map_err(|one| vec![one]);
@@ -130,44 +125,42 @@ fn policy((name, body): &(String, Found)) -> Result<(String, Policy), Vec<WrongP
             }
             (TENANTS, other) => {
                 let allowed = format!("a list of 1 to {TENANTS_MAX} accounts of 12 digits");
-                wrong.push(WrongPart::new(&at, other, &allowed));
+                wrong.push(WrongPart::value(*line, &at, other, &allowed));
             }
             _ => {
-                let found = Found::Text(entry.clone());
-                wrong.push(WrongPart::new(
-                    name,
-                    &found,
-                    "allow and tenants, and nothing else",
-                ));
+                let apart = |known: &&str| strsim::osa_distance(key, known);
+                let nearest = [ALLOW, TENANTS].into_iter().min_by_key(apart);
+                let nearest = nearest.map(|one| format!("network.policies.{name}.{one}"));
+                wrong.push(WrongPart::unknown(*line, &at, "key", nearest));
             }
         }
     }
     match (rules, wrong.is_empty()) {
         (Some(rules), true) => Ok((name.clone(), Policy { rules, tenants })),
-        (None, true) => Err(vec![WrongPart::new(name, body, is_table)]),
+        (None, true) => Err(is_no_table()),
         (_, false) => Err(wrong),
     }
 }
 
-fn rule(at: &str, place: usize, one: &Found) -> Result<Rule, WrongPart> {
+fn rule(at: &str, place: usize, one: &Item) -> Result<Rule, WrongPart> {
     let at = format!("{at}[{place}]");
-    let Found::Text(text) = one else {
-        return Err(WrongPart::new(
-            &at,
-            one,
-            "a rule, such as \"10.0.0.5:5432\"",
-        ));
+    let Found::Text(text) = &one.found else {
+        let allowed = "a rule, such as \"10.0.0.5:5432\"";
+        return Err(WrongPart::value(one.line, &at, &one.found, allowed));
     };
-    text.parse().map_err(|error| WrongPart {
-        at,
-        found: one.to_string(),
-        allowed: format!("{RULES}; {error}"),
-    })
+    let wrong = |error| {
+        let allowed = format!("{RULES}; {error}");
+        WrongPart::value(one.line, &at, &one.found, &allowed)
+    };
+    text.parse::<Rule>().map_err(wrong)
 }
 
-fn tenant(at: &str, place: usize, one: &Found) -> Result<TenantId, WrongPart> {
-    let wrong = || WrongPart::new(&format!("{at}[{place}]"), one, "an account of 12 digits");
-    let Found::Text(text) = one else {
+fn tenant(at: &str, place: usize, one: &Item) -> Result<TenantId, WrongPart> {
+    let wrong = || {
+        let at = format!("{at}[{place}]");
+        WrongPart::value(one.line, &at, &one.found, "an account of 12 digits")
+    };
+    let Found::Text(text) = &one.found else {
         return Err(wrong());
     };
     let tenant: TenantId = text.parse().map_err(|_| wrong())?;
@@ -179,27 +172,6 @@ fn tenant(at: &str, place: usize, one: &Found) -> Result<TenantId, WrongPart> {
 
 /// How a rule is written.
 const RULES: &str = "ADDRESS:PORT, RANGE:PORT, NAME:PORT, *.NAME:PORT or \"internet\"";
-
-/// The part of a value that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongPart {
-    /// Where below the key; empty for the key itself.
-    pub at: String,
-    /// What stands there.
-    pub found: String,
-    /// What may.
-    pub allowed: String,
-}
-
-impl WrongPart {
-    fn new(at: &str, found: &Found, allowed: &str) -> Self {
-        Self {
-            at: at.to_owned(),
-            found: found.to_string(),
-            allowed: allowed.to_owned(),
-        }
-    }
-}
 
 /// As the environment and the command line have them.
 pub fn written(policies: &Policies, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,24 +207,33 @@ mod tests {
     #[test]
     fn the_part_that_is_wrong_is_named() {
         for (text, at, allowed) in [
-            ("orders", "", "NAME=RULE RULE"),
-            ("Orders=1.1.1.1:1", "", "lower-case"),
-            ("none=1.1.1.1:1", "", "neither"),
-            ("orders=1.1.1.1:1 10.0.0.5", "orders.allow[1]", "no port"),
+            ("orders", " is \"orders\"", "NAME=RULE RULE"),
+            ("Orders=1.1.1.1:1", " is \"Orders\"", "lower-case"),
+            ("none=1.1.1.1:1", " is \"none\"", "neither"),
+            (
+                "orders=1.1.1.1:1 10.0.0.5",
+                ".orders.allow[1] is ",
+                "no port",
+            ),
             (
                 "orders=1.1.1.1:1,b=127.0.0.1:80",
-                "b.allow[0]",
+                ".b.allow[0] is ",
                 "from no instance",
             ),
-            ("a=@12 1.1.1.1:1", "a.tenants[0]", "12 digits"),
-            ("a=@000000000000 1.1.1.1:1", "a.tenants[0]", "12 digits"),
+            ("a=@12 1.1.1.1:1", ".a.tenants[0] is ", "12 digits"),
+            (
+                "a=@000000000000 1.1.1.1:1",
+                ".a.tenants[0] is ",
+                "12 digits",
+            ),
         ] {
             let wrong = read_text(text).unwrap_err();
             let [wrong] = &wrong[..] else {
                 panic!("{text}: {wrong:?}");
             };
-            assert_eq!(wrong.at, at, "{text}");
-            assert!(wrong.allowed.contains(allowed), "{text}: {}", wrong.allowed);
+            let said = wrong.of("policies").to_string();
+            assert!(said.starts_with(&format!("policies{at}")), "{said}");
+            assert!(said.contains(allowed), "{said}");
         }
         let many: Vec<String> = (0..=POLICIES_MAX)
             .map(|n| format!("p{n}=1.1.1.1:1"))
@@ -260,7 +241,9 @@ mod tests {
         assert!(read_text(&many.join(",")).is_err());
         let many = vec!["1.1.1.1:1"; RULES_MAX + 1].join(" ");
         let wrong = read_text(&format!("a={many}")).unwrap_err();
-        assert_eq!((wrong.len(), wrong[0].at.as_str()), (1, "a.allow"));
+        assert_eq!(wrong.len(), 1);
+        let said = wrong[0].of("policies").to_string();
+        assert!(said.starts_with("policies.a.allow is "), "{said}");
         let of_one = read_text("a=@111111111111 1.1.1.1:1").unwrap();
         assert_eq!(of_one["a"].tenants.as_deref().map(<[_]>::len), Some(1));
         assert_eq!(json(&of_one)["a"][TENANTS][0], "111111111111");

@@ -99,7 +99,9 @@ fn wrong(kind: Kind) -> Vec<String> {
                 .map(str::to_owned),
             );
         }
-        Kind::Account => wrong.extend(["\"123\"", "123456789012"].map(str::to_owned)),
+        Kind::Account => {
+            wrong.extend(["\"123\"", "123456789012", "\"000000000000\""].map(str::to_owned));
+        }
         Kind::Region => wrong.extend(["\"\"", "\"US EAST\"", "1"].map(str::to_owned)),
         Kind::Regions(most) => {
             wrong.extend(["\"us-east-1\"", "[\"US\"]", "[1]"].map(str::to_owned));
@@ -141,7 +143,7 @@ fn wrong(kind: Kind) -> Vec<String> {
         Kind::File => {
             wrong.extend(["\"tls.pem\"", "\"\"", "\"~/tls.pem\"", "[\"/a\"]"].map(str::to_owned));
         }
-        Kind::Paths => wrong.extend(["\"x\"", "{ a = 1 }", "{ a = \"\" }"].map(str::to_owned)),
+        Kind::Paths => wrong.extend(["\"x\"", "true"].map(str::to_owned)),
         Kind::Network => wrong.extend(["\"\"", "\"A B\"", "1", "true"].map(str::to_owned)),
         Kind::Policies => wrong.extend(["1", "true", "[\"a\"]"].map(str::to_owned)),
     }
@@ -161,7 +163,7 @@ fn wrong_text(kind: Kind) -> Vec<String> {
         Kind::Regions(_) => vec!["US,eu".to_owned()],
         Kind::Hosts(_) => vec!["a b".to_owned(), "a,*".to_owned()],
         Kind::Networks(_) => vec!["localhost".to_owned(), "::1,10.0.0.0/33".to_owned()],
-        Kind::Paths => vec!["python3.12".to_owned(), "=/x".to_owned()],
+        Kind::Paths => vec!["python3.12".to_owned()],
         Kind::Policies => vec!["orders".to_owned(), "orders=10.0.0.5".to_owned()],
         _ => {
             let quoted = wrong(kind).into_iter().filter(|text| is_quoted(&text));
@@ -462,9 +464,12 @@ fn no_variable_that_this_project_uses_for_something_else_is_refused() {
     assert!(names.len() > 15, "{names:?}");
     let (_data, empty) = folder("");
     for name in names {
-        // Limits are lifted so; other keys refuse it as they refuse anything.
-        let given = empty.clone().with_variables(variables(&[(&name, "none")]));
-        assert!(given.resolve().is_ok(), "{name}");
+        // Limits are lifted so, and flags set; other keys refuse both as they refuse anything.
+        let is_taken = |text: &str| {
+            let given = empty.clone().with_variables(variables(&[(&name, text)]));
+            given.resolve().is_ok()
+        };
+        assert!(is_taken("none") || is_taken("true"), "{name}");
     }
 }
 
@@ -643,6 +648,18 @@ fn keys_that_do_not_go_together_are_refused() {
             "freehold.toml:4: tls.certificate is shown, and tls.acme_names is given",
         ),
         (
+            "[server]\nlisten = \"127.0.0.1:7071\"",
+            "default: server.admin_listen is 127.0.0.1:7071, and server.listen = 127.0.0.1:7071 leaves no room for it",
+        ),
+        (
+            "[server]\nlisten = \"[::]:80\"\nadmin_listen = \"127.0.0.1:80\"",
+            "freehold.toml:3: server.admin_listen is 127.0.0.1:80, and server.listen = [::]:80 leaves no room for it",
+        ),
+        (
+            "[server]\nlisten = \"10.0.0.1:80\"\nadmin_listen = \"0.0.0.0:80\"",
+            "freehold.toml:3: server.admin_listen is 0.0.0.0:80",
+        ),
+        (
             "[server]\nuid = 1879048192",
             "server.uid is 1879048192, which is an instance's",
         ),
@@ -653,6 +670,35 @@ fn keys_that_do_not_go_together_are_refused() {
     }
     let together = "[server]\nlisten = \"0.0.0.0:1\"\n[tls]\ncertificate = \"/a\"\nkey = \"/b\"\n";
     assert!(folder(together).1.resolve().is_ok());
+    for (listen, admin) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("127.0.0.1:80", "127.0.0.2:80"),
+        ("0.0.0.0:80", "[::1]:80"),
+    ] {
+        let text = format!("[server]\nlisten = \"{listen}\"\nadmin_listen = \"{admin}\"\n");
+        assert!(folder(&text).1.resolve().is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_told_beside_other_faults_and_not_because_of_them() {
+    let (_data, given) = folder(
+        "[server]\nlisten = \"127.0.0.1:7071\"\n[audit]\nsize = \"63MiB\"\nkeep = \"1w\"\n\
+         [tls]\ncertificate = \"/a\"\nkee = \"/b\"\n[network]\ndefault = \"orders\"\n\
+         [network.policies.orders]\nallw = []\n",
+    );
+    let said = said(&given);
+    let parts = [
+        "toml:5: audit.keep is",
+        "toml:8: tls.kee is no key; the nearest is tls.key",
+        "toml:12: network.policies.orders.allw is no key",
+        "toml:4: audit.size is 63MiB; with",
+        "default: server.admin_listen is 127.0.0.1:7071, and",
+    ];
+    assert_eq!(said.len(), parts.len(), "{said:?}");
+    for (said, part) in said.iter().zip(parts) {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 #[test]
@@ -773,11 +819,12 @@ fn policies_are_read_and_what_is_wrong_with_them_has_its_line_and_the_nearest_wo
         ),
         (
             "\n[network.policies.orders]\nallows = []\n",
-            "freehold.toml:2: network.policies.orders is \"allows\"; allowed: allow and tenants, and nothing else",
+            "freehold.toml:3: network.policies.orders.allows is no key; the nearest is \
+             network.policies.orders.allow",
         ),
         (
             "\n[network.policies.orders]\nallow = [\"10.0.0.5:5432\", \"db\"]\n",
-            "freehold.toml:2: network.policies.orders.allow[1] is \"db\"; allowed: ADDRESS:PORT, \
+            "freehold.toml:3: network.policies.orders.allow[1] is \"db\"; allowed: ADDRESS:PORT, \
              RANGE:PORT, NAME:PORT, *.NAME:PORT or \"internet\"; it has no port; write HOST:PORT or \
              HOST:FIRST-LAST",
         ),
@@ -791,6 +838,7 @@ fn policies_are_read_and_what_is_wrong_with_them_has_its_line_and_the_nearest_wo
 #[test]
 fn everything_that_is_wrong_with_policies_is_told_at_once() {
     let at = |part: &str, found: &str| format!("network.policies{part} is {found}; allowed: ");
+    let line = |line: usize, part: &str, found: &str| format!("toml:{line}: {}", at(part, found));
     let (_data, given) = folder(
         "[network.policies.Orders]\nallow = []\n[network.policies.a]\nallow = [\"db\", \"10.0.0.5:1\", 7]\n\
          deny = []\n[network.policies.b]\n[network.policies.c]\nallow = \"10.0.0.5:1\"\n",
@@ -808,12 +856,13 @@ fn everything_that_is_wrong_with_policies_is_told_at_once() {
     said(
         &given,
         &[
-            at("", "\"Orders\""),
-            at(".a.allow[0]", "\"db\""),
-            at(".a.allow[2]", "7"),
-            at(".a", "\"deny\""),
-            at(".b", "a table"),
-            at(".c.allow", "\"10.0.0.5:1\""),
+            line(1, "", "\"Orders\""),
+            line(4, ".a.allow[0]", "\"db\""),
+            line(4, ".a.allow[2]", "7"),
+            "toml:5: network.policies.a.deny is no key; the nearest is network.policies.a.allow"
+                .to_owned(),
+            line(6, ".b", "a table"),
+            line(8, ".c.allow", "\"10.0.0.5:1\""),
         ],
     );
     let (_other, empty) = folder("");
@@ -830,4 +879,51 @@ fn everything_that_is_wrong_with_policies_is_told_at_once() {
             at(".b.allow[1]", "\"10.0.0.5\""),
         ],
     );
+}
+
+#[test]
+fn parts_of_tables_are_told_where_they_stand_and_faults_by_line() {
+    let (_data, given) = folder(
+        "[network.policies.a]\nallow = [\n  \"10.0.0.5:1\",\n  \"db\",\n]\n\n[runtimes.paths]\n\
+         java17 = \"/j\"\n\"python9\" = \"/x\"\n\"python3.12\" = \"x\"\n[audit]\nkeep = \"1w\"\n\
+         [network.policies.b]\nallw = []\n[network]\nconnections = 0\n[runtimes]\nsubstitute = 1\n",
+    );
+    let said = said(&given);
+    let expected = [
+        "toml:4: network.policies.a.allow[1] is \"db\"; allowed: ",
+        "toml:9: runtimes.paths.python9 is no runtime that has an interpreter; the nearest is python3.9",
+        "toml:10: runtimes.paths.python3.12 is \"x\"; allowed: a path from the root",
+        "toml:12: audit.keep is \"1w\"; allowed: ",
+        "toml:14: network.policies.b.allw is no key; the nearest is network.policies.b.allow",
+        "toml:16: network.connections is 0; allowed: ",
+        "toml:18: runtimes.substitute is 1; allowed: ",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn of_a_table_whose_header_does_not_read_nothing_else_is_told() {
+    for (text, lines) in [
+        (
+            "[server\nlisten = \"127.0.0.1:1\"\nsurprise = 1\n[audit]\nkep = 1\n",
+            &[1, 5][..],
+        ),
+        (
+            "[audit]\nkeep = \"1d\"\n[network.policies.a\nallow = []\n",
+            &[3],
+        ),
+        (
+            "[network.policies.a]\nallow == []\n[audit]\nkep = 1\n",
+            &[2, 4],
+        ),
+        ("[network.policies.a]\nallow\n", &[2]),
+    ] {
+        let (_data, given) = folder(text);
+        let found = faults(&given);
+        let told: Vec<_> = found.iter().filter_map(|fault| fault.at.line()).collect();
+        assert_eq!(told, lines, "{text}: {:?}", said(&given));
+    }
 }

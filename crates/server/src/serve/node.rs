@@ -13,7 +13,7 @@ use super::{
     notify,
     processors::Processors,
     reload::Running,
-    runtimes::Check,
+    runtimes::{self, Check},
     settings::{Cells, instance_limits, networks},
     tenants,
     wiring::{KnownGroups, LateEngine, LateInvoke, Numbers, QueueSink, invoker_here},
@@ -170,6 +170,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     let hangup = signal(SignalKind::hangup()).map_err(|e| failure(chain(&e), ""))?;
     freehold_sandbox::sys::identity::hold_hangup(false).map_err(|e| failure(chain(&e), ""))?;
     tell_doubts(&settings);
+    runtimes::tell_missing(&catalog);
     door.tell_end();
     let made = (catalog, supervisor, door.clone());
     let mut node = wire(&settings, &folder, made, &sealing_keys).await?;

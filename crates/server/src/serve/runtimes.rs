@@ -75,6 +75,23 @@ pub(crate) fn assemble(settings: &Settings, folder: &Folder) -> Result<Catalog, 
     })
 }
 
+/// Says which runtimes cannot be used, and why: nobody else would until a function wants one.
+pub(crate) fn tell_missing(catalog: &Catalog) {
+    for problem in catalog.problems() {
+        let path = catalog.passed_over().iter().find_map(|one| {
+            let is_it = one.configured_for.as_deref() == Some(&problem.about);
+            is_it.then(|| one.path.display().to_string())
+        });
+        tracing::warn!(
+            runtime = problem.about,
+            reason = problem.reason,
+            remedy = problem.remedy,
+            path,
+            "this runtime cannot be used"
+        );
+    }
+}
+
 /// Answers the control plane.
 pub(crate) struct Check {
     pub(crate) catalog: Catalog,

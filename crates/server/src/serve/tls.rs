@@ -12,6 +12,7 @@ pub(crate) use challenges::{Challenges, Proof};
 pub(crate) use made::{host_name, local_names, write};
 
 use super::chain;
+use crate::config::Config;
 use ring::digest::{SHA256, digest};
 use rustix::fs::OFlags;
 use std::{
@@ -25,7 +26,10 @@ use std::{
 use tokio_rustls::rustls::{
     self, ServerConfig,
     crypto::ring::{Ticketer, default_provider, sign::any_supported_type},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{Error as PemError, PemObject},
+    },
     server::NoServerSessionStorage,
 };
 use x509::Certificate;
@@ -160,6 +164,14 @@ pub(crate) enum CertificateError {
     NotMade { path: PathBuf, source: io::Error },
 }
 
+impl CertificateError {
+    /// Whether it is this process that may not read it.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl Source {
     /// Reads and judges it. One of its own making is made first where there is none that serves;
     /// `names` is whom that has to name.
@@ -194,6 +206,16 @@ impl Source {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the operator's certificate and key, where they are named, can be shown.
+///
+/// Errors: [`CertificateError`].
+pub(crate) fn judge_certificate(config: &Config) -> Result<(), CertificateError> {
+    match (&config.tls.certificate, &config.tls.key) {
+        (Some(certificate), Some(key)) => identity(certificate, key, now()).map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -338,10 +360,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certificate
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    use rustls::pki_types::pem::Error;
     match PrivateKeyDer::from_pem_slice(&read(path)?) {
         Ok(key) => Ok(key),
-        Err(Error::NoItemsFound) => Err(CertificateError::Nothing {
+        Err(PemError::NoItemsFound) => Err(CertificateError::Nothing {
             path: path.to_owned(),
             what: "private key",
         }),
@@ -349,11 +370,36 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> 
     }
 }
 
-fn garbled(path: &Path, what: &'static str, error: &dyn std::error::Error) -> CertificateError {
+fn garbled(path: &Path, what: &'static str, error: &PemError) -> CertificateError {
     CertificateError::Garbled {
         path: path.to_owned(),
         what,
-        reason: chain(error),
+        // Its own words have lines as lists of numbers.
+        reason: match error {
+            PemError::MissingSectionEnd { end_marker } => {
+                let end = format!("-----END {}-----", String::from_utf8_lossy(end_marker));
+                format!("there is no line {}", line(end.as_bytes()))
+            }
+            PemError::IllegalSectionStart { line: start } => {
+                format!("the line {} begins nothing", line(start))
+            }
+            other => chain(other),
+        },
+    }
+}
+
+/// A line of a file for a message: one that is no text may be anything, a key among it.
+fn line(bytes: &[u8]) -> String {
+    /// Characters of it that are told.
+    const TOLD: usize = 80;
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    match text.starts_with("-----") {
+        true => {
+            let told: String = text.chars().take(TOLD).collect();
+            format!("{told:?}")
+        }
+        false => "of a section".to_owned(),
     }
 }
 

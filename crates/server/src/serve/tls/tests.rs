@@ -164,7 +164,7 @@ fn what_clients_would_refuse_is_refused_in_words() {
         (
             "cut.pem",
             "key.pem",
-            "does not read as a certificate in PEM",
+            "does not read as a certificate in PEM: there is no line \"-----END CERTIFICATE-----\"",
         ),
         (
             "noise.pem",
