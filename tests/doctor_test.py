@@ -6,6 +6,7 @@ not be: so the file passes as root and as an ordinary user, under cgroup v1 and 
 
 import collections
 import glob
+import json
 import os
 import pathlib
 import re
@@ -15,7 +16,7 @@ import pytest
 from metrics_test import scrape
 from snapstart_test import ON, publish
 
-from support import doctor, leaks
+from support import doctor, leaks, server as servers
 from support.functions import Functions, python
 
 MIB = 1 << 20
@@ -258,6 +259,21 @@ def test_tmp(says, functions, two):
     answer = functions.invoke(functions.create(package("tmp"), MemorySize=128, Timeout=120), "tmp")
     held = not own_size and says["memory limit"]
     assert (answer.error is not None) == held, answer.payload
+
+
+def test_tenants_are_made_where_instances_have_user_ids_of_their_own(says):
+    one = servers.Server(lifted={})
+    try:
+        one.start()
+        done = one.cli("tenants", "create", check=False)
+        assert (done.returncode == 0) == says["own user id per instance"], done.stderr
+        if done.returncode != 0:
+            for part in ("one user id", "server.shared_uid_tenants"):
+                assert part in done.stderr.replace("\n", " "), done.stderr
+                assert "server.shared_uid_tenants" in doctor.findings()["own user id per instance"]["remedy"]
+            assert len(json.loads(one.cli("tenants", "list", "--json").stdout)) == 1
+    finally:
+        one.close()
 
 
 def test_networks(says, functions):

@@ -280,6 +280,9 @@ pub enum ControlError {
     /// The principal is not the operator, who alone manages tenants, keys and prices.
     #[error("only the operator's root key may do that")]
     NotOperator,
+    /// All instances of the node run under one user id, which keeps no tenants apart.
+    #[error("no tenants beside the operator: all instances of this node have one user id")]
+    SharedUid,
     /// What the node cannot be managed without: its operator, or the operator's last key.
     #[error("{what:?} {name:?} is what the node is managed with")]
     Needed {

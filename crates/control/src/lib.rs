@@ -122,6 +122,8 @@ pub struct ControlParts {
     pub architecture: &'static str,
     /// Whom functions may reach.
     pub networks: Arc<Networks>,
+    /// Whether no tenants are made beside the operator: instances here are not kept apart enough.
+    pub refuses_tenants: bool,
 }
 
 /// The control plane of one node. Cheap to share; every method may run beside every other.
@@ -137,6 +139,7 @@ pub struct Control {
     pub(crate) packages: Arc<PackageStore>,
     pub(crate) architecture: &'static str,
     pub(crate) networks: Arc<Networks>,
+    pub(crate) refuses_tenants: bool,
     pub(crate) groups_coming: Arc<log_groups::GroupsComing>,
     pub(crate) holdings: Arc<holdings::Holdings>,
     /// Held while entries of the ledger are rolled up, and while prices are set.
@@ -162,6 +165,7 @@ impl Control {
             packages,
             architecture,
             networks,
+            refuses_tenants,
         } = parts;
         let holdings = Arc::<holdings::Holdings>::default();
         let longest = packages.longest();
@@ -179,6 +183,7 @@ impl Control {
             packages,
             architecture,
             networks,
+            refuses_tenants,
             groups_coming: Arc::default(),
             metering: tokio::sync::Mutex::default(),
             longest,

@@ -102,15 +102,18 @@ impl Control {
 
     /// Makes a tenant and its first key, whose secret is told here and never again.
     ///
-    /// Errors: [`ControlError::NotOperator`], [`ControlError::Invalid`] for an id or a name that
-    /// cannot be, [`ControlError::AlreadyExists`], [`ControlError::LimitExceeded`] past
-    /// [`TENANTS_MAX`].
+    /// Errors: [`ControlError::NotOperator`], [`ControlError::SharedUid`] on a node that keeps none
+    /// apart, [`ControlError::Invalid`] for an id or a name that cannot be,
+    /// [`ControlError::AlreadyExists`], [`ControlError::LimitExceeded`] past [`TENANTS_MAX`].
     pub async fn tenant_create(
         &self,
         who: &Principal,
         new: NewTenant,
     ) -> Result<(TenantV2, PlainKey), ControlError> {
         let operator = self.operator(who).await?;
+        if self.refuses_tenants {
+            return Err(ControlError::SharedUid);
+        }
         let given = new.id.as_deref().map(tenant_id).transpose()?;
         let name = new.name.map(checked_name).transpose()?;
         let mut attempts = self.turns.attempts(&operator.record.id);

@@ -130,6 +130,32 @@ async fn a_tenant_is_made_with_a_key_that_opens_and_is_stored_sealed() {
 }
 
 #[tokio::test]
+async fn where_all_instances_have_one_user_id_no_tenant_is_made_beside_the_operator() {
+    let n = node().await;
+    let (tenant, _) = n.tenant().await;
+    let shared = n.world.another_of_one_uid();
+    for id in [None, Some(tenant.clone()), Some("1234".to_owned())] {
+        let new = NewTenant { id, name: None };
+        let refused = shared.tenant_create(&n.operator, new).await;
+        assert!(
+            matches!(refused, Err(ControlError::SharedUid)),
+            "{refused:?}"
+        );
+    }
+    // Who may not make one is told nothing of the node; what there is goes on as it was.
+    let refused = shared
+        .tenant_create(&root(&tenant), NewTenant::default())
+        .await;
+    assert!(
+        matches!(refused, Err(ControlError::NotOperator)),
+        "{refused:?}"
+    );
+    assert!(shared.tenant_get(&n.operator, &tenant).await.is_ok());
+    let enabled = shared.tenant_enable(&n.operator, &tenant, false).await;
+    assert!(enabled.is_ok(), "{enabled:?}");
+}
+
+#[tokio::test]
 async fn only_the_operators_root_key_manages_anything() {
     let n = node().await;
     let (tenant, key) = n.tenant().await;

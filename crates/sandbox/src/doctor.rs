@@ -26,9 +26,14 @@ pub struct Finding {
     pub remedy: Cow<'static, str>,
 }
 
+/// Whether all instances that this process starts run under one user id: only root has more.
+pub fn is_one_uid() -> bool {
+    identity::effective_uid() != 0
+}
+
 /// Looks at this machine.
 pub fn probe() -> Vec<Finding> {
-    let root = identity::effective_uid() == 0;
+    let root = !is_one_uid();
     let mut findings = vec![
         Finding {
             line: "own user id per instance",
@@ -36,12 +41,12 @@ pub fn probe() -> Vec<Finding> {
             detail: if root {
                 "one uid per instance".into()
             } else {
-                "one uid for all, not root".into()
+                "one uid for all, not root: tenants are not kept apart by it, and further ones are refused".into()
             },
             remedy: if root {
                 ""
             } else {
-                "start as root, or serve one tenant only"
+                "start as root, or serve one tenant only; server.shared_uid_tenants = true lets tenants be made all the same"
             }
             .into(),
         },

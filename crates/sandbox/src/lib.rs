@@ -28,6 +28,6 @@ mod table;
 pub mod volumes;
 
 pub use client::SandboxPool;
-pub use doctor::{Finding, probe};
+pub use doctor::{Finding, is_one_uid, probe};
 pub use launch::{LaunchError, LaunchOptions, SupervisorHandle, drop_privileges, launch};
 pub use table::{ROWS_MAX, TABLE_MAX, TableError, read_table};

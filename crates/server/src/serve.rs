@@ -289,6 +289,7 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
             "`freehold doctor` says what this machine lacks",
         )
     })?;
+    let is_one_uid = freehold_sandbox::is_one_uid();
     // Secrets come into memory only now, and root goes away right after.
     let sealing_keys = keys::load_or_make(&folder)?;
     let door = FrontDoor::open(&settings, &folder, listeners.address, listeners.admin_address)
@@ -315,5 +316,6 @@ fn serve(settings: Settings) -> Result<(), StartFailure> {
         credentials,
         supervisor,
         sealing_keys,
+        is_one_uid,
     })
 }

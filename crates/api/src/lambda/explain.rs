@@ -177,6 +177,9 @@ pub(crate) fn plain(fault: ControlError) -> ApiError {
         ControlError::NotOperator => {
             common::access_denied("Only the root key of the node's operator may do that.")
         }
+        ControlError::SharedUid => error::invalid_parameter_value(
+            "All instances of this node run under one user id, which keeps no tenants apart: start the server as root, or set server.shared_uid_tenants = true in its freehold.toml and start it again.",
+        ),
         ControlError::Needed { what, name } => error::invalid_parameter_value(format!(
             "{what:?} {name} cannot be disabled: the node is managed with it."
         )),

@@ -189,6 +189,7 @@ pub async fn world_with(limits: Limits) -> World {
         packages: packages.clone(),
         architecture: "x86_64",
         networks: Arc::default(),
+        refuses_tenants: false,
     });
     let who = Principal::Root {
         tenant: place.tenant.clone(),
@@ -223,7 +224,19 @@ impl World {
 
     /// The same with these budgets.
     pub fn another_with(&self, budgets: Arc<Budgets>) -> Arc<Control> {
+        Control::new(self.parts(budgets))
+    }
+
+    /// The same on a node whose instances have one user id.
+    pub fn another_of_one_uid(&self) -> Arc<Control> {
         Control::new(ControlParts {
+            refuses_tenants: true,
+            ..self.parts(Arc::new(Budgets::new(1)))
+        })
+    }
+
+    fn parts(&self, budgets: Arc<Budgets>) -> ControlParts {
+        ControlParts {
             starts: self.starts.clone(),
             storage: self.storage.clone(),
             clock: self.clock.clone(),
@@ -235,7 +248,8 @@ impl World {
             packages: self.packages.clone(),
             architecture: "x86_64",
             networks: Arc::default(),
-        })
+            refuses_tenants: false,
+        }
     }
 
     pub async fn create(&self, name: &str) -> Result<Described, ControlError> {

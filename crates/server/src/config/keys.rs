@@ -289,6 +289,8 @@ keys! {
         insecure: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
         /// What the server drops to when root starts it
         uid: u32 = Kind::Count(within(1, u32::MAX as u64 - 1)), count(SERVER_UID as u64), Start;
+        /// Where all instances have one user id, as without root, tenants may be made beside the first
+        shared_uid_tenants: bool = Kind::Flag, Preset::Is(Value::Flag(false)), Start;
         /// At SIGTERM: longest wait for running calls
         drain_timeout: Span = Kind::Span(within(0, DAY)), span(QueuePolicy::default().drain_grace), Reload;
     }

@@ -81,6 +81,8 @@ pub(crate) struct NodeParts {
     pub(crate) credentials: CredentialsFile,
     pub(crate) supervisor: SupervisorHandle,
     pub(crate) sealing_keys: Vec<[u8; 32]>,
+    /// Whether all instances run under one user id, so that nothing but their namespaces parts tenants.
+    pub(crate) is_one_uid: bool,
 }
 
 /// Serves until SIGTERM, SIGINT, or the end of the privileged side.
@@ -164,6 +166,7 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
         mut credentials,
         supervisor,
         sealing_keys,
+        is_one_uid,
     } = parts;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failure(chain(&e), ""))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failure(chain(&e), ""))?;
@@ -172,8 +175,9 @@ async fn serve(parts: NodeParts) -> Result<(), StartFailure> {
     tell_doubts(&settings);
     runtimes::tell_missing(&catalog);
     door.tell_end();
+    let refuses_tenants = is_one_uid && !settings.config.server.shared_uid_tenants;
     let made = (catalog, supervisor, door.clone());
-    let mut node = wire(&settings, &folder, made, &sealing_keys).await?;
+    let mut node = wire(&settings, &folder, made, &sealing_keys, refuses_tenants).await?;
     credentials
         .write(&node.started.key)
         .map_err(|error| failure(format!("the root key cannot be written: {error}"), ""))?;
@@ -274,6 +278,7 @@ async fn wire(
     folder: &Folder,
     (catalog, supervisor, door): (Catalog, SupervisorHandle, Arc<FrontDoor>),
     sealing_keys: &[[u8; 32]],
+    refuses_tenants: bool,
 ) -> Result<Node, StartFailure> {
     let failed = |error: &dyn std::error::Error| failure(chain(error), "");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -358,6 +363,7 @@ async fn wire(
             "x86_64"
         },
         networks: networks.clone(),
+        refuses_tenants,
     });
 
     // Before anything runs: what was used is told from the ledger.
