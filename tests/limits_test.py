@@ -1,6 +1,7 @@
 """Every ceiling: what is under it passes, what is over it gets a typed error, and all stays up."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -8,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from support import doctor
 from support import server as servers
-from support.functions import Functions, python
+from support.functions import Functions, python, zip_of
 from support.http import send, signed
 from support.recorded import Bindings, cases
 
@@ -111,6 +112,21 @@ def test_lowered_ceilings_take_effect(start_server):
         with pytest.raises(ClientError) as caught:
             functions.create_response(**fields)
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_entries_of_a_package_and_the_time_of_an_init(start_server):
+    functions = Functions(start_server('[limits]\npackage_entries = 3\ninit_timeout = "1s"\n'))
+    files = {f"part{number}.py": "" for number in range(2)}
+    source = "def handler(event, context):\n    return event\n"
+    assert functions.call(functions.create(zip_of({"index.py": source, **files})), 1) == 1
+    with pytest.raises(ClientError) as caught:
+        functions.create_response(zip_of({"index.py": source, **files, "one.py": ""}))
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    # As on Lambda an init that takes longer is run again within the call, on the call's time.
+    slow = functions.create(zip_of({"index.py": f"import time\ntime.sleep(2)\n{source}"}))
+    assert functions.call(slow, 1) == 1
+    said = functions.server.cli("logs", slow).stdout
+    assert re.search(r"INIT_REPORT Init Duration: 1\d{3}\.\d\d ms\tPhase: init\tStatus: timeout", said), said
 
 
 @pytest.mark.parametrize("config, text", [

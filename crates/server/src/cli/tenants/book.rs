@@ -100,7 +100,8 @@ lines! {
     "package_unpacked" - Same("250MiB"), INVALID,
         ["tests/packages_test.py::test_over_the_unpacked_limit_answers_as_recorded"];
     "package_entries" - Nothing, INVALID,
-        ["crates/control/tests/archive.rs::a_million_entries_are_refused_by_their_number_alone"];
+        ["tests/limits_test.py::test_entries_of_a_package_and_the_time_of_an_init",
+         "crates/control/tests/archive.rs::a_million_entries_are_refused_by_their_number_alone"];
     "environment" (Environment) Same("4KiB"), INVALID,
         ["tests/functions_test.py::test_a_field_outside_its_bounds_is_refused", "::test_what_a_function_may_be"];
     "function_timeout" (Timeout) Same("15m"), "400 `ValidationException`; the run times out",
@@ -110,7 +111,8 @@ lines! {
     "tmp_max" - Same("10GiB"), VALIDATION,
         ["tests/functions_test.py::test_a_field_outside_its_bounds_is_refused"];
     "init_timeout" - Same("10s"), "as on Lambda: run again within the invocation",
-        ["crates/engine/tests/outcomes.rs::inits_that_fail_say_why_and_then_back_off"];
+        ["tests/limits_test.py::test_entries_of_a_package_and_the_time_of_an_init",
+         "crates/engine/tests/outcomes.rs::inits_that_fail_say_why_and_then_back_off"];
     "instance_pids" - Same("1024"), "`EAGAIN` inside",
         ["tests/limits_test.py::test_processes_are_limited"];
     "instance_descriptors" - Same("1024"), "`EMFILE` inside",
@@ -126,9 +128,11 @@ lines! {
     "" (LogAge) Nothing, "they go within a minute, whole streams at a time",
         ["::test_what_is_over_or_past_or_unused_goes_by_itself"];
     "async_attempts" - Same("3"), "the event ends as dead",
-        ["crates/flow/tests/queue.rs::a_function_that_fails_is_tried_three_times_with_one_id"];
+        ["tests/events_test.py::test_a_failing_event_is_tried_three_times_with_one_id",
+         "crates/flow/tests/queue.rs::a_function_that_fails_is_tried_three_times_with_one_id"];
     "async_event_age" - Same("6h"), "the event ends as dead",
-        ["crates/flow/tests/queue.rs::throttles_do_not_count_and_end_with_the_events_age"];
+        ["tests/clock_test.py::test_an_event_ends_at_its_age_over_a_step_and_a_restart",
+         "crates/flow/tests/queue.rs::throttles_do_not_count_and_end_with_the_events_age"];
 }
 
 impl Line {
