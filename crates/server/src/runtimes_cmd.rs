@@ -5,7 +5,7 @@ use crate::{
     serve::{default_data_dir, discover_options},
 };
 use clap::{Args, Subcommand};
-use freehold_catalog::{Catalog, assemble, discover, install_sdks};
+use freehold_catalog::{Catalog, PassedOver, assemble, discover, install_sdks};
 use rustix::{
     fs::{FlockOperation, flock},
     process::{Signal, set_parent_process_death_signal},
@@ -63,6 +63,15 @@ pub(crate) fn in_use(data: &std::path::Path) -> bool {
     lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+fn told(one: &PassedOver) -> String {
+    let asked = match &one.configured_for {
+        Some(name) => format!("{name} in runtimes.paths: "),
+        None => String::new(),
+    };
+    let path = one.path.display();
+    format!("{:<18} {path}: {asked}{}", "passed over", one.reason)
+}
+
 fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String> {
     let fail = |error: &dyn std::error::Error| crate::serve::chain(error);
     let assembles = matches!(args.action, Some(RuntimesAction::Assemble));
@@ -104,6 +113,9 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
     let catalog = if data.join("runtimes/table.json").exists() {
         Catalog::load(data).map_err(|error| fail(&error))?
     } else {
+        for one in &found.passed_over {
+            eprintln!("{}", told(one));
+        }
         return Err(format!(
             "no runtimes are assembled in {}: run `freehold runtimes install --data {}`",
             data.display(),
@@ -144,16 +156,7 @@ fn work(args: &RuntimesArgs, data: &std::path::Path) -> Result<ExitCode, String>
             );
         }
         for one in catalog.passed_over() {
-            let asked = match &one.configured_for {
-                Some(name) => format!("{name} in runtimes.paths: "),
-                None => String::new(),
-            };
-            println!(
-                "{:<18} {}: {asked}{}",
-                "passed over",
-                one.path.display(),
-                one.reason
-            );
+            println!("{}", told(one));
         }
     }
     Ok(ExitCode::SUCCESS)
