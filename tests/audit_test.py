@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import datetime
 import itertools
 import json
 import os
@@ -27,8 +28,8 @@ from support.http import send, signed
 from tenants_test import new_account, operate, until
 
 
-def audit(server, *arguments, env=None):
-    done = server.cli("audit", "--json", *arguments, env=env)
+def audit(server, *arguments, **more):
+    done = server.cli("audit", "--json", *arguments, **more)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -486,15 +487,72 @@ def own(server, operation, asked):
         return json.load(answer)
 
 
+def trail_bytes(server):
+    """What the trail takes; of a file that goes meanwhile nothing."""
+    total = 0
+    for path in (server.data / "store" / "audit").glob("*/*.seg"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def test_an_account_that_changes_things_without_end_costs_nobody_else_a_line(start_server):
+    server = start_server('[audit]\nsize = "256KiB"\nfile_size = "64KiB"\n[limits]\nmanagement = "none"\n')
+    quiet, loud = (new_account(server, "--name", word) for word in ("quiet", "loud"))
+    name = quiet.functions.create()
+    quiet.client("lambda").delete_function(FunctionName=name)
+    with pytest.raises(ClientError):
+        stranger(server).delete_function(FunctionName=name)
+
+    def others():
+        """Everybody's lines but its own, and those that say what went."""
+        rows = [row for row in audit(server) if row["TenantId"] != loud.account]
+        return [row for row in rows if row["Action"] != "freehold:TrimAudit"]
+
+    before, own = others(), audit(quiet)
+    assert {"freehold:CreateTenant", "lambda:CreateFunction", "lambda:DeleteFunction"} <= {row["Action"] for row in before}
+    assert any(not row["Proven"] for row in before) and len(own) >= 3
+    target, client = loud.functions.create(), loud.client("lambda")
+    first = audit(loud)
+
+    def change():
+        for n in range(150):
+            client.put_function_concurrency(FunctionName=target, ReservedConcurrentExecutions=n % 100)
+
+    def early_bytes():
+        told = [row["Resource"] for row in of(audit(server), Action="freehold:TrimAudit")]
+        return sum(int(re.match(r"(\d+) bytes before", text)[1]) for text in told)
+
+    end = time.monotonic() + 300
+    while early_bytes() < 2 * (256 << 10):
+        assert time.monotonic() < end, early_bytes()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            [done.result() for done in [pool.submit(change) for _ in range(4)]]
+    until(lambda: trail_bytes(server) <= 336 << 10)
+    assert others() == before and audit(quiet) == own
+    mine = audit(loud)
+    assert len(mine) > 100 and not any(row in mine for row in first), "it has lost its own, and kept the newest"
+    # It is so for the next process too, which shows all parts as one, in the order in which they were written.
+    shown = audit(server)
+    server.stop()
+    server.start()
+    assert others() == before and audit(quiet) == own
+    again = audit(server)
+    assert [row for row in again if row in shown] == [row for row in shown if row in again]
+    times = [datetime.datetime.fromisoformat(row["Time"]) for row in again]
+    # A line is stamped when its answer is ready, just before it is written.
+    assert all(later - one > datetime.timedelta(seconds=-1) for one, later in itertools.pairwise(times))
+    assert len({row["TenantId"] for row in again}) == 4 and len(again) > 100
+
+
 def test_the_oldest_goes_when_the_trail_is_as_large_as_it_may_be(start_server):
     server = start_server('[audit]\nsize = "256KiB"\nfile_size = "64KiB"\nkeep = "1h"\n')
     client = Functions(server).client
     name = Functions(server).create()
     first = audit(server)[0]
-    folder = server.data / "store" / "audit" / "0"
 
     def size():
-        return sum(path.stat().st_size for path in folder.iterdir())
+        return trail_bytes(server)
 
     def change():
         for n in range(200):

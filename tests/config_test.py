@@ -463,7 +463,7 @@ def test_a_file_with_a_fault_changes_nothing(reloaded):
             ("[limits]\nsync_payload = 3000\nheader = 1\n", ":3: limits.header is 1; allowed"),
             ("[limits]\nsync_payload = 3000\n[audit\n", ":3: "),
             ("[limits]\nsync_payload = 3000\n[audit]\nsize = \"256KiB\"\nfile_size = \"64KiB\"\n",
-             ":4: audit.size is 256KiB; with audit.file_size = 16MiB"),
+             ":4: audit.size is 256KiB; with audit.file_size = 1MiB"),
             ("[limits]\nsync_payload = 3000\n[server]\nlisten = \"0.0.0.0:1\"\ninsecure = false\n",
              None),
             ("#" * (256 << 10) + "\n", "is larger than 262144 bytes")):

@@ -367,7 +367,7 @@ def test_a_data_folder_of_a_newer_release_is_refused_by_name_and_left_alone(star
     mine, owner = written.read_text(), written.stat()
     meta = (server.data / "store" / "meta.db").read_bytes()
     written.write_text("7\n")
-    with pytest.raises(servers.NotReady, match="has format 7; this release reads up to 1: use a newer one"):
+    with pytest.raises(servers.NotReady, match="has format 7; this release reads up to 2: use a newer one"):
         server.start()
     assert (server.data / "store" / "meta.db").read_bytes() == meta
     written.write_text(mine)

@@ -266,6 +266,46 @@ def test_an_instance_finds_nothing_of_anothers(server):
                 assert not addresses & own_addresses(answer), "an address of another's instance"
 
 
+def test_an_accounts_trail_reads_the_same_whatever_others_write(server):
+    """Page by page, from the begin and from where it had ended: what others do moves no page of it,
+    makes none more, and what it is told to go on with does not grow."""
+    one, two = (new_account(server, "--name", word) for word in ("reads", "writes"))
+    name = one.functions.create(ECHO)
+    for n in range(9):
+        one.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=n)
+
+    def page(token=None):
+        asked = json.dumps({"Limit": 4, **({"Token": token} if token else {})}).encode()
+        while True:
+            path, headers = signed(server, "POST", "/_freehold/api/GetAudit", asked, service="freehold",
+                                   key=one.key, secret=one.secret)
+            answer = send(server.url, "POST", path, headers, asked)
+            if answer.status != 429:
+                assert answer.status == 200
+                return json.loads(answer.body)
+            time.sleep(0.2)
+
+    def pages(token=None):
+        found = []
+        while not found or found[-1]["More"]:
+            found.append(page(token))
+            token = found[-1]["Token"]
+        return found
+
+    def told(found):
+        return [(page["Lines"], page["More"], page["Gaps"], len(page["Token"])) for page in found]
+
+    before = pages()
+    assert len(before) >= 3
+    target, busy = two.functions.create(ECHO), two.client("lambda", retries={"total_max_attempts": 10})
+    for n in range(120):
+        busy.put_function_concurrency(FunctionName=target, ReservedConcurrentExecutions=n)
+        server.cli("tenants", "create") if n % 40 == 0 else None
+    assert told(pages()) == told(before)
+    [after] = pages(before[-1]["Token"])
+    assert (after["Lines"], after["More"]) == ([], False)
+
+
 # By the clock
 
 ASKS = 500

@@ -195,11 +195,16 @@ impl Trail {
         }
     }
 
-    /// Removes what is older than `kept`, and the oldest of what takes more room than `bytes`. A
-    /// line says what went.
+    /// Removes what is older than `kept`, and where the trail takes more room than `bytes`, the oldest
+    /// of whoever is furthest beyond its share. A line says what went.
     ///
     /// Errors: the store's.
-    pub(crate) async fn keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
+    pub(crate) async fn keep(
+        &self,
+        kept: Duration,
+        bytes: u64,
+        operator: &TenantId,
+    ) -> Result<(), CommitError> {
         let now = self.clock.wall();
         let before = |span: Duration| {
             Wall(
@@ -211,6 +216,7 @@ impl Trail {
             from: before(kept),
             fresh: before((kept / 8).min(FILE_AGE_MAX)),
             bytes,
+            operator: Some(operator.clone()),
         };
         let who = Principal::platform("audit");
         let trimmed = self.storage.audit_trim(&who, retention).await?;

@@ -224,7 +224,7 @@ impl Api {
     /// Errors: the store's.
     pub async fn audit_keep(&self, kept: Duration, bytes: u64) -> Result<(), CommitError> {
         self.trail.tell_counts(false);
-        self.trail.keep(kept, bytes).await
+        self.trail.keep(kept, bytes, &self.operator).await
     }
 
     /// Resolves when the audit trail has grown so far that [`Api::audit_keep`] is due again.

@@ -10,7 +10,7 @@ use crate::{
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Bytes of one text of a line; what is longer is cut, and ends in `…`.
 pub const AUDIT_TEXT_BYTES_MAX: usize = 512;
@@ -185,6 +185,52 @@ pub struct AuditLine {
     pub error: Option<AuditText>,
     /// Calls that the line stands for: 1, or more where a flood of denied ones was counted.
     pub count: u64,
+}
+
+/// A part of the trail, which is kept, read and trimmed by itself: what one account does, or
+/// strangers do, takes nothing of another's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuditLane {
+    /// What the platform tells of itself: the operator's alone.
+    Platform,
+    /// Calls of which nothing is proven, and that are no account's either: the operator's alone.
+    Unproven,
+    /// An account's lines.
+    Account(TenantId),
+}
+
+impl AuditLane {
+    /// Where a line stands.
+    pub fn of(line: &AuditLine) -> Self {
+        match &line.tenant {
+            Some(tenant) => Self::Account(tenant.clone()),
+            None if line.proven => Self::Platform,
+            None => Self::Unproven,
+        }
+    }
+}
+
+impl fmt::Display for AuditLane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Platform => f.write_str("platform"),
+            Self::Unproven => f.write_str("unproven"),
+            Self::Account(tenant) => tenant.fmt(f),
+        }
+    }
+}
+
+impl FromStr for AuditLane {
+    type Err = ();
+
+    /// The opposite of its text, and of nothing else.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "platform" => Ok(Self::Platform),
+            "unproven" => Ok(Self::Unproven),
+            _ => text.parse().map(Self::Account).map_err(|_| ()),
+        }
+    }
 }
 
 #[cfg(test)]

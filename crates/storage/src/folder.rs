@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The layout that this release writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Brings the folder from format `from` to `from + 1`. The folder is locked and no database is
 /// open; a step may be run again after a crash in its middle, on the same input.
@@ -19,8 +19,12 @@ pub(crate) struct Step {
     pub(crate) run: fn(&Path) -> io::Result<()>,
 }
 
-/// The steps of this release, oldest first. Format 1 is the first one.
-pub(crate) const STEPS: &[Step] = &[];
+/// The steps of this release, oldest first. Format 1 is the first one; since format 2 the audit trail is
+/// kept by account.
+pub(crate) const STEPS: &[Step] = &[Step {
+    from: 1,
+    run: crate::audit::split,
+}];
 
 /// What a migration copies before it begins.
 const COPIED: &[&str] = &[

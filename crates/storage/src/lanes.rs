@@ -1,10 +1,10 @@
 //! Append-only frames in lanes: one folder of numbered segments per lane, one `write` per frame.
-//! The ledger is one such folder, the audit trail another.
+//! The ledger is kept so; the audit trail has files of the same kind, and the same thread that syncs.
 //!
 //! A position is `segment << 32 | offset`; 0 stands before the first frame. A thread syncs what was
 //! written, at least once a second; it sleeps for good while nothing is written.
 
-mod segment;
+pub(crate) mod segment;
 mod syncer;
 
 use crate::{
@@ -12,11 +12,9 @@ use crate::{
     frame::FRAME_BYTES_MAX,
 };
 use bytes::Bytes;
-use freehold_domain::{
-    Wall,
-    ports::{CommitError, ReadError},
-};
+use freehold_domain::ports::{CommitError, ReadError};
 use parking_lot::{Mutex, RwLock};
+pub(crate) use segment::MAGIC as SEGMENT_MAGIC;
 use segment::Segment;
 use std::{
     cmp::Ordering,
@@ -24,9 +22,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::UNIX_EPOCH,
 };
-use syncer::Syncer;
+pub(crate) use syncer::Syncer;
 
 /// Past this size a lane goes on in its next segment.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -83,8 +80,8 @@ impl Lanes {
         Ok(segment)
     }
 
-    /// Appends one frame. Says whether a segment is finished with it: the frame begins the next.
-    pub(crate) fn append(&self, lane: u16, frame: &[u8]) -> Result<bool, CommitError> {
+    /// Appends one frame.
+    pub(crate) fn append(&self, lane: u16, frame: &[u8]) -> Result<(), CommitError> {
         self.health.check()?;
         if frame.len() > FRAME_BYTES_MAX {
             return Err(CommitError::Failed {
@@ -93,14 +90,13 @@ impl Lanes {
         }
         let segment = self.lane(lane)?;
         let mut segment = segment.lock();
-        let is_full = segment.len() >= self.segment_bytes;
-        if is_full {
+        if segment.len() >= self.segment_bytes {
             self.syncer.written(segment.file(), segment.path());
             segment.roll()?;
         }
         segment.append(frame)?;
         self.syncer.written(segment.file(), segment.path());
-        Ok(is_full)
+        Ok(())
     }
 
     /// The lanes that exist.
@@ -108,13 +104,13 @@ impl Lanes {
         self.lanes.read().keys().copied().collect()
     }
 
-    /// Frames from `position` on, each with the position behind it, and the one to go on from.
+    /// Frames from `position` on, and the position to go on from.
     pub(crate) fn read(
         &self,
         lane: u16,
         position: u64,
         limit: usize,
-    ) -> Result<(Vec<(u64, Bytes)>, u64), ReadError> {
+    ) -> Result<(Vec<Bytes>, u64), ReadError> {
         let folder = self.dir.join(lane.to_string());
         let (wanted, mut offset) = (position >> 32, position & u64::from(u32::MAX));
         let segments = match numbers(&folder, ".seg") {
@@ -142,8 +138,7 @@ impl Lanes {
                 read => read?,
             };
             bytes += page.frames.iter().map(|(_, one)| one.len()).sum::<usize>();
-            let with_positions = page.frames.into_iter();
-            frames.extend(with_positions.map(|(after, one)| (number << 32 | after, one)));
+            frames.extend(page.frames.into_iter().map(|(_, one)| one));
             at = number << 32 | page.after;
             if page.more || frames.len() >= limit {
                 break;
@@ -153,15 +148,9 @@ impl Lanes {
     }
 }
 
-/// What a lane whose old frames may go has beside the others.
 impl Lanes {
-    /// What opening the lane found wrong with its newest segment; said once.
-    pub(crate) fn take_repaired(&self, lane: u16) -> Option<String> {
-        self.lanes.read().get(&lane)?.lock().take_repaired()
-    }
-
     /// The lane's segments, oldest first, each with its length.
-    pub(crate) fn segments(&self, lane: u16) -> io::Result<Vec<(u64, u64)>> {
+    fn segments(&self, lane: u16) -> io::Result<Vec<(u64, u64)>> {
         let folder = self.dir.join(lane.to_string());
         let found = match numbers(&folder, ".seg") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -195,41 +184,6 @@ impl Lanes {
             }
         }
         Ok(found)
-    }
-
-    /// The first frame of one segment; `None` where none reads.
-    pub(crate) fn first(&self, lane: u16, number: u64) -> Option<Bytes> {
-        let path = self.dir.join(format!("{lane}/{number}.seg"));
-        let page = segment::read(&path, 0, 1, 1, true).ok()?;
-        page.frames.into_iter().next().map(|(_, frame)| frame)
-    }
-
-    /// When one segment was last written, as its file says.
-    pub(crate) fn written(&self, lane: u16, number: u64) -> Option<Wall> {
-        let path = self.dir.join(format!("{lane}/{number}.seg"));
-        let at = fs::metadata(path).ok()?.modified().ok()?;
-        let since = at.duration_since(UNIX_EPOCH).ok()?;
-        Some(Wall(0) + since)
-    }
-
-    /// Lets the lane go on in its next segment, unless this one is empty.
-    pub(crate) fn roll(&self, lane: u16) -> Result<(), CommitError> {
-        let segment = self.lane(lane)?;
-        let mut segment = segment.lock();
-        if segment.is_fresh() {
-            return Ok(());
-        }
-        self.syncer.written(segment.file(), segment.path());
-        segment.roll()
-    }
-
-    /// Removes one segment, unless the lane writes to it.
-    pub(crate) fn remove(&self, lane: u16, number: u64) -> Result<(), CommitError> {
-        if self.lane(lane)?.lock().number() == number {
-            return Ok(());
-        }
-        let path = self.dir.join(format!("{lane}/{number}.seg"));
-        fs::remove_file(&path).map_err(|error| crate::failure::file_write_failed(&path, &error))
     }
 }
 

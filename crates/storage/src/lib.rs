@@ -14,11 +14,12 @@
 //! blobs/<tenant>/<2 hex>/<64 hex>   content, named by its SHA-256
 //! blobs/temporary/<n>     uploads that have not been named yet; emptied at start
 //! ledger/<lane>/<n>.seg   append-only frames
-//! audit/0/<n>.seg         the same: the audit trail, old segments removed
+//! audit/<part>/<n>.seg    files of the same kind: the audit trail, a folder for each account and for
+//!                         `platform` and `unproven`; named by their first line's number, old ones removed
 //! logs/<n / 1000>/<n>.log one stream each; its names stand inside
 //! logs.db   (+ -wal -shm) their index; made again from them whenever it cannot be believed
 //! backup/                 copies of the databases while a backup is made; removed at start
-//! before-format-<n>/      the copy made before a migration away from format n
+//! before-format-<n>/      the copy made before a migration to format n
 //! ```
 //!
 //! Everything in a host path is a number, a digest or a 12-digit tenant id that the platform gave.

@@ -380,7 +380,7 @@ impl Blobs for SqliteStorage {
 
 impl Ledger for SqliteStorage {
     fn append(&self, lane: u16, frame: &[u8]) -> Result<(), CommitError> {
-        self.ledger.append(lane, frame).map(drop)
+        self.ledger.append(lane, frame)
     }
 
     fn lanes(&self) -> BoxFuture<'_, Result<Vec<u16>, ReadError>> {
@@ -394,10 +394,7 @@ impl Ledger for SqliteStorage {
         limit: usize,
     ) -> BoxFuture<'_, Result<(Vec<Bytes>, u64), ReadError>> {
         let ledger = self.ledger.clone();
-        let job = move |_: &mut ()| {
-            let (frames, after) = ledger.read(lane, position, limit)?;
-            Ok((frames.into_iter().map(|(_, one)| one).collect(), after))
-        };
+        let job = move |_: &mut ()| ledger.read(lane, position, limit);
         Box::pin(async move { self.files.run(job).await? })
     }
 }
@@ -443,7 +440,7 @@ impl Audit for SqliteStorage {
         let audit = self.audit.clone();
         Box::pin(async move {
             self.audit_reads
-                .run(move |()| audit.trim(retention))
+                .run(move |()| audit.trim(&retention))
                 .await?
         })
     }

@@ -1,7 +1,7 @@
 //! The audit trail's files: a torn tail, a damaged segment, a full disk.
 
 use freehold_domain::{
-    InvocationId, Principal, Wall,
+    InvocationId, Principal, TenantId, Wall,
     audit::{Asker, AuditLine, AuditResult, AuditText},
     ports::{Audit, AuditPage, AuditQuery, AuditRetention, CommitError},
 };
@@ -65,8 +65,34 @@ async fn read(store: &SqliteStorage) -> AuditPage {
     page.expect("reads")
 }
 
-fn segment(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("audit/0/{number}.seg"))
+/// The files of one part, oldest first.
+fn files(dir: &Path, part: &str) -> Vec<PathBuf> {
+    let found = fs::read_dir(dir.join("audit").join(part)).expect("a folder");
+    let mut found: Vec<PathBuf> = found.map(|one| one.expect("listed").path()).collect();
+    let number = |path: &PathBuf| {
+        let name = path.file_stem().and_then(|name| name.to_str());
+        name.and_then(|name| name.parse::<u64>().ok())
+    };
+    found.sort_by_key(number);
+    found
+}
+
+/// Those of [`line`].
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    files(dir, "unproven")
+}
+
+fn tenant(n: usize) -> TenantId {
+    format!("{n:012}").parse().expect("12 digits")
+}
+
+/// Line `n`, as one of account `n % accounts`.
+fn line_among(n: usize, accounts: usize) -> AuditLine {
+    AuditLine {
+        tenant: Some(tenant(n % accounts)),
+        proven: true,
+        ..line(n)
+    }
 }
 
 #[tokio::test]
@@ -119,7 +145,7 @@ async fn an_unfinished_line_is_cut_off_and_the_trail_says_so() {
     let lines = append(&store, 0..3);
     drop(store);
     // What a kill in the middle of a write leaves: the beginning of a frame.
-    let path = segment(dir.path(), 0);
+    let path = segments(dir.path())[0].clone();
     let whole = fs::read(&path).expect("reads");
     let torn = &whole[8..8 + 200];
     let mut file = File::options().append(true).open(&path).expect("opens");
@@ -144,26 +170,22 @@ async fn a_damaged_segment_is_a_gap_with_a_name_and_what_follows_reads() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path());
     let lines = append(&store, 0..40);
-    let first = fs::metadata(segment(dir.path(), 0)).expect("there").len();
-    let path = segment(dir.path(), 1);
+    let first = fs::metadata(&segments(dir.path())[0]).expect("there").len();
+    let path = segments(dir.path())[1].clone();
     let mut bytes = fs::read(&path).expect("reads");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, bytes).expect("written");
     let page = read(&store).await;
     assert_eq!(page.gaps.len(), 1, "{:?}", page.gaps);
-    assert!(page.gaps[0].contains("1.seg is damaged"), "{:?}", page.gaps);
+    assert!(page.gaps[0].contains(".seg is damaged"), "{:?}", page.gaps);
     assert!(first > 4096 && page.lines.len() > 25 && page.lines.len() < 40);
     assert_eq!(page.lines.first(), lines.first());
     assert_eq!(page.lines.last(), lines.last());
     assert!(page.lines.is_sorted_by_key(|line| line.at));
     // A tail that is damaged is kept as it is; the trail goes on behind it and says so.
-    let newest = (0..)
-        .take_while(|n| segment(dir.path(), *n).exists())
-        .last();
-    let newest = newest.expect("segments");
+    let path = segments(dir.path()).pop().expect("segments");
     drop(store);
-    let path = segment(dir.path(), newest);
     let mut bytes = fs::read(&path).expect("reads");
     bytes[30] ^= 1;
     fs::write(&path, &bytes).expect("written");
@@ -179,7 +201,7 @@ async fn a_damaged_segment_is_a_gap_with_a_name_and_what_follows_reads() {
     assert_eq!(page.gaps.len(), 2, "{:?}", page.gaps);
     // Of the first segment all is there, of the others all but what stands behind the damage.
     assert_eq!(page.lines[..10], lines[..10]);
-    let second = fs::read(segment(dir.path(), 2)).expect("reads");
+    let second = fs::read(&segments(dir.path())[2]).expect("reads");
     let kept = lines.iter().filter(|line| {
         let name = line.resource.as_str().as_bytes();
         second.windows(name.len()).any(|found| found == name)
@@ -197,13 +219,13 @@ async fn quiet_trails_grow_old_too() {
         from,
         fresh: Wall(100),
         bytes: u64::MAX,
+        operator: None,
     };
     let trim = async |from| {
         let trimmed = store.audit_trim(&Principal::platform("test"), keep(from));
         trimmed.await.expect("trimmed").old_bytes
     };
-    assert_eq!(trim(Wall(0)).await, 0, "the file is followed by another");
-    assert!(segment(dir.path(), 1).exists());
+    assert_eq!(trim(Wall(0)).await, 0, "it was written to just now");
     assert_eq!(read(&store).await.lines.len(), 3);
     // No line follows, so the file's own time tells: it was written now.
     assert_eq!(trim(Wall(1_000_000)).await, 0);
@@ -223,6 +245,8 @@ async fn one_line_of_a_wrong_clock_ends_no_search() {
     lines.extend(append(&store, 20..40));
     // Files in which nothing is early enough are not looked at.
     append(&store, 9 * HOUR..9 * HOUR + 40);
+    let newest = segments(dir.path()).pop().expect("segments");
+    fs::write(newest, b"no file of the trail").expect("written");
     let query = AuditQuery {
         until: Some(Wall(1000)),
         limit: 1000,
@@ -232,10 +256,7 @@ async fn one_line_of_a_wrong_clock_ends_no_search() {
     let page = page.expect("reads");
     assert_eq!(page.lines, lines);
     assert!(!page.more);
-    let newest = (0..)
-        .take_while(|n| segment(dir.path(), *n).exists())
-        .last();
-    assert!(page.position >> 32 < u64::from(newest.expect("segments")));
+    assert_eq!(page.gaps, Vec::<String>::new());
 }
 
 /// A small disk of its own, unmounted when dropped.
@@ -291,4 +312,95 @@ async fn a_full_disk_takes_no_half_lines_and_the_trail_goes_on_behind_it() {
     drop(store);
     let page = read(&open(&data)).await;
     assert_eq!((page.lines, page.gaps), (lines, vec![]));
+}
+
+#[tokio::test]
+async fn an_account_reads_its_own_files_and_no_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let lines: Vec<_> = (0..200).map(|n| line_among(n, 4)).collect();
+    for one in &lines {
+        store.audit_append(one).expect("appended");
+    }
+    append(&store, 0..20);
+    for part in [&*tenant(0).to_string(), &tenant(2).to_string(), "unproven"] {
+        for path in files(dir.path(), part) {
+            fs::write(path, b"no file of the trail").expect("written");
+        }
+    }
+    let query = |n| AuditQuery {
+        tenant: Some(tenant(n)),
+        limit: 1000,
+        ..AuditQuery::default()
+    };
+    let page = async |n| {
+        let who = Principal::platform("test");
+        store.audit_lines(&who, query(n)).await.expect("reads")
+    };
+    let of_one = |line: &&AuditLine| line.tenant == Some(tenant(1));
+    let expected: Vec<_> = lines.iter().filter(of_one).cloned().collect();
+    let read = page(1).await;
+    assert_eq!((read.lines, read.gaps), (expected, Vec::new()));
+    assert!(page(0).await.gaps.len() > 3);
+    let nobody = page(77).await;
+    assert_eq!((nobody.lines, nobody.more), (Vec::new(), false));
+}
+
+/// Descriptors that this process has open.
+fn descriptors() -> usize {
+    let open = fs::read_dir("/proc/self/fd").expect("listed");
+    open.count()
+}
+
+#[tokio::test]
+async fn many_accounts_take_few_descriptors_and_keep_their_newest_lines() {
+    const ACCOUNTS: usize = 3000;
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let before = descriptors();
+    let lines: Vec<_> = (0..2 * ACCOUNTS).map(|n| line_among(n, ACCOUNTS)).collect();
+    for one in &lines {
+        store.audit_append(one).expect("appended");
+    }
+    // Other tests run beside this one.
+    assert!(descriptors() < before + 300);
+    let all = async |store: &SqliteStorage| {
+        let (mut found, mut position) = (Vec::new(), 0);
+        loop {
+            let query = AuditQuery {
+                limit: 2000,
+                position,
+                ..AuditQuery::default()
+            };
+            let page = store.audit_lines(&Principal::platform("test"), query).await;
+            let page = page.expect("reads");
+            assert_eq!(page.gaps, Vec::<String>::new());
+            found.extend(page.lines);
+            position = page.position;
+            if !page.more {
+                return found;
+            }
+        }
+    };
+    assert!(all(&store).await == lines, "all, in order");
+    let keep = AuditRetention {
+        from: Wall(0),
+        fresh: Wall(0),
+        bytes: 256 << 10,
+        operator: None,
+    };
+    let trimmed = store.audit_trim(&Principal::platform("test"), keep).await;
+    assert_eq!(
+        trimmed.expect("trimmed").early_bytes,
+        0,
+        "each has one file"
+    );
+    drop(store);
+    let store = open(dir.path());
+    assert!(all(&store).await == lines, "of the next process too");
+    let more = line_among(7, ACCOUNTS);
+    store.audit_append(&more).expect("appended");
+    let found = all(&store).await;
+    assert_eq!(found.len(), lines.len() + 1);
+    assert_eq!(found.last(), Some(&more), "numbers go on");
 }

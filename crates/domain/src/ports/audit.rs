@@ -1,9 +1,12 @@
 //! The audit trail: lines appended before answers leave, read back by whose they are.
+//!
+//! It is kept by account ([`AuditLane`]): what one account writes costs another neither a line of its
+//! own nor work when it reads them.
 
 use super::{CommitError, ReadError};
 use crate::{
     BoxFuture,
-    audit::AuditLine,
+    audit::{AuditLane, AuditLine},
     ids::{InvocationId, TenantId},
     principal::Principal,
     time::Wall,
@@ -25,7 +28,8 @@ pub trait Audit: Send + Sync {
     /// The change of this request has its line, or needs none.
     fn audit_end(&self, request: InvocationId);
 
-    /// Lines in the order in which they were appended.
+    /// Lines in the order in which they were appended. One tenant's are found in its own part of the
+    /// trail: pages and work are the same whatever others wrote.
     ///
     /// Errors: [`ReadError::Denied`] when `who` does not reach the tenant that is asked for; every
     /// tenant's lines are the platform's alone.
@@ -35,8 +39,9 @@ pub trait Audit: Send + Sync {
         query: AuditQuery,
     ) -> BoxFuture<'_, Result<AuditPage, ReadError>>;
 
-    /// Removes the oldest lines, many at a time: those older than `retention` says, and more while
-    /// the trail takes more room than it says. The newest always stay. For the platform alone.
+    /// Removes lines, many at a time: those older than `retention` says, and more while the trail
+    /// takes more room than it says; these are the oldest of whoever is furthest beyond its share
+    /// ([`AuditRetention::share`]). The newest of each part stay. For the platform alone.
     fn audit_trim(
         &self,
         who: &Principal,
@@ -57,7 +62,8 @@ pub struct AuditQuery {
     pub action: Option<String>,
     /// Only what was denied.
     pub denied: bool,
-    /// Where to go on: the position of an earlier page, 0 for the first line.
+    /// Where to go on: the position of an earlier page of the same tenant's lines, or of all; 0 for
+    /// the first line.
     pub position: u64,
     /// Lines at the most.
     pub limit: usize,
@@ -93,7 +99,7 @@ pub struct AuditPage {
 }
 
 /// What is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRetention {
     /// Lines from then on.
     pub from: Wall,
@@ -101,6 +107,33 @@ pub struct AuditRetention {
     pub fresh: Wall,
     /// Bytes that the trail may take.
     pub bytes: u64,
+    /// The account whose lines have a share of their own, as the platform's have.
+    pub operator: Option<TenantId>,
+}
+
+/// Of the room, the part that is the operator's, and as much again the platform's.
+const OPERATOR_PART: u64 = 8;
+
+impl AuditRetention {
+    /// Whether a lane's share does not hang on how many accounts there are.
+    pub fn is_operators(&self, lane: &AuditLane) -> bool {
+        match lane {
+            AuditLane::Platform => true,
+            AuditLane::Unproven => false,
+            AuditLane::Account(tenant) => self.operator.as_ref() == Some(tenant),
+        }
+    }
+
+    /// Bytes that a lane keeps whatever others write, where `others` lanes are not the operator's: an
+    /// eighth for each of the operator's two, and the rest in equal parts. What nobody uses of its
+    /// share is for whoever needs more.
+    pub fn share(&self, lane: &AuditLane, others: usize) -> u64 {
+        let own = self.bytes / OPERATOR_PART;
+        match self.is_operators(lane) {
+            true => own,
+            false => (self.bytes - 2 * own) / (others.max(1) as u64),
+        }
+    }
 }
 
 /// What a trim removed.

@@ -385,10 +385,10 @@ keys! {
     audit: Audit {
         /// How long lines are kept
         keep: Span = Kind::Span(within(HOUR, 36_500 * DAY)), ms(90 * DAY), Reload;
-        /// What all of them may take: the oldest go first
+        /// What all of them may take: of who has most the oldest go first
         size: Size = Kind::Size(within(256 * KIB, ANY_SIZE.most)), bytes(GIB), Reload;
         /// Of each of its files, a quarter of `audit.size` at the most
-        file_size: Size = Kind::Size(within(64 * KIB, GIB)), bytes(16 * MIB), Start;
+        file_size: Size = Kind::Size(within(64 * KIB, GIB)), bytes(MIB), Start;
     }
 
     /// Ceilings; the defaults are AWS's.

@@ -600,8 +600,8 @@ fn many_faults_are_told_by_line_and_a_long_name_is_cut() {
 fn keys_that_do_not_go_together_are_refused() {
     for (text, says) in [
         (
-            "[audit]\nsize = \"63MiB\"",
-            "freehold.toml:2: audit.size is 63MiB; with audit.file_size = 16MiB it has to be 64MiB at the least",
+            "[audit]\nsize = \"3MiB\"",
+            "freehold.toml:2: audit.size is 3MiB; with audit.file_size = 1MiB it has to be 4MiB at the least",
         ),
         (
             "[audit]\nfile_size = \"512MiB\"",
@@ -734,14 +734,14 @@ fn a_reload_takes_over_what_can_change_and_names_the_rest() {
     let names: Vec<_> = changes.iter().map(|change| change.key().dotted()).collect();
     assert_eq!(names, ["server.regions", "server.cores"]);
 
-    // What is taken over has to go with what stays, too: files of 16 MiB, whatever the new file says.
+    // What is taken over has to go with what stays, too: files of 1 MiB, whatever the new file says.
     write("[audit]\nsize = \"256KiB\"\nfile_size = \"64KiB\"\n");
     let refused = taken
         .reloaded(given.resolve().unwrap())
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("audit.size is 256KiB; with audit.file_size = 16MiB"),
+        refused.contains("audit.size is 256KiB; with audit.file_size = 1MiB"),
         "{refused}"
     );
 }

@@ -6,7 +6,7 @@ use super::{
     name::{EntryName, LOGS_PER_FOLDER},
     write::{BackupWriter, Out, Pace, WriteError},
 };
-use crate::blobs::Hold;
+use crate::{audit::AuditFolder, blobs::Hold};
 use freehold_domain::{
     Digest, TenantId,
     ports::{BackupAsked, BackupError},
@@ -19,6 +19,8 @@ use std::{
 
 /// Lane, number, bytes.
 pub(crate) type Segments = Vec<(u16, u64, u64)>;
+/// Folder, number, bytes.
+pub(crate) type AuditSegments = Vec<(AuditFolder, u64, u64)>;
 
 /// Keeps something for as long as it lives.
 pub(crate) trait Held {}
@@ -34,7 +36,7 @@ pub(crate) trait Origin {
     /// The ledger's segments at this moment, in order.
     fn ledger(&self) -> io::Result<Segments>;
     /// The audit trail's.
-    fn audit(&self) -> io::Result<Segments>;
+    fn audit(&self) -> io::Result<AuditSegments>;
 }
 
 /// How writing a backup ended.
@@ -85,7 +87,7 @@ struct Cut {
     logs: bool,
     databases: [(EntryName, PathBuf); 2],
     ledger: Segments,
-    audit: Segments,
+    audit: AuditSegments,
     _copies: Copies,
 }
 
@@ -109,10 +111,9 @@ impl Cut {
         };
         let mut ledger = origin.ledger().map_err(|error| failed("ledger", error))?;
         let mut audit = origin.audit().map_err(|error| failed("audit", error))?;
-        for found in [&mut ledger, &mut audit] {
-            // A name that is another spelling of a number is not one of ours.
-            found.dedup_by_key(|(lane, number, _)| (*lane, *number));
-        }
+        // A name that is another spelling of a number is not one of ours.
+        ledger.dedup_by_key(|(lane, number, _)| (*lane, *number));
+        audit.dedup_by(|(next, number, _), (one, its, _)| next == one && number == its);
         Ok(Self {
             logs: asked.logs,
             databases: [(EntryName::Meta, meta), (EntryName::Queue, queue)],
@@ -138,9 +139,10 @@ impl Cut {
                 return Err(Some(format!("{path} is shorter than it was")));
             }
         }
-        for (lane, number, bytes) in &self.audit {
+        for (folder, number, bytes) in &self.audit {
             // Old lines may go at any time.
-            self.if_there(writer, &EntryName::Audit(*lane, *number), *bytes, pace)?;
+            let name = EntryName::Audit(folder.clone(), *number);
+            self.if_there(writer, &name, *bytes, pace)?;
         }
         self.blobs(writer, pace)?;
         if self.logs {

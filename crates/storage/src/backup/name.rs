@@ -1,5 +1,6 @@
 //! What may be in a backup: names of the store's files, parsed and never joined to a path as text.
 
+use crate::audit::AuditFolder;
 use freehold_domain::{Digest, TenantId};
 use std::{
     fmt,
@@ -19,8 +20,8 @@ pub(crate) enum EntryName {
     Queue,
     /// A segment of the ledger: lane and number.
     Ledger(u16, u64),
-    /// A segment of the audit trail.
-    Audit(u16, u64),
+    /// A file of the audit trail: whose, and its number.
+    Audit(AuditFolder, u64),
     /// A blob: whose, and its SHA-256.
     Blob(TenantId, [u8; 32]),
     /// A log stream.
@@ -41,7 +42,7 @@ impl fmt::Display for EntryName {
             Self::Meta => f.write_str("meta.db"),
             Self::Queue => f.write_str("queue.db"),
             Self::Ledger(lane, number) => write!(f, "ledger/{lane}/{number}.seg"),
-            Self::Audit(lane, number) => write!(f, "audit/{lane}/{number}.seg"),
+            Self::Audit(folder, number) => write!(f, "audit/{folder}/{number}.seg"),
             Self::Blob(tenant, digest) => {
                 let digest = Digest(*digest).to_string();
                 write!(f, "blobs/{tenant}/{}/{digest}", &digest[..2])
@@ -65,7 +66,11 @@ impl FromStr for EntryName {
             ["meta.db"] => Some(Self::Meta),
             ["queue.db"] => Some(Self::Queue),
             ["ledger", lane, file] => segment(lane, file).map(|(l, n)| Self::Ledger(l, n)),
-            ["audit", lane, file] => segment(lane, file).map(|(l, n)| Self::Audit(l, n)),
+            ["audit", folder, file] => {
+                let number = file.strip_suffix(".seg").and_then(|n| n.parse().ok());
+                let folder = folder.parse().ok();
+                folder.zip(number).map(|(f, n)| Self::Audit(f, n))
+            }
             ["blobs", tenant, _, digest] => match (tenant.parse(), digest.parse::<Digest>()) {
                 (Ok(tenant), Ok(digest)) => Some(Self::Blob(tenant, digest.0)),
                 _ => None,
@@ -84,6 +89,7 @@ impl FromStr for EntryName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use freehold_domain::audit::AuditLane;
 
     #[test]
     fn every_name_reads_as_itself_and_comes_in_order() {
@@ -93,7 +99,11 @@ mod tests {
             EntryName::Ledger(0, 9),
             EntryName::Ledger(0, 10),
             EntryName::Ledger(12, 0),
-            EntryName::Audit(0, u64::MAX),
+            EntryName::Audit(AuditFolder::Mixed(0), u64::MAX),
+            EntryName::Audit(AuditFolder::Part(AuditLane::Platform), 1),
+            EntryName::Audit(AuditFolder::Part(AuditLane::Unproven), 1),
+            EntryName::Audit("000000000000".parse().unwrap(), 7),
+            EntryName::Audit("111111111111".parse().unwrap(), 3),
             EntryName::Blob("111111111111".parse().unwrap(), [7; 32]),
             EntryName::Log(0),
             EntryName::Log(12_345),
@@ -121,6 +131,11 @@ mod tests {
             "ledger/+1/1.seg",
             "ledger/70000/1.seg",
             "ledger/0/1.log",
+            "audit/00/1.seg",
+            "audit/11111111111/1.seg",
+            "audit/../1.seg",
+            "audit/platform/+1.seg",
+            "audit/platform/1.seg/x",
             "logs/1/1.log",
             "logs/0/1.log/x",
             &format!("blobs/../{}/{digest}", "ab"),

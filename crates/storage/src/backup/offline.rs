@@ -2,10 +2,11 @@
 
 use super::{
     BackupHead,
-    cut::{self, Ended, Held, Origin, Segments},
+    cut::{self, AuditSegments, Ended, Held, Origin, Segments},
     write::{Gone, Out},
 };
 use crate::{
+    audit::AuditFolder,
     folder::{FORMAT, Folder, FolderError},
     lanes,
 };
@@ -72,8 +73,8 @@ impl Offline {
         }
     }
 
-    fn segments(&self, of: &str) -> io::Result<Segments> {
-        let folder = self.dir.join(of);
+    fn lanes(&self) -> io::Result<Segments> {
+        let folder = self.dir.join("ledger");
         let found = match lanes::numbers(&folder, "") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             found => found?,
@@ -99,10 +100,10 @@ impl Origin for Offline {
         Box::new(())
     }
     fn ledger(&self) -> io::Result<Segments> {
-        self.segments("ledger")
+        self.lanes()
     }
-    fn audit(&self) -> io::Result<Segments> {
-        self.segments("audit")
+    fn audit(&self) -> io::Result<AuditSegments> {
+        AuditFolder::files(&self.dir.join("audit"))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::{
     BACKUP_FORMAT, BackupHead,
-    cut::{self, Ended, Held, Origin, Segments},
+    cut::{self, AuditSegments, Ended, Held, Origin, Segments},
     write::{Gone, Out},
 };
 use crate::{folder::FORMAT, storage::SqliteStorage};
@@ -215,8 +215,8 @@ impl Origin for SqliteStorage {
     fn ledger(&self) -> io::Result<Segments> {
         self.ledger.cut()
     }
-    fn audit(&self) -> io::Result<Segments> {
-        self.audit.cut()
+    fn audit(&self) -> io::Result<AuditSegments> {
+        Ok(self.audit.cut())
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What every segment begins with.
-const MAGIC: &[u8; 8] = b"FHSEG1\0\n";
+pub(crate) const MAGIC: &[u8; 8] = b"FHSEG1\0\n";
 const MAGIC_LEN: u64 = MAGIC.len() as u64;
 /// One read of the disk.
 const CHUNK: usize = 1 << 20;
@@ -28,8 +28,6 @@ pub(super) struct Segment {
     path: PathBuf,
     file: Arc<File>,
     len: u64,
-    /// What opening it found wrong, and did about it.
-    repaired: Option<String>,
     /// Set when bytes stand behind `len` that could not be cut off: nothing may follow them.
     spoilt: bool,
 }
@@ -59,25 +57,14 @@ impl Segment {
                 file = %path.display(), offset = len,
                 "a segment is damaged; its lane goes on in a new one"
             );
-            let file = path.display();
-            let mut next = Self::create(folder, number + 1)?;
-            next.repaired = Some(format!(
-                "{file} is damaged at offset {len}; what follows stands in {}.seg",
-                number + 1
-            ));
-            return Ok(next);
+            return Self::create(folder, number + 1);
         }
-        let mut repaired = None;
         let file = OpenOptions::new().append(true).open(&path)?;
         if len < bytes.len() {
             tracing::warn!(
                 file = %path.display(), bytes = bytes.len() - len,
                 "cut off a frame that was not finished"
             );
-            let (name, cut) = (path.display(), bytes.len() - len);
-            repaired = Some(format!(
-                "{cut} bytes of an unfinished line were cut off {name}"
-            ));
             file.set_len(len as u64)?;
             file.sync_all()?;
         }
@@ -87,7 +74,6 @@ impl Segment {
             path,
             file: Arc::new(file),
             len: len as u64,
-            repaired,
             spoilt: false,
         })
     }
@@ -109,7 +95,6 @@ impl Segment {
             path,
             file: Arc::new(file),
             len: MAGIC_LEN,
-            repaired: None,
             spoilt: false,
         })
     }
@@ -129,14 +114,6 @@ impl Segment {
     }
     pub(super) fn number(&self) -> u64 {
         self.number
-    }
-    /// Whether it holds no frame yet.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.len == MAGIC_LEN && !self.spoilt
-    }
-    /// What opening it found wrong; said once.
-    pub(super) fn take_repaired(&mut self) -> Option<String> {
-        self.repaired.take()
     }
 
     /// Goes on in the next segment.
@@ -165,20 +142,20 @@ impl Segment {
 }
 
 /// What a read found.
-pub(super) struct Page {
+pub(crate) struct Page {
     /// Each with the offset behind it.
-    pub(super) frames: Vec<(u64, Bytes)>,
+    pub(crate) frames: Vec<(u64, Bytes)>,
     /// The offset behind them.
-    pub(super) after: u64,
+    pub(crate) after: u64,
     /// Whether the segment holds more.
-    pub(super) more: bool,
+    pub(crate) more: bool,
 }
 
 /// Frames from `offset` on; 0 is the start. An unfinished frame ends the newest segment of a lane
 /// quietly and is damage in any other.
 ///
 /// Errors: [`ReadError::Failed`] with file and offset of what does not read.
-pub(super) fn read(
+pub(crate) fn read(
     path: &Path,
     offset: u64,
     limit: usize,

@@ -3,6 +3,7 @@
 use crate::failure::Health;
 use parking_lot::{Condvar, Mutex};
 use std::{
+    collections::BTreeSet,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -18,6 +19,8 @@ const GATHER: Duration = Duration::from_millis(500);
 struct Dirty {
     /// One or two per lane; found by what they are, not by name: this is asked at every write.
     files: Vec<(PathBuf, Arc<File>)>,
+    /// Files and folders that nobody holds open.
+    named: BTreeSet<PathBuf>,
     stop: bool,
 }
 
@@ -28,13 +31,13 @@ struct Shared {
 }
 
 /// The syncing thread; dropping it syncs what is left and joins it.
-pub(super) struct Syncer {
+pub(crate) struct Syncer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Syncer {
-    pub(super) fn start(health: Arc<Health>) -> io::Result<Self> {
+    pub(crate) fn start(health: Arc<Health>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
         let thread = std::thread::Builder::new()
@@ -59,6 +62,15 @@ impl Syncer {
         dirty.files.push((path.to_owned(), file.clone()));
         self.shared.wake.notify_one();
     }
+
+    /// Notes that the file of this name was written, or that this folder has a new name. It is opened
+    /// when it is synced, so any number of them holds no descriptors.
+    pub(crate) fn written_at(&self, path: PathBuf) {
+        let mut dirty = self.shared.dirty.lock();
+        if dirty.named.insert(path) {
+            self.shared.wake.notify_one();
+        }
+    }
 }
 
 impl Drop for Syncer {
@@ -71,10 +83,27 @@ impl Drop for Syncer {
     }
 }
 
+fn sync_named(shared: &Shared, health: &Health, path: PathBuf) {
+    let shown = path.display();
+    match File::open(&path) {
+        Ok(file) => {
+            if let Err(error) = file.sync_all() {
+                health.poison(format!("fsync of {shown} failed: {error}"));
+            }
+        }
+        // It was removed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, path = %shown, "a file could not be opened to be synced; it is tried again");
+            shared.dirty.lock().named.insert(path);
+        }
+    }
+}
+
 fn run(shared: &Shared, health: &Health) {
     loop {
         let mut dirty = shared.dirty.lock();
-        while dirty.files.is_empty() && !dirty.stop {
+        while dirty.files.is_empty() && dirty.named.is_empty() && !dirty.stop {
             shared.wake.wait(&mut dirty);
         }
         if !dirty.stop {
@@ -83,6 +112,7 @@ fn run(shared: &Shared, health: &Health) {
         }
         // Taken out before the sync: a write during it makes the file dirty again.
         let files = std::mem::take(&mut dirty.files);
+        let named = std::mem::take(&mut dirty.named);
         let stop = dirty.stop;
         drop(dirty);
         for (path, file) in files {
@@ -90,6 +120,9 @@ fn run(shared: &Shared, health: &Health) {
                 let path = path.display();
                 health.poison(format!("fdatasync of {path} failed: {error}"));
             }
+        }
+        for path in named {
+            sync_named(shared, health, path);
         }
         if stop {
             return;

@@ -546,7 +546,7 @@ impl Audit for MemoryStorage {
                 who: format!("{who:?}"),
                 tenant: TenantId::platform(),
             }),
-            None => Ok(self.audit.lock().trim(retention)),
+            None => Ok(self.audit.lock().trim(&retention)),
         })
     }
 }

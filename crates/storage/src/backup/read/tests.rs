@@ -33,7 +33,7 @@ fn names() -> Vec<EntryName> {
         EntryName::Meta,
         EntryName::Queue,
         EntryName::Ledger(0, 0),
-        EntryName::Audit(0, 0),
+        EntryName::Audit("0".parse().unwrap(), 0),
         EntryName::Blob("111111111111".parse().unwrap(), [7; 32]),
         EntryName::Log(3),
     ]

@@ -1,7 +1,7 @@
 use super::{platform, root, tenant};
 use freehold_domain::{
     Principal, TenantId, Wall,
-    audit::{Asker, AuditLine, AuditResult, AuditText},
+    audit::{Asker, AuditLane, AuditLine, AuditResult, AuditText},
     ports::{AuditPage, AuditQuery, AuditRetention, CommitError, ReadError, Storage},
 };
 use std::sync::Arc;
@@ -17,7 +17,9 @@ pub async fn audit_suite(make: impl Fn() -> Arc<dyn Storage>) {
     every_filter_leaves_out_the_rest(&*make()).await;
     one_account_reads_nothing_of_another(&*make()).await;
     the_old_goes_and_the_new_stays(&*make()).await;
+    what_others_write_changes_no_page_of_an_account(&*make(), &*make()).await;
     the_most_goes_for_want_of_room(&*make()).await;
+    who_writes_most_loses_its_own_lines_alone(&*make()).await;
     what_grows_says_when_a_trim_is_due(&*make()).await;
 }
 
@@ -181,11 +183,47 @@ async fn one_account_reads_nothing_of_another(store: &dyn Storage) {
     }
 }
 
+async fn what_others_write_changes_no_page_of_an_account(quiet: &dyn Storage, busy: &dyn Storage) {
+    let one = tenant(1);
+    let (who, of) = (root(&one), Some(one.clone()));
+    let mine = |line: &AuditLine| line.tenant == of;
+    let (mut at_quiet, mut at_busy) = (0, 0);
+    for denied in [false, true] {
+        for n in (0..LINES).map(line) {
+            busy.audit_append(&n).expect("appended");
+            if mine(&n) {
+                quiet.audit_append(&n).expect("appended");
+                continue;
+            }
+            for _ in 0..30 {
+                busy.audit_append(&n).expect("appended");
+            }
+        }
+        loop {
+            let query = |position| AuditQuery {
+                tenant: of.clone(),
+                denied,
+                position,
+                ..everything(7)
+            };
+            let alone = quiet.audit_lines(&who, query(at_quiet)).await;
+            let among = busy.audit_lines(&who, query(at_busy)).await;
+            let (alone, among) = (alone.expect("reads"), among.expect("reads"));
+            assert_eq!((&alone.lines, alone.more), (&among.lines, among.more));
+            (at_quiet, at_busy) = (alone.position, among.position);
+            if !alone.more {
+                break;
+            }
+        }
+    }
+}
+
 fn keep(from: Wall, bytes: u64) -> AuditRetention {
     AuditRetention {
         from,
         fresh: Wall(i64::MIN),
         bytes,
+        operator: Some(tenant(3)),
     }
 }
 
@@ -207,8 +245,10 @@ async fn the_old_goes_and_the_new_stays(store: &dyn Storage) {
     assert!(trimmed.old_bytes > 0 && trimmed.early_bytes == 0);
     let (found, position) = all(store, &platform(), &everything(50)).await;
     assert!(found.len() < lines.len(), "some went");
-    assert!(found.len() >= 150, "what is to be kept is kept");
-    assert_eq!(found, lines[lines.len() - found.len()..]);
+    assert_eq!(oldest_went(&lines, &found), found);
+    let kept = lines.iter().filter(|line| line.at >= at(150));
+    assert!(kept.clone().count() == 150, "what is to be kept is kept");
+    assert!(kept.clone().all(|line| found.contains(line)));
     // Positions stay what they are: who follows misses nothing and sees nothing twice.
     let rest = AuditQuery {
         position,
@@ -218,6 +258,70 @@ async fn the_old_goes_and_the_new_stays(store: &dyn Storage) {
     let later = line(LINES);
     store.audit_append(&later).expect("appended");
     assert_eq!(page(store, rest).await.lines, [later]);
+}
+
+/// What is there if of each lane the oldest went, so many that as many stay as were found.
+fn oldest_went(lines: &[AuditLine], found: &[AuditLine]) -> Vec<AuditLine> {
+    let count = |among: &[AuditLine], lane: &AuditLane| {
+        let of = among.iter().filter(|line| AuditLane::of(line) == *lane);
+        of.count()
+    };
+    let stays = |(n, line): &(usize, &AuditLine)| {
+        let lane = AuditLane::of(line);
+        count(&lines[*n..], &lane) <= count(found, &lane)
+    };
+    let stay = lines.iter().enumerate().filter(stays);
+    stay.map(|(_, line)| line.clone()).collect()
+}
+
+async fn who_writes_most_loses_its_own_lines_alone(store: &dyn Storage) {
+    let of = |n: i64, who: Option<u64>, proven| AuditLine {
+        tenant: who.map(tenant),
+        proven,
+        ..line(n)
+    };
+    let quiet = [
+        (Some(1), true),
+        (Some(3), true),
+        (None, true),
+        (None, false),
+    ];
+    let mut kept = Vec::new();
+    for n in 0..5 {
+        for (who, proven) in quiet {
+            kept.push(of(n, who, proven));
+            store.audit_append(&of(n, who, proven)).expect("appended");
+        }
+    }
+    let mut early_bytes = 0;
+    for n in 5..2000 {
+        let loud = of(n, Some(2), true);
+        if store.audit_append(&loud).expect("appended") {
+            let trimmed = store.audit_trim(&platform(), keep(Wall(0), 64 << 10)).await;
+            early_bytes += trimmed.expect("trimmed").early_bytes;
+        }
+    }
+    assert!(
+        early_bytes > 2 * (64 << 10),
+        "it turned over: {early_bytes}"
+    );
+    let (found, _) = all(store, &platform(), &everything(100)).await;
+    let (loud, others): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|line| line.tenant == Some(tenant(2)));
+    assert_eq!(others, kept, "nobody else has lost a line");
+    assert_eq!(loud.last(), Some(&of(1999, Some(2), true)));
+    assert!(loud.len() > 20 && loud.len() < 1000, "{}", loud.len());
+    // Who wrote less than its share keeps it when the room is shared by more.
+    for n in 0..1000 {
+        let more = of(n, Some(10 + n as u64 % 5), true);
+        if store.audit_append(&more).expect("appended") {
+            let trimmed = store.audit_trim(&platform(), keep(Wall(0), 64 << 10)).await;
+            trimmed.expect("trimmed");
+        }
+    }
+    let (found, _) = all(store, &platform(), &everything(100)).await;
+    assert!(kept.iter().all(|line| found.contains(line)));
 }
 
 async fn what_grows_says_when_a_trim_is_due(store: &dyn Storage) {
@@ -233,9 +337,13 @@ async fn the_most_goes_for_want_of_room(store: &dyn Storage) {
     assert!(trimmed.early_bytes > 0 && trimmed.old_bytes == 0);
     let (found, _) = all(store, &platform(), &everything(50)).await;
     assert!(found.len() > 10 && found.len() < 120, "{}", found.len());
-    assert_eq!(found, lines[lines.len() - found.len()..]);
+    assert_eq!(found, oldest_went(&lines, &found));
     let trimmed = store.audit_trim(&platform(), keep(Wall(0), 0)).await;
     trimmed.expect("trimmed");
     let (found, _) = all(store, &platform(), &everything(50)).await;
-    assert_eq!(found.last(), lines.last(), "the newest stays");
+    let newest = &lines[lines.len() - 3..];
+    assert!(
+        newest.iter().all(|line| found.contains(line)),
+        "the newest of each stay"
+    );
 }
