@@ -545,6 +545,43 @@ def test_an_account_that_changes_things_without_end_costs_nobody_else_a_line(sta
     assert len({row["TenantId"] for row in again}) == 4 and len(again) > 100
 
 
+def test_what_an_account_may_ask_of_freehold_and_change_of_its_logs_in_a_second(start_server):
+    server = start_server()
+    one, other = new_account(server), new_account(server)
+    logs = one.client("logs")
+
+    def lines(account):
+        path, headers = signed(server, "POST", "/_freehold/api/GetAudit", b"{}", service="freehold",
+                               key=account.key, secret=account.secret)
+        return send(server.url, "POST", path, headers, b"{}")
+
+    def retention(_):
+        try:
+            logs.put_retention_policy(logGroupName="/aws/lambda/none", retentionInDays=7)
+        except ClientError as error:
+            return error.response
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: lines(one), range(200)))
+        refused = [answer for answer in answers if answer.status != 200]
+        assert {answer.status for answer in refused} == {429} and len(answers) - len(refused) >= 10
+        text = json.loads(refused[0].body)
+        assert text["Reason"] == "CallerRateLimitExceeded" and "10 calls of Freehold's own" in text["message"], text
+        assert int(refused[0].headers["retry-after"]) >= 1
+        answers = [answer for answer in pool.map(retention, range(200)) if answer]
+    throttled = [answer["Error"] for answer in answers if answer["Error"]["Code"] == "ThrottlingException"]
+    assert throttled and throttled[0]["Message"] == "Rate exceeded"
+    statuses = {answer["ResponseMetadata"]["HTTPStatusCode"] for answer in answers}
+    assert statuses == {400} and len(answers) - len(throttled) >= 10
+    # Neither counts on the other, nor on anybody else's; the operator manages without one.
+    assert lines(other).status == 200 and lines(one).status == 200
+    for _ in range(30):
+        own(server, "GetAudit", {"Limit": 1})
+    page = send(server.admin, "GET", "/metrics").text
+    for limit in ("own", "logs_changes"):
+        assert int(float(re.search(rf'^freehold_refusals_total{{limit="{limit}"}} ([\d.]+)$', page, re.M)[1])) > 0
+
+
 def test_the_oldest_goes_when_the_trail_is_as_large_as_it_may_be(start_server):
     server = start_server('[audit]\nsize = "256KiB"\nfile_size = "64KiB"\nkeep = "1h"\n')
     client = Functions(server).client

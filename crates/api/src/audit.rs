@@ -12,7 +12,7 @@ mod asked;
 mod denials;
 
 use asked::Asked;
-pub(crate) use asked::Refused;
+pub(crate) use asked::{Refused, changes};
 
 use crate::gate::SignedHead;
 use bytes::Bytes;

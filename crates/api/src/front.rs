@@ -281,14 +281,16 @@ impl Front {
         Some(error.encode(service, &id.to_string()))
     }
 
-    /// What a tenant is answered that has called Lambda's operations as often as it may now, in this region.
+    /// What a tenant is answered that has called operations as often as it may now, in this region. What
+    /// the operator asks of Freehold itself has no rate: a backup comes in pieces, and who manages
+    /// thousands of accounts does so in a row.
     fn too_often(
         &self,
         head: &SignedHead,
         request: &Request,
         signer: &Signer,
     ) -> Option<Response<Bytes>> {
-        if head.api != SignedApi::Lambda || head.invokes {
+        if head.invokes {
             return None;
         }
         // An instance may manage nothing: it is denied, told so and counted in the trail, and takes nothing
@@ -297,14 +299,22 @@ impl Front {
             return None;
         }
         let (api, tenant) = (&self.api, signer.principal.tenant()?);
-        let rate = CallRate::of(&request.parts)?;
+        if matches!(head.api, SignedApi::Own(_)) && *tenant == api.operator {
+            return None;
+        }
+        let rate = CallRate::of(&head.api, &request.parts)?;
         let (place, now) = ((tenant, &signer.region), api.clock.now());
         let taken = api
             .call_rates
             .take(rate, place, now, &api.limits_of(tenant));
         let over = taken.err()?;
         api.refusals.count(rate.refusal());
-        let error = too_many_requests(over, rate.about(), rate.limit());
+        let error = match (rate, rate.limit()) {
+            // In the words that the clients of Logs know.
+            (CallRate::LogsChanges, _) => common::throttling(),
+            (_, Some(limit)) => too_many_requests(over, rate.about(), limit),
+            (_, None) => too_many_of(over, rate.about(), ""),
+        };
         Some(error.encode(head.api.service(), &request.id.to_string()))
     }
 
@@ -494,9 +504,12 @@ fn own_head(most: u64) -> ApiError {
 }
 
 fn too_many_requests(over: OverRate, what: &str, limit: TenantLimit) -> ApiError {
+    too_many_of(over, what, &format!("; {}", limit.raise()))
+}
+
+fn too_many_of(over: OverRate, what: &str, raise: &str) -> ApiError {
     let OverRate { per_s, wait } = over;
-    let raise = limit.raise();
-    let text = format!("Rate Exceeded. The account may make {per_s} {what} in a second; {raise}.");
+    let text = format!("Rate Exceeded. The account may make {per_s} {what} in a second{raise}.");
     let wait_s = wait.as_secs_f64().ceil().max(1.0) as u32;
     error::too_many_requests(text)
         .with_reason("CallerRateLimitExceeded")

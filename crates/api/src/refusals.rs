@@ -16,6 +16,10 @@ pub enum Refusal {
     GetPolicy,
     /// Other calls that manage, in a second.
     Management,
+    /// Calls in a second that change something of an account's logs.
+    LogsChanges,
+    /// Calls of Freehold's own operations in a second.
+    Own,
     /// Bytes of a request's line and headers.
     HeaderBytes,
     /// Bytes of a request's body.
@@ -26,12 +30,14 @@ pub enum Refusal {
     Streams,
 }
 
-const ALL: [Refusal; 9] = [
+const ALL: [Refusal; 11] = [
     Refusal::Connections,
     Refusal::Requests,
     Refusal::GetFunction,
     Refusal::GetPolicy,
     Refusal::Management,
+    Refusal::LogsChanges,
+    Refusal::Own,
     Refusal::HeaderBytes,
     Refusal::BodyBytes,
     Refusal::BytesInFlight,

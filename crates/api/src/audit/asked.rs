@@ -226,7 +226,7 @@ fn action(api: &SignedApi, parts: &Parts, body: &[u8]) -> (AuditText, bool) {
     (AuditText::new(&format!("{prefix}:{name}")), changes)
 }
 
-fn changes(operation: &str) -> bool {
+pub(crate) fn changes(operation: &str) -> bool {
     !READING.iter().any(|begin| operation.starts_with(begin))
 }
 

@@ -1,21 +1,28 @@
 //! How many calls an account may make in a second that run no function.
 //!
-//! Three numbers for each account and region: those of GetFunction, those of GetPolicy, and all others
-//! together, across operations. A call counts once its signature is proven, whatever comes of it. What
+//! Three numbers of Lambda's for each account and region: those of GetFunction, those of GetPolicy, and
+//! all others together, across operations. Two more are fixed: calls that change something of its logs,
+//! and Freehold's own operations. A call counts once its signature is proven, whatever comes of it. What
 //! runs functions has rates of its own, in the engine.
-//! Source: AWS Lambda developer guide, "Lambda quotas", "API requests".
+//! Source: AWS Lambda developer guide, "Lambda quotas", "API requests"; Amazon CloudWatch Logs user guide,
+//! "CloudWatch Logs quotas": 5 and 10 in a second for each of the two that are served.
 
-use crate::refusals::Refusal;
+use crate::{audit, gate::SignedApi, refusals::Refusal};
 use freehold_domain::{
     Mono, Region, TenantId, TenantLimit,
     bucket::{Bucket, Rate},
     limits::Limits,
     tenants::OverRate,
 };
-use freehold_wire::lambda::Operation;
+use freehold_wire::{lambda::Operation, logs};
 use http::request::Parts;
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
+
+/// Calls of one account and region in a second that change something of its logs.
+const LOGS_CHANGES_PER_S: u64 = 10;
+/// Calls of one account and region in a second of Freehold's own operations.
+const OWN_PER_S: u64 = 10;
 
 /// The rate that a call counts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +30,25 @@ pub(crate) enum CallRate {
     GetFunction,
     GetPolicy,
     Others,
+    LogsChanges,
+    Own,
 }
 
 impl CallRate {
-    /// Nothing for what runs functions, or is no operation.
-    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+    /// Nothing for what runs functions, reads logs, or is no operation.
+    pub(crate) fn of(api: &SignedApi, parts: &Parts) -> Option<Self> {
+        match api {
+            SignedApi::Lambda => Self::of_lambda(parts),
+            SignedApi::Logs => {
+                let operation = logs::Operation::route(&parts.headers)?;
+                audit::changes(operation.name()).then_some(Self::LogsChanges)
+            }
+            SignedApi::Own(_) => Some(Self::Own),
+            SignedApi::Sts => None,
+        }
+    }
+
+    fn of_lambda(parts: &Parts) -> Option<Self> {
         let found = Operation::route(&parts.method, &parts.uri)?;
         match found.operation {
             Operation::Invoke | Operation::InvokeAsync | Operation::InvokeWithResponseStream => {
@@ -45,14 +66,17 @@ impl CallRate {
             Self::GetFunction => "calls of GetFunction",
             Self::GetPolicy => "calls of GetPolicy",
             Self::Others => "calls that manage",
+            Self::LogsChanges => "calls that change something of its logs",
+            Self::Own => "calls of Freehold's own operations",
         }
     }
 
-    /// The limit that it is held to.
-    pub(crate) fn limit(self) -> TenantLimit {
+    /// The limit that it is held to, where that is not fixed.
+    pub(crate) fn limit(self) -> Option<TenantLimit> {
         match self {
-            Self::GetFunction => TenantLimit::GetFunction,
-            Self::GetPolicy | Self::Others => TenantLimit::Management,
+            Self::GetFunction => Some(TenantLimit::GetFunction),
+            Self::GetPolicy | Self::Others => Some(TenantLimit::Management),
+            Self::LogsChanges | Self::Own => None,
         }
     }
 
@@ -62,6 +86,8 @@ impl CallRate {
             Self::GetFunction => Refusal::GetFunction,
             Self::GetPolicy => Refusal::GetPolicy,
             Self::Others => Refusal::Management,
+            Self::LogsChanges => Refusal::LogsChanges,
+            Self::Own => Refusal::Own,
         }
     }
 
@@ -69,6 +95,8 @@ impl CallRate {
         match self {
             Self::GetFunction => limits.get_function_per_s,
             Self::GetPolicy | Self::Others => limits.management_per_s,
+            Self::LogsChanges => Some(LOGS_CHANGES_PER_S),
+            Self::Own => Some(OWN_PER_S),
         }
     }
 }
@@ -79,6 +107,8 @@ struct Counts {
     get_function: Bucket,
     get_policy: Bucket,
     others: Bucket,
+    logs_changes: Bucket,
+    own: Bucket,
 }
 
 impl Counts {
@@ -87,11 +117,19 @@ impl Counts {
             CallRate::GetFunction => &self.get_function,
             CallRate::GetPolicy => &self.get_policy,
             CallRate::Others => &self.others,
+            CallRate::LogsChanges => &self.logs_changes,
+            CallRate::Own => &self.own,
         }
     }
 
     fn is_full(&self, now: Mono) -> bool {
-        let all = [&self.get_function, &self.get_policy, &self.others];
+        let all = [
+            &self.get_function,
+            &self.get_policy,
+            &self.others,
+            &self.logs_changes,
+            &self.own,
+        ];
         all.into_iter().all(|bucket| bucket.is_full(now))
     }
 }
@@ -160,7 +198,10 @@ mod tests {
     fn an_operation_counts_on_its_own_rate_or_with_all_others() {
         let rate = |method: &str, path: &str| {
             let request = http::Request::builder().method(method).uri(path);
-            CallRate::of(&request.body(()).unwrap().into_parts().0)
+            CallRate::of(
+                &SignedApi::Lambda,
+                &request.body(()).unwrap().into_parts().0,
+            )
         };
         let (one, others) = ("/2015-03-31/functions/f", Some(CallRate::Others));
         assert_eq!(rate("GET", one), Some(CallRate::GetFunction));
@@ -179,6 +220,34 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_logs_and_what_is_freeholds_own_have_rates_of_their_own() {
+        let rate = |api: &SignedApi, name: &str| {
+            let request = http::Request::builder().method("POST").uri("/");
+            let request = request.header("x-amz-target", format!("Logs_20140328.{name}"));
+            CallRate::of(api, &request.body(()).unwrap().into_parts().0)
+        };
+        for operation in ["PutRetentionPolicy", "DeleteLogGroup"] {
+            assert_eq!(
+                rate(&SignedApi::Logs, operation),
+                Some(CallRate::LogsChanges)
+            );
+        }
+        for operation in [
+            "DescribeLogGroups",
+            "GetLogEvents",
+            "FilterLogEvents",
+            "NoSuch",
+        ] {
+            assert_eq!(rate(&SignedApi::Logs, operation), None);
+        }
+        assert_eq!(
+            rate(&SignedApi::Own("GetAudit".to_owned()), ""),
+            Some(CallRate::Own)
+        );
+        assert_eq!(rate(&SignedApi::Sts, ""), None);
+    }
+
+    #[test]
     fn each_rate_is_its_accounts_in_its_region() {
         let (rates, limits) = (CallRates::default(), Limits::default());
         let home = region("us-east-1");
@@ -192,6 +261,8 @@ mod tests {
         assert_eq!(passed(CallRate::Others, 1, &home), 15);
         assert_eq!(passed(CallRate::GetPolicy, 1, &home), 15);
         assert_eq!(passed(CallRate::GetFunction, 1, &home), 100);
+        assert_eq!(passed(CallRate::LogsChanges, 1, &home), 10);
+        assert_eq!(passed(CallRate::Own, 1, &home), 10);
         assert_eq!(passed(CallRate::Others, 1, &home), 0);
         assert_eq!(passed(CallRate::Others, 2, &home), 15);
         assert_eq!(passed(CallRate::Others, 1, &region("eu-central-1")), 15);
