@@ -256,8 +256,10 @@ impl Control {
     }
 
     /// Traffic moves to what runs: what an alias is to point at and does not yet is started first, so
-    /// that its first call finds an instance, and one that does not come up changes nothing. Before
-    /// the change and outside of its turn, since an init takes as long as it takes.
+    /// that its first call finds an instance, and one whose init fails changes nothing. Where the
+    /// machine has no room or no time for it, the alias moves all the same: what has the room may be
+    /// the very version that somebody wants to leave. Before the change and outside of its turn,
+    /// since an init takes as long as it takes.
     async fn new_targets_come_up(
         &self,
         who: &Principal,
@@ -276,11 +278,16 @@ impl Control {
             if points_at(&present, target) {
                 continue;
             }
-            let up = self.starts.comes_up(of, target).await;
-            up.map_err(|error| match error {
-                NotUp::Failed { reason, .. } => ControlError::NotStarted { target, reason },
-                NotUp::NotYet { reason } => ControlError::Unavailable { reason },
-            })?;
+            match self.starts.comes_up(of, target).await {
+                Ok(()) => {}
+                Err(NotUp::Failed { reason, .. }) => {
+                    return Err(ControlError::NotStarted { target, reason });
+                }
+                Err(NotUp::NotYet { reason }) => {
+                    tracing::warn!(function = %of.name, alias = %name, ?target, reason,
+                        "an alias moves to what was not started before");
+                }
+            }
         }
         Ok(())
     }

@@ -136,6 +136,30 @@ fn params(sent: &Sent) -> Value {
             let r = sent.read::<lambda::ListVersionsByFunction>();
             json!({"FunctionName": r.function_name, "Marker": r.marker, "MaxItems": r.max_items})
         }
+        "CreateAlias" => {
+            let r = sent.read::<lambda::CreateAlias>();
+            json!({"FunctionName": r.function_name, "Name": r.name, "Description": r.description,
+                   "FunctionVersion": r.function_version, "RoutingConfig": r.routing_config})
+        }
+        "GetAlias" => {
+            let r = sent.read::<lambda::GetAlias>();
+            json!({"FunctionName": r.function_name, "Name": r.name})
+        }
+        "UpdateAlias" => {
+            let r = sent.read::<lambda::UpdateAlias>();
+            json!({"FunctionName": r.function_name, "Name": r.name, "Description": r.description,
+                   "FunctionVersion": r.function_version, "RoutingConfig": r.routing_config,
+                   "RevisionId": r.revision_id})
+        }
+        "ListAliases" => {
+            let r = sent.read::<lambda::ListAliases>();
+            json!({"FunctionName": r.function_name, "FunctionVersion": r.function_version,
+                   "Marker": r.marker, "MaxItems": r.max_items})
+        }
+        "DeleteAlias" => {
+            let r = sent.read::<lambda::DeleteAlias>();
+            json!({"FunctionName": r.function_name, "Name": r.name})
+        }
         "CreateFunctionUrlConfig" => {
             let r = sent.read::<lambda::CreateFunctionUrlConfig>();
             json!({"FunctionName": r.function_name, "Qualifier": r.qualifier, "Cors": cors(r.cors),

@@ -5,6 +5,7 @@
 
 use super::{Asked, Grant, HOPS_AHEAD, snapshots::told};
 use crate::{
+    admission,
     node::Node,
     route::{self, Revision},
 };
@@ -18,8 +19,9 @@ use freehold_domain::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How long a revision may take to be made ready and to come up.
-const WAIT: Duration = Duration::from_secs(START_WAIT_S as u64);
+/// How long a revision may take to be made ready and to come up. Clients wait for an answer for a
+/// minute by default.
+const WAIT: Duration = Duration::from_secs(START_WAIT_S as u64 * 3 / 4);
 /// Between two looks at one that is being made ready.
 const LOOK: Duration = Duration::from_millis(20);
 /// The code of what has failed so often that it is not tried at this time.
@@ -53,6 +55,10 @@ pub(crate) async fn comes_up(
             }
             Err(error) => return Err(not_yet(&error.to_string())),
         };
+        // Nobody runs code that may not be called.
+        if let Err(error) = admission::within_budget(node, function) {
+            return Err(not_yet(&error.to_string()));
+        }
         // One that was replaced meanwhile is looked up again.
         if let Some(shown) = shows(node, here, &revision, deadline).await {
             return shown;

@@ -683,7 +683,7 @@ fn keys_that_do_not_go_together_are_refused() {
 #[test]
 fn what_does_not_go_together_is_told_beside_other_faults_and_not_because_of_them() {
     let (_data, given) = folder(
-        "[server]\nlisten = \"127.0.0.1:7071\"\n[audit]\nsize = \"63MiB\"\nkeep = \"1w\"\n\
+        "[server]\nlisten = \"127.0.0.1:7071\"\n[audit]\nsize = \"3MiB\"\nkeep = \"1w\"\n\
          [tls]\ncertificate = \"/a\"\nkee = \"/b\"\n[network]\ndefault = \"orders\"\n\
          [network.policies.orders]\nallw = []\n",
     );
@@ -692,7 +692,7 @@ fn what_does_not_go_together_is_told_beside_other_faults_and_not_because_of_them
         "toml:5: audit.keep is",
         "toml:8: tls.kee is no key; the nearest is tls.key",
         "toml:12: network.policies.orders.allw is no key",
-        "toml:4: audit.size is 63MiB; with",
+        "toml:4: audit.size is 3MiB; with",
         "default: server.admin_listen is 127.0.0.1:7071, and",
     ];
     assert_eq!(said.len(), parts.len(), "{said:?}");
