@@ -112,6 +112,14 @@ impl Folder {
         known_format(dir, newest)?.ok_or_else(none)?;
         let folder = Self { lock: lock(dir)? };
         let format = known_format(dir, newest)?.ok_or_else(none)?;
+        let begun = dir.join(BEGUN);
+        if begun.exists() {
+            return Err(FolderError::Damaged {
+                path: begun,
+                reason: "a migration was cut short: the next start of the server ends it"
+                    .to_owned(),
+            });
+        }
         Ok((folder, format))
     }
 
@@ -244,7 +252,12 @@ fn copy(dir: &Path, format: u32) -> Result<(), FolderError> {
     }
     fs::rename(&unfinished, &target).map_err(io_error("rename", &unfinished))?;
     let made = target.file_name().unwrap_or_default();
-    fs::write(&begun, made.as_encoded_bytes()).map_err(io_error("write", &begun))?;
+    File::create(&begun)
+        .and_then(|mut file| {
+            file.write_all(made.as_encoded_bytes())?;
+            file.sync_all()
+        })
+        .map_err(io_error("write", &begun))?;
     sync_dir(dir).map_err(io_error("sync", dir))
 }
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The trail that was there is moved beside the copies of the databases and only read from then on,
-//! so a kill anywhere is followed by the same again.
+//! so a kill anywhere is followed by the same again. Nothing of a trail is ever removed here: one that
+//! another release wrote after somebody went back is moved beside the first, as `audit-2`.
 
 use super::{
     SEGMENT_BYTES,
@@ -20,33 +21,39 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+/// The one folder of a trail of format 1; no part has that name.
+const OLD: &str = "0";
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
 pub(crate) fn split(store: &Path) -> io::Result<()> {
     let (trail, copies) = (store.join("audit"), store.join("before-format-2"));
-    let (before, unfinished) = (copies.join("audit"), store.join("audit.unfinished"));
-    if !before.exists() {
-        if !trail.exists() {
-            return Ok(());
-        }
+    let unfinished = store.join("audit.unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    let (moved, free) = moved(&copies);
+    let before = if trail.join(OLD).exists() {
         fs::create_dir_all(&copies)?;
-        fs::rename(&trail, &before)?;
+        fs::rename(&trail, &free)?;
         sync_dir(&copies)?;
         sync_dir(store)?;
-    }
-    for left in [&unfinished, &trail] {
-        if left.exists() {
-            fs::remove_dir_all(left)?;
-        }
-    }
+        free
+    } else if trail.exists() {
+        // It is by account already: the end of the step was all that was missing.
+        return Ok(());
+    } else if let Some(moved) = moved {
+        moved
+    } else {
+        return Ok(());
+    };
     fs::create_dir(&unfinished)?;
     let mut lanes = BTreeMap::new();
     let mut number = 0;
-    let old = before.join("0");
+    let old = before.join(OLD);
     let segments = match numbers(&old, ".seg") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         found => found?,
@@ -73,6 +80,19 @@ pub(crate) fn split(store: &Path) -> io::Result<()> {
     sync_dir(&unfinished)?;
     fs::rename(&unfinished, &trail)?;
     sync_dir(store)
+}
+
+/// The trail that was moved last, and where the next one goes.
+fn moved(copies: &Path) -> (Option<PathBuf>, PathBuf) {
+    let (mut last, mut next) = (None, copies.join("audit"));
+    for number in 2.. {
+        if !next.exists() {
+            break;
+        }
+        last = Some(next);
+        next = copies.join(format!("audit-{number}"));
+    }
+    (last, next)
 }
 
 /// Hands on the lines of one file up to what is damaged in it: the file is kept as it was.
@@ -181,6 +201,39 @@ mod tests {
             assert_eq!(parts.map(lines), [20, 20, 10, 10]);
             fs::create_dir(store.join("audit.unfinished")).unwrap();
         }
+    }
+
+    #[test]
+    fn a_trail_that_an_older_release_went_on_with_is_split_too_and_none_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path();
+        write(&store.join("audit/0/0.seg"), 0..10);
+        split(store).unwrap();
+        // Somebody goes back by the copy, serves for a while, and comes forward again; what was by
+        // account meanwhile is still there, or was taken away.
+        for (round, is_kept) in [(2, true), (3, false)] {
+            if !is_kept {
+                fs::remove_dir_all(store.join("audit")).unwrap();
+            }
+            write(&store.join("audit/0/0.seg"), 0..10 * round);
+            // Killed once amid it.
+            split(store).unwrap();
+            fs::rename(store.join("audit"), store.join("audit.unfinished")).unwrap();
+            split(store).unwrap();
+            let parts = names(&store.join("audit"));
+            let lines = parts.iter().map(|part| {
+                let (lane, _) = Lane::open(store.join("audit").join(part)).unwrap();
+                let file = fs::read(lane.path(lane.pieces[0].first)).unwrap();
+                String::from_utf8_lossy(&file).matches("thing").count()
+            });
+            assert_eq!(lines.sum::<usize>(), 10 * usize::try_from(round).unwrap());
+        }
+        let kept = names(&store.join("before-format-2"));
+        assert_eq!(kept, ["audit", "audit-2", "audit-3"]);
+        let first = fs::read(store.join("before-format-2/audit/0/0.seg")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&first).matches("thing").count(), 10);
+        let parts = names(&store.join("before-format-2/audit-2"));
+        assert!(parts.contains(&"platform".to_owned()), "{parts:?}");
     }
 
     #[tokio::test]
