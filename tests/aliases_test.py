@@ -196,7 +196,10 @@ def test_an_event_goes_where_its_alias_points_when_it_runs(functions, client):
     end = time.monotonic() + 30
     logs = functions.server.client("logs")
     while True:
-        lines = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        try:
+            lines = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            lines = []  # Its first line makes the group.
         ran = [line["message"].split() for line in lines if line["message"].startswith("ran")]
         if ran:
             break
