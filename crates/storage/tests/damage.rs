@@ -215,6 +215,20 @@ async fn a_store_that_a_full_disk_keeps_closed_says_which_disk_and_what_is_missi
     put(&store, 0, 100).await.expect("stored");
     log(&store, 10).expect("appended");
     drop(store);
+    // Of connections that close at once none may find itself the last: then a log stays behind, which
+    // is room that the store has.
+    let has_log = || {
+        let mut files = fs::read_dir(&data).expect("listed");
+        files.any(|file| {
+            file.expect("read")
+                .path()
+                .to_string_lossy()
+                .ends_with("-wal")
+        })
+    };
+    while has_log() {
+        drop(open(&data));
+    }
     let filler = disk.fill();
     let options = || OpenOptions::new(&data, Arc::new(StillClock::default()));
     let refused = {
