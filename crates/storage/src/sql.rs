@@ -1,6 +1,6 @@
 //! How both databases are opened.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// Pages of the log after which it is folded into the database (4 MiB).
@@ -19,11 +19,14 @@ pub(crate) fn open_writer(
     schema: &str,
     complete: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<Connection> {
-    let conn = open(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
+    // One that reads before it writes hears at once that the lock is held, whatever the timeout: by
+    // a reader that met a commit, say, for a moment.
+    conn.set_transaction_behavior(TransactionBehavior::Immediate);
     complete(&conn)?;
     conn.execute_batch(schema)?;
     conn.execute_batch(
@@ -58,4 +61,50 @@ fn open(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(48);
     Ok(conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        thread,
+    };
+
+    /// A reader that meets a commit locks out writers for a moment, and nobody waits for a lock
+    /// amid a transaction that has read.
+    #[test]
+    fn a_writer_that_reads_first_waits_for_readers() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("it.db");
+        let schema = "CREATE TABLE IF NOT EXISTS rows (n INTEGER PRIMARY KEY, v INTEGER)";
+        let mut writer = open_writer(&path, schema, |_| Ok(())).expect("opened");
+        writer
+            .pragma_update(None, "synchronous", "OFF")
+            .expect("set");
+        let done = AtomicBool::new(false);
+        let (path, done) = (&path, &done);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(move || {
+                    let reader = open_reader(path).expect("opened");
+                    while !done.load(Relaxed) {
+                        let count = "SELECT COUNT(*) FROM rows";
+                        let count = reader.query_row(count, [], |row| row.get::<_, i64>(0));
+                        count.expect("counted");
+                    }
+                });
+            }
+            let written = (0..20_000).try_for_each(|n| {
+                let on = writer.transaction()?;
+                on.query_row("SELECT COUNT(*) FROM rows WHERE n = ?1", [n % 64], |_| {
+                    Ok(())
+                })?;
+                on.execute("INSERT OR REPLACE INTO rows VALUES (?1, ?2)", [n % 64, n])?;
+                on.commit()
+            });
+            done.store(true, Relaxed);
+            assert_eq!(written, Ok(()));
+        });
+    }
 }
