@@ -136,12 +136,23 @@ def test_it_goes_with_its_revision(server, functions, node, keeps):
     name = functions.create(zip_of(LOOKS), Runtime=node)
     functions.call(name, 1)
     before, _ = kept(server)
+    # Nothing of it runs, so nothing comes up of what it is changed to.
+    assert functions.invoke(name, "exit").error
     changed = {**LOOKS, "index.js": LOOKS["index.js"].replace("sum, main", "sum: 'changed', main")}
     functions.client.update_function_code(FunctionName=name, ZipFile=zip_of(changed))
     functions.wait_updated(name)
     assert kept(server)[0] == before - keeps
     assert functions.call(name, 1)["sum"] == "changed"
     assert began_with(functions, name).payload["sum"] == "changed"
+    assert kept(server)[0] == before
+    # Now something does: the new code comes up, and leaves its own before that of the old one goes.
+    functions.client.update_function_code(FunctionName=name, ZipFile=zip_of(LOOKS))
+    functions.wait_updated(name)
+    end = time.monotonic() + 30
+    while kept(server)[0] != before:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert functions.call(name, 1)["sum"] != "changed"
     assert kept(server)[0] == before
     functions.client.delete_function(FunctionName=name)
     end = time.monotonic() + 30

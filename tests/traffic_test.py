@@ -94,13 +94,13 @@ def sums(server, name):
 
 def end(functions, name):
     """Its instances end, and what they sent is told."""
+    def instances():
+        shown = json.loads(functions.server.cli("ps", "--json").stdout)["Instances"]
+        return {row["InstanceId"] for row in shown if row["FunctionName"] == name}
+    before = instances()
     functions.client.update_function_configuration(FunctionName=name, Description=str(time.time()))
     functions.wait_updated(name)
-
-    def rows():
-        shown = json.loads(functions.server.cli("ps", "--json").stdout)["Instances"]
-        return [row for row in shown if row["FunctionName"] == name]
-    until(lambda: not rows(), 60)
+    until(lambda: not before & instances(), 60)
 
 
 def used(server, name):

@@ -38,7 +38,7 @@ mod weights;
 
 pub(crate) use cell::Cell;
 pub(crate) use chain::HOPS_AHEAD;
-pub(crate) use comes_up::comes_up;
+pub(crate) use comes_up::{WAIT as START_WAIT, comes_up, shows};
 pub(crate) use compiled::{Compiled, CompiledBook};
 pub(crate) use crowd::weight_of;
 pub(crate) use gate::Gate;

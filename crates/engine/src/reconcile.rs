@@ -3,8 +3,10 @@
 //! `control` writes a function's desired part; this reads it, opens the package, finds the
 //! runtime, and writes the reported part through the same compare-and-set. It starts with every
 //! record that was left unfinished and goes on with what the watch tells. It runs no function but for
-//! one thing: a revision that is published with SnapStart is initialised once, for its start image.
+//! two things: a revision that is published with SnapStart is initialised once, for its start image, and
+//! a changed head of a function that runs comes up before calls move to it.
 
+mod head;
 mod publish;
 
 use crate::{node::Node, pool::stock, route, tenancy};
@@ -18,6 +20,7 @@ use freehold_domain::{
     },
     runtime::WASM_RUNTIME,
 };
+use head::Shown;
 use publish::Published;
 use std::{
     os::fd::OwnedFd,
@@ -142,14 +145,23 @@ async fn look_after(
 ) {
     let (mut permit, mut wait) = (Some(first), AGAIN_MIN);
     let (mut published, mut image_tries) = (None, 0);
+    let mut shown = None;
     while let Some(strong) = node.upgrade() {
-        let done = reconcile(&strong, &key, published.as_ref()).await;
+        let done = reconcile(&strong, &key, published.as_ref(), shown.as_ref()).await;
         // An init of a tenant's own, up to minutes: others are made ready meanwhile.
         drop(permit.take());
         let done = match done {
             Ok(Next::Nothing) => return,
             Ok(Next::Image(record)) => {
                 publish::image(&strong, &key, *record, &mut image_tries).await
+            }
+            Ok(Next::Start(record)) => {
+                let Some(outcome) = head::start(&strong, &key, *record).await else {
+                    return;
+                };
+                shown = Some(outcome);
+                permit = permits.clone().acquire_owned().await.ok();
+                continue;
             }
             Err(unfinished) => Err(unfinished),
         };
@@ -181,12 +193,15 @@ enum Next {
     Nothing,
     /// A start image, before the revision can be reported ready.
     Image(Box<RevisionV1>),
+    /// An instance, before calls move to the head.
+    Start(Box<FunctionV1>),
 }
 
 async fn reconcile(
     node: &Arc<Node>,
     key: &Key,
     published: Option<&Published>,
+    shown: Option<&Shown>,
 ) -> Result<Next, Unfinished> {
     for _ in 0..REPORT_TRIES {
         let who = Principal::platform("reconciler");
@@ -200,9 +215,10 @@ async fn reconcile(
             }
             Err(error) => return Err(Unfinished(error.to_string())),
         };
-        let bytes = match reported(node, key, &stored, published).await? {
+        let bytes = match reported(node, key, &stored, published, shown).await? {
             Report::Nothing => return Ok(Next::Nothing),
             Report::Image(record) => return Ok(Next::Image(record)),
+            Report::Start(record) => return Ok(Next::Start(record)),
             Report::Write(bytes) => bytes,
         };
         let (reported, expect) = (key.clone(), Expect::Version(stored.version));
@@ -246,6 +262,8 @@ enum Report {
     Nothing,
     /// A start image is to be made first.
     Image(Box<RevisionV1>),
+    /// An instance is to come up first.
+    Start(Box<FunctionV1>),
     /// The record with its reported part brought up to date.
     Write(Vec<u8>),
 }
@@ -255,6 +273,7 @@ async fn reported(
     key: &Key,
     stored: &Stored,
     published: Option<&Published>,
+    shown: Option<&Shown>,
 ) -> Result<Report, Unfinished> {
     let unreadable = |error: RecordError| Unfinished(error.to_string());
     let bytes = match key.kind() {
@@ -263,10 +282,19 @@ async fn reported(
             if is_finished(&record) {
                 return Ok(Report::Nothing);
             }
-            let outcome = make_ready(node, key.tenant(), &record.head).await;
+            let shown = shown.filter(|shown| shown.is_of(&record));
+            let failed = shown.and_then(|shown| shown.failed.clone());
+            let ready = make_ready(node, key.tenant(), &record.head).await;
+            if ready.is_ok() && shown.is_none() && head::is_to_come_up(node, key, &record) {
+                return Ok(Report::Start(Box::new(record)));
+            }
+            let ready = match (ready, failed) {
+                (Ok(()), Some((code, reason))) => Err(Unready::Refused { code, reason }),
+                (ready, _) => ready,
+            };
             // The wire shows how it went, and its revision id is that of what it shows.
             record.head.revision_id = node.parts.ids.uuid().to_string();
-            match outcome {
+            match ready {
                 Ok(()) => {
                     record.served = Some(record.head.clone());
                     record.state = FunctionStateV1::Active;

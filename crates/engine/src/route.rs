@@ -5,11 +5,14 @@
 //! changes is which revision the cache points at, and the one before it is retired.
 
 mod aliases;
+mod heads;
 mod revision;
 
+pub(crate) use heads::ComingUp;
 pub(crate) use revision::{Revision, Runs};
 
 use aliases::Aliases;
+use heads::Heads;
 
 use crate::{admission::Admitted, node::Node, pool::SnapshotOf, tags::TagSet, tenancy};
 use bytes::Bytes;
@@ -169,6 +172,7 @@ pub(crate) struct Routes {
     /// Grows with every change the watch tells: a fill that was overtaken reads again.
     changes: AtomicU64,
     aliases: Aliases,
+    heads: Heads,
 }
 
 /// Fills that were overtaken are tried this often; the last one is served without being kept.
@@ -180,7 +184,26 @@ impl Routes {
             functions: RwLock::default(),
             changes: AtomicU64::new(0),
             aliases: Aliases::default(),
+            heads: Heads::default(),
         }
+    }
+
+    /// Whether instances of a function's head are there, of other content than this.
+    pub(crate) fn runs_another(
+        &self,
+        function: &FunctionRef,
+        created: Wall,
+        generation: u64,
+    ) -> bool {
+        let functions = self.functions.read();
+        let served = functions.get(function).and_then(|of| of.get(&Target::Head));
+        matches!(served, Some(Served::Ready(head)) if head.pool.has_instances()
+            && (head.created != created || head.spec.generation != generation))
+    }
+
+    /// Notes that a head comes up before it is served; `None` where it does already.
+    pub(crate) fn begin_head(&self, node: &Arc<Node>, revision: Arc<Revision>) -> Option<ComingUp> {
+        self.heads.begin(node, revision)
     }
 
     /// What serves a call by an alias's name. An alias may move, and what it pointed at may go,
@@ -288,6 +311,14 @@ impl Routes {
                 {
                     return Served::Ready(known.clone());
                 }
+                if target == Target::Head
+                    && let Some(revision) = self.heads.take(function, created, spec.generation)
+                {
+                    if let Some(Served::Ready(before)) = at_hand {
+                        revision.inherit(node, before);
+                    }
+                    return Served::Ready(revision);
+                }
                 let executed = match target {
                     Target::Head => Qualifier::Latest,
                     Target::Published(number) => Qualifier::Revision(number),
@@ -314,6 +345,7 @@ impl Routes {
     /// makes it anew from the records.
     pub(crate) fn forget(&self, node: &Arc<Node>, tenant: &TenantId) {
         self.aliases.forget(tenant);
+        self.heads.forget(node, tenant);
         let forgotten: Vec<Served> = {
             let mut functions = self.functions.write();
             self.changes.fetch_add(1, Ordering::AcqRel);
@@ -490,7 +522,10 @@ impl Watcher for RouteWatcher {
                 (None, Target::Published(number)) => {
                     node.snapshots.forget(&SnapshotOf { function, number });
                 }
-                (None, Target::Head) => node.routes.aliases.gone(&function),
+                (None, Target::Head) => {
+                    node.routes.aliases.gone(&function);
+                    node.routes.heads.gone(&node, &function);
+                }
             }
         }
     }

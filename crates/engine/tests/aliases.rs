@@ -222,6 +222,8 @@ async fn what_traffic_moves_to_is_started_before() {
         "{failed:?}"
     );
     sim.world.set_init(Init::Fine);
+    // After a row of failures it is left alone for a while.
+    sim.sleep(60_000).await;
     assert_eq!(up(2).await, Ok(()));
     sim.ends_clean().await;
 }

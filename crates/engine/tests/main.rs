@@ -5,6 +5,7 @@ mod aliases;
 mod budgets;
 mod compiled;
 mod cores;
+mod heads;
 mod keep;
 mod keeping;
 mod logs;

@@ -493,7 +493,7 @@ async fn by_seed_what_is_told_is_what_was_sent() {
             let _ = call.await;
         }
         match rng.u32(0..10) {
-            0 => sim.deploy(name, |_| {}).await,
+            0 => sim.change(name).await,
             1 => sim.sleep(rng.u64(0..10 * MINUTE)).await,
             _ => {}
         }

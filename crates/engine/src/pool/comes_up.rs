@@ -17,11 +17,14 @@ use freehold_domain::{
     record::TargetV1,
     time::Mono,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// How long a revision may take to be made ready and to come up. Clients wait for an answer for a
 /// minute by default.
-const WAIT: Duration = Duration::from_secs(START_WAIT_S as u64 * 3 / 4);
+pub(crate) const WAIT: Duration = Duration::from_secs(START_WAIT_S as u64 * 3 / 4);
 /// Between two looks at one that is being made ready.
 const LOOK: Duration = Duration::from_millis(20);
 /// The code of what has failed so often that it is not tried at this time.
@@ -73,11 +76,33 @@ pub(crate) async fn shows(
     revision: &Arc<Revision>,
     deadline: Mono,
 ) -> Option<Result<(), NotUp>> {
+    // As an event would, it tries once more.
+    let first = shows_once(node, here, revision, deadline).await;
+    if !matches!(first, Some(Err(NotUp::Failed { .. }))) {
+        return first;
+    }
+    match shows_once(node, here, revision, deadline).await {
+        second @ (None | Some(Ok(()))) => second,
+        // Why it failed, and not why there was no other try.
+        Some(Err(_)) => first,
+    }
+}
+
+async fn shows_once(
+    node: &Arc<Node>,
+    here: CoreId,
+    revision: &Arc<Revision>,
+    deadline: Mono,
+) -> Option<Result<(), NotUp>> {
     if revision.pool.has_instances() {
         return Some(Ok(()));
     }
+    let mut came_up = true;
     let grant = match revision.ask(node, here, HOPS_AHEAD) {
-        Asked::Now(grant) => grant,
+        Asked::Now(grant) => {
+            came_up = false;
+            grant
+        }
         Asked::Wait(mut ticket) => {
             tokio::select! {
                 biased;
@@ -89,8 +114,12 @@ pub(crate) async fn shows(
         }
     };
     Some(match grant {
-        // Its slot is free again, for whoever calls next.
+        // Its slot is free again, for whoever calls next: no call has waited for it.
         Grant::Lease(lease) => {
+            if came_up && lease.cell().invocations.load(Ordering::Relaxed) == 0 {
+                lease.cell().set_made_ahead(true);
+                node.counters.ahead_started();
+            }
             drop(lease);
             Ok(())
         }

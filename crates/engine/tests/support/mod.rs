@@ -263,6 +263,14 @@ impl Sim {
         );
     }
 
+    /// Changes a function's head, and waits until that is served or has failed.
+    pub async fn change(&self, name: &str) {
+        self.put(name, |_| {}).await;
+        while self.record(name).await.last_update == UpdateStateV1::InProgress {
+            self.sleep(1).await;
+        }
+    }
+
     pub async fn delete(&self, name: &str) {
         let function = function(name);
         let key = Key::function(&function.tenant, &function.region, &function.name);
